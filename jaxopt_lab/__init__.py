@@ -1,0 +1,1 @@
+"""jaxopt_lab: a laboratory bench for optimization in JAX."""

@@ -1,0 +1,47 @@
+"""The vocabulary: problems, estimates, verdicts, statuses, pytrees as vectors, and every error's wording."""
+
+from jaxopt_lab.core import vectors
+from jaxopt_lab.core.errors import (
+    InputError,
+    fail,
+    is_concrete_number,
+    require_between,
+    require_choice,
+    require_count,
+    require_finite,
+    require_memory,
+    require_positive,
+)
+from jaxopt_lab.core.estimate import Estimate, mean_of_batches, mean_of_samples
+from jaxopt_lab.core.precision import precision
+from jaxopt_lab.core.problem import Batch, Key, Loss, Params, Problem, Separable, Truth, from_loss
+from jaxopt_lab.core.status import Status
+from jaxopt_lab.core.verdict import Verdict, judge
+
+__all__ = [
+    "Batch",
+    "Estimate",
+    "InputError",
+    "Key",
+    "Loss",
+    "Params",
+    "Problem",
+    "Separable",
+    "Status",
+    "Truth",
+    "Verdict",
+    "fail",
+    "from_loss",
+    "is_concrete_number",
+    "judge",
+    "mean_of_batches",
+    "mean_of_samples",
+    "precision",
+    "require_between",
+    "require_choice",
+    "require_count",
+    "require_finite",
+    "require_memory",
+    "require_positive",
+    "vectors",
+]

@@ -1,0 +1,92 @@
+"""Checks on arguments, and the wording of every error that a wrong one gets.
+
+A message says where, what is allowed, what was got, and why or what to try:
+`heavy_ball: rho must be in [0, 1), got 1.5. With rho >= 1 the velocity never forgets a gradient.`
+Only concrete numbers are checked; traced values pass, so that hyperparameters can be vmapped.
+"""
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class InputError(ValueError):
+    """A wrong argument, found before any compute is spent; the command line ends with exit code 2."""
+
+
+def fail(where: str, problem: str, remedy: str = "") -> InputError:
+    """Returns the error `where: problem. remedy`, ready to be raised."""
+    return InputError(f"{where}: {problem}." + (f" {remedy}" if remedy else ""))
+
+
+def is_concrete_number(value: Any) -> bool:
+    """True for Python and NumPy numbers and for concrete 0-d arrays, False for tracers, schedules, arrays."""
+    if isinstance(value, jax.core.Tracer):
+        return False
+    if isinstance(value, numbers.Real):
+        return True
+    return isinstance(value, np.ndarray | np.generic | jax.Array) and value.ndim == 0
+
+
+def require_positive(where: str, name: str, value: Any, why: str = "") -> None:
+    """Raises unless a concrete `value` is finite and above zero."""
+    if is_concrete_number(value) and not (math.isfinite(value) and value > 0):
+        raise fail(where, f"{name} must be positive and finite, got {value}", why)
+
+
+def require_finite(where: str, name: str, value: Any, why: str = "") -> None:
+    """Raises unless a concrete number, or every entry of a concrete array, is finite."""
+    if not isinstance(value, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(value))):
+        raise fail(where, f"{name} must be finite, got {_excerpt(value)}", why)
+
+
+def require_between(
+    where: str, name: str, value: Any, low: float, high: float, *, ends: str = "[]", why: str = ""
+) -> None:
+    """Raises unless a concrete `value` lies between `low` and `high`; `ends` is one of "[]", "[)", "(]", "()"."""
+    if not is_concrete_number(value):
+        return
+    above = value >= low if ends[0] == "[" else value > low
+    below = value <= high if ends[1] == "]" else value < high
+    if not (above and below):
+        raise fail(where, f"{name} must be in {ends[0]}{low:g}, {high:g}{ends[1]}, got {value}", why)
+
+
+def require_count(where: str, name: str, value: Any, minimum: int = 1, why: str = "") -> None:
+    """Raises unless `value` is a whole number of at least `minimum`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+        raise fail(where, f"{name} must be a whole number of at least {minimum}, got {value!r}", why)
+
+
+def require_choice(where: str, name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """Raises unless `value` is one of `allowed`; the message names the nearest one."""
+    choices = list(allowed)
+    if value in choices:
+        return
+    shown = ", ".join(map(str, choices))
+    near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1, cutoff=0.4)
+    remedy = f"Did you mean {near[0]!r}?" if near else ""
+    raise fail(where, f"{name} must be one of: {shown}; got {value!r}", remedy)
+
+
+def require_memory(where: str, needed: int, available: int, what: str, remedy: str = "") -> None:
+    """Raises when `needed` bytes exceed `available` bytes, before anything is allocated."""
+    if needed > available:
+        raise fail(
+            where,
+            f"{what} needs {needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are available",
+            remedy,
+        )
+
+
+def _excerpt(value: Any) -> str:
+    array = np.asarray(value)
+    if array.ndim == 0:
+        return str(value)
+    wrong = np.flatnonzero(~np.isfinite(array))
+    return f"{array.ravel()[wrong[0]]} at position {wrong[0]} ({wrong.size} such entries)"

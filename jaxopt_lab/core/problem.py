@@ -1,0 +1,176 @@
+"""`Problem`: the one type that every part of the package takes.
+
+A problem is a pure loss of (params, batch, key) that is a mean over the batch's examples, a way to make
+initial parameters, the data, and what is known exactly about it. By convention `key=None` asks for the expected
+loss: no sampling, no additive noise, no dropout.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxopt_lab.core.errors import InputError, fail
+
+Params = Any
+Batch = Any
+Key = jax.Array
+Loss = Callable[[Params, Batch, Key | None], jax.Array]
+
+
+@dataclasses.dataclass(frozen=True)
+class Truth:
+    """What is known exactly about a problem; None where nothing is.
+
+    Attributes:
+      eigenvalues: the Hessian's eigenvalues at the minimizer, shape [d].
+      smoothness: largest eigenvalue L.
+      strong_convexity: smallest eigenvalue mu.
+      minimum: the smallest expected loss.
+      minimizer: a pytree like the parameters at which it is reached.
+      index: number of negative Hessian eigenvalues at the point of interest.
+      noise_variance: variance of the additive gradient noise, per coordinate.
+    """
+
+    eigenvalues: jax.Array | None = None
+    smoothness: float | None = None
+    strong_convexity: float | None = None
+    minimum: float | None = None
+    minimizer: Params = None
+    index: int | None = None
+    noise_variance: float | None = None
+
+    @property
+    def condition_number(self) -> float | None:
+        """kappa = L / mu, or None when either is unknown."""
+        if self.smoothness is None or self.strong_convexity is None:
+            return None
+        return self.smoothness / self.strong_convexity
+
+
+@dataclasses.dataclass(frozen=True)
+class Separable:
+    """The form of a loss that is a sum over coordinates, which lets the engine run it in cache-sized chunks.
+
+    Attributes:
+      loss: (params [c], constants with leaves [c]) -> scalar, the sum over any c of the coordinates.
+      constants: a pytree of arrays with leading axis d.
+    """
+
+    loss: Callable[[jax.Array, Any], jax.Array]
+    constants: Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Problem:
+    """A loss with everything that is needed to train on it and to judge the result.
+
+    Attributes:
+      loss: (params, batch, key) -> scalar, the mean over the batch's examples. Arrays that it needs besides the
+        data belong in a `jax.tree_util.Partial`, so that they are arguments of the compiled program.
+      init: key -> initial parameters, any pytree.
+      data: a pytree of arrays with a common leading axis n, or None for a loss that needs none.
+      validation: a pytree like `data`, or None.
+      metrics: name -> (params, batch) -> scalar, further numbers worth watching.
+      truth: what is known exactly.
+      separable: the chunkable form of a loss that is a sum over coordinates, or None.
+      name: a short name for tables and folders.
+    """
+
+    loss: Loss
+    init: Callable[[Key], Params]
+    data: Batch = None
+    validation: Batch = None
+    metrics: Mapping[str, Callable[[Params, Batch], jax.Array]] = dataclasses.field(default_factory=dict)
+    truth: Truth = Truth()
+    separable: Separable | None = None
+    name: str = "problem"
+
+    def __post_init__(self) -> None:
+        _num_examples(self.data, self.name, "data")
+        _num_examples(self.validation, self.name, "validation")
+
+    @property
+    def num_examples(self) -> int | None:
+        """Number of examples n, or None when the problem has no data."""
+        return _num_examples(self.data, self.name, "data")
+
+    def full_loss(self, params: Params) -> jax.Array:
+        """The expected loss over all of the data, a scalar."""
+        return self.loss(params, self.data, None)
+
+
+def from_loss(
+    loss: Loss,
+    params: Params | Callable[[Key], Params],
+    data: Batch = None,
+    *,
+    validation: Batch = None,
+    metrics: Mapping[str, Callable[[Params, Batch], jax.Array]] | None = None,
+    truth: Truth | None = None,
+    name: str | None = None,
+) -> Problem:
+    """Makes a problem from a loss that a user already holds.
+
+    Args:
+      loss: (params, batch, key) -> scalar mean over the batch. With data=None, batch is None.
+      params: initial parameters (any pytree), or a function key -> parameters.
+      data: pytree of arrays with a common leading axis n, or None.
+      validation: a pytree like `data`, or None.
+      metrics: name -> (params, batch) -> scalar.
+      truth: what is known exactly.
+      name: defaults to the name of the loss function.
+
+    Returns:
+      The problem.
+
+    Raises:
+      InputError: the data's leaves differ in length, or the loss is not a scalar of a floating type.
+
+    Example:
+      >>> problem = from_loss(lambda w, batch, key: jnp.sum((w - 1.0) ** 2), jnp.zeros(3))
+      >>> float(problem.full_loss(jnp.zeros(3)))
+      3.0
+    """
+    init = params if callable(params) else lambda key: jax.tree.map(jnp.asarray, params)
+    label = name or getattr(loss, "__name__", "loss")
+    problem = Problem(
+        loss=loss,
+        init=init,
+        data=data,
+        validation=validation,
+        metrics=dict(metrics or {}),
+        truth=truth or Truth(),
+        name=label,
+    )
+    _require_scalar(problem)
+    return problem
+
+
+def _require_scalar(problem: Problem) -> None:
+    def evaluate(key: Key) -> jax.Array:
+        return problem.loss(problem.init(key), problem.data, key)
+
+    shape = jax.eval_shape(evaluate, jax.random.key(0))
+    if jnp.shape(shape) != () or not jnp.issubdtype(getattr(shape, "dtype", jnp.int32), jnp.floating):
+        raise fail(
+            "from_loss",
+            f"loss must return a real scalar, {problem.name} returns {shape}",
+            "Take the mean over the batch inside the loss.",
+        )
+
+
+def _num_examples(data: Batch, name: str, field: str) -> int | None:
+    leaves = jax.tree.leaves(data)
+    if not leaves:
+        return None
+    lengths = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else None for leaf in leaves}
+    if len(lengths) > 1 or None in lengths:
+        shapes = [jnp.shape(leaf) for leaf in leaves]
+        raise InputError(f"{name}: the leaves of {field} must share their leading axis, got shapes {shapes}.")
+    (length,) = lengths
+    if length == 0:
+        raise InputError(f"{name}: {field} holds no example.")
+    return length

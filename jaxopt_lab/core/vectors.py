@@ -1,0 +1,113 @@
+"""Pytrees as vectors: inner products and norms that stay accurate over 1e8 float32 entries.
+
+Sums are `jnp.sum` of products, never a matrix product over a long axis (relative error 7e-4 at 1e7 entries,
+against 3e-8 for a reduction) and never `jnp.vdot` (raises on explicitly sharded arrays). Leaves of
+less than 32 bits are summed in float32.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+type_of_sum = {jnp.dtype("float16"): jnp.float32, jnp.dtype("bfloat16"): jnp.float32}
+
+
+def widened(leaf: jax.Array) -> jax.Array:
+    """The leaf itself, or its float32 copy when it has fewer than 32 bits."""
+    leaf = jnp.asarray(leaf)
+    return leaf.astype(type_of_sum.get(leaf.dtype, leaf.dtype))
+
+
+def dot(left: Any, right: Any) -> jax.Array:
+    """Real inner product Re<left, right> of two pytrees of equal structure, as a scalar.
+
+    Example:
+      >>> float(dot({"a": jnp.array([1.0, 2.0])}, {"a": jnp.array([3.0, 4.0])}))
+      11.0
+    """
+    return _total(jax.tree.map(_leaf_dot, left, right))
+
+
+def sum_of_squares(tree: Any) -> jax.Array:
+    """Squared Euclidean norm of a pytree, as a scalar."""
+    return dot(tree, tree)
+
+
+def norm(tree: Any) -> jax.Array:
+    """Euclidean norm of a pytree, as a scalar; differentiable except at zero.
+
+    Example:
+      >>> float(norm((jnp.array([3.0]), jnp.array(4.0))))
+      5.0
+    """
+    return jnp.sqrt(sum_of_squares(tree))
+
+
+def cosine(left: Any, right: Any) -> jax.Array:
+    """Cosine of the angle between two pytrees; 0 when either is zero."""
+    scale = jnp.sqrt(sum_of_squares(left) * sum_of_squares(right))
+    return jnp.where(scale > 0, dot(left, right) / jnp.where(scale > 0, scale, 1), 0)
+
+
+def axpy(alpha: jax.typing.ArrayLike, x: Any, y: Any) -> Any:
+    """alpha x + y, leaf by leaf, in the dtype of y."""
+    return jax.tree.map(lambda a, b: (jnp.asarray(alpha, _real(b)) * a + b).astype(b.dtype), x, y)
+
+
+def scale(alpha: jax.typing.ArrayLike, x: Any) -> Any:
+    """alpha x, leaf by leaf, in the dtype of x."""
+    return jax.tree.map(lambda a: (jnp.asarray(alpha, _real(a)) * a).astype(a.dtype), x)
+
+
+def add(x: Any, y: Any) -> Any:
+    """x + y, leaf by leaf, in the dtype of x."""
+    return jax.tree.map(lambda a, b: (a + b).astype(a.dtype), x, y)
+
+
+def subtract(x: Any, y: Any) -> Any:
+    """x - y, leaf by leaf, in the dtype of x."""
+    return jax.tree.map(lambda a, b: (a - b).astype(a.dtype), x, y)
+
+
+def zeros_like(tree: Any) -> Any:
+    """Zeros of the structure, shapes, dtypes and sharding of `tree`; shares no buffer with it."""
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def copy(tree: Any) -> Any:
+    """A copy that shares no buffer with `tree`, so that both may be donated."""
+    return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
+
+
+def size(tree: Any) -> int:
+    """Number of scalars in a pytree (d).
+
+    Example:
+      >>> size({"w": jnp.zeros((2, 3)), "b": jnp.zeros(())})
+      7
+    """
+    return sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(tree))
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """True when every entry of every leaf is finite, as a scalar boolean."""
+    checks = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]
+    return jnp.all(jnp.stack(checks)) if checks else jnp.asarray(True)
+
+
+def _leaf_dot(left: jax.Array, right: jax.Array) -> jax.Array:
+    left, right = widened(left), widened(right)
+    if jnp.iscomplexobj(left) or jnp.iscomplexobj(right):
+        return jnp.sum(jnp.real(left) * jnp.real(right) + jnp.imag(left) * jnp.imag(right))
+    return jnp.sum(left * right)
+
+
+def _total(tree: Any) -> jax.Array:
+    leaves = jax.tree.leaves(tree)
+    return sum(leaves[1:], leaves[0]) if leaves else jnp.zeros(())
+
+
+def _real(leaf: jax.Array) -> Any:
+    return jnp.real(jnp.zeros((), jnp.asarray(leaf).dtype)).dtype
