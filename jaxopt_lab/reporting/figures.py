@@ -1,0 +1,165 @@
+"""Figures in one house style: the prediction is a line, the measurement is dots, and labels stand beside the curves.
+
+Matplotlib is imported only when something is drawn, and its global state is left alone: the style holds inside
+`house_style` only, and figures are made without pyplot. The same rows give the same SVG, byte for byte.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxopt_lab.reporting.folders import write_bytes
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito, Color Universal Design, 2008, in an order that also differs in lightness; yellow is left out.
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#1f2933")
+INK, FAINT = "#1f2933", "#8a94a0"
+WIDTH = 6.0
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_STYLE = {
+    "svg.hashsalt": "jaxopt_lab",
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 11.5,
+    "axes.labelsize": 11.5,
+    "axes.titlesize": 11.5,
+    "axes.titlelocation": "left",
+    "xtick.labelsize": 11,
+    "ytick.labelsize": 11,
+    "legend.fontsize": 11,
+    "legend.frameon": False,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "text.color": INK,
+    "xtick.color": FAINT,
+    "ytick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e8ec",
+    "grid.linewidth": 0.7,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4.5,
+    "axes.unicode_minus": True,
+    "image.cmap": "cividis",
+}
+
+
+class FigureMaker:
+    """Makes the figures of a study; `draw` gets one as its third argument."""
+
+    def axes(self, num_rows: int = 1, num_columns: int = 1, *, height: float | None = None, **options: Any) -> Any:
+        """An empty figure with its axes.
+
+        The width is fixed, so that the text stays legible on a narrow page: stack panels in rows rather than columns.
+
+        Args:
+          num_rows: panels from top to bottom.
+          num_columns: panels from left to right.
+          height: of the whole figure, inches; by default 3.7 a row.
+          **options: further options of `matplotlib.figure.Figure.subplots`, such as sharex=True.
+
+        Returns:
+          (figure, axes), axes an array of shape [num_rows, num_columns] unless there is only one row or column.
+        """
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(WIDTH, height or 3.7 * num_rows), layout="constrained")
+        return figure, figure.subplots(num_rows, num_columns, **options)
+
+    def color(self, index: int) -> str:
+        """Colour number `index` of the palette, which the colour-blind can tell apart."""
+        return PALETTE[index % len(PALETTE)]
+
+    def predicted(self, axes: "Axes", x: Any, y: Any, *, color: int = 0, label: str = "", **options: Any) -> None:
+        """Draws a prediction as a line, with its label at the right end."""
+        axes.plot(x, y, color=self.color(color), zorder=2, **options)
+        if label:
+            self.label_end(axes, x, y, label, color=color)
+
+    def measured(self, axes: "Axes", x: Any, y: Any, *, color: int = 0, label: str = "", **options: Any) -> None:
+        """Draws measurements as dots, with their label beside the last one."""
+        dots = {"linestyle": "none", "marker": "o", "markeredgecolor": "white", "markeredgewidth": 0.5} | options
+        axes.plot(x, y, color=self.color(color), zorder=3, **dots)
+        if label:
+            self.label_end(axes, x, y, label, color=color)
+
+    def label_end(self, axes: "Axes", x: Any, y: Any, text: str, *, color: int = 0) -> None:
+        """Writes `text` to the right of the last finite point of a curve."""
+        x, y = np.ravel(np.asarray(x, float)), np.ravel(np.asarray(y, float))
+        finite = np.flatnonzero(np.isfinite(x) & np.isfinite(y))
+        if finite.size:
+            self.label(axes, x[finite[-1]], y[finite[-1]], text, color=color)
+
+    def label(self, axes: "Axes", x: float, y: float, text: str, *, color: int | None = None) -> None:
+        """Writes `text` just to the right of a point, in the colour of its curve."""
+        shade = INK if color is None else self.color(color)
+        offset = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
+        axes.annotate(text, (x, y), color=shade, zorder=4, **offset)
+
+
+@contextlib.contextmanager
+def house_style() -> Iterator[FigureMaker]:
+    """Within the block, figures are drawn in the house style; outside, matplotlib's settings are as they were."""
+    import matplotlib
+
+    with matplotlib.rc_context():
+        matplotlib.rcParams.update(matplotlib.rcParamsDefault | {"backend": matplotlib.rcParams["backend"]})
+        matplotlib.rcParams.update(_STYLE)
+        yield FigureMaker()
+
+
+def save_svg(figure: "Figure", path: Path) -> None:
+    """Writes a figure as SVG; the same figure gives the same bytes. Call it inside `house_style`."""
+    write_bytes(path, _rendered(figure, "svg"))
+
+
+def save_png(figure: "Figure", path: Path, *, dots_per_inch: int = 150) -> None:
+    """Writes a figure as PNG, for looking at. Call it inside `house_style`."""
+    write_bytes(path, _rendered(figure, "png", dpi=dots_per_inch))
+
+
+def _rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
+    for axes in figure.axes:
+        _plain_powers_of_ten(axes)
+    if kind == "svg":
+        options["metadata"] = {"Date": None, "Creator": None}
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, **options)
+    return buffer.getvalue()
+
+
+def _plain_powers_of_ten(axes: "Axes") -> None:
+    """Labels logarithmic axes with Unicode powers, which stay ordinary text in an SVG."""
+    from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation
+
+    for axis in (axes.xaxis, axes.yaxis):
+        if axis.get_scale() == "log" and isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+            axis.set_major_formatter(FuncFormatter(_power_of_ten))
+
+
+def _power_of_ten(value: float, _position: int | None = None) -> str:
+    """A tick label for a logarithmic axis.
+
+    Example:
+      >>> _power_of_ten(1000.0), _power_of_ten(1e-6), _power_of_ten(2.0)
+      ('10³', '10⁻⁶', '2')
+    """
+    if value <= 0:
+        return ""
+    exponent = round(np.log10(value))
+    if not np.isclose(value, 10.0**exponent, rtol=1e-9):
+        return f"{value:g}"
+    return "1" if exponent == 0 else "10" + str(exponent).translate(_SUPERSCRIPTS)

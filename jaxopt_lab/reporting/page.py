@@ -1,0 +1,199 @@
+"""The report: one self-contained HTML page in which each claim stands as predicted number against measured number.
+
+Nothing on the page comes from elsewhere: the style and the figures are inside. The same results give the same page.
+"""
+
+import dataclasses
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxopt_lab.core import Verdict, fail
+from jaxopt_lab.reporting.encoding import from_json
+from jaxopt_lab.reporting.folders import read_record, read_verdicts, write_text
+
+_GENERATOR = '<meta name="generator" content="jaxopt_lab">'
+
+
+@dataclasses.dataclass(frozen=True)
+class StudyResult:
+    """What a results folder holds, as far as the page shows it.
+
+    Attributes:
+      folder: the folder's name.
+      record: the contents of `study.json`.
+      verdicts: the verdicts; empty while the study is not finished.
+      figure: the SVG text, or "".
+    """
+
+    folder: str
+    record: dict[str, Any]
+    verdicts: Sequence[Verdict] = ()
+    figure: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Failure:
+    """A study that raised instead of ending in verdicts."""
+
+    study: str
+    message: str
+
+
+def read_result(folder: Path) -> StudyResult:
+    """Reads a results folder.
+
+    Raises:
+      InputError: the folder is not ours, or a file in it is torn.
+    """
+    record = read_record(folder)
+    if record["status"] != "done":
+        return StudyResult(folder.name, record)
+    figure = folder / "figure.svg"
+    svg = figure.read_text(encoding="utf-8") if figure.is_file() else ""
+    return StudyResult(folder.name, record, read_verdicts(folder), svg)
+
+
+def find_results(folder: Path) -> list[StudyResult]:
+    """Reads a results folder, or all of those that lie right under `folder`, in the order of their names.
+
+    Raises:
+      InputError: there is none.
+    """
+    if (folder / "study.json").is_file():
+        return [read_result(folder)]
+    inside = sorted(path.parent for path in folder.glob("*/study.json")) if folder.is_dir() else []
+    if not inside:
+        raise fail("report", f"{folder} holds no results", "Name a study's folder, or the one given as --out.")
+    return [read_result(path) for path in inside]
+
+
+def check_page(path: Path) -> None:
+    """Raises InputError when a file that this package did not write stands where the page should go."""
+    if path.is_dir() or (path.is_file() and _GENERATOR not in path.read_text(encoding="utf-8", errors="replace")):
+        raise fail("report", f"{path} exists and is not one of our reports", "Choose another --out.")
+
+
+def write_page(
+    path: Path, results: Sequence[StudyResult], failures: Sequence[Failure] = (), *, command: str = ""
+) -> None:
+    """Writes the page.
+
+    Args:
+      path: the HTML file.
+      results: the studies, in the order in which they are shown.
+      failures: studies that raised.
+      command: what redoes the whole page.
+
+    Raises:
+      InputError: `path` is a file that this package did not write.
+    """
+    check_page(path)
+    write_text(path, render_page(results, failures, command=command))
+
+
+def render_page(results: Sequence[StudyResult], failures: Sequence[Failure] = (), *, command: str = "") -> str:
+    """The page as text; arguments as in `write_page`."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"number": format_number, "setting": format_setting, "duration": format_duration}
+    verdicts = [verdict for result in results for verdict in result.verdicts]
+    return environment.get_template("report.html.j2").render(
+        generator=_GENERATOR,
+        results=results,
+        failures=failures,
+        command=command,
+        verdicts=verdicts,
+        num_holding=sum(verdict.holds for verdict in verdicts),
+        seconds=sum(result.record.get("wall_seconds") or 0.0 for result in results),
+        inline_figure=lambda result: inline_svg(
+            result.figure, prefix=result.folder, label=result.record.get("caption", "")
+        ),
+        title=_title(results),
+    )
+
+
+def inline_svg(svg: str, *, prefix: str, label: str) -> str:
+    """Makes an SVG file fit to stand inside of a page beside others.
+
+    Its ids get a prefix, so that clip paths of several figures do not collide; its fixed size, metadata and global
+    style go; it becomes an image with `label` as its description.
+
+    Args:
+      svg: the contents of an SVG file.
+      prefix: what sets its ids apart from those of other figures.
+      label: the description for those who cannot see it.
+
+    Returns:
+      The `<svg>` element, marked as safe HTML.
+    """
+    from markupsafe import Markup, escape
+
+    body = svg[svg.index("<svg") :]
+    for pattern in (r"<metadata>.*?</metadata>", r"<style[^>]*>.*?</style>", r"<!--.*?-->", r' xmlns(:\w+)?="[^"]*"'):
+        body = re.sub(pattern, "", body, flags=re.DOTALL)
+    body = body.replace("xlink:href", "href")
+    body = re.sub(r'\bid="', f'id="{prefix}-', body)
+    body = re.sub(r"url\(#", f"url(#{prefix}-", body)
+    body = re.sub(r'href="#', f'href="#{prefix}-', body)
+    opening, rest = body.split(">", 1)
+    opening = re.sub(r' (width|height|version)="[^"]*"', "", opening)
+    return Markup(f'{opening} role="img" aria-label="{escape(label)}">{rest.strip()}')
+
+
+def format_number(value: float, digits: int = 6) -> str:
+    """A number as the page shows it.
+
+    Example:
+      >>> [format_number(x) for x in (6.5e6, 0.9801980198, 1000.0, float("inf"))]
+      ['6.5e6', '0.980198', '1000', '∞']
+      >>> format_number(0.0123456, 2)
+      '0.012'
+    """
+    text = f"{value:.{digits}g}".replace("inf", "∞").replace("nan", "not a number")
+    mantissa, _, exponent = text.partition("e")
+    text = f"{mantissa}e{int(exponent)}" if exponent and mantissa[-1].isdigit() else text
+    return text.replace("-", "\N{MINUS SIGN}")
+
+
+def format_setting(value: Any) -> str:
+    """A config's entry as the page shows it.
+
+    Example:
+      >>> format_setting([10.0, 1e6, "inf"]), format_setting(True)
+      ('10, 1e6, ∞', 'yes')
+    """
+    value = from_json(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(format_setting, value))
+    if isinstance(value, dict):
+        return "; ".join(f"{key}: {format_setting(item)}" for key, item in value.items())
+    return format_number(value, 12) if isinstance(value, float) else str(value)
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds in words of a fitting size.
+
+    Example:
+      >>> format_duration(0.25), format_duration(12.34), format_duration(184.0)
+      ('0.25 s', '12.3 s', '3 min 4 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _title(results: Sequence[StudyResult]) -> str:
+    return results[0].record["study"].replace("_", " ") if len(results) == 1 else "Claims and measurements"

@@ -1,0 +1,20 @@
+"""A study is a claim, a config, a run and its verdicts, executed into a results folder by a command line of its own."""
+
+from jaxopt_lab.studies.command_line import guarded, main, prepare_engine
+from jaxopt_lab.studies.discovery import find_study, list_studies, load_study
+from jaxopt_lab.studies.execution import Outcome, execute, say
+from jaxopt_lab.studies.study import Rows, Study
+
+__all__ = [
+    "Outcome",
+    "Rows",
+    "Study",
+    "execute",
+    "find_study",
+    "guarded",
+    "list_studies",
+    "load_study",
+    "main",
+    "prepare_engine",
+    "say",
+]

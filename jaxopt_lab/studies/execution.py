@@ -1,0 +1,132 @@
+"""Runs a study into its results folder: the folder is checked first, and what is written is whole at any moment."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jaxopt_lab.reporting as reporting
+from jaxopt_lab.core import Verdict, precision, require_choice
+from jaxopt_lab.reporting.folders import MARK
+from jaxopt_lab.studies.study import Study
+
+_CHECKPOINTS = "checkpoints"
+
+
+class Outcome(NamedTuple):
+    """Where a study's results lie, and what came out.
+
+    Attributes:
+      folder: the results folder.
+      verdicts: the study's verdicts.
+    """
+
+    folder: Path
+    verdicts: list[Verdict]
+
+    @property
+    def holds(self) -> bool:
+        """True when every claim holds."""
+        return all(verdict.holds for verdict in self.verdicts)
+
+
+def execute(
+    study: Study, config: Any, out: Path | str = "results", *, preset: str = "", command: str = "", quiet: bool = False
+) -> Outcome:
+    """Runs a study, judges it, and writes everything into its results folder.
+
+    Runs of the engine inside of the study save checkpoints in that folder; when the same study and config is executed
+    again after an interruption, they continue. Arrays default to float64, and matrix products keep full
+    accuracy, unless the config has a field `dtype` that says "float32".
+
+    Args:
+      study: the study.
+      config: its resolved config, an instance of `study.config`.
+      out: the folder that holds all results.
+      preset: the preset that the config came from, for the record.
+      command: what redoes it, for the record.
+      quiet: print nothing.
+
+    Returns:
+      The folder and the verdicts.
+
+    Raises:
+      InputError: the folder is not ours or holds another run; nothing is overwritten then.
+    """
+    from jaxopt_lab import training
+
+    folder = reporting.open_folder(out, study.name, config)
+    dtype = getattr(config, "dtype", "float64")
+    require_choice(study.name, "dtype", dtype, ("float32", "float64"))
+    say(f"{study.name}: {study.question}", quiet)
+    clock = _Clock(folder)
+    record = _first_record(study, config, preset, command, dtype)
+    reporting.write_json(folder / "study.json", record | clock.times())
+    try:
+        with precision(dtype), training.checkpoints_in(folder / _CHECKPOINTS):
+            rows = study.run(config)
+            reporting.write_rows(folder, rows)
+            verdicts = _judged(study, config, rows)
+            record |= {"caption": study.caption(config, rows), "facts": dict(study.facts(config, rows))}
+    except BaseException:
+        reporting.write_json(folder / "study.json", record | clock.times())
+        raise
+    reporting.write_verdicts(folder, verdicts)
+    with reporting.house_style() as maker:
+        reporting.save_svg(study.draw(config, rows, maker), folder / "figure.svg")
+    reporting.write_json(folder / "study.json", record | clock.times() | {"status": "done"})
+    reporting.remove_folder(folder / _CHECKPOINTS)
+    reporting.write_page(folder / "report.html", [reporting.read_result(folder)])
+    for verdict in verdicts:
+        say(f"  {verdict.line()}", quiet)
+    return Outcome(folder, verdicts)
+
+
+def say(line: str, quiet: bool = False) -> None:
+    """Prints a line at once, unless `quiet`."""
+    if not quiet:
+        sys.stdout.write(line + "\n")
+        sys.stdout.flush()
+
+
+def _judged(study: Study, config: Any, rows: list[dict[str, Any]]) -> list[Verdict]:
+    verdicts = list(study.judge(config, rows))
+    if not verdicts:
+        raise ValueError(f"{study.name}: judge returned no verdict, and a study ends in at least one.")
+    return verdicts
+
+
+def _first_record(study: Study, config: Any, preset: str, command: str, dtype: str) -> dict[str, Any]:
+    return {
+        "kind": MARK,
+        "study": study.name,
+        "status": "running",
+        "preset": preset,
+        "command": command,
+        "config": reporting.to_json(config),
+        "question": study.question,
+        "lecture": study.lecture,
+        "truth": study.truth,
+        "reference": study.reference,
+        "caption": "",
+        "facts": {},
+        "dtype": dtype,
+        **reporting.environment(),
+    }
+
+
+class _Clock:
+    """Wall and processor seconds, the earlier sessions of an interrupted run included."""
+
+    def __init__(self, folder: Path) -> None:
+        self.earlier = {"wall_seconds": 0.0, "cpu_seconds": 0.0}
+        if (folder / "study.json").is_file():
+            record = reporting.read_record(folder)
+            if record["status"] == "running":
+                self.earlier = {name: record[name] for name in self.earlier}
+        self.wall, self.cpu = time.perf_counter(), time.process_time()
+
+    def times(self) -> dict[str, float]:
+        """Seconds spent so far."""
+        passed = {"wall_seconds": time.perf_counter() - self.wall, "cpu_seconds": time.process_time() - self.cpu}
+        return {name: round(self.earlier[name] + seconds, 3) for name, seconds in passed.items()}
