@@ -1,9 +1,10 @@
 """A study is a claim, a config, a run and its verdicts, executed into a results folder by a command line of its own."""
 
-from jaxopt_lab.studies.command_line import guarded, main, prepare_engine
+from jaxopt_lab.studies.command_line import guarded, main, prepare_engine, resume
 from jaxopt_lab.studies.discovery import find_study, list_studies, load_study
 from jaxopt_lab.studies.execution import Outcome, execute, say
 from jaxopt_lab.studies.study import Rows, Study
+from jaxopt_lab.studies.suite import run_suite
 
 __all__ = [
     "Outcome",
@@ -16,5 +17,7 @@ __all__ = [
     "load_study",
     "main",
     "prepare_engine",
+    "resume",
+    "run_suite",
     "say",
 ]

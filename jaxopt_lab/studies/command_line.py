@@ -16,7 +16,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import jaxopt_lab.reporting as reporting
 from jaxopt_lab.core import InputError, fail, require_choice
+from jaxopt_lab.studies.discovery import find_study, load_study
 from jaxopt_lab.studies.execution import execute, say
 from jaxopt_lab.studies.study import Study
 
@@ -41,6 +43,34 @@ def main(study: Study, argv: Sequence[str] | None = None, *, program: str = "") 
     arguments = list(sys.argv[1:] if argv is None else argv)
     program = program or f"python {shlex.quote(_shown(sys.argv[0]))}"
     return guarded(lambda: _main(study, arguments, program))
+
+
+def resume(folder: Path | str, experiments: Path | str = "experiments") -> int:
+    """Continues a study that was stopped, into the same folder and from its checkpoints.
+
+    Args:
+      folder: its results folder.
+      experiments: the folder with the studies.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      InputError: the folder is not ours, was renamed, or was written by another version of the study.
+    """
+    folder = Path(folder).resolve()
+    record = reporting.read_record(folder)
+    expected = reporting.folder_name(record["study"], record["config"])
+    if folder.name != expected:
+        raise fail("resume", f"{folder} was renamed", f"Name it {expected} again.")
+    if record["status"] == "done":
+        say(f"{folder.name} is finished; there is nothing to continue.")
+        return HOLDS if all(verdict.holds for verdict in reporting.read_verdicts(folder)) else FAILS
+    study = load_study(find_study(experiments, record["study"]))
+    config = reporting.config_from_json(study.config, record["config"])
+    prepare_engine()
+    outcome = execute(study, config, folder.parent, preset=record["preset"], command=record["command"])
+    return HOLDS if outcome.holds else FAILS
 
 
 def guarded(action: Callable[[], int]) -> int:

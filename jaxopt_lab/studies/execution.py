@@ -31,7 +31,14 @@ class Outcome(NamedTuple):
 
 
 def execute(
-    study: Study, config: Any, out: Path | str = "results", *, preset: str = "", command: str = "", quiet: bool = False
+    study: Study,
+    config: Any,
+    out: Path | str = "results",
+    *,
+    preset: str = "",
+    command: str = "",
+    place: str = "",
+    quiet: bool = False,
 ) -> Outcome:
     """Runs a study, judges it, and writes everything into its results folder.
 
@@ -45,6 +52,7 @@ def execute(
       out: the folder that holds all results.
       preset: the preset that the config came from, for the record.
       command: what redoes it, for the record.
+      place: printed before the study's name, such as "[3/11] ".
       quiet: print nothing.
 
     Returns:
@@ -58,7 +66,7 @@ def execute(
     folder = reporting.open_folder(out, study.name, config)
     dtype = getattr(config, "dtype", "float64")
     require_choice(study.name, "dtype", dtype, ("float32", "float64"))
-    say(f"{study.name}: {study.question}", quiet)
+    say(f"{place}{study.name}: {study.question}", quiet)
     clock = _Clock(folder)
     record = _first_record(study, config, preset, command, dtype)
     reporting.write_json(folder / "study.json", record | clock.times())
@@ -79,6 +87,7 @@ def execute(
     reporting.write_page(folder / "report.html", [reporting.read_result(folder)])
     for verdict in verdicts:
         say(f"  {verdict.line()}", quiet)
+    say(f"  {reporting.format_duration(clock.times()['wall_seconds'])}, kept in {folder}", quiet)
     return Outcome(folder, verdicts)
 
 

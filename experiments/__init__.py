@@ -1,0 +1,18 @@
+"""One folder a question, one script a claim: each script is a study that ends in verdicts.
+
+`python -m experiments --preset quick` runs the headline studies and writes one report over all of them.
+"""
+
+HEADLINE = (
+    "convergence_rates",
+    "transient_growth",
+    "zigzag",
+    "preprocessing",
+    "single_run_average_case",
+    "signal_response",
+    "phase_diagram",
+    "nesterov_forms",
+    "overshoot",
+    "noise_floors",
+    "batch_size_map",
+)

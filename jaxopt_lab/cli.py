@@ -1,0 +1,107 @@
+"""`jaxopt-lab`: the verbs of the command line. Nothing heavy is imported before a verb needs it.
+
+The exit code is 0 when all is well, 1 when a claim fails, 2 for wrong input, 130 when stopped.
+"""
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+_WRONG_INPUT = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb.
+
+    Args:
+      argv: the arguments; by default those of the process.
+
+    Returns:
+      The exit code.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(_help())
+        return 0
+    verb, rest = words[0], words[1:]
+    if verb not in _VERBS:
+        near = difflib.get_close_matches(verb, _VERBS, n=1, cutoff=0.4)
+        remedy = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(_VERBS)}."
+        sys.stderr.write(f"jaxopt-lab: there is no verb {verb!r}. {remedy}\n")
+        return _WRONG_INPUT
+    return _VERBS[verb][0](rest)
+
+
+def _study(words: list[str]) -> int:
+    parser = _parser("study", add_help=not words or words[0].startswith("-"))
+    parser.add_argument("name", nargs="?", metavar="NAME", help="the study; its options follow, see NAME --help")
+    parser.add_argument("--list", action="store_true", help="list the studies and stop")
+    _add_experiments(parser)
+    options, rest = parser.parse_known_args(words)
+    if options.name is None and not options.list:
+        parser.error("name a study, or ask for --list")
+    from jaxopt_lab import studies
+
+    def action() -> int:
+        if options.list:
+            for name, path in studies.list_studies(options.experiments).items():
+                print(f"{path.parent.name}/{name}")
+            return 0
+        study = studies.load_study(studies.find_study(options.experiments, options.name))
+        return studies.main(study, rest, program=f"jaxopt-lab study {options.name}")
+
+    return studies.guarded(action)
+
+
+def _report(words: list[str]) -> int:
+    parser = _parser("report")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a study's folder, or the one that holds several")
+    options = parser.parse_args(words)
+    from jaxopt_lab import reporting, studies
+
+    def action() -> int:
+        page = options.folder / "report.html"
+        reporting.write_page(page, reporting.find_results(options.folder))
+        print(f"Report: {page}")
+        return 0
+
+    return studies.guarded(action)
+
+
+def _resume(words: list[str]) -> int:
+    parser = _parser("resume")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a study that was stopped")
+    _add_experiments(parser)
+    options = parser.parse_args(words)
+    from jaxopt_lab import studies
+
+    return studies.guarded(lambda: studies.resume(options.folder, options.experiments))
+
+
+def _parser(verb: str, *, add_help: bool = True) -> argparse.ArgumentParser:
+    about = _VERBS[verb][1]
+    return argparse.ArgumentParser(prog=f"jaxopt-lab {verb}", description=about, add_help=add_help, allow_abbrev=False)
+
+
+def _add_experiments(parser: argparse.ArgumentParser) -> None:
+    where = "where the studies lie (default: experiments)"
+    parser.add_argument("--experiments", type=Path, default=Path("experiments"), metavar="DIR", help=where)
+
+
+def _help() -> str:
+    lines = ["usage: jaxopt-lab VERB ...", "", "A laboratory bench for optimization in JAX.", ""]
+    lines += [f"  {verb:<8} {about}" for verb, (_, about) in _VERBS.items()]
+    return "\n".join([*lines, "", "jaxopt-lab VERB --help says more."])
+
+
+_VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "study": (_study, "Run one study, or list them: jaxopt-lab study NAME --preset quick."),
+    "report": (_report, "Rebuild report.html from what a results folder holds."),
+    "resume": (_resume, "Continue a study that was stopped."),
+}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

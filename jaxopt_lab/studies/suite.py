@@ -1,0 +1,89 @@
+"""Many studies one after another in one process, with one report over all of them.
+
+Everything that can be checked is checked before the first study runs; a study that raises is reported, and the rest
+still run. The report is rewritten after each study, so that it is there whenever the process is stopped.
+"""
+
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import jaxopt_lab.reporting as reporting
+from jaxopt_lab.core import require_choice
+from jaxopt_lab.studies.discovery import load_study
+from jaxopt_lab.studies.execution import execute, say
+from jaxopt_lab.studies.study import Study
+
+
+def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command: str = "") -> bool:
+    """Runs studies at one preset, and writes `out`/report.html over all of them.
+
+    A study that has no such preset is left out, and said so.
+
+    Args:
+      scripts: the studies' files, in the order in which they run.
+      out: the folder that holds all results.
+      preset: the preset's name.
+      command: what redoes all of this, for the page.
+
+    Returns:
+      True when every study ran and every claim holds.
+
+    Raises:
+      InputError: no study has the preset, or a folder or page that would be written is not ours.
+    """
+    out, started = Path(out), time.perf_counter()
+    studies, failures = _loaded(scripts)
+    known = dict.fromkeys(name for study in studies.values() for name in study.presets)
+    if known or not failures:
+        require_choice("experiments", "preset", preset, known)
+    chosen = {script: study for script, study in studies.items() if preset in study.presets}
+    for study in studies.values():
+        if preset not in study.presets:
+            say(f"{study.name} has no preset {preset} and is left out.")
+    for study in chosen.values():
+        config = study.presets[preset]
+        reporting.check_folder(out / reporting.folder_name(study.name, config), study.name, config)
+    reporting.check_page(out / "report.html")
+    results = _executed(chosen, failures, out, preset, command)
+    verdicts = [verdict for result in results for verdict in result.verdicts]
+    holding = sum(verdict.holds for verdict in verdicts)
+    trouble = f"; failed to run: {', '.join(failure.study for failure in failures)}" if failures else ""
+    took = reporting.format_duration(time.perf_counter() - started)
+    say(f"{holding} of {len(verdicts)} claims hold in {len(results)} studies, {took}{trouble}.")
+    say(f"Report: {out / 'report.html'}")
+    return holding == len(verdicts) and not failures
+
+
+def _loaded(scripts: Sequence[Path]) -> tuple[dict[Path, Study], list[reporting.Failure]]:
+    studies, failures = {}, []
+    for script in scripts:
+        try:
+            studies[script] = load_study(script)
+        except Exception as error:
+            failures.append(_failure(script.stem, error))
+    return studies, failures
+
+
+def _executed(
+    chosen: Mapping[Path, Study], failures: list[reporting.Failure], out: Path, preset: str, command: str
+) -> list[reporting.StudyResult]:
+    results: list[reporting.StudyResult] = []
+    for number, (script, study) in enumerate(chosen.items(), start=1):
+        redo = f"python {'/'.join(script.parts[-3:])} --preset {preset}"
+        try:
+            outcome = execute(
+                study, study.presets[preset], out, preset=preset, command=redo, place=f"[{number}/{len(chosen)}] "
+            )
+            results.append(reporting.read_result(outcome.folder))
+        except Exception as error:
+            failures.append(_failure(study.name, error))
+        reporting.write_page(out / "report.html", results, failures, command=command)
+    return results
+
+
+def _failure(study: str, error: Exception) -> reporting.Failure:
+    traceback.print_exception(error)
+    say(f"  [FAILS] {study} could not run: {error}")
+    return reporting.Failure(study, f"{type(error).__name__}: {error}")
