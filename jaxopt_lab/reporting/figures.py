@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 # Okabe and Ito, Color Universal Design, 2008, in an order that also differs in lightness; yellow is left out.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#1f2933")
 INK, FAINT = "#1f2933", "#8a94a0"
-WIDTH = 6.0
+WIDTH = 5.7
+_END_LABEL = "end label"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _STYLE = {
     "svg.hashsalt": "jaxopt_lab",
@@ -91,8 +92,8 @@ class FigureMaker:
 
     def measured(self, axes: "Axes", x: Any, y: Any, *, color: int = 0, label: str = "", **options: Any) -> None:
         """Draws measurements as dots, with their label beside the last one."""
-        dots = {"linestyle": "none", "marker": "o", "markeredgecolor": "white", "markeredgewidth": 0.5} | options
-        axes.plot(x, y, color=self.color(color), zorder=3, **dots)
+        dots: dict[str, Any] = {"linestyle": "none", "marker": "o", "markeredgecolor": "white", "markeredgewidth": 0.5}
+        axes.plot(x, y, color=self.color(color), zorder=3, **(dots | options))
         if label:
             self.label_end(axes, x, y, label, color=color)
 
@@ -104,10 +105,15 @@ class FigureMaker:
             self.label(axes, x[finite[-1]], y[finite[-1]], text, color=color)
 
     def label(self, axes: "Axes", x: float, y: float, text: str, *, color: int | None = None) -> None:
-        """Writes `text` just to the right of a point, in the colour of its curve."""
+        """Writes `text` just to the right of a point, in the colour of its curve; labels that collide move apart."""
         shade = INK if color is None else self.color(color)
-        offset = {"xytext": (6, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
-        axes.annotate(text, (x, y), color=shade, zorder=4, **offset)
+        offset: dict[str, Any] = {
+            "xytext": (6, 0),
+            "textcoords": "offset points",
+            "va": "center",
+            "annotation_clip": False,
+        }
+        axes.annotate(text, (x, y), color=shade, zorder=4, label=_END_LABEL, **offset)
 
 
 @contextlib.contextmanager
@@ -134,11 +140,33 @@ def save_png(figure: "Figure", path: Path, *, dots_per_inch: int = 150) -> None:
 def _rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
     for axes in figure.axes:
         _plain_powers_of_ten(axes)
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        _spread_labels(axes)
     if kind == "svg":
         options["metadata"] = {"Date": None, "Creator": None}
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, **options)
     return buffer.getvalue()
+
+
+def _spread_labels(axes: "Axes") -> None:
+    """Moves labels that overlap apart, up and down by equal amounts, until each can be read."""
+    from matplotlib.text import Annotation
+
+    labels = [text for text in axes.texts if isinstance(text, Annotation) and text.get_label() == _END_LABEL]
+    boxes = np.array([label.get_window_extent().extents for label in labels]).reshape(-1, 4)
+    shift, order = np.zeros(len(labels)), np.argsort(boxes[:, 1], kind="stable")
+    for _ in range(100):
+        for position, lower in enumerate(order):
+            for upper in order[position + 1 :]:
+                beside = boxes[lower, 2] <= boxes[upper, 0] or boxes[upper, 2] <= boxes[lower, 0]
+                overlap = boxes[lower, 3] + shift[lower] - boxes[upper, 1] - shift[upper]
+                if overlap > 0 and not beside:
+                    shift[lower] -= overlap / 2
+                    shift[upper] += overlap / 2
+    for label, pixels in zip(labels, shift, strict=True):
+        label.set_position((label.get_position()[0], label.get_position()[1] + pixels * 72 / axes.figure.dpi))
 
 
 def _plain_powers_of_ten(axes: "Axes") -> None:

@@ -37,7 +37,7 @@ def folder_name(study_name: str, config: Any) -> str:
 
     Example:
       >>> folder_name("zigzag", {"kappa": 10.0})
-      'zigzag-b65ec1fa26d3'
+      'zigzag-4d75dd2f195a'
     """
     return f"{study_name}-{config_hash(config)}"
 
@@ -171,7 +171,7 @@ def environment() -> dict[str, Any]:
     return {
         "versions": {"python": platform.python_version()} | {name: _version(name) for name in _PACKAGES},
         "device": {"kind": devices[0].device_kind, "count": len(devices), "processors": os.cpu_count()},
-        "prng": jax.config.jax_default_prng_impl,
+        "prng": str(jax.random.key_impl(jax.random.key(0))),
     }
 
 

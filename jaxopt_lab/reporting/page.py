@@ -4,6 +4,7 @@ Nothing on the page comes from elsewhere: the style and the figures are inside. 
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -104,7 +105,7 @@ def render_page(results: Sequence[StudyResult], failures: Sequence[Failure] = ()
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"number": format_number, "setting": format_setting, "duration": format_duration}
+    environment.filters |= {"number": format_number, "setting": format_setting, "duration": _unbroken_duration}
     verdicts = [verdict for result in results for verdict in result.verdicts]
     return environment.get_template("report.html.j2").render(
         generator=_GENERATOR,
@@ -158,10 +159,12 @@ def format_number(value: float, digits: int = 6) -> str:
       >>> format_number(0.0123456, 2)
       '0.012'
     """
-    text = f"{value:.{digits}g}".replace("inf", "∞").replace("nan", "not a number")
-    mantissa, _, exponent = text.partition("e")
-    text = f"{mantissa}e{int(exponent)}" if exponent and mantissa[-1].isdigit() else text
-    return text.replace("-", "\N{MINUS SIGN}")
+    if not math.isfinite(value):
+        return "not a number" if math.isnan(value) else ("∞" if value > 0 else "\N{MINUS SIGN}∞")
+    small = 0 < abs(value) < 1e-3
+    mantissa, _, exponent = f"{value:.{digits - 1 if small else digits}{'e' if small else 'g'}}".partition("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if small else mantissa
+    return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", "\N{MINUS SIGN}")
 
 
 def format_setting(value: Any) -> str:
@@ -178,7 +181,9 @@ def format_setting(value: Any) -> str:
         return ", ".join(map(format_setting, value))
     if isinstance(value, dict):
         return "; ".join(f"{key}: {format_setting(item)}" for key, item in value.items())
-    return format_number(value, 12) if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return format_number(value, 6 if float(f"{value:.6g}") == value else 12)
+    return str(value)
 
 
 def format_duration(seconds: float) -> str:
@@ -193,6 +198,10 @@ def format_duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
+
+
+def _unbroken_duration(seconds: float) -> str:
+    return format_duration(seconds).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _title(results: Sequence[StudyResult]) -> str:

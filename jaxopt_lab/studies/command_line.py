@@ -4,22 +4,16 @@ Every field of the config is an option, and the preset's values are the defaults
 hold, 1 when one fails, 2 for wrong input, 130 when stopped. The same command continues what was stopped.
 """
 
-import argparse
-import contextlib
-import dataclasses
-import difflib
-import io
-import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
 
 import jaxopt_lab.reporting as reporting
-from jaxopt_lab.core import InputError, fail, require_choice
+from jaxopt_lab.core import InputError, fail
 from jaxopt_lab.studies.discovery import find_study, load_study
 from jaxopt_lab.studies.execution import execute, say
+from jaxopt_lab.studies.options import parse
 from jaxopt_lab.studies.study import Study
 
 HOLDS, FAILS, WRONG_INPUT, STOPPED = 0, 1, 2, 130
@@ -92,60 +86,6 @@ def prepare_engine() -> None:
     training.enable_compilation_cache()
 
 
-def parse(study: Study, arguments: Sequence[str], program: str) -> tuple[Any, str, Path]:
-    """Reads a study's options.
-
-    Args:
-      study: the study.
-      arguments: the words after the program's name.
-      program: the program's name, for help texts.
-
-    Returns:
-      (config, preset, out).
-
-    Raises:
-      InputError: an unknown preset or option, or a value of the wrong type or out of range.
-      SystemExit: with code 0, after --help.
-    """
-    import tyro
-
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("--preset", default=next(iter(study.presets)))
-    try:
-        preset = early.parse_known_args(list(arguments))[0].preset
-    except argparse.ArgumentError:
-        raise fail(study.name, "--preset needs a name", f"There are: {', '.join(study.presets)}.") from None
-    require_choice(study.name, "preset", preset, study.presets)
-    presets = " | ".join(study.presets)
-    options = dataclasses.make_dataclass(
-        "Options",
-        [
-            ("preset", Annotated[str, tyro.conf.arg(help=f"Where the values come from: {presets}.", metavar="NAME")]),
-            ("out", Annotated[Path, tyro.conf.arg(help="The folder that holds all results.")]),
-            ("config", Annotated[study.config, tyro.conf.arg(name="")]),
-        ],
-    )
-    chosen = options(preset, Path("results"), study.presets[preset])
-    messages = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(messages):
-            parsed, unknown = tyro.cli(
-                options,
-                args=list(arguments),
-                default=chosen,
-                prog=program,
-                description=f"{study.question} What the lecture says: {study.lecture}",
-                return_unknown_args=True,
-            )
-    except SystemExit as stop:
-        if stop.code == 0:
-            raise
-        raise fail(study.name, _first_sentence(messages.getvalue()), "See --help.") from None
-    if unknown:
-        raise _unknown_option(study, unknown[0])
-    return parsed.config, preset, parsed.out
-
-
 def _main(study: Study, arguments: list[str], program: str) -> int:
     config, preset, out = parse(study, arguments, program)
     prepare_engine()
@@ -153,22 +93,6 @@ def _main(study: Study, arguments: list[str], program: str) -> int:
     outcome = execute(study, config, out, preset=preset, command=command)
     say(f"Report: {outcome.folder / 'report.html'}")
     return HOLDS if outcome.holds else FAILS
-
-
-def _unknown_option(study: Study, option: str) -> InputError:
-    known = ["--preset", "--out", *(f"--{field.name}" for field in dataclasses.fields(study.config))]
-    known = [name.replace("_", "-") for name in known]
-    near = difflib.get_close_matches(option.replace("_", "-"), known, n=1, cutoff=0.4)
-    remedy = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
-    return fail(study.name, f"unknown option {option}", remedy)
-
-
-def _first_sentence(boxed: str) -> str:
-    """What an error box of tyro says before its first rule, as one line."""
-    lines = [line.strip(" │") for line in re.sub(r"\x1b\[[0-9;]*m", "", boxed).splitlines()]
-    inside = [line for line in lines if line and line[0] not in "╭╰"]
-    rule = next((index for index, line in enumerate(inside) if set(line) == {"─"}), len(inside))
-    return " ".join(inside[:rule]).rstrip(".")
 
 
 def _without_out(arguments: list[str]) -> list[str]:

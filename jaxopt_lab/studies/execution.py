@@ -63,9 +63,9 @@ def execute(
     """
     from jaxopt_lab import training
 
-    folder = reporting.open_folder(out, study.name, config)
     dtype = getattr(config, "dtype", "float64")
     require_choice(study.name, "dtype", dtype, ("float32", "float64"))
+    folder = reporting.open_folder(out, study.name, config)
     say(f"{place}{study.name}: {study.question}", quiet)
     clock = _Clock(folder)
     record = _first_record(study, config, preset, command, dtype)

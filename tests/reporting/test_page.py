@@ -1,0 +1,166 @@
+import html.parser
+import math
+import re
+
+import pytest
+
+from jaxopt_lab.core import InputError, judge
+from jaxopt_lab.reporting import Failure, StudyResult, check_page, find_results, render_page, write_json, write_page
+from jaxopt_lab.reporting.page import inline_svg
+
+SVG = (
+    '<?xml version="1.0"?><!DOCTYPE svg PUBLIC "x" "http://www.w3.org/x"><svg xmlns="http://www.w3.org/2000/svg" '
+    'xmlns:xlink="http://www.w3.org/1999/xlink" width="4pt" height="3pt" viewBox="0 0 4 3" version="1.1"><metadata>'
+    '<a href="http://x"/></metadata><defs><style type="text/css">*{stroke-linejoin: round}</style></defs>'
+    '<g id="axes_1" clip-path="url(#p1)"><use xlink:href="#m1" x="1"/></g>'
+    '<defs><clipPath id="p1"><rect/></clipPath></defs></svg>'
+)
+VOID = {"meta", "br"}
+
+
+class Checker(html.parser.HTMLParser):
+    """Notes ids and links, and that every element is closed."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.links, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attributes):
+        named = dict(attributes)
+        self.ids += [named["id"]] if "id" in named else []
+        self.links += [named["href"]] if "href" in named else []
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def result(name="zigzag", *, status="done", holds=True, figure=SVG):
+    record = {
+        "kind": "jaxopt_lab study",
+        "study": name,
+        "status": status,
+        "preset": "quick",
+        "command": f"python experiments/toys/{name}.py",
+        "config": {"kappas": [10.0, 1e6, "inf"], "steps": 500, "rotate": False},
+        "question": "Does it zigzag when 1 < kappa?",
+        "lecture": "Yes.",
+        "truth": "Only <if> the learning rate is large.",
+        "reference": "Nesterov & others",
+        "caption": 'A "zigzag".',
+        "facts": {"side by side (K)": 16},
+        "dtype": "float64",
+        "versions": {"python": "3.11", "jax": "0.10.2"},
+        "device": {"kind": "cpu", "count": 1, "processors": 2},
+        "prng": "threefry2x32",
+        "wall_seconds": 1.5,
+        "cpu_seconds": 2.5,
+    }
+    verdicts = [
+        judge(f"{name} claim", "rate", 6.5e6, 6.5e6 if holds else math.inf, 0.1, unit="steps"),
+        judge(f"{name} other claim", "edge", 0.9801980198, 0.98, 0.1),
+    ]
+    return StudyResult(f"{name}-abc", record, verdicts if status == "done" else [], figure if status == "done" else "")
+
+
+def checked(page):
+    checker = Checker()
+    checker.feed(page)
+    assert checker.open == []
+    return checker
+
+
+def test_every_element_is_closed_and_every_link_has_a_target():
+    page = checked(render_page([result("a"), result("b", figure=""), result("c", holds=False)], [Failure("d", "e")]))
+    assert len(page.ids) == len(set(page.ids))
+    targets = [link.removeprefix("#") for link in page.links if not link.endswith("m1")]
+    assert targets
+    assert set(targets) <= set(page.ids)
+
+
+def test_nothing_comes_from_elsewhere():
+    page = render_page([result("a"), result("b")])
+    assert not re.search(r"https?:|src=|@import|<link|<script", page)
+
+
+def test_the_same_results_give_the_same_page():
+    assert render_page([result("a"), result("b")]) == render_page([result("a"), result("b")])
+
+
+def test_the_summary_counts_the_claims():
+    page = render_page([result("a"), result("b", holds=False)], [Failure("c", "RuntimeError: fire")], command="make it")
+    assert "3 of 4 claims hold" in page
+    assert "1 study failed to run" in page
+    assert "RuntimeError: fire" in page
+    assert "<code>make it</code>" in page
+
+
+def test_numbers_are_shown_for_reading():
+    text = "".join(checked(render_page([result(holds=False)])).text)
+    for shown in ("6.5e6", "0.980198", "∞", "[steps]", "10, 1e6, ∞"):
+        assert shown in text
+
+
+def test_holding_and_failing_differ_without_colour():
+    text = "".join(checked(render_page([result(holds=False)])).text)
+    assert "✓ holds" in text
+    assert "✕ fails" in text
+
+
+def test_texts_are_escaped():
+    page = render_page([result()])
+    assert "Only &lt;if&gt; the learning rate" in page
+    assert 'aria-label="A &#34;zigzag&#34;."' in page
+
+
+def test_a_study_that_is_not_finished_is_shown_as_such():
+    assert "This study was stopped before its end" in render_page([result(status="running")])
+
+
+def test_an_inlined_figure_keeps_its_ids_to_itself():
+    svg = str(inline_svg(SVG, prefix="zigzag", label="caption"))
+    assert svg.startswith('<svg viewBox="0 0 4 3" role="img" aria-label="caption">')
+    assert 'clip-path="url(#zigzag-p1)"' in svg
+    assert 'id="zigzag-p1"' in svg
+    assert 'href="#zigzag-m1"' in svg
+    assert "stroke-linejoin" not in svg
+    assert "http" not in svg
+
+
+def test_a_page_that_is_not_ours_is_not_overwritten(tmp_path):
+    path = tmp_path / "report.html"
+    path.write_text("<html>my thesis</html>")
+    with pytest.raises(InputError, match="is not one of our reports"):
+        write_page(path, [result()])
+    assert path.read_text() == "<html>my thesis</html>"
+
+
+def test_our_own_page_is_overwritten(tmp_path):
+    path = tmp_path / "report.html"
+    write_page(path, [result("a")])
+    write_page(path, [result("b")])
+    check_page(path)
+    assert "b claim" in path.read_text(encoding="utf-8")
+
+
+def test_a_folder_without_results_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no results"):
+        find_results(tmp_path)
+    with pytest.raises(InputError, match="holds no results"):
+        find_results(tmp_path / "nowhere")
+
+
+def test_an_unfinished_study_is_found(tmp_path):
+    (tmp_path / "zigzag-1").mkdir()
+    write_json(tmp_path / "zigzag-1" / "study.json", result(status="running").record)
+    (found,) = find_results(tmp_path)
+    assert found.verdicts == ()

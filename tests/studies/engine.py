@@ -1,0 +1,33 @@
+"""A stand-in for the engine's checkpoints and compilation cache, so that these tests train nothing."""
+
+import contextlib
+from pathlib import Path
+
+import pytest
+
+from jaxopt_lab import training
+
+
+def replace_engine(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Replaces the engine's two hooks; returns the list to which the checkpoint folders are added."""
+    asked: list[Path] = []
+
+    @contextlib.contextmanager
+    def checkpoints_in(path):
+        asked.append(Path(path))
+        Path(path).mkdir(parents=True, exist_ok=True)
+        yield
+
+    monkeypatch.setattr(training, "checkpoints_in", checkpoints_in, raising=False)
+    monkeypatch.setattr(training, "enable_compilation_cache", lambda: None, raising=False)
+    return asked
+
+
+def make_experiments(folder: Path, *names: str) -> Path:
+    """Makes an experiments folder that holds the halving study, under its own name and further ones."""
+    source = Path(__file__).with_name("halving.py").read_text(encoding="utf-8")
+    (folder / "experiments" / "toys").mkdir(parents=True)
+    for name in ("halving", *names):
+        text = source.replace('name="halving"', f'name="{name}"')
+        (folder / "experiments" / "toys" / f"{name}.py").write_text(text, encoding="utf-8")
+    return folder / "experiments"
