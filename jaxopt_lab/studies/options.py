@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import difflib
 import io
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,8 +90,8 @@ def _unknown_option(study: Study, option: str) -> InputError:
 
 
 def _first_sentence(boxed: str) -> str:
-    """What an error box of tyro says before its first rule, as one line."""
-    lines = [line.strip(" │|") for line in re.sub(r"\x1b\[[0-9;]*m", "", boxed).splitlines()]
-    inside = [line for line in lines if line and line[0] not in "╭╰+"]
-    rule = next((index for index, line in enumerate(inside) if set(line) <= set("─-")), len(inside))
-    return " ".join(inside[:rule]).rstrip(".")
+    """What a titled box of tyro says before its first inner rule, as one line; the box may be drawn in ASCII."""
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", boxed).strip()
+    untitled = [line.strip(" │|╭╮╰╯─-") for line in plain.splitlines()[1:]]
+    paragraphs = [list(lines) for filled, lines in itertools.groupby(untitled, bool) if filled]
+    return " ".join(paragraphs[0]).rstrip(".") if paragraphs else "wrong options"
