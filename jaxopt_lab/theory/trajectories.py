@@ -46,7 +46,8 @@ def mode_responses(
       lookahead: 0 for heavy ball, rho for Nesterov, or one per step, shape [t].
 
     Returns:
-      The responses, shape [t + 1, d]; row 0 is all ones; a diverging mode ends in inf or nan. Cost: O(t d) time and memory.
+      The responses, shape [t + 1, d]; row 0 is all ones. A diverging mode ends in inf or nan.
+      Cost: O(t d) time and memory.
 
     Raises:
       InputError: an argument is out of range or not of length t.
