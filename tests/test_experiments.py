@@ -53,6 +53,12 @@ def test_a_study_that_raises_is_reported_and_the_rest_still_run(run, capsys):
     assert "RuntimeError: the bench caught fire" in page
 
 
+def test_a_report_is_written_when_no_study_can_be_loaded(run):
+    (run.folder / "toys" / "broken.py").write_text("1 / 0")
+    assert run("--only", "broken") == 1
+    assert "ZeroDivisionError" in run.page.read_text(encoding="utf-8")
+
+
 def test_a_claim_that_fails_gives_exit_code_1(run):
     path = run.folder / "toys" / "halving.py"
     path.write_text(path.read_text().replace("factor: float = 0.5", "factor: float = 0.6"))

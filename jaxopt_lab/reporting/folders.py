@@ -27,7 +27,8 @@ import numpy as np
 from jaxopt_lab.core import Verdict, fail
 from jaxopt_lab.reporting.encoding import config_hash, from_json, to_json
 
-MARK = "jaxopt_lab study"
+_MARK = "jaxopt_lab study"
+_NEEDED = {"study", "config", "status"}
 _TEMPORARY = ".writing"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jaxopt_lab")
 
@@ -64,9 +65,7 @@ def open_folder(out: Path | str, study_name: str, config: Any) -> Path:
 
 def check_folder(folder: Path, study_name: str, config: Any) -> None:
     """Raises InputError unless `folder` is free, or holds this very run; writes nothing."""
-    for path in (folder, *folder.parents):
-        if path.exists() and not path.is_dir():
-            raise fail("results folder", f"{path} is a file", "Choose another --out.")
+    require_folders(folder)
     if not folder.exists() or not any(_files_of_others(folder)):
         return
     record = read_record(folder)
@@ -76,6 +75,13 @@ def check_folder(folder: Path, study_name: str, config: Any) -> None:
             f"{folder} holds another run ({record['study']} with another config)",
             "Choose another --out, or move that folder away; nothing was overwritten.",
         )
+
+
+def require_folders(folder: Path) -> None:
+    """Raises InputError when `folder`, or a folder above it, is a file."""
+    for path in (folder, *folder.parents):
+        if path.exists() and not path.is_dir():
+            raise fail("results folder", f"{path} is a file", "Choose another --out.")
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -91,9 +97,14 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise fail("results folder", f"{path} is torn or is not JSON ({error})", remedy) from None
-    if not isinstance(record, dict) or record.get("kind") != MARK:
+    if not isinstance(record, dict) or record.get("kind") != _MARK or not record.keys() >= _NEEDED:
         raise fail("results folder", f"{path} was not written by jaxopt_lab", remedy)
     return record
+
+
+def write_record(folder: Path, record: Mapping[str, Any]) -> None:
+    """Writes the `study.json` of a folder."""
+    write_json(folder / "study.json", {"kind": _MARK, **record})
 
 
 def write_text(path: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxopt_lab.core import Verdict, fail
 from jaxopt_lab.reporting.encoding import from_json
-from jaxopt_lab.reporting.folders import read_record, read_verdicts, write_text
+from jaxopt_lab.reporting.folders import read_record, read_verdicts, require_folders, write_text
 
 _GENERATOR = '<meta name="generator" content="jaxopt_lab">'
 
@@ -72,6 +72,7 @@ def find_results(folder: Path) -> list[StudyResult]:
 
 def check_page(path: Path) -> None:
     """Raises InputError when a file that this package did not write stands where the page should go."""
+    require_folders(path.parent)
     if path.is_dir() or (path.is_file() and _GENERATOR not in path.read_text(encoding="utf-8", errors="replace")):
         raise fail("report", f"{path} exists and is not one of our reports", "Choose another --out.")
 
@@ -91,6 +92,7 @@ def write_page(
       InputError: `path` is a file that this package did not write.
     """
     check_page(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_page(results, failures, command=command))
 
 

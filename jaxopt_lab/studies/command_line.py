@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import jaxopt_lab.reporting as reporting
+from jaxopt_lab import reporting
 from jaxopt_lab.core import InputError, fail
 from jaxopt_lab.studies.discovery import find_study, load_study
 from jaxopt_lab.studies.execution import execute, say

@@ -5,9 +5,8 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jaxopt_lab.reporting as reporting
+from jaxopt_lab import reporting
 from jaxopt_lab.core import Verdict, precision, require_choice
-from jaxopt_lab.reporting.folders import MARK
 from jaxopt_lab.studies.study import Study
 
 _CHECKPOINTS = "checkpoints"
@@ -69,7 +68,7 @@ def execute(
     say(f"{place}{study.name}: {study.question}", quiet)
     clock = _Clock(folder)
     record = _first_record(study, config, preset, command, dtype)
-    reporting.write_json(folder / "study.json", record | clock.times())
+    reporting.write_record(folder, record | clock.times())
     try:
         with precision(dtype), training.checkpoints_in(folder / _CHECKPOINTS):
             rows = study.run(config)
@@ -77,12 +76,12 @@ def execute(
             verdicts = _judged(study, config, rows)
             record |= {"caption": study.caption(config, rows), "facts": dict(study.facts(config, rows))}
     except BaseException:
-        reporting.write_json(folder / "study.json", record | clock.times())
+        reporting.write_record(folder, record | clock.times())
         raise
     reporting.write_verdicts(folder, verdicts)
     with reporting.house_style() as maker:
         reporting.save_svg(study.draw(config, rows, maker), folder / "figure.svg")
-    reporting.write_json(folder / "study.json", record | clock.times() | {"status": "done"})
+    reporting.write_record(folder, record | clock.times() | {"status": "done"})
     reporting.remove_folder(folder / _CHECKPOINTS)
     reporting.write_page(folder / "report.html", [reporting.read_result(folder)])
     for verdict in verdicts:
@@ -92,9 +91,10 @@ def execute(
 
 
 def say(line: str, quiet: bool = False) -> None:
-    """Prints a line at once, unless `quiet`."""
+    """Prints a line at once, unless `quiet`; a terminal without Greek letters gets question marks."""
     if not quiet:
-        sys.stdout.write(line + "\n")
+        encoding = sys.stdout.encoding or "utf-8"
+        sys.stdout.write(line.encode(encoding, "replace").decode(encoding) + "\n")
         sys.stdout.flush()
 
 
@@ -107,7 +107,6 @@ def _judged(study: Study, config: Any, rows: list[dict[str, Any]]) -> list[Verdi
 
 def _first_record(study: Study, config: Any, preset: str, command: str, dtype: str) -> dict[str, Any]:
     return {
-        "kind": MARK,
         "study": study.name,
         "status": "running",
         "preset": preset,
@@ -132,7 +131,7 @@ class _Clock:
         if (folder / "study.json").is_file():
             record = reporting.read_record(folder)
             if record["status"] == "running":
-                self.earlier = {name: record[name] for name in self.earlier}
+                self.earlier = {name: record.get(name, 0.0) for name in self.earlier}
         self.wall, self.cpu = time.perf_counter(), time.process_time()
 
     def times(self) -> dict[str, float]:

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import jaxopt_lab.reporting as reporting
+from jaxopt_lab import reporting
 from jaxopt_lab.core import require_choice
 from jaxopt_lab.studies.discovery import load_study
 from jaxopt_lab.studies.execution import execute, say
@@ -47,6 +47,7 @@ def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command:
         reporting.check_folder(out / reporting.folder_name(study.name, config), study.name, config)
     reporting.check_page(out / "report.html")
     results = _executed(chosen, failures, out, preset, command)
+    reporting.write_page(out / "report.html", results, failures, command=command)
     verdicts = [verdict for result in results for verdict in result.verdicts]
     holding = sum(verdict.holds for verdict in verdicts)
     trouble = f"; failed to run: {', '.join(failure.study for failure in failures)}" if failures else ""

@@ -44,10 +44,11 @@ def test_the_folder_of_the_same_run_is_found_again(tmp_path):
         ({"notes.txt": "mine"}, "is not ours: it is not empty and has no study.json"),
         ({"study.json": '{"kind": "jaxopt_lab st'}, "is torn or is not JSON"),
         ({"study.json": "[1, 2]"}, "was not written by jaxopt_lab"),
+        ({"study.json": '{"kind": "jaxopt_lab study"}'}, "was not written by jaxopt_lab"),
         ({"study.json": json.dumps(record(config={"kappa": 11.0}))}, "holds another run"),
         ({"study.json": json.dumps(record(study="overshoot"))}, "holds another run"),
     ],
-    ids=["foreign", "torn", "other JSON", "other config", "other study"],
+    ids=["foreign", "torn", "other JSON", "incomplete", "other config", "other study"],
 )
 def test_a_folder_that_is_not_this_run_is_refused_and_left_as_it_is(tmp_path, files, wording):
     folder = tmp_path / folder_name("zigzag", CONFIG)

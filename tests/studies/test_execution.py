@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 
 import jax.numpy as jnp
@@ -6,7 +7,7 @@ import pytest
 
 from jaxopt_lab.core import InputError
 from jaxopt_lab.reporting import find_results, folder_name, read_record, read_rows, read_verdicts, render_page
-from jaxopt_lab.studies import execute
+from jaxopt_lab.studies import execute, say
 from tests.studies.engine import replace_engine
 from tests.studies.halving import STUDY, Config
 
@@ -45,6 +46,13 @@ def test_verdict_lines_are_printed_unless_quiet(tmp_path, capsys):
     assert printed.startswith("[3/11] halving: Does x halve?\n  [holds] x halves at every step: x after 8 steps")
     execute(STUDY, Config(), tmp_path, quiet=True)
     assert capsys.readouterr().out == ""
+
+
+def test_a_terminal_without_greek_letters_does_not_stop_a_run(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr("sys.stdout", stream)
+    say("κ = 10")
+    assert stream.buffer.getvalue() == b"? = 10\n"
 
 
 def test_two_executions_differ_in_their_times_alone(tmp_path):
