@@ -1,1 +1,60 @@
-"""jaxopt_lab: a laboratory bench for optimization in JAX."""
+"""jaxopt_lab: a laboratory bench for optimization in JAX.
+
+    import jaxopt_lab as lab
+    problem = lab.objectives.quadratic(lab.objectives.spectra.log_uniform(1000, kappa=100.0))
+    trace = lab.training.run(problem, lab.rules.heavy_ball, {"learning_rate": 3.3, "rho": 0.67}, steps=100)
+
+The folders are imported when first used, so that this import stays light.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxopt_lab import core, objectives, reporting, rules, studies, theory, training
+    from jaxopt_lab.core import Estimate, Problem, Status, Truth, Verdict, from_loss, precision
+    from jaxopt_lab.training import Trace, run
+
+_FOLDERS = ("core", "objectives", "reporting", "rules", "studies", "theory", "training")
+_NAMES = {
+    "Estimate": "core",
+    "Problem": "core",
+    "Status": "core",
+    "Truth": "core",
+    "Verdict": "core",
+    "from_loss": "core",
+    "precision": "core",
+    "Trace": "training",
+    "run": "training",
+}
+
+__all__ = [
+    "Estimate",
+    "Problem",
+    "Status",
+    "Trace",
+    "Truth",
+    "Verdict",
+    "core",
+    "from_loss",
+    "objectives",
+    "precision",
+    "reporting",
+    "rules",
+    "run",
+    "studies",
+    "theory",
+    "training",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _FOLDERS:
+        return importlib.import_module(f"jaxopt_lab.{name}")
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"jaxopt_lab.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'jaxopt_lab' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

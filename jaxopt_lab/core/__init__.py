@@ -13,6 +13,7 @@ from jaxopt_lab.core.errors import (
     require_positive,
 )
 from jaxopt_lab.core.estimate import Estimate, mean_of_batches, mean_of_samples
+from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.core.precision import precision
 from jaxopt_lab.core.problem import Batch, Key, Loss, Params, Problem, Separable, Truth, from_loss
 from jaxopt_lab.core.status import Status
@@ -30,6 +31,7 @@ __all__ = [
     "Status",
     "Truth",
     "Verdict",
+    "available_memory",
     "fail",
     "from_loss",
     "is_concrete_number",

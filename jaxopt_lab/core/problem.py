@@ -20,16 +20,17 @@ Key = jax.Array
 Loss = Callable[[Params, Batch, Key | None], jax.Array]
 
 
+@jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Truth:
-    """What is known exactly about a problem; None where nothing is.
+    """What is known exactly about a problem; None where nothing is. A pytree, so that probes may read it when compiled.
 
     Attributes:
       eigenvalues: the Hessian's eigenvalues at the minimizer, shape [d].
       smoothness: largest eigenvalue L.
       strong_convexity: smallest eigenvalue mu.
       minimum: the smallest expected loss.
-      minimizer: a pytree like the parameters at which it is reached.
+      minimizer: a pytree like the parameters at which it is reached; a scalar leaf stands for a constant array.
       index: number of negative Hessian eigenvalues at the point of interest.
       noise_variance: variance of the additive gradient noise, per coordinate.
     """

@@ -51,24 +51,42 @@ def cosine(left: Any, right: Any) -> jax.Array:
     return jnp.where(scale > 0, dot(left, right) / jnp.where(scale > 0, scale, 1), 0)
 
 
+def combination(*terms: tuple[jax.typing.ArrayLike, Any]) -> Any:
+    """Linear combination sum_i c_i t_i of pytrees, leaf by leaf, in the dtypes of the first tree.
+
+    Leaves of less than 32 bits are combined in float32 and rounded once; scalars take the precision of the leaves, so
+    that a traced float32 coefficient never changes the dtype of a bfloat16 or float64 tree.
+
+    Args:
+      *terms: pairs (c_i, t_i) of a real scalar and a pytree; all trees have one structure.
+
+    Example:
+      >>> combination((2.0, jnp.array([1.0, 2.0])), (-1.0, jnp.array([1.0, 1.0]))).tolist()
+      [1.0, 3.0]
+    """
+    scalars, trees = zip(*terms, strict=True)
+
+    def combine(*leaves: jax.Array) -> jax.Array:
+        wide = [widened(leaf) for leaf in leaves]
+        products = [jnp.asarray(c, _real_dtype(leaf)) * leaf for c, leaf in zip(scalars, wide, strict=True)]
+        return sum(products[1:], products[0]).astype(jnp.asarray(leaves[0]).dtype)
+
+    return jax.tree.map(combine, *trees)
+
+
 def axpy(alpha: jax.typing.ArrayLike, x: Any, y: Any) -> Any:
-    """alpha x + y, leaf by leaf, in the dtype of y."""
-    return jax.tree.map(lambda a, b: (jnp.asarray(alpha, _real(b)) * a + b).astype(b.dtype), x, y)
+    """alpha x + y, leaf by leaf, in the dtypes of y."""
+    return combination((1.0, y), (alpha, x))
 
 
 def scale(alpha: jax.typing.ArrayLike, x: Any) -> Any:
-    """alpha x, leaf by leaf, in the dtype of x."""
-    return jax.tree.map(lambda a: (jnp.asarray(alpha, _real(a)) * a).astype(a.dtype), x)
-
-
-def add(x: Any, y: Any) -> Any:
-    """x + y, leaf by leaf, in the dtype of x."""
-    return jax.tree.map(lambda a, b: (a + b).astype(a.dtype), x, y)
+    """alpha x, leaf by leaf, in the dtypes of x."""
+    return combination((alpha, x))
 
 
 def subtract(x: Any, y: Any) -> Any:
-    """x - y, leaf by leaf, in the dtype of x."""
-    return jax.tree.map(lambda a, b: (a - b).astype(a.dtype), x, y)
+    """x - y, leaf by leaf, in the dtypes of x."""
+    return combination((1.0, x), (-1.0, y))
 
 
 def zeros_like(tree: Any) -> Any:
@@ -109,5 +127,5 @@ def _total(tree: Any) -> jax.Array:
     return sum(leaves[1:], leaves[0]) if leaves else jnp.zeros(())
 
 
-def _real(leaf: jax.Array) -> Any:
-    return jnp.real(jnp.zeros((), jnp.asarray(leaf).dtype)).dtype
+def _real_dtype(leaf: jax.Array) -> Any:
+    return jnp.finfo(leaf.dtype).dtype if jnp.issubdtype(leaf.dtype, jnp.inexact) else leaf.dtype

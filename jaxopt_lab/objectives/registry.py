@@ -1,0 +1,48 @@
+"""The table of objectives at small sizes: every law in the tests runs over it."""
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxopt_lab.core import Problem
+from jaxopt_lab.objectives import spectra
+from jaxopt_lab.objectives.noise import with_noise
+from jaxopt_lab.objectives.quadratics import laplacian, quadratic
+from jaxopt_lab.objectives.regressions import linear_regression, logistic_regression, streaming_regression
+
+
+@dataclasses.dataclass(frozen=True)
+class ObjectiveSpec:
+    """One entry: a function that makes a small instance, and where the objective is from."""
+
+    example: Callable[[], Problem]
+    reference: str
+
+
+def _features() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(24, 5))
+
+
+REGISTRY: dict[str, ObjectiveSpec] = {
+    "quadratic": ObjectiveSpec(lambda: quadratic(spectra.log_uniform(16, 100.0)), "textbook"),
+    "quadratic-householder": ObjectiveSpec(
+        lambda: quadratic(spectra.linear(16, 100.0), rotation="householder"), "Householder 1958"
+    ),
+    "quadratic-hadamard": ObjectiveSpec(
+        lambda: quadratic(spectra.power_law(16, 1.0), rotation="hadamard", minimizer=np.ones(16)), "Sylvester 1867"
+    ),
+    "laplacian": ObjectiveSpec(lambda: laplacian(16), "textbook"),
+    "linear-regression": ObjectiveSpec(
+        lambda: linear_regression(_features(), _features() @ np.arange(5.0) + 1), "Gauss 1809"
+    ),
+    "streaming-regression": ObjectiveSpec(
+        lambda: streaming_regression(spectra.two_point(16, 10.0), batch_size=4, label_noise=0.5), "textbook"
+    ),
+    "logistic-regression": ObjectiveSpec(
+        lambda: logistic_regression(_features(), _features()[:, 0] > 0, ridge=0.1), "Cox 1958"
+    ),
+    "quadratic-uniform-noise": ObjectiveSpec(
+        lambda: with_noise(quadratic(spectra.marchenko_pastur(16, 0.5)), "uniform", 0.1), "CS231n 2017, lecture 7"
+    ),
+}

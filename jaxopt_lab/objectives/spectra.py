@@ -1,0 +1,147 @@
+"""Spectra by name: increasing eigenvalues [d] whose largest is `largest` and whose ratio is kappa.
+
+Each is one formula in the index i = 0 .. d - 1, made in one pass, in the default float type.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.interpolate
+
+from jaxopt_lab.core import available_memory, fail, require_between, require_count, require_memory, require_positive
+
+
+def log_uniform(dim: int, kappa: float, largest: float = 1.0) -> jax.Array:
+    """Evenly spaced logarithms: lambda_i = largest kappa^(i / (d - 1) - 1).
+
+    Args:
+      dim: d >= 1; one eigenvalue is `largest`.
+      kappa: condition number >= 1.
+      largest: the largest eigenvalue, > 0.
+
+    Returns:
+      Eigenvalues, shape [d], increasing.
+
+    Raises:
+      InputError: an argument is out of its range, or the array does not fit in memory.
+
+    Example:
+      >>> [round(float(value), 6) for value in log_uniform(3, 100.0)]
+      [0.01, 0.1, 1.0]
+    """
+    _check("log_uniform", dim, kappa, largest)
+    return _along_index(dim, lambda place: largest * jnp.exp(jnp.log(kappa) * (place - 1)))
+
+
+def linear(dim: int, kappa: float, largest: float = 1.0) -> jax.Array:
+    """Evenly spaced eigenvalues from largest / kappa to largest, shape [d]; arguments as in `log_uniform`."""
+    _check("linear", dim, kappa, largest)
+    smallest = largest / kappa
+    return _along_index(dim, lambda place: jnp.where(place == 1, largest, smallest + (largest - smallest) * place))
+
+
+def two_point(dim: int, kappa: float, largest: float = 1.0, fraction: float = 0.5) -> jax.Array:
+    """A `fraction` of the eigenvalues at largest, the others at largest / kappa, shape [d]; both ends occur if d > 1.
+
+    Args:
+      dim: d >= 1.
+      kappa: condition number >= 1.
+      largest: the largest eigenvalue, > 0.
+      fraction: share of the large eigenvalues, in (0, 1).
+    """
+    _check("two_point", dim, kappa, largest)
+    require_between("two_point", "fraction", fraction, 0, 1, ends="()")
+    small = min(max(round(dim * (1 - fraction)), 1), dim - 1) if dim > 1 else 0
+    cut = (small - 0.5) / max(dim - 1, 1)
+    return _along_index(dim, lambda place: jnp.where(place < cut, largest / kappa, largest))
+
+
+def power_law(dim: int, exponent: float, largest: float = 1.0) -> jax.Array:
+    """lambda_j = largest j^-exponent for j = d .. 1, shape [d], increasing; kappa = d^exponent.
+
+    Args:
+      dim: d >= 1.
+      exponent: decay, > 0.
+      largest: the largest eigenvalue, > 0.
+    """
+    _check("power_law", dim, 1.0, largest)
+    require_positive("power_law", "exponent", exponent)
+    return _along_index(dim, lambda place: largest * jnp.exp(-exponent * jnp.log1p((1 - place) * (dim - 1))))
+
+
+def marchenko_pastur(dim: int, ratio: float, largest: float | None = None) -> jax.Array:
+    """Quantiles of the Marchenko-Pastur law, the spectrum of the covariance of white noise, shape [d], increasing.
+
+    Args:
+      dim: d >= 1.
+      ratio: parameters per example, in (0, 1].
+      largest: rescales the law's upper edge (1 + sqrt(ratio))^2 to this value; None leaves it.
+
+    Returns:
+      The quantiles at (i + 1/2) / d.
+
+    Raises:
+      InputError: an argument is out of its range, or the array does not fit in memory.
+
+    Reference: Marchenko and Pastur, Distribution of eigenvalues for some sets of random matrices, 1967.
+    """
+    _check("marchenko_pastur", dim, 1.0, 1.0 if largest is None else largest)
+    require_between(
+        "marchenko_pastur", "ratio", ratio, 0, 1, ends="(]", why="Above 1 some eigenvalues are exactly zero."
+    )
+    low, high = (1 - np.sqrt(ratio)) ** 2, (1 + np.sqrt(ratio)) ** 2
+    angle = np.linspace(0, np.pi, 20_001)
+    points = (low + high) / 2 - (high - low) / 2 * np.cos(angle)
+    density = (high - low) ** 2 / 4 * np.sin(angle) ** 2 / (2 * np.pi * ratio * np.maximum(points, 1e-300))
+    mass = scipy.interpolate.PchipInterpolator(angle, density).antiderivative()(angle)
+    scale = 1.0 if largest is None else largest / high
+    middles = (np.arange(dim) + 0.5) / dim
+    return jnp.asarray(scale * np.interp(middles, mass / mass[-1], points), float)
+
+
+SPECTRA: dict[str, Callable[..., jax.Array]] = {
+    "log-uniform": log_uniform,
+    "linear": linear,
+    "two-point": two_point,
+    "power-law": power_law,
+    "marchenko-pastur": marchenko_pastur,
+}
+
+
+def _check(name: str, dim: int, kappa: float, largest: float) -> None:
+    require_count(name, "dim", dim)
+    require_between(name, "kappa", kappa, 1, np.inf, ends="[)", why="It is the largest eigenvalue over the smallest.")
+    require_positive(name, "largest", largest)
+    needed = 2 * dim * jnp.zeros((), float).dtype.itemsize
+    require_memory(name, needed, available_memory(), f"a spectrum of {dim:.3g} eigenvalues", "Take a smaller dim.")
+
+
+def _along_index(dim: int, formula: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """The formula at i / (d - 1), i = 0 .. d - 1; at 1 for d = 1."""
+    return jax.jit(partial(_evaluate, dim, formula))()
+
+
+def _evaluate(dim: int, formula: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    index = jax.lax.iota(jnp.int32, dim).astype(float)
+    return formula(index / (dim - 1) if dim > 1 else index + 1)
+
+
+def require_spectrum(where: str, eigenvalues: jax.typing.ArrayLike) -> jax.Array:
+    """The eigenvalues as a floating array [d].
+
+    Raises:
+      InputError: they are not a non-empty vector of finite numbers.
+    """
+    array = jnp.asarray(eigenvalues, float) if not isinstance(eigenvalues, jax.Array) else eigenvalues
+    if array.ndim != 1 or array.size == 0 or not jnp.issubdtype(array.dtype, jnp.floating):
+        raise fail(
+            where, f"eigenvalues must be a vector of real numbers, got shape {array.shape}, {array.dtype}",
+            "Make one with objectives.spectra, or give a list.",
+        )  # fmt: skip
+    if not bool(jnp.all(jnp.isfinite(array))):
+        bad = int(jnp.argmax(~jnp.isfinite(array)))
+        raise fail(where, f"eigenvalues must be finite, got {float(array[bad])} at position {bad}")
+    return array

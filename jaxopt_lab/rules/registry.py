@@ -1,0 +1,80 @@
+"""The table of rules: every law in the tests runs over it; a new rule is one function and one entry."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optax
+
+from jaxopt_lab.rules.accelerated import adaptive_restart, chebyshev, triple_momentum
+from jaxopt_lab.rules.averaging import average_iterates
+from jaxopt_lab.rules.momentum import (
+    aggregated_momentum,
+    heavy_ball,
+    nesterov,
+    nesterov_lookahead,
+    quasi_hyperbolic,
+    sgd,
+)
+from jaxopt_lab.rules.spectral_steps import barzilai_borwein
+
+
+@dataclasses.dataclass(frozen=True)
+class RuleSpec:
+    """One entry of the table of rules.
+
+    Attributes:
+      factory: hyperparameters -> `optax.GradientTransformation`.
+      defaults: a full set of hyperparameters, fit for a loss whose curvature is at most 1.
+      needs: extra inputs of `update` ("value", "grad", "value_fn", "grad_fn"); empty for a rule that takes gradients alone.
+      reference: where the rule is from.
+      coordinatewise: whether each coordinate's update depends on that coordinate alone, so that a separable loss may be
+        run chunk by chunk.
+    """
+
+    factory: Callable[..., optax.GradientTransformation]
+    defaults: Mapping[str, Any]
+    needs: tuple[str, ...] = ()
+    reference: str = ""
+    coordinatewise: bool = True
+
+    def build(self, **hyperparameters: Any) -> optax.GradientTransformation:
+        """The rule at its defaults, with those given replaced."""
+        return self.factory(**{**self.defaults, **hyperparameters})
+
+
+REGISTRY: dict[str, RuleSpec] = {
+    "sgd": RuleSpec(sgd, {"learning_rate": 0.1}, reference="Robbins and Monro 1951"),
+    "heavy_ball": RuleSpec(heavy_ball, {"learning_rate": 0.1, "rho": 0.9}, reference="Polyak 1964"),
+    "nesterov": RuleSpec(nesterov, {"learning_rate": 0.1, "rho": 0.9}, reference="Nesterov 1983"),
+    "nesterov_lookahead": RuleSpec(
+        nesterov_lookahead, {"learning_rate": 0.1, "rho": 0.9}, ("grad_fn",), "Sutskever et al. 2013"
+    ),
+    "triple_momentum": RuleSpec(
+        triple_momentum, {"smoothness": 1.0, "strong_convexity": 0.01}, reference="Van Scoy, Freeman and Lynch 2018"
+    ),
+    "chebyshev": RuleSpec(chebyshev, {"smoothness": 1.0, "strong_convexity": 0.01}, reference="Golub and Varga 1961"),
+    "adaptive_restart": RuleSpec(
+        adaptive_restart,
+        {"inner": nesterov(0.1, 0.9), "scheme": "gradient"},
+        reference="O'Donoghue and Candes 2015",
+        coordinatewise=False,
+    ),
+    "quasi_hyperbolic": RuleSpec(
+        quasi_hyperbolic, {"learning_rate": 0.1, "rho": 0.999, "nu": 0.7}, reference="Ma and Yarats 2019"
+    ),
+    "aggregated_momentum": RuleSpec(
+        aggregated_momentum, {"learning_rate": 0.1, "rhos": (0.0, 0.9, 0.99)}, reference="Lucas et al. 2019"
+    ),
+    "barzilai_borwein": RuleSpec(
+        barzilai_borwein,
+        {"learning_rate": 0.1, "variant": "long", "minimum": 1e-10, "maximum": 1e10},
+        reference="Barzilai and Borwein 1988",
+        coordinatewise=False,
+    ),
+    "average_iterates": RuleSpec(
+        average_iterates,
+        {"inner": heavy_ball(0.1, 0.9), "kind": "uniform", "decay": 0.999, "start": 0},
+        reference="Polyak and Juditsky 1992",
+    ),
+}

@@ -1,0 +1,36 @@
+"""The engine: compiled segments of steps over many configurations, probes, checkpoints, devices."""
+
+from jaxopt_lab.training.checkpoints import checkpoints_in
+from jaxopt_lab.training.devices import device_kind, enable_compilation_cache
+from jaxopt_lab.training.engine import run
+from jaxopt_lab.training.feasibility import Feasibility
+from jaxopt_lab.training.probes import (
+    Observation,
+    Probe,
+    band_energy,
+    coordinates,
+    distance,
+    gradient_norm,
+    loss,
+    update_cosine,
+    update_ratio,
+)
+from jaxopt_lab.training.trace import Trace
+
+__all__ = [
+    "Feasibility",
+    "Observation",
+    "Probe",
+    "Trace",
+    "band_energy",
+    "checkpoints_in",
+    "coordinates",
+    "device_kind",
+    "distance",
+    "enable_compilation_cache",
+    "gradient_norm",
+    "loss",
+    "run",
+    "update_cosine",
+    "update_ratio",
+]

@@ -1,0 +1,169 @@
+"""The engine for a separable loss in high dimension: one cache-sized chunk of coordinates after the other.
+
+When neither the loss nor the rule couples coordinates, a chunk can go through all steps of a segment while it sits in the
+cache; memory is touched once a segment instead of once a step. Stretches of the vector run in threads of their own.
+"""
+
+import concurrent.futures
+import os
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from jaxopt_lab.core import Problem, Truth
+from jaxopt_lab.training.program import Inputs, Lane, Program, observe, step, walk
+
+CHUNK = 16_384
+
+
+def split(lane: Lane) -> list[Lane]:
+    """The lane as one lane for each worker thread, cut along the coordinates at multiples of the chunk.
+
+    The vectors of the lane are taken over, not kept: the caller must drop its own reference.
+    """
+    (dim,) = lane.params.shape
+    workers = max(1, min(os.cpu_count() or 1, dim // CHUNK))
+    share = -(-dim // (workers * CHUNK)) * CHUNK
+    vectors, scalars, rebuild = _sorted_leaves(lane, dim)
+    stretches = [[leaf[low : low + share] for leaf in vectors] for low in range(0, dim, share)]
+    return [rebuild(stretch, [jnp.array(leaf, copy=True) for leaf in scalars]) for stretch in stretches]
+
+
+def join(parts: list[Lane]) -> Lane:
+    """The inverse of `split`."""
+    if len(parts) == 1:
+        return parts[0]
+    pieces = [_sorted_leaves(part, part.params.shape[0]) for part in parts]
+    joined = [jnp.concatenate(leaves) for leaves in zip(*(vectors for vectors, _, _ in pieces), strict=True)]
+    _, scalars, rebuild = pieces[0]
+    return rebuild(joined, scalars)
+
+
+def advance_in_chunks(
+    program: Program,
+    problem: Problem,
+    truth: Truth | None,
+    parts: list[Lane],
+    hyperparameters: dict[str, jax.Array],
+    start: jax.Array,
+    counts: jax.Array,
+) -> tuple[list[Lane], dict[str, Any]]:
+    """Takes one configuration, as `split` cut it, through one segment.
+
+    Args:
+      program: what is fixed at compile time.
+      problem: a problem with a separable loss.
+      truth: the problem's truth if a probe needs it, else None.
+      parts: lanes over consecutive coordinates; donated.
+      hyperparameters: name -> scalar.
+      start: number of steps done, int32 scalar.
+      counts: steps before each record, int32 [R].
+
+    Returns:
+      The parts after the segment, and the metrics, name -> [R, ...].
+    """
+    lengths = [part.params.shape[0] for part in parts]
+    offsets = [sum(lengths[:k]) for k in range(len(parts))]
+    loss = jax.tree_util.Partial(problem.separable.loss)
+    constants = (problem.separable.constants, truth)
+    x64 = jax.config.jax_enable_x64
+
+    def job(part: Lane, offset: int) -> tuple[Lane, dict[str, Any]]:
+        with jax.enable_x64(x64):
+            place = jnp.asarray(offset, jnp.int32)
+            moved = _advance_part(program, sum(lengths), loss, constants, part, hyperparameters, start, counts, place)
+            return jax.block_until_ready(moved)
+
+    with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
+        done = list(pool.map(job, parts, offsets))
+    sums = jax.tree.map(lambda *values: sum(values[1:], values[0]), *(metrics for _, metrics in done))
+    return [part for part, _ in done], {probe.name: probe.finish(sums[probe.name]) for probe in program.probes}
+
+
+@partial(jax.jit, static_argnums=(0, 1), donate_argnums=4)
+def _advance_part(
+    program: Program,
+    dim: int,
+    loss: jax.tree_util.Partial,
+    constants: Any,
+    part: Lane,
+    hyperparameters: dict[str, jax.Array],
+    start: jax.Array,
+    counts: jax.Array,
+    offset: jax.Array,
+) -> tuple[Lane, dict[str, Any]]:
+    length = part.params.shape[0]
+    whole, scalars, rebuild = _sorted_leaves(part, length)
+
+    def through(low: Any, width: int, whole: list[jax.Array]) -> tuple[list[jax.Array], list[jax.Array], Any]:
+        """The coordinates [low, low + width) through the segment, written back in place."""
+        lane = rebuild([lax.dynamic_slice(leaf, (low,), (width,)) for leaf in whole], scalars)
+        local, truth = _sliced(constants, dim, offset + low, width)
+        inputs = Inputs(jax.tree_util.Partial(_of_params, loss, local), None, truth)
+        lane, sums = _segment(program, inputs, hyperparameters, lane, start, counts)
+        moved, after, _ = _sorted_leaves(lane, width)
+        return (
+            [lax.dynamic_update_slice(leaf, new, (low,)) for leaf, new in zip(whole, moved, strict=True)],
+            after,
+            sums,
+        )
+
+    rest = length % CHUNK
+    sums: Any = None
+    if rest:
+        whole, scalars_after, sums = through(length - rest, rest, whole)
+    if length >= CHUNK:
+        if sums is None:
+            _, scalars_after, sums = jax.tree.map(
+                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(lambda: through(0, CHUNK, whole))
+            )
+
+        def body(i: jax.Array, carry: Any) -> Any:
+            whole, _, total = carry
+            whole, after, more = through(i * CHUNK, CHUNK, whole)
+            return whole, after, jax.tree.map(jnp.add, total, more)
+
+        whole, scalars_after, sums = lax.fori_loop(0, length // CHUNK, body, (whole, scalars_after, sums))
+    return rebuild(whole, scalars_after), sums
+
+
+def _segment(
+    program: Program, inputs: Inputs, hyper: dict[str, jax.Array], lane: Lane, start: jax.Array, counts: jax.Array
+) -> tuple[Lane, dict[str, Any]]:
+    def record(carry: tuple[Lane, jax.Array], count: jax.Array) -> tuple[tuple[Lane, jax.Array], dict[str, Any]]:
+        lane, time = carry
+        lane = walk(program, partial(step, program, inputs, hyper), lane, time, count)
+        seen = observe(program, inputs, lane)
+        return (lane, time + count), {probe.name: probe.sums(seen) for probe in program.probes}
+
+    (lane, _), sums = lax.scan(record, (lane, start), counts)
+    return lane, sums
+
+
+def _of_params(loss: Any, local: Any, params: jax.Array, batch: None, key: None) -> jax.Array:
+    del batch, key
+    return loss(params, local)
+
+
+def _is_vector(leaf: Any, dim: int) -> bool:
+    return jnp.ndim(leaf) == 1 and leaf.shape[0] == dim
+
+
+def _sliced(tree: Any, dim: int, low: Any, width: int) -> Any:
+    return jax.tree.map(lambda leaf: lax.dynamic_slice(leaf, (low,), (width,)) if _is_vector(leaf, dim) else leaf, tree)
+
+
+def _sorted_leaves(lane: Lane, dim: int) -> tuple[list[Any], list[Any], Any]:
+    """The leaves that are vectors of `dim` entries, the others, and the function that puts both back."""
+    leaves, structure = jax.tree.flatten(lane)
+    long = [_is_vector(leaf, dim) for leaf in leaves]
+
+    def rebuild(vectors: list[Any], scalars: list[Any]) -> Lane:
+        vectors_left, scalars_left = iter(vectors), iter(scalars)
+        return structure.unflatten([next(vectors_left if is_long else scalars_left) for is_long in long])
+
+    vectors = [leaf for leaf, is_long in zip(leaves, long, strict=True) if is_long]
+    return vectors, [leaf for leaf, is_long in zip(leaves, long, strict=True) if not is_long], rebuild

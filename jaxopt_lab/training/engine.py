@@ -1,0 +1,190 @@
+"""`run`: one compiled program under a thin Python loop takes N configurations of a rule over a problem.
+
+    configurations -> groups of K side by side -> segments of records -> metrics, checkpoints, divergence -> Trace
+
+The length of a segment never changes a bit of the result. The width K can, in the last bits, and so it is a recorded part of
+an experiment; short groups are padded to it. Diverged configurations are packed away between segments, not masked.
+"""
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxopt_lab.core import Problem, Status
+from jaxopt_lab.training import checkpoints, groups, storage
+from jaxopt_lab.training.feasibility import Feasibility
+from jaxopt_lab.training.planning import Plan, Rule, make_plan
+from jaxopt_lab.training.probes import Probe
+from jaxopt_lab.training.program import Inputs
+from jaxopt_lab.training.progress import progress_bar
+from jaxopt_lab.training.trace import Trace
+
+
+def run(
+    problem: Problem,
+    rule: Rule,
+    hyperparameters: Mapping[str, Any] | None = None,
+    *,
+    steps: int,
+    seeds: int | Sequence[int] | np.ndarray = 0,
+    probes: Sequence[Probe] = (),
+    every: int = 1,
+    batch_size: int | None = None,
+    params: Any = None,
+    loop: str = "auto",
+    width: int | None = None,
+    segments: int | None = None,
+    feasibility: Feasibility | None = None,
+    folder: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 30.0,
+    progress: bool | None = None,
+) -> Trace:
+    """Runs N configurations of a rule over a problem, N the common length of hyperparameters and seeds.
+
+    Args:
+      problem: what to minimize.
+      rule: a factory, hyperparameters -> rule, or a finished `optax.GradientTransformation`.
+      hyperparameters: name -> number or array [N], given to the factory as traced values.
+      steps: number of steps of each configuration, >= 0.
+      seeds: seed, or seeds [N]; equal seeds give equal initialization and data order.
+      probes: what to record; the loss if nothing is given.
+      every: steps between records; the start and the end are always recorded.
+      batch_size: examples a step, drawn without replacement within an epoch; None for all.
+      params: start here instead of at `problem.init`; a pytree without the axis N.
+      loop: "vmap" or "map" over configurations, "step" (a Python loop over one jitted step), "chunks" (separable losses,
+        coordinatewise rules, one configuration), or "auto".
+      width: K, configurations side by side; None chooses by the size of the problem.
+      segments: number of segments, about; None chooses.
+      feasibility: when a configuration counts as diverged.
+      folder: keep checkpoints here, and resume from them; None: as `checkpoints_in` says, or none.
+      checkpoint_seconds: least time between two checkpoints; 0 writes one after every segment.
+      progress: show a bar; None: when standard error is a terminal.
+
+    Returns:
+      The trace.
+
+    Raises:
+      InputError: an argument is wrong, the run does not fit in memory, or the folder holds another run.
+
+    Example:
+      >>> from jaxopt_lab import objectives, rules, training
+      >>> problem = objectives.quadratic([1.0, 0.1], start=1.0)
+      >>> trace = training.run(problem, rules.sgd, {"learning_rate": [1.0, 0.5]}, steps=10)
+      >>> [f"{loss:.6f}" for loss in trace["loss"][:, -1]]
+      ['0.006079', '0.017925']
+    """
+    plan = make_plan(
+        problem, rule, hyperparameters or {}, steps=steps, seeds=seeds, probes=probes, every=every, params=params,
+        batch_size=batch_size, loop=loop, width=width, segments=segments,
+    )  # fmt: skip
+    limits = feasibility or Feasibility()
+    truth = problem.truth if plan.program.needs("truth") else None
+    inputs = Inputs(_as_partial(problem.loss), problem.data, truth)
+    packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.width, params)
+    folder = folder or checkpoints.next_folder()
+    store = None
+    if folder:
+        store = storage.Store(folder, storage.identity(plan, problem, inputs, packed[0]))
+    packed, metrics, status, facts = _travel(plan, problem, inputs, packed, limits, store, checkpoint_seconds, progress)
+    alive = status == Status.RUNNING
+    if alive.any() and "loss" in metrics:
+        status[alive] = [limits.at_end(loss) for loss in metrics["loss"][alive, -1]]
+    status[status == Status.RUNNING] = Status.COMPLETED
+    final = groups.gather(packed, alive)
+    ended = tuple(Status(code) for code in status)
+    return Trace(plan.steps, metrics, final.params, final.state, ended, plan.hyperparameters, plan.seeds, facts)
+
+
+def _travel(
+    plan: Plan, problem: Problem, inputs: Inputs, packed: list[groups.Group], limits: Feasibility,
+    store: storage.Store | None, checkpoint_seconds: float, progress: bool | None,
+) -> tuple[list[groups.Group], dict[str, np.ndarray], np.ndarray, dict[str, Any]]:  # fmt: skip
+    """The loop over segments: move, collect, retire what diverged, repack, save."""
+    first, stored = 0, []
+    if store:
+        packed, first, stored = store.restore(plan.program, packed)
+    status = np.full(plan.num_configurations, Status.RUNNING)
+    metrics: dict[str, np.ndarray] = {}
+    for segment, values in enumerate(stored):
+        _collect(plan, metrics, values, segment)
+    _retire(metrics, status, limits, plan.records_before(first))
+    seconds, saved = [], time.monotonic()
+    with progress_bar(problem.name, int(plan.steps[-1]), plan.steps_before(first), progress) as show:
+        for segment in range(first, plan.num_segments):
+            began = time.monotonic()
+            values = {}
+            for place, group in enumerate(packed):
+                packed[place], measured = groups.move(
+                    plan.program, problem, inputs, group, plan.steps_before(segment), plan.counts[segment]
+                )
+                _scatter(plan, values, measured, group)
+            _collect(plan, metrics, values, segment)
+            _retire(metrics, status, limits, plan.records_before(segment + 1))
+            seconds.append(time.monotonic() - began)
+            show(plan.steps_before(segment + 1))
+            done = segment + 1 == plan.num_segments
+            alive = status == Status.RUNNING
+            if alive.any() and not done:
+                packed = groups.repack(plan.program, packed, alive)
+            if store:
+                store.add(segment, values)
+                if done or not alive.any() or time.monotonic() - saved >= checkpoint_seconds:
+                    store.save(packed, segment + 1)
+                    saved = time.monotonic()
+            if not alive.any():
+                break
+    return packed, metrics, status, _facts(plan, first, seconds)
+
+
+def _scatter(plan: Plan, values: dict[str, np.ndarray], measured: dict[str, np.ndarray], group: groups.Group) -> None:
+    """Puts a group's metrics [K, R, ...] in the places of its members in `values` [N, R, ...]."""
+    for name, array in measured.items():
+        if name not in values:
+            values[name] = np.full(
+                (plan.num_configurations, *array.shape[1:]), np.nan, np.result_type(array, np.float32)
+            )
+        values[name][group.members[group.real]] = array[group.real]
+
+
+def _collect(plan: Plan, metrics: dict[str, np.ndarray], values: dict[str, np.ndarray], segment: int) -> None:
+    """Puts the metrics of one segment in their places in the whole run's [N, records, ...]."""
+    low, high = plan.records_before(segment), plan.records_before(segment + 1)
+    for name, array in values.items():
+        if name not in metrics:
+            shape = (plan.num_configurations, len(plan.steps), *array.shape[2:])
+            metrics[name] = np.full(shape, np.nan, array.dtype)
+        metrics[name][:, low:high] = array[:, : high - low]
+
+
+def _retire(metrics: dict[str, np.ndarray], status: np.ndarray, limits: Feasibility, records: int) -> None:
+    """Marks configurations that diverged within the first `records` records; blanks what lies behind that record."""
+    if "loss" not in metrics:
+        return
+    for member in np.flatnonzero(status == Status.RUNNING):
+        bad, how = limits.first_failure(metrics["loss"][member, :records])
+        if bad is None:
+            continue
+        status[member] = how
+        for values in metrics.values():
+            values[member, bad + 1 :] = np.nan
+
+
+def _facts(plan: Plan, first: int, seconds: list[float]) -> dict[str, Any]:
+    """How it ran; the speed is taken from the segments after the first, which may hold a compilation."""
+    later = [plan.steps_before(k + 1) - plan.steps_before(k) for k in range(first + 1, first + len(seconds))]
+    speed = sum(later) / sum(seconds[1:]) if len(seconds) > 1 and sum(seconds[1:]) else float("nan")
+    return {
+        "loop": plan.program.loop,
+        "width": plan.width,
+        "num_segments": plan.num_segments,
+        "seconds": sum(seconds),
+        "steps_per_second": speed,
+    }
+
+
+def _as_partial(loss: Any) -> jax.tree_util.Partial:
+    return loss if isinstance(loss, jax.tree_util.Partial) else jax.tree_util.Partial(loss)

@@ -1,0 +1,152 @@
+"""Groups: K configurations side by side, the unit that the compiled program moves; made, moved, repacked, read out here."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.training import chunks
+from jaxopt_lab.training.program import Inputs, Lane, Program, advance, advance_by_steps
+
+PADDING = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """K configurations side by side.
+
+    Attributes:
+      members: the configurations' numbers, int [K]; PADDING where a short group was filled up.
+      lanes: their stacked lanes, or the list of parts that `chunks.split` made of a single lane.
+      hyperparameters: name -> [K].
+    """
+
+    members: np.ndarray
+    lanes: Any
+    hyperparameters: dict[str, jax.Array]
+
+    @property
+    def real(self) -> np.ndarray:
+        """True for the places that are no padding, bool [K]."""
+        return self.members != PADDING
+
+
+def make_groups(
+    program: Program,
+    problem: Problem,
+    hyperparameters: dict[str, np.ndarray],
+    seeds: np.ndarray,
+    width: int,
+    params: Any = None,
+) -> list[Group]:
+    """The groups at step 0. Initialization runs op by op, outside of any compiled program, once for each seed."""
+    different, which = np.unique(seeds, return_inverse=True)
+    if params is None:
+        starts = [problem.init(jax.random.fold_in(jax.random.key(int(seed)), 0)) for seed in different]
+    else:
+        starts, which = [params], np.zeros(len(seeds), int)
+    pool = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
+    del starts
+    groups = []
+    for low in range(0, len(seeds), width):
+        members = _padded(np.arange(low, min(low + width, len(seeds))), width)
+        chosen = _filled(members)
+        values = {name: jnp.asarray(column[chosen]) for name, column in hyperparameters.items()}
+        point = pool if len(seeds) == 1 else jax.tree.map(lambda leaf, rows=which[chosen]: leaf[rows], pool)
+        groups.append(assemble(program, members, _first_lanes(program, problem, point, seeds[chosen], values), values))
+    return groups
+
+
+def move(
+    program: Program, problem: Problem, inputs: Inputs, group: Group, start: int, counts: np.ndarray
+) -> tuple[Group, dict[str, np.ndarray]]:
+    """Takes a group through one segment; returns it with the metrics, name -> [K, R, ...]."""
+    time, counted = jnp.asarray(start, jnp.int32), jnp.asarray(counts, jnp.int32)
+    if program.loop == "chunks":
+        hyper = {name: values[0] for name, values in group.hyperparameters.items()}
+        lanes, metrics = chunks.advance_in_chunks(program, problem, inputs.truth, group.lanes, hyper, time, counted)
+        metrics = {name: np.asarray(values)[None] for name, values in metrics.items()}
+    elif program.loop == "step":
+        lanes, metrics = advance_by_steps(program, inputs, group.lanes, group.hyperparameters, start, counts)
+    else:
+        lanes, metrics = advance(program, inputs, group.lanes, group.hyperparameters, time, counted)
+    return dataclasses.replace(group, lanes=lanes), {name: np.asarray(values) for name, values in metrics.items()}
+
+
+def repack(program: Program, groups: list[Group], alive: np.ndarray) -> list[Group]:
+    """Drops dead configurations where that saves a whole group; `alive` is bool [N]."""
+    width = len(groups[0].members)
+    if -(-int(alive.sum()) // width) == len(groups):
+        return groups
+    members = np.concatenate([group.members for group in groups])
+    rows = np.flatnonzero((members != PADDING) & alive[members])
+    lanes, values = _concatenated([(stacked_lanes(group), group.hyperparameters) for group in groups])
+    packed = []
+    for low in range(0, len(rows), width):
+        chosen = _filled(_padded(rows[low : low + width], width))
+        kept = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], (lanes, values))
+        packed.append(assemble(program, _padded(members[rows[low : low + width]], width), *kept))
+    return packed
+
+
+def assemble(program: Program, members: np.ndarray, lanes: Lane, hyperparameters: dict[str, jax.Array]) -> Group:
+    """A group from members [K], stacked lanes and hyperparameters [K]."""
+    if program.loop == "chunks":
+        return Group(members, chunks.split(jax.tree.map(lambda leaf: leaf[0], lanes)), hyperparameters)
+    return Group(members, lanes, hyperparameters)
+
+
+def stacked_lanes(group: Group) -> Lane:
+    """The group's lanes with the leading axis K, also where they are kept in parts."""
+    if isinstance(group.lanes, list):
+        return jax.tree.map(lambda leaf: leaf[None], chunks.join(group.lanes))
+    return group.lanes
+
+
+def gather(groups: list[Group], alive: np.ndarray) -> Lane:
+    """The lanes of all N configurations, leading axis N; those that are not alive are NaN (integers: left as they are)."""
+    members = np.concatenate([group.members for group in groups])
+    lanes = _concatenated([stacked_lanes(group) for group in groups])
+    if alive.all() and np.array_equal(members, np.arange(len(alive))):
+        return lanes
+    rows = np.zeros(len(alive), int)
+    for row in np.flatnonzero(members != PADDING):
+        rows[members[row]] = row
+
+    def pick(leaf: jax.Array) -> jax.Array:
+        chosen = leaf[rows]
+        if not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            return chosen
+        return jnp.where(alive.reshape((-1,) + (1,) * (leaf.ndim - 1)), chosen, jnp.nan)
+
+    return jax.tree.map(pick, lanes)
+
+
+def _first_lanes(program: Program, problem: Problem, params: Any, seeds: np.ndarray, values: dict[str, Any]) -> Lane:
+    num = len(seeds)
+    if num == 1:
+        first = jax.tree.map(lambda leaf: leaf[0], (params, values))
+        state = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], program.factory(**first[1]).init(first[0]))
+    else:
+        state = jax.vmap(lambda point, hyper: program.factory(**hyper).init(point))(params, values)
+    keys = jnp.stack([jax.random.fold_in(jax.random.key(int(seed)), 1) for seed in seeds])
+    order = jnp.tile(jnp.arange(problem.num_examples, dtype=jnp.int32), (num, 1)) if program.batch_size else None
+    updates = vectors.zeros_like(params) if program.needs("updates") else None
+    previous = vectors.zeros_like(params) if program.needs("previous_updates") else None
+    return Lane(params, state, keys, order, updates, previous)
+
+
+def _concatenated(trees: list[Any]) -> Any:
+    return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
+
+
+def _padded(members: np.ndarray, width: int) -> np.ndarray:
+    return np.concatenate([members, np.full(width - len(members), PADDING)])
+
+
+def _filled(members: np.ndarray) -> np.ndarray:
+    """The members, with the first in the place of padding."""
+    return np.where(members == PADDING, members[0], members)

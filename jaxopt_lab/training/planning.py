@@ -1,0 +1,207 @@
+"""Everything about a run that is settled before any compute is spent: checked arguments, records, width, loop."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxopt_lab.core import Problem, available_memory, fail, require_choice, require_count, require_memory, vectors
+from jaxopt_lab.rules import REGISTRY
+from jaxopt_lab.training.probes import Probe, loss
+from jaxopt_lab.training.program import Program
+
+LOOPS = ("auto", "vmap", "map", "step", "chunks")
+Rule = optax.GradientTransformation | Callable[..., optax.GradientTransformation]
+
+_CHUNKS_PAY_FROM = 2**21
+_WIDTH_TIMES_DIM = 2**19
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """A run, settled.
+
+    Attributes:
+      program: what is fixed at compile time.
+      hyperparameters: name -> [N].
+      seeds: [N].
+      width: K.
+      counts: steps before each record, by segment, int [segments, R]; the last segment is padded with zeros.
+      steps: steps done at each record, int [records].
+    """
+
+    program: Program
+    hyperparameters: dict[str, np.ndarray]
+    seeds: np.ndarray
+    width: int
+    counts: np.ndarray
+    steps: np.ndarray
+
+    @property
+    def num_configurations(self) -> int:
+        """N."""
+        return len(self.seeds)
+
+    @property
+    def num_segments(self) -> int:
+        """Number of segments."""
+        return len(self.counts)
+
+    def steps_before(self, segment: int) -> int:
+        """Steps done before the given segment."""
+        return int(self.counts[:segment].sum())
+
+    def records_before(self, segment: int) -> int:
+        """Records made before the given segment, padding left out."""
+        return min(segment * self.counts.shape[1], len(self.steps))
+
+
+def make_plan(
+    problem: Problem,
+    rule: Rule,
+    hyperparameters: Mapping[str, Any],
+    *,
+    steps: int,
+    seeds: Any,
+    probes: Sequence[Probe],
+    every: int,
+    params: Any,
+    batch_size: int | None,
+    loop: str,
+    width: int | None,
+    segments: int | None,
+) -> Plan:
+    """Checks the arguments of `run` and settles what they leave open."""
+    probes = tuple(probes) or (loss(),)
+    require_count("run", "steps", steps, minimum=0)
+    require_count("run", "every", every)
+    require_choice("run", "loop", loop, LOOPS)
+    _require_batch(problem, batch_size)
+    _require_probes(problem, probes)
+    hyper, seed_list = _configurations(hyperparameters, seeds)
+    shapes = jax.eval_shape(problem.init, jax.random.key(0)) if params is None else params
+    dim = vectors.size(shapes)
+    chosen = _loop(loop, problem, rule, probes, len(seed_list), shapes)
+    wide = 1 if chosen == "chunks" else _width(width, dim, len(seed_list))
+    program = Program(_factory(rule), probes, batch_size, chosen)
+    _require_room(program, shapes, hyper, len(seed_list))
+    counts = np.diff([0, *range(0, steps, every), steps]) if steps else np.zeros(1, int)
+    return Plan(program, hyper, seed_list, wide, _by_segment(counts, segments), np.cumsum(counts))
+
+
+def _configurations(hyperparameters: Mapping[str, Any], seeds: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    real = jnp.zeros((), float).dtype
+    columns = {}
+    for name, values in hyperparameters.items():
+        column = np.asarray(values)
+        if column.ndim > 1 or column.dtype.kind not in "fiub":
+            raise fail(
+                "run", f"hyperparameter {name} must be a number or an array [N], got {values!r}",
+                "Fix anything else with functools.partial in the rule.",
+            )  # fmt: skip
+        columns[name] = column.astype(real) if column.dtype.kind == "f" else column
+    try:
+        everything = np.broadcast_arrays(np.asarray(seeds, np.int64), *columns.values())
+    except ValueError:
+        lengths = {"seeds": np.shape(seeds)} | {name: column.shape for name, column in columns.items()}
+        raise fail("run", f"hyperparameters and seeds must share one length N, got {lengths}") from None
+    seed_list, *rest = (np.atleast_1d(array) for array in everything)
+    return dict(zip(columns, rest, strict=True)), seed_list
+
+
+def _by_segment(counts: np.ndarray, segments: int | None) -> np.ndarray:
+    """Counts [segments, R] with R a power of two, so that runs of many lengths share a few programs."""
+    share = -(-len(counts) // max(1, segments or 20))
+    per_segment = 1 << (share - 1).bit_length()
+    padded = np.zeros(per_segment * -(-len(counts) // per_segment), np.int64)
+    padded[: len(counts)] = counts
+    return padded.reshape(-1, per_segment)
+
+
+def _loop(loop: str, problem: Problem, rule: Rule, probes: tuple[Probe, ...], num: int, shapes: Any) -> str:
+    leaves = jax.tree.leaves(shapes)
+    vector = len(leaves) == 1 and len(leaves[0].shape) == 1
+    factory = rule.func if isinstance(rule, functools.partial) else rule
+    known = any(spec.factory is factory and spec.coordinatewise and not spec.needs for spec in REGISTRY.values())
+    fits = problem.separable is not None and vector and num == 1 and all(probe.additive for probe in probes)
+    if loop == "chunks":
+        if not fits:
+            raise fail(
+                "run", "loop='chunks' needs a separable loss of one vector, one configuration and additive probes",
+                "Use loop='auto'.",
+            )  # fmt: skip
+        return loop
+    if loop != "auto":
+        return loop
+    pays = fits and known and leaves[0].shape[0] >= _CHUNKS_PAY_FROM and jax.default_backend() == "cpu"
+    return "chunks" if pays else "vmap"
+
+
+def _width(width: int | None, dim: int, num: int) -> int:
+    if width is not None:
+        require_count("run", "width", width)
+        return width
+    return min(num, max(1, min(4096, _WIDTH_TIMES_DIM // max(dim, 1))))
+
+
+def _factory(rule: Rule) -> Callable[..., optax.GradientTransformation]:
+    if isinstance(rule, optax.GradientTransformation):
+        return _Finished(rule)
+    if not callable(rule):
+        raise fail("run", f"rule must be a factory or an optax.GradientTransformation, got {rule!r}")
+    return rule
+
+
+@dataclasses.dataclass(frozen=True)
+class _Finished:
+    """A rule without hyperparameters, as a factory that is equal for equal rules."""
+
+    rule: optax.GradientTransformation
+
+    def __call__(self, **hyperparameters: Any) -> optax.GradientTransformation:
+        if hyperparameters:
+            raise fail(
+                "run", f"hyperparameters {', '.join(hyperparameters)} were given with a finished rule",
+                "Give the factory instead: run(problem, rules.heavy_ball, {...}).",
+            )  # fmt: skip
+        return self.rule
+
+
+def _require_batch(problem: Problem, batch_size: int | None) -> None:
+    if batch_size is None:
+        return
+    require_count("run", "batch_size", batch_size)
+    if problem.num_examples is None or batch_size > problem.num_examples:
+        raise fail("run", f"batch_size {batch_size} needs as many examples, {problem.name} has {problem.num_examples}")
+
+
+def _require_probes(problem: Problem, probes: tuple[Probe, ...]) -> None:
+    names = [probe.name for probe in probes]
+    if len(set(names)) < len(names):
+        raise fail("run", f"probes must have different names, got {', '.join(names)}")
+    for probe in probes:
+        if probe.name == "distance" and problem.truth.minimizer is None:
+            raise fail("run", f"the probe distance needs a known minimizer, {problem.name} has none")
+        if probe.name == "band_energy" and problem.truth.eigenvalues is None:
+            raise fail("run", f"the probe band_energy needs known eigenvalues, {problem.name} has none")
+
+
+def _require_room(program: Program, shapes: Any, hyper: dict[str, np.ndarray], num: int) -> None:
+    """States of all N configurations, one more copy of the parameters while they are made, and one gradient."""
+
+    def first(point: Any) -> Any:
+        return program.factory(**{name: values[0] for name, values in hyper.items()}).init(point)
+
+    state = jax.eval_shape(first, shapes)
+    vectors_kept = 2 + program.needs("updates") + program.needs("previous_updates")
+    needed = num * (vectors_kept * _bytes(shapes) + _bytes(state))
+    require_memory("run", needed, available_memory(), f"{num} configurations of {vectors.size(shapes)} parameters")
+
+
+def _bytes(tree: Any) -> int:
+    return sum(int(np.prod(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))

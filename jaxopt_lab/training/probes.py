@@ -1,0 +1,149 @@
+"""Probes: the numbers that the engine takes from the new state at each record, and nothing else.
+
+A probe is a pair of functions: `sums` maps an observation to scalars or small arrays, `finish` maps them to the value
+that is kept. When `sums` are sums over coordinates, the probe is additive and a separable loss can be run in chunks.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxopt_lab.core import Truth, vectors
+
+
+@dataclasses.dataclass(frozen=True)
+class Observation:
+    """What a probe may look at.
+
+    Attributes:
+      params: the parameters after the step.
+      state: the rule's state after the step.
+      loss: params -> expected loss over all of the data.
+      updates: the last update, if the probe's `needs` names "updates".
+      previous_updates: the one before it, if `needs` names "previous_updates".
+      truth: what is known exactly about the problem, if `needs` names "truth".
+    """
+
+    params: Any
+    state: Any
+    loss: Callable[[Any], jax.Array]
+    updates: Any = None
+    previous_updates: Any = None
+    truth: Truth | None = None
+
+
+def _identity(sums: Any) -> Any:
+    return sums
+
+
+@dataclasses.dataclass(frozen=True)
+class Probe:
+    """One number, or one small array, per record.
+
+    Attributes:
+      name: its name in the trace.
+      sums: observation -> array or tuple of arrays.
+      finish: what `sums` returned -> the value that is kept.
+      needs: inputs besides the parameters and the loss: "updates", "previous_updates", "truth".
+      additive: whether `sums` may be added up over parts of a separable loss.
+    """
+
+    name: str
+    sums: Callable[[Observation], Any]
+    finish: Callable[[Any], Any] = _identity
+    needs: tuple[str, ...] = ()
+    additive: bool = False
+
+
+def loss() -> Probe:
+    """The expected loss over all of the data. Cost: one evaluation of the loss."""
+    return Probe("loss", _loss, additive=True)
+
+
+def gradient_norm() -> Probe:
+    """Euclidean norm of the gradient of the expected loss. Cost: one gradient."""
+    return Probe("gradient_norm", _gradient_square, jnp.sqrt, additive=True)
+
+
+def distance() -> Probe:
+    """Euclidean distance to the known minimizer."""
+    return Probe("distance", _distance_square, jnp.sqrt, ("truth",), additive=True)
+
+
+def update_cosine() -> Probe:
+    """Cosine of the last two updates: near +1 a crawl, near -1 a zig-zag, near 0 noise. Keeps two more vectors."""
+    return Probe("update_cosine", _update_products, _cosine, ("updates", "previous_updates"), additive=True)
+
+
+def update_ratio() -> Probe:
+    """Norm of the last update over the norm of the parameters. Keeps one more vector."""
+    return Probe("update_ratio", _update_squares, _ratio, ("updates",), additive=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _BandEnergy:
+    edges: tuple[float, ...]
+
+    def __call__(self, seen: Observation) -> jax.Array:
+        eigenvalues = seen.truth.eigenvalues
+        offset = seen.params - seen.truth.minimizer
+        band = jnp.searchsorted(jnp.asarray(self.edges, eigenvalues.dtype), eigenvalues, side="right")
+        energy = 0.5 * eigenvalues * jnp.square(offset)
+        return jnp.stack([jnp.sum(jnp.where(band == k, energy, 0)) for k in range(len(self.edges) + 1)])
+
+
+def band_energy(edges: tuple[float, ...]) -> Probe:
+    """Loss of a diagonal quadratic by band of eigenvalues, shape [len(edges) + 1].
+
+    Args:
+      edges: increasing eigenvalues at which the bands meet; the first band lies below edges[0].
+    """
+    return Probe("band_energy", _BandEnergy(tuple(edges)), needs=("truth",), additive=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Coordinates:
+    indices: tuple[int, ...]
+
+    def __call__(self, seen: Observation) -> jax.Array:
+        return seen.params[jnp.asarray(self.indices)]
+
+
+def coordinates(*indices: int) -> Probe:
+    """A few coordinates of a parameter vector, shape [len(indices)]."""
+    return Probe("coordinates", _Coordinates(indices))
+
+
+def _loss(seen: Observation) -> jax.Array:
+    return seen.loss(seen.params)
+
+
+def _gradient_square(seen: Observation) -> jax.Array:
+    return vectors.sum_of_squares(jax.grad(seen.loss)(seen.params))
+
+
+def _distance_square(seen: Observation) -> jax.Array:
+    return vectors.sum_of_squares(jax.tree.map(jnp.subtract, seen.params, seen.truth.minimizer))
+
+
+def _update_products(seen: Observation) -> tuple[jax.Array, ...]:
+    last, before = seen.updates, seen.previous_updates
+    return vectors.dot(last, before), vectors.sum_of_squares(last), vectors.sum_of_squares(before)
+
+
+def _cosine(sums: tuple[jax.Array, ...]) -> jax.Array:
+    product, last, before = sums
+    scale = jnp.sqrt(last) * jnp.sqrt(before)
+    return jnp.where(scale > 0, product / jnp.where(scale > 0, scale, 1), 0)
+
+
+def _update_squares(seen: Observation) -> tuple[jax.Array, ...]:
+    return vectors.sum_of_squares(seen.updates), vectors.sum_of_squares(seen.params)
+
+
+def _ratio(sums: tuple[jax.Array, ...]) -> jax.Array:
+    update, weight = sums
+    return jnp.sqrt(update) / jnp.where(weight > 0, jnp.sqrt(weight), jnp.inf)

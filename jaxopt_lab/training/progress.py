@@ -1,0 +1,44 @@
+"""A progress bar in steps with an honest time left, silent when the output is no terminal."""
+
+import contextlib
+import sys
+from collections.abc import Callable, Iterator
+
+
+@contextlib.contextmanager
+def progress_bar(label: str, total: int, done: int = 0, shown: bool | None = None) -> Iterator[Callable[[int], None]]:
+    """Yields a function that takes the number of steps done so far.
+
+    Args:
+      label: what is running.
+      total: number of steps in all.
+      done: number of steps done before this process started; they do not count towards the speed.
+      shown: True or False, or None for "when standard error is a terminal".
+    """
+    if shown is None:
+        shown = sys.stderr.isatty()
+    if not shown:
+        yield lambda steps: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total, completed=done)
+        yield lambda steps: bar.update(task, completed=steps)

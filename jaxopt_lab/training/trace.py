@@ -1,0 +1,48 @@
+"""`Trace`: everything that a run leaves behind."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxopt_lab.core import Status
+
+
+@dataclasses.dataclass(frozen=True)
+class Trace:
+    """The outcome of a run of N configurations.
+
+    Attributes:
+      steps: steps done at each record, int [R], beginning with 0.
+      metrics: probe name -> values [N, R, ...]; NaN after the record at which a configuration diverged.
+      params: final parameters, leaves [N, ...]; NaN for configurations that diverged.
+      state: final states of the rule, leaves [N, ...].
+      status: how each configuration ended, [N].
+      hyperparameters: name -> [N].
+      seeds: [N].
+      facts: how it ran: loop, width K, segments, seconds, steps per second without compilation.
+    """
+
+    steps: np.ndarray
+    metrics: dict[str, np.ndarray]
+    params: Any
+    state: Any
+    status: tuple[Status, ...]
+    hyperparameters: dict[str, np.ndarray]
+    seeds: np.ndarray
+    facts: dict[str, Any]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The values of one probe, [N, R, ...]."""
+        return self.metrics[name]
+
+    def params_of(self, configuration: int = 0) -> Any:
+        """The final parameters of one configuration."""
+        return jax.tree.map(lambda leaf: leaf[configuration], self.params)
+
+    def first_step_below(self, name: str, target: float) -> np.ndarray:
+        """First recorded step at which a scalar probe is at or below `target`, float [N]; infinity for a miss."""
+        reached = self.metrics[name] <= target
+        first = np.where(reached.any(1), self.steps[reached.argmax(1)], np.inf)
+        return first.astype(np.float64)
