@@ -2,12 +2,26 @@
 
 Deterministic quadratics: `rates` (tuned methods), `modes` (one eigenvalue), `trajectories` (whole curves),
 `transients` (overshoot, peaks, cycles), `chebyshev` (best polynomial, lower bounds), `stability` (edges),
-`geometry` (angles, zig-zags), `signals` (what momentum does to a gradient sequence). Noise: `noise_floors` (additive),
-`minibatch` and `second_moments` (linear regression on fresh batches: edges, curves),
-`noise_scale` (critical batch). Data: `random_matrices` (Marchenko-Pastur), `preprocessing` (centring).
+`geometry` (angles, zig-zags), `signals` and `velocities` (what momentum does to a gradient sequence).
+Noise: `noise_floors` (additive), `minibatch` and `second_moments` (linear regression on fresh batches: edges,
+curves), `noise_scale` (critical batch). Data: `random_matrices` (Marchenko-Pastur), `preprocessing` (centring).
 Functions take numbers or arrays and broadcast; `lookahead` is 0 for heavy ball and rho for Nesterov.
 """
 
+from jaxopt_lab.theory.chebyshev import (
+    accelerated_upper_bound,
+    convex_lower_bound,
+    gradient_descent_worst_case,
+    smallest_residual,
+    strongly_convex_lower_bound,
+)
+from jaxopt_lab.theory.geometry import (
+    line_search_loss_ratio,
+    log_uniform_gradient_cosine,
+    typical_gradient_cosine,
+    worst_gradient_cosine,
+    zig_zag_threshold,
+)
 from jaxopt_lab.theory.minibatch import (
     crossover_batch,
     isotropic_edge,
@@ -32,6 +46,32 @@ from jaxopt_lab.theory.noise_floors import (
     step_variance,
     uniform_noise_variance,
 )
+from jaxopt_lab.theory.noise_scale import (
+    TwoBatchEstimate,
+    isotropic_noise_scale,
+    optimal_learning_rate,
+    relative_examples,
+    relative_steps,
+    simple_noise_scale,
+    two_batch_estimate,
+)
+from jaxopt_lab.theory.preprocessing import (
+    condition_number_with_bias,
+    condition_number_without_bias,
+    spiked_top_eigenvalue,
+)
+from jaxopt_lab.theory.random_matrices import (
+    Quadrature,
+    average_gradient_descent_loss,
+    marchenko_pastur_condition_number,
+    marchenko_pastur_density,
+    marchenko_pastur_edges,
+    marchenko_pastur_quadrature,
+    marchenko_pastur_spectrum,
+    square_data_loss,
+    square_gaussian_condition_law,
+    square_gaussian_log_condition_number,
+)
 from jaxopt_lab.theory.rates import (
     Tuning,
     optimal_gradient_descent,
@@ -50,16 +90,10 @@ from jaxopt_lab.theory.second_moments import (
 )
 from jaxopt_lab.theory.signals import (
     alternating_gain,
-    coasting_distance,
     constant_gain,
-    constant_gradient_position,
     effective_number_averaged,
-    initial_velocity_displacement,
     mean_gradient_age,
     noise_gain,
-    speed_fraction,
-    steps_to_speed,
-    terminal_velocity,
     transfer_gain,
 )
 from jaxopt_lab.theory.stability import (
@@ -93,20 +127,35 @@ from jaxopt_lab.theory.transients import (
     overshoot,
     overshoot_of_oscillator,
 )
+from jaxopt_lab.theory.velocities import (
+    coasting_distance,
+    constant_gradient_position,
+    initial_velocity_displacement,
+    speed_fraction,
+    steps_to_speed,
+    terminal_velocity,
+)
 
 __all__ = [
     "Peak",
+    "Quadrature",
     "Schedule",
     "Tuning",
+    "TwoBatchEstimate",
+    "accelerated_upper_bound",
     "alternating_gain",
     "autocorrelation_time",
+    "average_gradient_descent_loss",
     "averaged_heavy_ball_edge",
     "averaged_variance",
     "chebyshev_responses",
     "chebyshev_schedule",
     "coasting_distance",
+    "condition_number_with_bias",
+    "condition_number_without_bias",
     "constant_gain",
     "constant_gradient_position",
+    "convex_lower_bound",
     "critical_rho",
     "crossover_batch",
     "cycling_gradient",
@@ -115,6 +164,7 @@ __all__ = [
     "effective_number_averaged",
     "expected_losses",
     "gradient_descent_edge",
+    "gradient_descent_worst_case",
     "heavy_ball_cycle",
     "heavy_ball_edge",
     "heavy_ball_peak",
@@ -123,10 +173,18 @@ __all__ = [
     "initial_velocity_displacement",
     "isotropic_edge",
     "isotropic_factor",
+    "isotropic_noise_scale",
     "isotropic_optimal_learning_rate",
     "large_batch_edge",
+    "line_search_loss_ratio",
+    "log_uniform_gradient_cosine",
     "lookahead_variance",
     "loss_floor",
+    "marchenko_pastur_condition_number",
+    "marchenko_pastur_density",
+    "marchenko_pastur_edges",
+    "marchenko_pastur_quadrature",
+    "marchenko_pastur_spectrum",
     "mean_gradient_age",
     "mean_square_edge",
     "mode_responses",
@@ -138,17 +196,26 @@ __all__ = [
     "normalized_sharpness_aware_edge",
     "optimal_gradient_descent",
     "optimal_heavy_ball",
+    "optimal_learning_rate",
     "optimal_nesterov",
     "optimal_triple_momentum",
     "overshoot",
     "overshoot_of_oscillator",
     "regression_risks",
+    "relative_examples",
+    "relative_steps",
     "second_moment_matrix",
     "sharpness_aware_cycle",
     "sharpness_aware_edge",
+    "simple_noise_scale",
     "small_batch_edge",
+    "smallest_residual",
     "spectral_radius",
     "speed_fraction",
+    "spiked_top_eigenvalue",
+    "square_data_loss",
+    "square_gaussian_condition_law",
+    "square_gaussian_log_condition_number",
     "standard_gradient_descent",
     "standard_nesterov",
     "stationary_excess_risk",
@@ -158,8 +225,13 @@ __all__ = [
     "steps_to_speed",
     "steps_to_target",
     "stream_mode_responses",
+    "strongly_convex_lower_bound",
     "terminal_velocity",
     "transfer_gain",
+    "two_batch_estimate",
     "two_step_edge",
+    "typical_gradient_cosine",
     "uniform_noise_variance",
+    "worst_gradient_cosine",
+    "zig_zag_threshold",
 ]

@@ -46,7 +46,11 @@ def between(
     inside = (array >= low if ends[0] == "[" else array > low) & (array <= high if ends[1] == "]" else array < high)
     if not np.all(inside):
         wrong = array[~inside].flat[0] if array.ndim else array
-        raise fail(where, f"{name} must be in {ends[0]}{low:g}, {high:g}{ends[1]}, got {wrong:.17g}", why)
+        raise fail(
+            where,
+            f"{name} must be in {ends[0]}{low:g}, {high:g}{ends[1]}, got {str(float(wrong)).removesuffix('.0')}",
+            why,
+        )
     return array
 
 

@@ -35,41 +35,11 @@ def test_gains_at_nine_tenths_are_those_of_the_table():
     assert signals.alternating_gain(0.9) == pytest.approx(0.5263, abs=5e-5)
     assert signals.alternating_gain(0.9, 0.9) == pytest.approx(1.4737, abs=5e-5)
     assert signals.noise_gain(0.9) == pytest.approx(5.263, abs=5e-4)
-    assert signals.steps_to_speed(0.9, 0.9) == pytest.approx(21.9, abs=0.05)
     assert signals.mean_gradient_age(0.9) == pytest.approx(9, rel=1e-14)
     assert signals.effective_number_averaged(0.9) == pytest.approx(19, rel=1e-14)
-
-
-@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 0.999, 1 - 1e-6, 1 - 1e-12])
-def test_position_under_a_constant_gradient_is_the_direct_sum(rho):
-    velocity = position = 0.0
-    for step in range(1, 301):
-        velocity = rho * velocity + 2.0
-        position -= 0.1 * velocity
-        assert signals.speed_fraction(step, rho) * signals.terminal_velocity(0.1, 2.0, rho) == pytest.approx(
-            0.1 * velocity, rel=1e-12
-        )
-        # The closed form subtracts numbers 2 / (k (1 - rho)) larger than the result; below 1e-3 a series takes over.
-        assert signals.constant_gradient_position(step, 0.1, 2.0, rho) == pytest.approx(position, rel=2e-10)
-
-
-def test_flat_ground_is_crossed_by_the_coasting_distance():
-    velocity, travelled = 1.0, 0.0
-    for _ in range(1000):
-        velocity *= 0.9
-        travelled += 0.1 * velocity
-    assert signals.coasting_distance(0.1, 0.9) == pytest.approx(travelled, rel=1e-12)
-    assert signals.initial_velocity_displacement(0.1, 1.0, 0.9) == pytest.approx(-travelled, rel=1e-12)
-
-
-def test_no_momentum_reaches_full_speed_at_once():
-    assert signals.steps_to_speed(0.9, 0.0) == 0
-    assert signals.speed_fraction(np.array([0, 1, 5]), 0.0).tolist() == [0, 1, 1]
 
 
 def test_momentum_of_one_or_more_is_refused():
     for function in (signals.constant_gain, signals.mean_gradient_age, signals.effective_number_averaged):
         with pytest.raises(InputError, match=rf"^{function.__name__}: rho must be in \[0, 1\), got 1. With rho >= 1"):
             function(1.0)
-    with pytest.raises(InputError, match=r"^steps_to_speed: fraction must be in \[0, 1\), got 1"):
-        signals.steps_to_speed(1.0, 0.9)
