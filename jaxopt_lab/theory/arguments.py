@@ -45,10 +45,10 @@ def between(
         raise fail(where, f"{name} must be a number or an array of numbers, got {value!r}", why) from None
     inside = (array >= low if ends[0] == "[" else array > low) & (array <= high if ends[1] == "]" else array < high)
     if not np.all(inside):
-        wrong = array[~inside].flat[0] if array.ndim else array
+        wrong = str(float(array[~inside].flat[0] if array.ndim else array)).removesuffix(".0")
         raise fail(
             where,
-            f"{name} must be in {ends[0]}{low:g}, {high:g}{ends[1]}, got {str(float(wrong)).removesuffix('.0')}",
+            f"{name} must be in {ends[0]}{low:g}, {high:g}{ends[1]}, got {wrong}",
             why,
         )
     return array
