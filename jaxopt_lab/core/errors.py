@@ -58,8 +58,11 @@ def require_between(
 
 
 def require_count(where: str, name: str, value: Any, minimum: int = 1, why: str = "") -> None:
-    """Raises unless `value` is a whole number of at least `minimum`."""
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < minimum:
+    """Raises unless a concrete `value` is a whole number of at least `minimum`."""
+    if isinstance(value, jax.core.Tracer):
+        return
+    whole = isinstance(value, numbers.Integral) or (isinstance(value, jax.Array) and value.dtype.kind in "iu")
+    if isinstance(value, bool) or not whole or value < minimum:
         raise fail(where, f"{name} must be a whole number of at least {minimum}, got {value!r}", why)
 
 

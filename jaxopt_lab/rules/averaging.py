@@ -58,9 +58,8 @@ def average_iterates(
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Any) -> AverageState:
-        zero = jnp.zeros((), jnp.int32)
         average = jax.tree.map(lambda leaf: jnp.zeros_like(vectors.widened(leaf)), params)
-        return AverageState(inner.init(params), zero, zero, average)
+        return AverageState(inner.init(params), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), average)
 
     def update(grads: Any, state: AverageState, params: Any = None, **extra: Any) -> tuple[Any, AverageState]:
         params = required("average_iterates", "params", params)

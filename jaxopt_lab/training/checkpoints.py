@@ -105,7 +105,7 @@ def _replacing(path: pathlib.Path) -> Iterator[Any]:
 @contextlib.contextmanager
 def _reading(path: pathlib.Path) -> Iterator[Any]:
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as stored:
             yield stored
     except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, OSError, ValueError) as error:
         if isinstance(error, InputError):

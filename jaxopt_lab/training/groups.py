@@ -55,7 +55,7 @@ def make_groups(
         members = _padded(np.arange(low, min(low + width, len(seeds))), width)
         chosen = _filled(members)
         values = {name: jnp.asarray(column[chosen]) for name, column in hyperparameters.items()}
-        point = pool if len(seeds) == 1 else jax.tree.map(lambda leaf, rows=which[chosen]: leaf[rows], pool)
+        point = pool if len(chosen) == 1 == len(seeds) else _rows(pool, which[chosen])
         groups.append(assemble(program, members, _first_lanes(program, problem, point, seeds[chosen], values), values))
     return groups
 
@@ -87,8 +87,9 @@ def repack(program: Program, groups: list[Group], alive: np.ndarray) -> list[Gro
     packed = []
     for low in range(0, len(rows), width):
         chosen = _filled(_padded(rows[low : low + width], width))
-        kept = jax.tree.map(lambda leaf, chosen=chosen: leaf[chosen], (lanes, values))
-        packed.append(assemble(program, _padded(members[rows[low : low + width]], width), *kept))
+        packed.append(
+            assemble(program, _padded(members[rows[low : low + width]], width), *_rows((lanes, values), chosen))
+        )
     return packed
 
 
@@ -141,6 +142,10 @@ def _first_lanes(program: Program, problem: Problem, params: Any, seeds: np.ndar
 
 def _concatenated(trees: list[Any]) -> Any:
     return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
+
+
+def _rows(tree: Any, rows: np.ndarray) -> Any:
+    return jax.tree.map(lambda leaf: leaf[rows], tree)
 
 
 def _padded(members: np.ndarray, width: int) -> np.ndarray:

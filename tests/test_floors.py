@@ -1,0 +1,81 @@
+"""The floor law: a file imports only from floors below its own, and from its own folder; experiments import no private file."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+FLOORS = {
+    "core": 0,
+    "objectives": 1,
+    "datasets": 1,
+    "networks": 1,
+    "curvature": 1,
+    "theory": 1,
+    "reporting": 1,
+    "rules": 2,
+    "training": 3,
+    "problems": 3,
+    "search": 4,
+    "studies": 4,
+    "diagnosis": 5,
+    "cli": 6,
+}
+FILES = sorted((ROOT / "jaxopt_lab").rglob("*.py"))
+
+
+def imported(path: pathlib.Path) -> list[str]:
+    """Every module of the package that the file imports, also inside functions, as dotted names."""
+    names = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative imports hide the floor"
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return [name for name in names if name.split(".")[0] in ("jaxopt_lab", "experiments")]
+
+
+def floor_of(name: str) -> str | None:
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 else None
+
+
+def violations(own: str, names: list[str]) -> list[str]:
+    """The imports that do not point down: to the same floor's other folders, or up, or to experiments."""
+    wrong = [name for name in names if name.startswith("experiments")]
+    for name in names:
+        target = floor_of(name)
+        if target in FLOORS and target != own and FLOORS[target] >= FLOORS[own]:
+            wrong.append(name)
+    return wrong
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.parent != ROOT / "jaxopt_lab"], ids=str)
+def test_imports_point_down_the_floors(path):
+    assert violations(path.relative_to(ROOT / "jaxopt_lab").parts[0], imported(path)) == []
+
+
+def test_every_folder_has_a_floor():
+    folders = {path.name for path in (ROOT / "jaxopt_lab").iterdir() if (path / "__init__.py").exists()}
+    assert folders <= set(FLOORS)
+
+
+def test_the_law_would_notice():
+    assert violations("rules", ["jaxopt_lab.training"]) == ["jaxopt_lab.training"]
+    assert violations("theory", ["jaxopt_lab.objectives.spectra"]) == ["jaxopt_lab.objectives.spectra"]
+    assert violations("core", ["experiments.momentum"]) == ["experiments.momentum"]
+    assert violations("training", ["jaxopt_lab.rules", "jaxopt_lab.core.errors"]) == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments").rglob("*.py")), ids=str)
+def test_experiments_import_public_folders_only(path):
+    ours = [name for name in imported(path) if name.startswith("jaxopt_lab.")]
+    modules = {
+        f"jaxopt_lab.{file.relative_to(ROOT / 'jaxopt_lab').with_suffix('').as_posix().replace('/', '.')}"
+        for file in FILES
+    }
+    public = {"jaxopt_lab.objectives.spectra", "jaxopt_lab.core.vectors"}
+    private = {name for name in ours if name in modules and not name.endswith("__init__")} - public
+    assert private == set()
