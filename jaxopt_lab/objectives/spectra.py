@@ -125,8 +125,9 @@ def _along_index(dim: int, formula: Callable[[jax.Array], jax.Array]) -> jax.Arr
 
 
 def _evaluate(dim: int, formula: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    index = jax.lax.iota(jnp.int32, dim).astype(float)
-    return formula(index / (dim - 1) if dim > 1 else index + 1)
+    index = jax.lax.iota(jnp.int32, dim)
+    inner = index.astype(float) / max(dim - 1, 1)
+    return formula(jnp.where(index == dim - 1, 1.0, inner))  # the compiler divides by multiplying: not exactly 1
 
 
 def require_spectrum(where: str, eigenvalues: jax.typing.ArrayLike) -> jax.Array:
