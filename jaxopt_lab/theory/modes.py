@@ -71,7 +71,8 @@ def decay_rate(
     Reference: as `spectral_radius`.
     """
     T, D, s2, (h, rho, lookahead) = _roots("decay_rate", learning_rate, eigenvalue, rho, lookahead)
-    s, room = np.sqrt(np.maximum(s2, 0)), 2 - np.abs(T)
+    s = np.sqrt(np.maximum(s2, 0))
+    room = np.where(T >= 0, 1 - rho + h * (1 + lookahead), 2 + T)  # 2 - |T|, exact also for T near 2
     product = np.where(T >= 0, h, 2 * (1 + rho) - h * (1 + 2 * lookahead))
     denominator = np.where(room + s > 0, room + s, 1.0)
     real_gap = np.where(room >= 0, 2 * product / denominator, (room - s) / 2)

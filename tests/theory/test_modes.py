@@ -1,3 +1,4 @@
+from decimal import Decimal, getcontext
 from fractions import Fraction
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_decay_of_a_flat_mode_is_the_effective_learning_rate():
     h = np.array([1e-10, 1e-20, 1e-40])
     decay = modes.decay_rate(1.0, h, 0.9, np.array([[0.0], [0.9]]))
     np.testing.assert_allclose(decay, [h / (1 - 0.9)] * 2, rtol=1e-7)  # first order in h / (1 - rho)^2
+
+
+def test_decay_keeps_its_digits_when_momentum_is_nearly_one():
+    getcontext().prec = 50
+    for gap in (2.0**-20, 2.0**-40):
+        for h in (0.1 * gap**2, 0.2 * gap**2, 0.3 * gap**2, 1e-9 * gap**2):
+            trace, product = 2 - Decimal(gap) - Decimal(h), 1 - Decimal(gap)
+            square = trace**2 - 4 * product
+            radius = (trace + square.sqrt()) / 2 if square > 0 else product.sqrt()
+            # The discriminant is a difference of terms of size gap^2: a few eps, times 1 / .2 next to the double root.
+            assert modes.decay_rate(1.0, h, 1 - gap) == pytest.approx(-float(radius.ln()), rel=1e-14), (gap, h)
 
 
 def test_decay_of_a_deadbeat_mode_is_infinite():
