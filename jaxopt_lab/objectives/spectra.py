@@ -33,14 +33,14 @@ def log_uniform(dim: int, kappa: float, largest: float = 1.0) -> jax.Array:
       [0.01, 0.1, 1.0]
     """
     _check("log_uniform", dim, kappa, largest)
-    return _along_index(dim, lambda place: largest * jnp.exp(jnp.log(kappa) * (place - 1)))
+    return _along_index(dim, largest, lambda place: largest * jnp.exp(jnp.log(kappa) * (place - 1)))
 
 
 def linear(dim: int, kappa: float, largest: float = 1.0) -> jax.Array:
     """Evenly spaced eigenvalues from largest / kappa to largest, shape [d]; arguments as in `log_uniform`."""
     _check("linear", dim, kappa, largest)
     smallest = largest / kappa
-    return _along_index(dim, lambda place: jnp.where(place == 1, largest, smallest + (largest - smallest) * place))
+    return _along_index(dim, largest, lambda place: smallest + (largest - smallest) * place)
 
 
 def two_point(dim: int, kappa: float, largest: float = 1.0, fraction: float = 0.5) -> jax.Array:
@@ -56,7 +56,7 @@ def two_point(dim: int, kappa: float, largest: float = 1.0, fraction: float = 0.
     require_between("two_point", "fraction", fraction, 0, 1, ends="()")
     small = min(max(round(dim * (1 - fraction)), 1), dim - 1) if dim > 1 else 0
     cut = (small - 0.5) / max(dim - 1, 1)
-    return _along_index(dim, lambda place: jnp.where(place < cut, largest / kappa, largest))
+    return _along_index(dim, largest, lambda place: jnp.where(place < cut, largest / kappa, largest))
 
 
 def power_law(dim: int, exponent: float, largest: float = 1.0) -> jax.Array:
@@ -69,7 +69,7 @@ def power_law(dim: int, exponent: float, largest: float = 1.0) -> jax.Array:
     """
     _check("power_law", dim, 1.0, largest)
     require_positive("power_law", "exponent", exponent)
-    return _along_index(dim, lambda place: largest * jnp.exp(-exponent * jnp.log1p((1 - place) * (dim - 1))))
+    return _along_index(dim, largest, lambda place: largest * jnp.exp(-exponent * jnp.log1p((1 - place) * (dim - 1))))
 
 
 def marchenko_pastur(dim: int, ratio: float, largest: float | None = None) -> jax.Array:
@@ -119,15 +119,14 @@ def _check(name: str, dim: int, kappa: float, largest: float) -> None:
     require_memory(name, needed, available_memory(), f"a spectrum of {dim:.3g} eigenvalues", "Take a smaller dim.")
 
 
-def _along_index(dim: int, formula: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """The formula at i / (d - 1), i = 0 .. d - 1; at 1 for d = 1."""
-    return jax.jit(partial(_evaluate, dim, formula))()
+def _along_index(dim: int, largest: float, formula: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """The formula at i / (d - 1) for i = 0 .. d - 2, and `largest`, exactly, at the end."""
+    return jax.jit(partial(_evaluate, dim, largest, formula))()
 
 
-def _evaluate(dim: int, formula: Callable[[jax.Array], jax.Array]) -> jax.Array:
+def _evaluate(dim: int, largest: float, formula: Callable[[jax.Array], jax.Array]) -> jax.Array:
     index = jax.lax.iota(jnp.int32, dim)
-    inner = index.astype(float) / max(dim - 1, 1)
-    return formula(jnp.where(index == dim - 1, 1.0, inner))  # the compiler divides by multiplying: not exactly 1
+    return jnp.where(index == dim - 1, largest, formula(index.astype(float) / max(dim - 1, 1)))
 
 
 def require_spectrum(where: str, eigenvalues: jax.typing.ArrayLike) -> jax.Array:
