@@ -11,11 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxopt_lab import core, objectives, reporting, rules, studies, theory, training
+    from jaxopt_lab import core, datasets, objectives, reporting, rules, studies, theory, training
     from jaxopt_lab.core import Estimate, Problem, Status, Truth, Verdict, from_loss, precision
     from jaxopt_lab.training import Trace, run
 
-_FOLDERS = ("core", "objectives", "reporting", "rules", "studies", "theory", "training")
+_FOLDERS = ("core", "datasets", "objectives", "reporting", "rules", "studies", "theory", "training")
 _NAMES = {
     "Estimate": "core",
     "Problem": "core",
@@ -36,6 +36,7 @@ __all__ = [
     "Truth",
     "Verdict",
     "core",
+    "datasets",
     "from_loss",
     "objectives",
     "precision",
