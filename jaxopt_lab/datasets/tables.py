@@ -59,11 +59,16 @@ def load_table(name: str) -> Table:
     require_choice("load_table", "name", name, TABLES)
     from sklearn import datasets
 
-    if name == "diabetes":
-        source = datasets.load_diabetes(scaled=False)  # pyrefly: ignore
-        return _table(name, source, np.asarray(source.target, np.float64), ())
-    source = getattr(datasets, f"load_{name}")()
-    return _table(name, source, np.asarray(source.target, np.int64), tuple(map(str, source.target_names)))
+    options = {"scaled": False} if name == "diabetes" else {}
+    source = getattr(datasets, f"load_{name}")(**options)
+    class_names = tuple(map(str, getattr(source, "target_names", ())))
+    return Table(
+        name=name,
+        features=np.array(source.data, np.float64),
+        targets=np.asarray(source.target, np.int64 if class_names else np.float64),
+        feature_names=tuple(map(str, source.feature_names)),
+        class_names=class_names,
+    )
 
 
 def split_table(table: Table, fraction: float = 0.8, seed: int = 0) -> tuple[Table, Table]:
@@ -92,10 +97,6 @@ def split_table(table: Table, fraction: float = 0.8, seed: int = 0) -> tuple[Tab
     order = np.random.default_rng(seed).permutation(len(table))
     training, validation = np.sort(order[:num_training]), np.sort(order[num_training:])
     return _rows(table, training), _rows(table, validation)
-
-
-def _table(name: str, source, targets: np.ndarray, class_names: tuple[str, ...]) -> Table:
-    return Table(name, np.array(source.data, np.float64), targets, tuple(map(str, source.feature_names)), class_names)
 
 
 def _rows(table: Table, rows: np.ndarray) -> Table:
