@@ -1,0 +1,1 @@
+"""Conditioning: what the ratio of the largest to the smallest curvature costs, and what changes it."""
