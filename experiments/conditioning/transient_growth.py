@@ -109,9 +109,9 @@ def caption(config: Config, rows: Rows) -> str:
     peak = float(hardest["growth"].max())
     return (
         f"Heavy ball at its fastest constants first multiplies the error along the top eigenvector by {peak:.2f} ="
-        f" sqrt(kappa) / e at kappa = {hardest['kappa']:.0e}, the loss there by {peak**2:.3g}, before it falls (the whole"
-        f" loss, from equal parts of all {config.dim:.0e} modes, by {hardest['loss_growth']:.3g}); on a convex function that"
-        " is not quadratic it circles for ever where Nesterov's method converges."
+        f" sqrt(kappa) / e at kappa = {hardest['kappa']:.0e}, the loss there by {peak**2:.3g}, before it falls (the"
+        f" whole loss, from equal parts of all {config.dim:.0e} modes, by {hardest['loss_growth']:.3g}); on a convex"
+        " function that is not quadratic it circles for ever where Nesterov's method converges."
     )
 
 
