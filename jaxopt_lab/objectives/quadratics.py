@@ -124,10 +124,24 @@ def laplacian_eigenvector(dim: int, order: int) -> np.ndarray:
     return waves * math.sqrt(2 / (dim + 1))
 
 
+@jax.custom_jvp
+def _energy(eigenvalues: jax.Array, offset: jax.Array) -> jax.Array:
+    """1/2 sum_i eigenvalue_i offset_i^2."""
+    return 0.5 * jnp.sum(eigenvalues * jnp.square(offset))
+
+
+@_energy.defjvp
+def _energy_derivative(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+    """So written that the gradient is one product, eigenvalue times offset; the automatic one keeps half the spectrum."""
+    eigenvalues, offset = primals
+    spectrum_tangent, offset_tangent = tangents
+    slope = jnp.sum(eigenvalues * offset * offset_tangent) + 0.5 * jnp.sum(jnp.square(offset) * spectrum_tangent)
+    return _energy(eigenvalues, offset), slope
+
+
 def _coordinate_loss(params: jax.Array, constants: tuple[jax.Array, jax.Array | None]) -> jax.Array:
     eigenvalues, target = constants
-    offset = params if target is None else params - target
-    return 0.5 * jnp.sum(eigenvalues * jnp.square(offset))
+    return _energy(eigenvalues, params if target is None else params - target)
 
 
 def _diagonal_loss(

@@ -87,7 +87,7 @@ def heavy_ball(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> opt
 def nesterov(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> optax.GradientTransformation:
     """Nesterov momentum after the change of variables, loss and gradient at one point.
 
-        v' = rho v - lr g(x),   x <- x + v' + rho (v' - v)
+        v' = rho v - lr g(x),   x <- x + v' + rho (v' - v)  =  x + rho v' - lr g(x)
 
     The parameters are the lookahead point of `nesterov_lookahead`. The rate stands inside of the velocity: for a constant
     rate the iterates are those of `optax.sgd(nesterov=True)`; after a change of the rate they differ, because there
@@ -113,8 +113,9 @@ def nesterov(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> optax
         del params
         rate = rate_at(learning_rate, state.count)
         velocity = vectors.combination((rho, state.velocity), (-rate, grads))
-        updates = vectors.combination((1.0 + rho, velocity), (-rho, state.velocity))
-        return _like(grads, updates), _advanced(state, velocity)
+        # the second form of the formula: without the old velocity, the new one may take its place in memory
+        updates = vectors.combination((-rate, grads), (rho, velocity))
+        return updates, _advanced(state, velocity)
 
     return optax.GradientTransformation(_at_rest, update)
 

@@ -1,7 +1,7 @@
 """The engine: compiled segments of steps over many configurations, probes, checkpoints, devices."""
 
 from jaxopt_lab.training.checkpoints import checkpoints_in
-from jaxopt_lab.training.devices import device_kind, enable_compilation_cache
+from jaxopt_lab.training.devices import device_kind, enable_compilation_cache, measure_bandwidth
 from jaxopt_lab.training.engine import run
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.probes import (
@@ -30,6 +30,7 @@ __all__ = [
     "enable_compilation_cache",
     "gradient_norm",
     "loss",
+    "measure_bandwidth",
     "run",
     "update_cosine",
     "update_ratio",

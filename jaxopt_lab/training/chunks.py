@@ -19,27 +19,33 @@ from jaxopt_lab.training.program import Inputs, Lane, Program, observe, step, wa
 CHUNK = 16_384
 
 
-def split(lane: Lane) -> list[Lane]:
-    """The lane as one lane for each worker thread, cut along the coordinates at multiples of the chunk.
-
-    The vectors of the lane are taken over, not kept: the caller must drop its own reference.
-    """
-    (dim,) = lane.params.shape
+def split(stacked: Lane) -> list[Lane]:
+    """A stacked lane [1, ...] as one lane for each worker thread, cut along the coordinates at multiples of the chunk."""
+    _, dim = stacked.params.shape
     workers = max(1, min(os.cpu_count() or 1, dim // CHUNK))
     share = -(-dim // (workers * CHUNK)) * CHUNK
-    vectors, scalars, rebuild = _sorted_leaves(lane, dim)
-    stretches = [[leaf[low : low + share] for leaf in vectors] for low in range(0, dim, share)]
-    return [rebuild(stretch, [jnp.array(leaf, copy=True) for leaf in scalars]) for stretch in stretches]
+    is_vector = partial(_has_shape, (1, dim))
+    return [
+        jax.tree.map(lambda leaf, low=low: leaf[0, low : low + share] if is_vector(leaf) else leaf[0], stacked)
+        for low in range(0, dim, share)
+    ]
 
 
 def join(parts: list[Lane]) -> Lane:
-    """The inverse of `split`."""
-    if len(parts) == 1:
-        return parts[0]
-    pieces = [_sorted_leaves(part, part.params.shape[0]) for part in parts]
-    joined = [jnp.concatenate(leaves) for leaves in zip(*(vectors for vectors, _, _ in pieces), strict=True)]
-    _, scalars, rebuild = pieces[0]
-    return rebuild(joined, scalars)
+    """The inverse of `split`: the stacked lane [1, ...]."""
+    lengths = [part.params.shape for part in parts]
+
+    def whole(*leaves: Any) -> Any:
+        if all(_has_shape(length, leaf) for length, leaf in zip(lengths, leaves, strict=True)):
+            return _concatenated(leaves)
+        return leaves[0][None]
+
+    return jax.tree.map(whole, *parts)
+
+
+@jax.jit
+def _concatenated(leaves: tuple[jax.Array, ...]) -> jax.Array:
+    return jnp.concatenate(leaves)[None]
 
 
 def advance_in_chunks(
@@ -148,18 +154,18 @@ def _of_params(loss: Any, local: Any, params: jax.Array, batch: None, key: None)
     return loss(params, local)
 
 
-def _is_vector(leaf: Any, dim: int) -> bool:
-    return jnp.ndim(leaf) == 1 and leaf.shape[0] == dim
+def _has_shape(shape: tuple[int, ...], leaf: Any) -> bool:
+    return jnp.shape(leaf) == shape
 
 
 def _sliced(tree: Any, dim: int, low: Any, width: int) -> Any:
-    return jax.tree.map(lambda leaf: lax.dynamic_slice(leaf, (low,), (width,)) if _is_vector(leaf, dim) else leaf, tree)
+    return jax.tree.map(lambda leaf: lax.dynamic_slice(leaf, (low,), (width,)) if _has_shape((dim,), leaf) else leaf, tree)
 
 
 def _sorted_leaves(lane: Lane, dim: int) -> tuple[list[Any], list[Any], Any]:
     """The leaves that are vectors of `dim` entries, the others, and the function that puts both back."""
     leaves, structure = jax.tree.flatten(lane)
-    long = [_is_vector(leaf, dim) for leaf in leaves]
+    long = [_has_shape((dim,), leaf) for leaf in leaves]
 
     def rebuild(vectors: list[Any], scalars: list[Any]) -> Lane:
         vectors_left, scalars_left = iter(vectors), iter(scalars)

@@ -96,15 +96,13 @@ def repack(program: Program, groups: list[Group], alive: np.ndarray) -> list[Gro
 def assemble(program: Program, members: np.ndarray, lanes: Lane, hyperparameters: dict[str, jax.Array]) -> Group:
     """A group from members [K], stacked lanes and hyperparameters [K]."""
     if program.loop == "chunks":
-        return Group(members, chunks.split(jax.tree.map(lambda leaf: leaf[0], lanes)), hyperparameters)
+        return Group(members, chunks.split(lanes), hyperparameters)
     return Group(members, lanes, hyperparameters)
 
 
 def stacked_lanes(group: Group) -> Lane:
     """The group's lanes with the leading axis K, also where they are kept in parts."""
-    if isinstance(group.lanes, list):
-        return jax.tree.map(lambda leaf: leaf[None], chunks.join(group.lanes))
-    return group.lanes
+    return chunks.join(group.lanes) if isinstance(group.lanes, list) else group.lanes
 
 
 def gather(groups: list[Group], alive: np.ndarray) -> Lane:
