@@ -5,9 +5,10 @@ What the lecture says: velocity "will just keep building up", and carries on whe
 gradients"; the first velocity, "just set it to zero and don't worry".
 
 What is true: the velocity is a linear filter. A constant gradient is amplified 1 / (1 - rho) times, tenfold at 0.9,
-after some 22 steps; a zig-zag is at best halved, to 1 / (1 + rho), and with Nesterov it grows by (1 + 2 rho) / (1 + rho).
-The weights of the sum add up to 1 / (1 - rho) and not to 1: it is no average. On flat ground a run coasts rho / (1 - rho)
-times its last step, nine steps' worth, no further. Zero is the right first velocity: another only adds a displacement.
+after some 22 steps; a zig-zag is at best halved, to 1 / (1 + rho), and with Nesterov it grows, by
+(1 + 2 rho) / (1 + rho). The weights of the sum add up to 1 / (1 - rho) and not to 1: it is no average. On flat ground
+a run coasts rho / (1 - rho) times its last step, nine steps' worth, no further. Zero is the right first velocity:
+another only adds a displacement.
 
 Source: Goh 2017; Sutskever, Martens, Dahl and Hinton 2013; the transfer function 1 / (1 - rho exp(-i w)).
 """

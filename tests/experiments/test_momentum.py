@@ -3,40 +3,47 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.momentum import overshoot, phase_diagram
+from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
 from jaxopt_lab.core import InputError, precision
 from jaxopt_lab.reporting import house_style
 
 TINY = {
+    nesterov_forms: {"dim": 50, "steps": 100, "num_chains": 200, "noisy_steps": 400},
     overshoot: {"num_rates": 8, "rhos": (0.9,)},
     phase_diagram: {"num_rates": 8, "num_rhos": 6, "steps": 1000, "width": 64},
+    signal_response: {"rhos": (0.5, 0.9), "slope": 512, "num_chains": 80},
 }
 
 
-def tiny(module):
-    return dataclasses.replace(module.STUDY.presets["quick"], **TINY[module])
-
-
-@pytest.mark.parametrize("module", TINY, ids=lambda module: module.STUDY.name)
-def test_every_claim_holds_at_a_tiny_size_and_is_drawn(module):
-    study, config = module.STUDY, tiny(module)
+@pytest.fixture(scope="module", params=TINY, ids=lambda module: module.STUDY.name)
+def outcome(request):
+    study = request.param.STUDY
+    config = dataclasses.replace(study.presets["quick"], **TINY[request.param])
     with precision():
         rows = study.run(config)
-        verdicts = study.judge(config, rows)
+        return study, config, rows, study.judge(config, rows)
+
+
+def test_every_claim_holds_at_a_tiny_size(outcome):
+    *_, verdicts = outcome
     assert [verdict.line() for verdict in verdicts if not verdict.holds] == []
+
+
+def test_the_figure_and_its_caption_are_made(outcome):
+    study, config, rows, _ = outcome
     assert study.caption(config, rows).endswith(".")
     with house_style() as maker:
         assert study.draw(config, rows, maker).axes
 
 
-@pytest.mark.parametrize("module", TINY, ids=lambda module: module.STUDY.name)
-def test_rows_with_a_learning_rate_say_the_effective_one_too(module):
-    with precision():
-        rows = module.STUDY.run(tiny(module))
+def test_every_learning_rate_has_its_effective_rate_beside_it(outcome):
+    _, _, rows, _ = outcome
     for row in rows:
-        if "learning_rate" in row:
-            rho = np.asarray(row["rho"])[..., None]
-            assert np.allclose(np.squeeze(row["effective_rate"]), np.squeeze(row["learning_rate"] / (1 - rho)))
+        if row.get("method") == "averaged":
+            assert row["effective_rate"] == row["learning_rate"]
+        else:
+            expected = row["learning_rate"] / (1 - np.asarray(row["rho"])[..., None])
+            assert np.allclose(np.squeeze(row["effective_rate"]), np.squeeze(expected))
 
 
 @pytest.mark.parametrize(
@@ -44,8 +51,13 @@ def test_rows_with_a_learning_rate_say_the_effective_one_too(module):
     [
         (overshoot.Config, {"rhos": (1.5,)}, r"rhos must be in \[0.9, 1\), got 1.5"),
         (overshoot.Config, {"lowest_rate": -1.0}, "lowest_rate must be positive and finite, got -1.0"),
+        (nesterov_forms.Config, {"chain_rate": 0.5}, r"chain_rate must be in \(0, 0.16\), got 0.5"),
+        (nesterov_forms.Config, {"drop_factor": 0.0}, "drop_factor must be positive"),
         (phase_diagram.Config, {"largest_rho": 1.0}, r"largest_rho must be in \(0, 1\), got 1.0"),
         (phase_diagram.Config, {"steps": 200, "every": 100}, "steps must be at least 30 times every"),
+        (signal_response.Config, {"shown_rho": 0.7}, "shown_rho must be one of rhos"),
+        (signal_response.Config, {"slope": 1000}, "slope must be a multiple of 64, got 1000"),
+        (signal_response.Config, {"slope": 640}, "slope must be at least 2069 steps at rho 0.99"),
     ],
 )
 def test_a_wrong_config_is_a_clear_sentence(config, options, wording):
@@ -64,3 +76,20 @@ def test_a_rate_is_read_off_before_the_numbers_leave_float64():
         assert phase_diagram._slope(steps, np.exp(-1.0 * steps)) == pytest.approx(-1.0, rel=1e-9)
     assert phase_diagram._slope(steps, np.exp(0.3 * steps)) == pytest.approx(0.3, rel=1e-9)
     assert phase_diagram._slope(steps, np.where(steps < 2, 1.0, 0.0)) == -np.inf
+
+
+def test_the_parting_after_a_drop_is_that_of_a_plain_loop():
+    config = nesterov_forms.Config()
+    x = y = 1.0
+    v = b = 0.0
+    gaps = []
+    for step in range(60):
+        rate = config.drop_rate / (config.drop_factor if step >= config.drop_step else 1)
+        new = config.rho * v - rate * x
+        x, v = x + new + config.rho * (new - v), new
+        b = config.rho * b + y
+        y -= rate * (y + config.rho * b)
+        gaps.append(x - y)
+    with precision():
+        row = nesterov_forms._after_a_drop(config)
+    assert row["predicted_gap"][1:61] == pytest.approx(gaps, abs=1e-13)
