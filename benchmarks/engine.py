@@ -1,7 +1,9 @@
-"""How fast does the engine step at 1e8 dimensions? `python -m benchmarks.engine [--dim 100000000] [--steps 100]`
+"""How fast does the engine step at 1e8 dimensions?
 
-Loss and distance every 10 steps, on a diagonal quadratic. For each rule: steps per second in cache-sized chunks and on the
-general path, and the general path's share of the roofline: the bytes that a step must move at least (descent 3
+    python -m benchmarks.engine [--dim 100000000] [--steps 200]
+
+Loss and distance every 10 steps, on a diagonal quadratic. For each rule: steps per second in cache-sized chunks and on
+the general path, and the general path's share of the roofline: the bytes that a step must move at least (descent 3
 vectors, momentum 5) at the bytes per second of a jitted, donated x * a + y in the same process.
 """
 

@@ -1,4 +1,6 @@
-"""What do `import jaxopt_lab` and `jaxopt-lab --help` cost? `python -m benchmarks.imports`
+"""What do `import jaxopt_lab` and `jaxopt-lab --help` cost?
+
+    python -m benchmarks.imports
 
 Wall seconds of fresh processes, medians, beside an empty process and `import jax`; and how many modules each loads.
 """

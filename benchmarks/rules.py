@@ -1,7 +1,10 @@
-"""How near to the memory's speed does one update of each rule come? `python -m benchmarks.rules [--dims 1000000 100000000]`
+"""How near to the memory's speed does one update of each rule come?
 
-For each rule: the bytes that an update must move at least (gradient read, parameters and state vectors read and written)
-over its time, as a share of the bytes per second of a jitted, donated x * a + y timed in turn with it. Medians.
+    python -m benchmarks.rules [--dims 1000000 100000000] [--only heavy_ball]
+
+For each rule: the bytes that an update must move at least (gradient read, parameters and state vectors read and
+written) over its time, as a share of the bytes per second of a jitted, donated x * a + y timed in turn with it.
+Medians.
 """
 
 import argparse

@@ -11,13 +11,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-type_of_sum = {jnp.dtype("float16"): jnp.float32, jnp.dtype("bfloat16"): jnp.float32}
+
+def wide_dtype(dtype: Any) -> jnp.dtype:
+    """The dtype in which leaves of `dtype` are summed: float32 for less than 32 bits, else the dtype itself."""
+    dtype = jnp.dtype(dtype)
+    return jnp.dtype(jnp.float32) if jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4 else dtype
 
 
 def widened(leaf: jax.Array) -> jax.Array:
-    """The leaf itself, or its float32 copy when it has fewer than 32 bits."""
+    """The leaf itself, or its float32 copy when it is floating with fewer than 32 bits."""
     leaf = jnp.asarray(leaf)
-    return leaf.astype(type_of_sum.get(leaf.dtype, leaf.dtype))
+    return leaf.astype(wide_dtype(leaf.dtype))
 
 
 def dot(left: Any, right: Any) -> jax.Array:

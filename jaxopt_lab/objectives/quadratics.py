@@ -46,8 +46,8 @@ def quadratic(
       seed: seeds the rotation.
 
     Returns:
-      The problem; `truth` holds the spectrum, the minimum 0 and the minimizer (no minimum when an eigenvalue is negative),
-      and the index. Without rotation it is separable.
+      The problem; `truth` holds the spectrum, the minimum 0 and the minimizer (no minimum when an eigenvalue is
+      negative), and the index. Without rotation it is separable.
 
     Raises:
       InputError: eigenvalues that are not finite, an unknown rotation, shapes that do not fit, too little memory.
@@ -132,7 +132,7 @@ def _energy(eigenvalues: jax.Array, offset: jax.Array) -> jax.Array:
 
 @_energy.defjvp
 def _energy_derivative(primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
-    """So written that the gradient is one product, eigenvalue times offset; the automatic one keeps half the spectrum."""
+    """The gradient as one product, eigenvalue times offset; the automatic one would keep half the spectrum."""
     eigenvalues, offset = primals
     spectrum_tangent, offset_tangent = tangents
     slope = jnp.sum(eigenvalues * offset * offset_tangent) + 0.5 * jnp.sum(jnp.square(offset) * spectrum_tangent)

@@ -1,7 +1,7 @@
 """Accelerated rules: momentum whose constants come from bounds on the curvature, or from what the run itself shows.
 
-With eigenvalues in [mu, L] and kappa = L / mu, plain descent contracts the error by about 1 - 2 / kappa a step, these by
-about 1 - 1 / sqrt(kappa) to 1 - 2 / sqrt(kappa).
+With eigenvalues in [mu, L] and kappa = L / mu, plain descent contracts the error by about 1 - 2 / kappa a step, these
+by about 1 - 1 / sqrt(kappa) to 1 - 2 / sqrt(kappa).
 """
 
 from typing import Any, NamedTuple
@@ -43,7 +43,9 @@ class RestartState(NamedTuple):
     num_restarts: jax.Array
 
 
-def triple_momentum(smoothness: float | jax.Array, strong_convexity: float | jax.Array) -> optax.GradientTransformation:
+def triple_momentum(
+    smoothness: float | jax.Array, strong_convexity: float | jax.Array
+) -> optax.GradientTransformationExtraArgs:
     """The triple momentum method, the fastest known for smooth strongly convex functions when L and mu are known.
 
         d' = b d - a g(y),   y <- y + (1 + c) d' - c d,   r = 1 - 1 / sqrt(kappa),
@@ -61,26 +63,28 @@ def triple_momentum(smoothness: float | jax.Array, strong_convexity: float | jax
     Raises:
       InputError: a concrete argument is out of its range.
 
-    Reference: Van Scoy, Freeman and Lynch, The fastest known globally convergent first-order method for minimizing strongly
-    convex functions, IEEE Control Systems Letters 2(1), 2018.
+    Reference: Van Scoy, Freeman and Lynch, The fastest known globally convergent first-order method for minimizing
+    strongly convex functions, IEEE Control Systems Letters 2(1), 2018.
     """
     require_curvature_bounds("triple_momentum", smoothness, strong_convexity)
 
     def init(params: Any) -> VelocityState:
         return VelocityState(jnp.zeros((), jnp.int32), vectors.zeros_like(params))
 
-    def update(grads: Any, state: VelocityState, params: Any = None) -> tuple[Any, VelocityState]:
-        del params
+    def update(grads: Any, state: VelocityState, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
+        del params, extra
         rate = 1.0 - jnp.sqrt(strong_convexity / smoothness)
         a, b, c = (1.0 + rate) / smoothness, rate**2 / (2.0 - rate), rate**2 / ((1.0 + rate) * (2.0 - rate))
         displacement = vectors.combination((b, state.velocity), (-a, grads))
         updates = vectors.combination((1.0 + c, displacement), (-c, state.velocity))
         return updates, VelocityState(optax.safe_increment(state.count), displacement)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
-def chebyshev(smoothness: float | jax.Array, strong_convexity: float | jax.Array) -> optax.GradientTransformation:
+def chebyshev(
+    smoothness: float | jax.Array, strong_convexity: float | jax.Array
+) -> optax.GradientTransformationExtraArgs:
     """Chebyshev semi-iteration: no rule that knows only [mu, L] does better on a quadratic, at any number of steps.
 
         t' = 1 / (2 m - h^2 t),   d <- h^2 t' t d - 2 t' g,   x <- x + d,   m = (L + mu) / 2,  h = (L - mu) / 2
@@ -92,21 +96,22 @@ def chebyshev(smoothness: float | jax.Array, strong_convexity: float | jax.Array
       strong_convexity: mu in (0, L], the smallest.
 
     Returns:
-      The rule; its state holds one vector. Steps depend on their number, so `update` must see every step from the first.
+      The rule; its state holds one vector. Steps depend on their number, so `update` must see every step from the
+      first.
 
     Raises:
       InputError: a concrete argument is out of its range.
 
-    Reference: Golub and Varga, Chebyshev semi-iterative methods, 1961; Saad, Iterative methods for sparse linear systems,
-    2003, algorithm 12.1.
+    Reference: Golub and Varga, Chebyshev semi-iterative methods, 1961; Saad, Iterative methods for sparse linear
+    systems, 2003, algorithm 12.1.
     """
     require_curvature_bounds("chebyshev", smoothness, strong_convexity)
 
     def init(params: Any) -> ChebyshevState:
         return ChebyshevState(jnp.zeros((), jnp.int32), jnp.zeros((), float), vectors.zeros_like(params))
 
-    def update(grads: Any, state: ChebyshevState, params: Any = None) -> tuple[Any, ChebyshevState]:
-        del params
+    def update(grads: Any, state: ChebyshevState, params: Any = None, **extra: Any) -> tuple[Any, ChebyshevState]:
+        del params, extra
         mean = (smoothness + strong_convexity) / 2.0
         half_squared = jnp.square((smoothness - strong_convexity) / 2.0)
         first = state.count == 0
@@ -116,7 +121,7 @@ def chebyshev(smoothness: float | jax.Array, strong_convexity: float | jax.Array
         tau = tau.astype(state.tau.dtype)
         return displacement, ChebyshevState(optax.safe_increment(state.count), tau, displacement)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def adaptive_restart(
@@ -124,8 +129,8 @@ def adaptive_restart(
 ) -> optax.GradientTransformationExtraArgs:
     """Forgets the momentum of `inner` whenever it works against the descent, and takes that step again from rest.
 
-    "gradient": the step that inner proposes has a positive inner product with the gradient. "function": the loss has risen
-    since the last step. A restart gives inner its initial state back, a schedule's count included.
+    "gradient": the step that inner proposes has a positive inner product with the gradient. "function": the loss has
+    risen since the last step. A restart gives inner its initial state back, a schedule's count included.
 
     Args:
       inner: a rule with momentum, of this package or of optax.

@@ -7,7 +7,7 @@ import optax
 
 from jaxopt_lab.core import fail, require_between, require_positive
 
-LearningRate = float | jax.Array | optax.Schedule
+LearningRate = optax.ScalarOrSchedule
 
 
 def require_learning_rate(rule: str, learning_rate: LearningRate) -> None:

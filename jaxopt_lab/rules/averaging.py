@@ -58,7 +58,7 @@ def average_iterates(
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Any) -> AverageState:
-        average = jax.tree.map(lambda leaf: jnp.zeros_like(vectors.widened(leaf)), params)
+        average = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, vectors.wide_dtype(leaf.dtype)), params)
         return AverageState(inner.init(params), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), average)
 
     def update(grads: Any, state: AverageState, params: Any = None, **extra: Any) -> tuple[Any, AverageState]:

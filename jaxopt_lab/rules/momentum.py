@@ -36,7 +36,7 @@ class VelocitiesState(NamedTuple):
     velocities: tuple[Any, ...]
 
 
-def sgd(learning_rate: LearningRate) -> optax.GradientTransformation:
+def sgd(learning_rate: LearningRate) -> optax.GradientTransformationExtraArgs:
     """Gradient descent: x <- x - lr g.
 
     Args:
@@ -51,14 +51,14 @@ def sgd(learning_rate: LearningRate) -> optax.GradientTransformation:
     Reference: Robbins and Monro, A stochastic approximation method, 1951.
     """
     require_learning_rate("sgd", learning_rate)
-    return optax.sgd(learning_rate)
+    return optax.with_extra_args_support(optax.sgd(learning_rate))
 
 
-def heavy_ball(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> optax.GradientTransformation:
+def heavy_ball(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> optax.GradientTransformationExtraArgs:
     """Momentum in the lecture's form: v <- rho v + g, x <- x - lr v, from v = 0.
 
-    The rate stands outside of the velocity: a schedule acts on all of it at once, as in `optax.sgd(momentum=...)`, whose
-    iterates these are. Unlike it, this rule keeps the dtypes of its state when rho is traced.
+    The rate stands outside of the velocity: a schedule acts on all of it at once, as in `optax.sgd(momentum=...)`,
+    whose iterates these are. Unlike it, this rule keeps the dtypes of its state when rho is traced.
 
     Args:
       learning_rate: lr > 0, a number, a traced scalar or a schedule step -> rate.
@@ -75,23 +75,23 @@ def heavy_ball(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> opt
     require_learning_rate("heavy_ball", learning_rate)
     require_rho("heavy_ball", rho)
 
-    def update(grads: Any, state: VelocityState, params: Any = None) -> tuple[Any, VelocityState]:
-        del params
+    def update(grads: Any, state: VelocityState, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
+        del params, extra
         velocity = vectors.combination((rho, state.velocity), (1.0, grads))
         updates = vectors.combination((-rate_at(learning_rate, state.count), velocity))
         return updates, _advanced(state, velocity)
 
-    return optax.GradientTransformation(_at_rest, update)
+    return optax.GradientTransformationExtraArgs(_at_rest, update)
 
 
-def nesterov(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> optax.GradientTransformation:
+def nesterov(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> optax.GradientTransformationExtraArgs:
     """Nesterov momentum after the change of variables, loss and gradient at one point.
 
         v' = rho v - lr g(x),   x <- x + v' + rho (v' - v)  =  x + rho v' - lr g(x)
 
-    The parameters are the lookahead point of `nesterov_lookahead`. The rate stands inside of the velocity: for a constant
-    rate the iterates are those of `optax.sgd(nesterov=True)`; after a change of the rate they differ, because there
-    the old velocity is rescaled and here it is not.
+    The parameters are the lookahead point of `nesterov_lookahead`. The rate stands inside of the velocity: for a
+    constant rate the iterates are those of `optax.sgd(nesterov=True)`; after a change of the rate they differ, because
+    there the old velocity is rescaled and here it is not.
 
     Args:
       learning_rate: lr > 0, a number, a traced scalar or a schedule step -> rate.
@@ -103,21 +103,22 @@ def nesterov(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> optax
     Raises:
       InputError: a concrete argument is out of its range.
 
-    Reference: Nesterov, A method of solving a convex programming problem with convergence rate O(1/k^2), 1983; the change
-    of variables: Bengio, Boulanger-Lewandowski and Pascanu, Advances in optimizing recurrent networks, 2013, eq. 7.
+    Reference: Nesterov, A method of solving a convex programming problem with convergence rate O(1/k^2), 1983; the
+    change of variables: Bengio, Boulanger-Lewandowski and Pascanu, Advances in optimizing recurrent networks, 2013,
+    eq. 7.
     """
     require_learning_rate("nesterov", learning_rate)
     require_rho("nesterov", rho)
 
-    def update(grads: Any, state: VelocityState, params: Any = None) -> tuple[Any, VelocityState]:
-        del params
+    def update(grads: Any, state: VelocityState, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
+        del params, extra
         rate = rate_at(learning_rate, state.count)
         velocity = vectors.combination((rho, state.velocity), (-rate, grads))
         # the second form of the formula: without the old velocity, the new one may take its place in memory
         updates = vectors.combination((-rate, grads), (rho, velocity))
         return updates, _advanced(state, velocity)
 
-    return optax.GradientTransformation(_at_rest, update)
+    return optax.GradientTransformationExtraArgs(_at_rest, update)
 
 
 def nesterov_lookahead(
@@ -144,9 +145,14 @@ def nesterov_lookahead(
     require_rho("nesterov_lookahead", rho)
 
     def update(
-        grads: Any, state: VelocityState, params: Any = None, *, grad_fn: Callable[[Any], Any] | None = None, **_: Any
+        grads: Any,
+        state: VelocityState,
+        params: Any = None,
+        *,
+        grad_fn: Callable[[Any], Any] | None = None,
+        **extra: Any,
     ) -> tuple[Any, VelocityState]:
-        del grads
+        del grads, extra
         params = required("nesterov_lookahead", "params", params)
         grad_fn = required("nesterov_lookahead", "grad_fn", grad_fn)
         ahead = vectors.combination((1.0, params), (rho, state.velocity))
@@ -159,7 +165,7 @@ def nesterov_lookahead(
 
 def quasi_hyperbolic(
     learning_rate: LearningRate, rho: float | jax.Array = 0.999, nu: float | jax.Array = 0.7
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Quasi-hyperbolic momentum: a step along an average of the gradient and its moving average.
 
         m <- rho m + (1 - rho) g,   x <- x - lr ((1 - nu) g + nu m)
@@ -177,25 +183,26 @@ def quasi_hyperbolic(
     Raises:
       InputError: a concrete argument is out of its range.
 
-    Reference: Ma and Yarats, Quasi-hyperbolic momentum and Adam for deep learning, ICLR 2019, eq. 3-4; defaults of section 1.
+    Reference: Ma and Yarats, Quasi-hyperbolic momentum and Adam for deep learning, ICLR 2019, eq. 3-4; defaults of
+      section 1.
     """
     require_learning_rate("quasi_hyperbolic", learning_rate)
     require_rho("quasi_hyperbolic", rho)
     require_between("quasi_hyperbolic", "nu", nu, 0, 1, why="It is the weight of an average.")
 
-    def update(grads: Any, state: VelocityState, params: Any = None) -> tuple[Any, VelocityState]:
-        del params
+    def update(grads: Any, state: VelocityState, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
+        del params, extra
         rate = rate_at(learning_rate, state.count)
         velocity = vectors.combination((rho, state.velocity), (1.0 - rho, grads))
         updates = vectors.combination((-rate * (1.0 - nu), grads), (-rate * nu, velocity))
         return updates, _advanced(state, velocity)
 
-    return optax.GradientTransformation(_at_rest, update)
+    return optax.GradientTransformationExtraArgs(_at_rest, update)
 
 
 def aggregated_momentum(
     learning_rate: LearningRate, rhos: Sequence[float | jax.Array] = (0.0, 0.9, 0.99)
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Aggregated momentum: the mean of several velocities, each with its own memory.
 
         v_i <- rho_i v_i + g,   x <- x - (lr / m) sum_i v_i
@@ -222,8 +229,8 @@ def aggregated_momentum(
     def init(params: Any) -> VelocitiesState:
         return VelocitiesState(jnp.zeros((), jnp.int32), tuple(vectors.zeros_like(params) for _ in rhos))
 
-    def update(grads: Any, state: VelocitiesState, params: Any = None) -> tuple[Any, VelocitiesState]:
-        del params
+    def update(grads: Any, state: VelocitiesState, params: Any = None, **extra: Any) -> tuple[Any, VelocitiesState]:
+        del params, extra
         velocities = tuple(
             vectors.combination((rho, velocity), (1.0, grads))
             for rho, velocity in zip(rhos, state.velocities, strict=True)
@@ -232,7 +239,7 @@ def aggregated_momentum(
         updates = vectors.combination(*((share, velocity) for velocity in velocities))
         return _like(grads, updates), VelocitiesState(optax.safe_increment(state.count), velocities)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _at_rest(params: Any) -> VelocityState:

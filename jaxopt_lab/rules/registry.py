@@ -26,19 +26,20 @@ class RuleSpec:
     Attributes:
       factory: hyperparameters -> `optax.GradientTransformation`.
       defaults: a full set of hyperparameters, fit for a loss whose curvature is at most 1.
-      needs: extra inputs of `update` ("value", "grad", "value_fn", "grad_fn"); empty for a rule that takes gradients alone.
+      needs: extra inputs of `update` ("value", "grad", "value_fn", "grad_fn"); empty for a rule that takes gradients
+        alone.
       reference: where the rule is from.
       coordinatewise: whether each coordinate's update depends on that coordinate alone, so that a separable loss may be
         run chunk by chunk.
     """
 
-    factory: Callable[..., optax.GradientTransformation]
+    factory: Callable[..., optax.GradientTransformationExtraArgs]
     defaults: Mapping[str, Any]
     needs: tuple[str, ...] = ()
     reference: str = ""
     coordinatewise: bool = True
 
-    def build(self, **hyperparameters: Any) -> optax.GradientTransformation:
+    def build(self, **hyperparameters: Any) -> optax.GradientTransformationExtraArgs:
         """The rule at its defaults, with those given replaced."""
         return self.factory(**{**self.defaults, **hyperparameters})
 

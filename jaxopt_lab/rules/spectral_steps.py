@@ -27,7 +27,7 @@ def barzilai_borwein(
     variant: str = "long",
     minimum: float | jax.Array = 1e-10,
     maximum: float | jax.Array = 1e10,
-) -> optax.GradientTransformation:
+) -> optax.GradientTransformationExtraArgs:
     """Gradient descent at the Barzilai-Borwein rate, for deterministic losses.
 
         long: lr = s's / s'y,   short: lr = s'y / y'y,   x <- x - lr g
@@ -61,7 +61,10 @@ def barzilai_borwein(
         zeros = vectors.zeros_like
         return BarzilaiBorweinState(jnp.zeros((), jnp.int32), zeros(params), zeros(params))
 
-    def update(grads: Any, state: BarzilaiBorweinState, params: Any = None) -> tuple[Any, BarzilaiBorweinState]:
+    def update(
+        grads: Any, state: BarzilaiBorweinState, params: Any = None, **extra: Any
+    ) -> tuple[Any, BarzilaiBorweinState]:
+        del extra
         params = required("barzilai_borwein", "params", params)
         measured, curved = _rate(vectors.subtract(params, state.params), vectors.subtract(grads, state.grads), variant)
         usable = curved & (state.count > 0)
@@ -70,7 +73,7 @@ def barzilai_borwein(
         kept = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), (state.params, state.grads), (params, grads))
         return updates, BarzilaiBorweinState(optax.safe_increment(state.count), *kept)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _rate(step: Any, change: Any, variant: str) -> tuple[jax.Array, jax.Array]:

@@ -1,7 +1,7 @@
 """Checkpoints: the whole state of a run in one file that is either complete or absent.
 
-A file is written under a temporary name, flushed to the disk and renamed, so that a process killed at any moment leaves the
-last complete one. Leaves are stored as bytes with their dtype, so that every dtype comes back bit by bit.
+A file is written under a temporary name, flushed to the disk and renamed, so that a process killed at any moment
+leaves the last complete one. Leaves are stored as bytes with their dtype, so that every dtype comes back bit by bit.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """The engine for a separable loss in high dimension: one cache-sized chunk of coordinates after the other.
 
-When neither the loss nor the rule couples coordinates, a chunk can go through all steps of a segment while it sits in the
-cache; memory is touched once a segment instead of once a step. Stretches of the vector run in threads of their own.
+When neither the loss nor the rule couples coordinates, a chunk can go through all steps of a segment while it sits in
+the cache; memory is touched once a segment instead of once a step. Stretches of the vector run in threads of their own.
 """
 
 import concurrent.futures
@@ -20,7 +20,7 @@ CHUNK = 16_384
 
 
 def split(stacked: Lane) -> list[Lane]:
-    """A stacked lane [1, ...] as one lane for each worker thread, cut along the coordinates at multiples of the chunk."""
+    """A stacked lane [1, ...] as one lane for each worker thread, cut at multiples of the chunk."""
     _, dim = stacked.params.shape
     workers = max(1, min(os.cpu_count() or 1, dim // CHUNK))
     share = -(-dim // (workers * CHUNK)) * CHUNK
@@ -159,7 +159,9 @@ def _has_shape(shape: tuple[int, ...], leaf: Any) -> bool:
 
 
 def _sliced(tree: Any, dim: int, low: Any, width: int) -> Any:
-    return jax.tree.map(lambda leaf: lax.dynamic_slice(leaf, (low,), (width,)) if _has_shape((dim,), leaf) else leaf, tree)
+    return jax.tree.map(
+        lambda leaf: lax.dynamic_slice(leaf, (low,), (width,)) if _has_shape((dim,), leaf) else leaf, tree
+    )
 
 
 def _sorted_leaves(lane: Lane, dim: int) -> tuple[list[Any], list[Any], Any]:

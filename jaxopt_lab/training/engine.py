@@ -2,8 +2,9 @@
 
     configurations -> groups of K side by side -> segments of records -> metrics, checkpoints, divergence -> Trace
 
-The length of a segment never changes a bit of the result. The width K can, in the last bits, and so it is a recorded part of
-an experiment; short groups are padded to it. Diverged configurations are packed away between segments, not masked.
+The length of a segment never changes a bit of the result. The width K can, in the last bits, and so it is a recorded
+part of an experiment; short groups are padded to it. Diverged configurations are packed away between segments, not
+masked.
 """
 
 import os
@@ -55,8 +56,8 @@ def run(
       every: steps between records; the start and the end are always recorded.
       batch_size: examples a step, drawn without replacement within an epoch; None for all.
       params: start here instead of at `problem.init`; a pytree without the axis N.
-      loop: "vmap" or "map" over configurations, "step" (a Python loop over one jitted step), "chunks" (separable losses,
-        coordinatewise rules, one configuration), or "auto".
+      loop: "vmap" or "map" over configurations, "step" (a Python loop over one jitted step), "chunks" (separable
+        losses, coordinatewise rules, one configuration), or "auto".
       width: K, configurations side by side; None chooses by the size of the problem.
       segments: number of segments, about; None chooses.
       feasibility: when a configuration counts as diverged.

@@ -1,4 +1,4 @@
-"""Groups: K configurations side by side, the unit that the compiled program moves; made, moved, repacked, read out here."""
+"""Groups: K configurations side by side, the unit that the compiled program moves."""
 
 import dataclasses
 from typing import Any
@@ -106,7 +106,7 @@ def stacked_lanes(group: Group) -> Lane:
 
 
 def gather(groups: list[Group], alive: np.ndarray) -> Lane:
-    """The lanes of all N configurations, leading axis N; those that are not alive are NaN (integers: left as they are)."""
+    """The lanes of all N configurations, leading axis N; floats of those that are not alive are NaN."""
     members = np.concatenate([group.members for group in groups])
     lanes = _concatenated([stacked_lanes(group) for group in groups])
     if alive.all() and np.array_equal(members, np.arange(len(alive))):

@@ -48,7 +48,7 @@ class Store:
         stored = checkpoints.load(self.checkpoint, [like] * facts["num_groups"])
         owned = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True) if isinstance(leaf, np.ndarray) else leaf, stored)
         restored = [assemble(program, np.asarray(members), *rest) for members, *rest in owned]
-        names = {name: 0 for name in facts["metrics"]}
+        names = dict.fromkeys(facts["metrics"], 0)
         finished = [checkpoints.load(self._segment(k), names) for k in range(facts["segments"])]
         return restored, facts["segments"], finished
 

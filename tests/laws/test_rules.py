@@ -269,3 +269,23 @@ def test_every_public_factory_is_in_the_registry():
     readers = {rules.averaged_params, rules.RuleSpec}
     public = {getattr(rules, name) for name in rules.__all__ if callable(getattr(rules, name))}
     assert public - readers == factories
+
+
+def test_unknown_extra_inputs_are_ignored(spec):
+    rule = spec.build()
+    extra = {"grad_fn": gradient, "something_else": 1}
+    updates, _ = rule.update(gradient(tree()), rule.init(tree()), tree(), **extra)
+    chex.assert_trees_all_equal_shapes(updates, tree())
+
+
+def test_init_takes_abstract_parameters(spec):
+    shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree(jnp.bfloat16))
+    chex.assert_trees_all_equal_shapes_and_dtypes(spec.build().init(shapes), spec.build().init(tree(jnp.bfloat16)))
+
+
+def test_map_params_of_optax_finds_the_states_vectors(spec):
+    rule = spec.build()
+    doubled = optax.tree.map_params(rule, lambda leaf: leaf + 1, rule.init(tree()))
+    vectors_in = [leaf for leaf in jax.tree.leaves(rule.init(tree())) if leaf.shape == (2, 3)]
+    vectors_out = [leaf for leaf in jax.tree.leaves(doubled) if leaf.shape == (2, 3)]
+    assert all(bool((after == before + 1).all()) for before, after in zip(vectors_in, vectors_out, strict=True))
