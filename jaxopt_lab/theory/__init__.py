@@ -22,6 +22,7 @@ from jaxopt_lab.theory.geometry import (
     worst_gradient_cosine,
     zig_zag_threshold,
 )
+from jaxopt_lab.theory.log_uniform import log_uniform_quadrature
 from jaxopt_lab.theory.minibatch import (
     crossover_batch,
     isotropic_edge,
@@ -137,6 +138,7 @@ from jaxopt_lab.theory.velocities import (
 )
 
 __all__ = [
+    "log_uniform_quadrature",
     "Peak",
     "Quadrature",
     "Schedule",
