@@ -278,7 +278,7 @@ STUDY = Study(
     presets={
         "quick": Config(),
         "full": Config(
-            dim=100_000, steps=1000, noisy_rates=(0.01, 0.03, 0.1, 0.3, 1.0), num_chains=4000, noisy_steps=8000
+            dim=20_000, steps=1000, noisy_rates=(0.01, 0.03, 0.1, 0.3, 1.0), num_chains=4000, noisy_steps=8000
         ),
     },
     run=run,

@@ -175,7 +175,8 @@ def _predicted(method: str, rates: np.ndarray, rho: float) -> np.ndarray:
         return np.asarray(theory.overshoot(rates, 1.0, rho, lookahead))
     # The reported point is x_k + rho (x_k - x_{k-1}); its first minimum is read off its exact path, mode by mode.
     inside = np.minimum(rates, 0.999 * theory.nesterov_edge(rho))
-    paths = theory.mode_responses(inside, 1.0, 2000, rho, lookahead)
+    half_period = int(np.pi / np.sqrt(inside.min()))
+    paths = theory.mode_responses(inside, 1.0, 2 * half_period + 10, rho, lookahead)
     paths[1:] += rho * np.diff(paths, axis=0)
     depths = np.array([_first_depth(path) for path in paths.T])
     return np.where(rates < theory.nesterov_edge(rho), depths, np.inf)
@@ -270,7 +271,7 @@ STUDY = Study(
     presets={
         "quick": Config(),
         "full": Config(rhos=(0.9, 0.95, 0.99, 0.999), num_rates=160, steps=8000),
-        "huge": Config(rhos=(0.9, 0.99, 0.999, 0.9999), lowest_rate=1e-6, num_rates=400, steps=40_000),
+        "huge": Config(rhos=(0.9, 0.99, 0.999, 0.9999), lowest_rate=1e-6, num_rates=100, steps=20_000),
     },
     run=run,
     judge=verdicts,

@@ -256,7 +256,7 @@ STUDY = Study(
     presets={
         "quick": Config(),
         "full": Config(num_rates=128, num_rhos=128, largest_rho=0.99, steps=4000, every=4),
-        "huge": Config(num_rates=400, num_rhos=400, largest_rho=0.99, steps=4000, every=8),
+        "huge": Config(num_rates=256, num_rhos=256, largest_rho=0.99, steps=4000, every=8),
     },
     run=run,
     judge=verdicts,

@@ -272,7 +272,7 @@ STUDY = Study(
     config=Config,
     presets={
         "quick": Config(),
-        "full": Config(rhos=(0.5, 0.9, 0.95, 0.99, 0.999), slope=32_768, num_chains=1000),
+        "full": Config(rhos=(0.5, 0.9, 0.95, 0.99, 0.999), slope=32_768, num_chains=400),
     },
     run=run,
     judge=verdicts,

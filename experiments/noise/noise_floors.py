@@ -289,7 +289,7 @@ STUDY = Study(
             every=40,
         ),
         "huge": Config(
-            effective_rates=(0.001, 0.01, 0.1, 1.0), num_chains=100_000, settling=8000, steps=40_000, every=100
+            effective_rates=(0.001, 0.01, 0.1, 1.0), num_chains=20_000, settling=8000, steps=20_000, every=100
         ),
     },
     run=run,
