@@ -28,7 +28,7 @@ def test_losses_of_optimal_heavy_ball_equal_the_sum_over_the_spectrum():
     nodes = theory.log_uniform_quadrature(dim, kappa, 2048)
     *_, exact = theory.stream_mode_responses(whole, *rates)
     *_, sampled = theory.stream_mode_responses(nodes.eigenvalues, *rates)
-    assert nodes.weights @ (nodes.eigenvalues * sampled**2) == pytest.approx(np.sum(whole * exact**2), rel=1e-5)  # next order: 1 / d^2
+    assert nodes.weights @ (nodes.eigenvalues * sampled**2) == pytest.approx(np.sum(whole * exact**2), rel=3e-5)  # the next order, f'(1) / (12 d), is 9e-6 of it
 
 
 @pytest.mark.parametrize(
