@@ -281,9 +281,9 @@ def _judge_method(config: Config, method: str, rows: Rows) -> list[Verdict]:
 
     large = [row for row in rows if row["kappa"] >= 1e2]
     if len(large) > 1:
-        logs = [[math.log(row[key]) for row in large] for key in ("kappa", "extrapolated_steps")]
+        logs = (np.log([row[key] for row in large]) for key in ("kappa", "extrapolated_steps"))
         power, paid = (1.0, "kappa") if method == "gradient descent" else (0.5, "the square root of kappa")
-        values = (power, float(np.polyfit(*logs, 1)[0]))
+        values = (power, float(np.polyfit(*logs, deg=1)[0]))
         # finite kappa: the next order of the logarithm is 1 / sqrt(kappa)
         claim = f"{name} pays {paid} in steps (C27)"
         verdicts.append(

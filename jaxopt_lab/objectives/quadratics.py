@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import (
+    Batch,
+    Key,
     Problem,
     Separable,
     Truth,
@@ -169,7 +171,7 @@ def _signed_hadamard(signs: jax.Array, x: jax.Array) -> jax.Array:
     return rotations.hadamard(signs * x)
 
 
-def _chain_loss(params: jax.Array, batch: None, key: None) -> jax.Array:
+def _chain_loss(params: jax.Array, batch: Batch, key: Key | None) -> jax.Array:
     del batch, key
     inner = jnp.sum(jnp.square(params[1:] - params[:-1]))
     return 0.5 * (inner + jnp.square(params[0]) + jnp.square(params[-1]))

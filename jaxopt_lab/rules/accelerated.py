@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import require_choice, vectors
-from jaxopt_lab.rules.arguments import require_curvature_bounds, required
+from jaxopt_lab.rules.arguments import next_count, require_curvature_bounds, required
 from jaxopt_lab.rules.momentum import VelocityState
 
 
@@ -71,13 +71,13 @@ def triple_momentum(
     def init(params: Any) -> VelocityState:
         return VelocityState(jnp.zeros((), jnp.int32), vectors.zeros_like(params))
 
-    def update(grads: Any, state: VelocityState, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
         del params, extra
         rate = 1.0 - jnp.sqrt(strong_convexity / smoothness)
         a, b, c = (1.0 + rate) / smoothness, rate**2 / (2.0 - rate), rate**2 / ((1.0 + rate) * (2.0 - rate))
-        displacement = vectors.combination((b, state.velocity), (-a, grads))
+        displacement = vectors.combination((b, state.velocity), (-a, updates))
         updates = vectors.combination((1.0 + c, displacement), (-c, state.velocity))
-        return updates, VelocityState(optax.safe_increment(state.count), displacement)
+        return updates, VelocityState(next_count(state.count), displacement)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -110,16 +110,16 @@ def chebyshev(
     def init(params: Any) -> ChebyshevState:
         return ChebyshevState(jnp.zeros((), jnp.int32), jnp.zeros((), float), vectors.zeros_like(params))
 
-    def update(grads: Any, state: ChebyshevState, params: Any = None, **extra: Any) -> tuple[Any, ChebyshevState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, ChebyshevState]:
         del params, extra
         mean = (smoothness + strong_convexity) / 2.0
         half_squared = jnp.square((smoothness - strong_convexity) / 2.0)
         first = state.count == 0
         tau = jnp.where(first, 1.0 / mean, 1.0 / (2.0 * mean - half_squared * state.tau))
         step = jnp.where(first, tau, 2.0 * tau)
-        displacement = vectors.combination((half_squared * tau * state.tau, state.displacement), (-step, grads))
+        displacement = vectors.combination((half_squared * tau * state.tau, state.displacement), (-step, updates))
         tau = tau.astype(state.tau.dtype)
-        return displacement, ChebyshevState(optax.safe_increment(state.count), tau, displacement)
+        return displacement, ChebyshevState(next_count(state.count), tau, displacement)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -152,20 +152,21 @@ def adaptive_restart(
         return RestartState(inner.init(params), jnp.full((), jnp.inf, float), jnp.zeros((), jnp.int32))
 
     def update(
-        grads: Any, state: RestartState, params: Any = None, *, value: jax.Array | None = None, **extra: Any
+        updates: Any, state: Any, params: Any = None, *, value: jax.Array | None = None, **extra: Any
     ) -> tuple[Any, RestartState]:
         params = required("adaptive_restart", "params", params)
-        if scheme == "function":
-            value = required("adaptive_restart", "value", value)
-        proposal = inner.update(grads, state.inner, params, value=value, **extra)
-        uphill = vectors.dot(grads, proposal[0]) > 0 if scheme == "gradient" else value > state.value
+        proposal = inner.update(updates, state.inner, params, value=value, **extra)
+        if scheme == "gradient":
+            uphill = vectors.dot(updates, proposal[0]) > 0
+        else:
+            uphill = required("adaptive_restart", "value", value) > state.value
 
         def from_rest() -> tuple[Any, Any]:
-            updates, fresh = inner.update(grads, inner.init(params), params, value=value, **extra)
-            return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), (updates, fresh), proposal)
+            fresh = inner.update(updates, inner.init(params), params, value=value, **extra)
+            return jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), fresh, proposal)
 
-        updates, inner_state = jax.lax.cond(uphill, from_rest, lambda: proposal)
+        chosen, inner_state = jax.lax.cond(uphill, from_rest, lambda: proposal)
         last = state.value if value is None else jnp.asarray(value, state.value.dtype)
-        return updates, RestartState(inner_state, last, state.num_restarts + uphill.astype(jnp.int32))
+        return chosen, RestartState(inner_state, last, state.num_restarts + uphill.astype(jnp.int32))
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import fail, require_between, require_positive
@@ -31,6 +32,11 @@ def require_curvature_bounds(rule: str, smoothness: float | jax.Array, strong_co
 def rate_at(learning_rate: LearningRate, count: jax.Array) -> Any:
     """The learning rate at step `count`: a schedule's value, or the number itself."""
     return learning_rate(count) if callable(learning_rate) else learning_rate
+
+
+def next_count(count: jax.Array) -> jax.Array:
+    """The count after one more update; it stays at its largest value instead of overflowing."""
+    return jnp.asarray(optax.safe_increment(count))
 
 
 def required(rule: str, name: str, value: Any) -> Any:

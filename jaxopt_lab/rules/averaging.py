@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import fail, require_between, require_choice, require_count, vectors
-from jaxopt_lab.rules.arguments import required
+from jaxopt_lab.rules.arguments import next_count, required
 
 
 class AverageState(NamedTuple):
@@ -61,10 +61,10 @@ def average_iterates(
         average = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, vectors.wide_dtype(leaf.dtype)), params)
         return AverageState(inner.init(params), jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32), average)
 
-    def update(grads: Any, state: AverageState, params: Any = None, **extra: Any) -> tuple[Any, AverageState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, AverageState]:
         params = required("average_iterates", "params", params)
-        updates, inner_state = inner.update(grads, state.inner, params, **extra)
-        count = optax.safe_increment(state.count)
+        updates, inner_state = inner.update(updates, state.inner, params, **extra)
+        count = next_count(state.count)
         num_averaged = state.num_averaged + (count > start).astype(jnp.int32)
         order = jnp.maximum(num_averaged, 1)
         weight = 1.0 / order if kind == "uniform" else (1.0 - decay) / (1.0 - jnp.power(decay, order))

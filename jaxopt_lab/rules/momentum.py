@@ -14,7 +14,14 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import fail, require_between, vectors
-from jaxopt_lab.rules.arguments import LearningRate, rate_at, require_learning_rate, require_rho, required
+from jaxopt_lab.rules.arguments import (
+    LearningRate,
+    next_count,
+    rate_at,
+    require_learning_rate,
+    require_rho,
+    required,
+)
 
 
 class VelocityState(NamedTuple):
@@ -75,9 +82,9 @@ def heavy_ball(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> opt
     require_learning_rate("heavy_ball", learning_rate)
     require_rho("heavy_ball", rho)
 
-    def update(grads: Any, state: VelocityState, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
         del params, extra
-        velocity = vectors.combination((rho, state.velocity), (1.0, grads))
+        velocity = vectors.combination((rho, state.velocity), (1.0, updates))
         updates = vectors.combination((-rate_at(learning_rate, state.count), velocity))
         return updates, _advanced(state, velocity)
 
@@ -110,12 +117,12 @@ def nesterov(learning_rate: LearningRate, rho: float | jax.Array = 0.9) -> optax
     require_learning_rate("nesterov", learning_rate)
     require_rho("nesterov", rho)
 
-    def update(grads: Any, state: VelocityState, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
         del params, extra
         rate = rate_at(learning_rate, state.count)
-        velocity = vectors.combination((rho, state.velocity), (-rate, grads))
+        velocity = vectors.combination((rho, state.velocity), (-rate, updates))
         # the second form of the formula: without the old velocity, the new one may take its place in memory
-        updates = vectors.combination((-rate, grads), (rho, velocity))
+        updates = vectors.combination((-rate, updates), (rho, velocity))
         return updates, _advanced(state, velocity)
 
     return optax.GradientTransformationExtraArgs(_at_rest, update)
@@ -145,19 +152,19 @@ def nesterov_lookahead(
     require_rho("nesterov_lookahead", rho)
 
     def update(
-        grads: Any,
-        state: VelocityState,
+        updates: Any,
+        state: Any,
         params: Any = None,
         *,
         grad_fn: Callable[[Any], Any] | None = None,
         **extra: Any,
     ) -> tuple[Any, VelocityState]:
-        del grads, extra
+        del updates, extra
         params = required("nesterov_lookahead", "params", params)
-        grad_fn = required("nesterov_lookahead", "grad_fn", grad_fn)
+        gradient_at = required("nesterov_lookahead", "grad_fn", grad_fn)
         ahead = vectors.combination((1.0, params), (rho, state.velocity))
         rate = rate_at(learning_rate, state.count)
-        velocity = vectors.combination((rho, state.velocity), (-rate, grad_fn(ahead)))
+        velocity = vectors.combination((rho, state.velocity), (-rate, gradient_at(ahead)))
         return velocity, _advanced(state, velocity)
 
     return optax.GradientTransformationExtraArgs(_at_rest, update)
@@ -190,11 +197,11 @@ def quasi_hyperbolic(
     require_rho("quasi_hyperbolic", rho)
     require_between("quasi_hyperbolic", "nu", nu, 0, 1, why="It is the weight of an average.")
 
-    def update(grads: Any, state: VelocityState, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, VelocityState]:
         del params, extra
         rate = rate_at(learning_rate, state.count)
-        velocity = vectors.combination((rho, state.velocity), (1.0 - rho, grads))
-        updates = vectors.combination((-rate * (1.0 - nu), grads), (-rate * nu, velocity))
+        velocity = vectors.combination((rho, state.velocity), (1.0 - rho, updates))
+        updates = vectors.combination((-rate * (1.0 - nu), updates), (-rate * nu, velocity))
         return updates, _advanced(state, velocity)
 
     return optax.GradientTransformationExtraArgs(_at_rest, update)
@@ -229,15 +236,15 @@ def aggregated_momentum(
     def init(params: Any) -> VelocitiesState:
         return VelocitiesState(jnp.zeros((), jnp.int32), tuple(vectors.zeros_like(params) for _ in rhos))
 
-    def update(grads: Any, state: VelocitiesState, params: Any = None, **extra: Any) -> tuple[Any, VelocitiesState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, VelocitiesState]:
         del params, extra
         velocities = tuple(
-            vectors.combination((rho, velocity), (1.0, grads))
+            vectors.combination((rho, velocity), (1.0, updates))
             for rho, velocity in zip(rhos, state.velocities, strict=True)
         )
         share = -rate_at(learning_rate, state.count) / len(rhos)
         updates = vectors.combination(*((share, velocity) for velocity in velocities))
-        return _like(grads, updates), VelocitiesState(optax.safe_increment(state.count), velocities)
+        return updates, VelocitiesState(next_count(state.count), velocities)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -247,8 +254,4 @@ def _at_rest(params: Any) -> VelocityState:
 
 
 def _advanced(state: VelocityState, velocity: Any) -> VelocityState:
-    return VelocityState(optax.safe_increment(state.count), velocity)
-
-
-def _like(grads: Any, updates: Any) -> Any:
-    return jax.tree.map(lambda grad, update: update.astype(jnp.asarray(grad).dtype), grads, updates)
+    return VelocityState(next_count(state.count), velocity)

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import fail, is_concrete_number, require_choice, require_positive, vectors
-from jaxopt_lab.rules.arguments import require_learning_rate, required
+from jaxopt_lab.rules.arguments import next_count, require_learning_rate, required
 
 
 class BarzilaiBorweinState(NamedTuple):
@@ -61,17 +61,16 @@ def barzilai_borwein(
         zeros = vectors.zeros_like
         return BarzilaiBorweinState(jnp.zeros((), jnp.int32), zeros(params), zeros(params))
 
-    def update(
-        grads: Any, state: BarzilaiBorweinState, params: Any = None, **extra: Any
-    ) -> tuple[Any, BarzilaiBorweinState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, BarzilaiBorweinState]:
         del extra
         params = required("barzilai_borwein", "params", params)
-        measured, curved = _rate(vectors.subtract(params, state.params), vectors.subtract(grads, state.grads), variant)
+        step, change = vectors.subtract(params, state.params), vectors.subtract(updates, state.grads)
+        measured, curved = _rate(step, change, variant)
         usable = curved & (state.count > 0)
         rate = jnp.where(usable, jnp.clip(measured, minimum, maximum), learning_rate)
-        updates = vectors.combination((-rate, grads))
-        kept = jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), (state.params, state.grads), (params, grads))
-        return updates, BarzilaiBorweinState(optax.safe_increment(state.count), *kept)
+        seen, kept = (params, updates), (state.params, state.grads)
+        kept = jax.tree.map(lambda new, old: jnp.asarray(new, old.dtype), seen, kept)
+        return vectors.combination((-rate, updates)), BarzilaiBorweinState(next_count(state.count), *kept)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -124,7 +124,7 @@ def _header(stored: Any) -> dict[str, Any]:
 def _to_bytes(leaf: Any) -> tuple[np.ndarray, dict[str, Any]]:
     is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     array = np.asarray(jax.random.key_data(leaf) if is_key else leaf)
-    kind = {"dtype": array.dtype.name, "shape": array.shape}
+    kind: dict[str, Any] = {"dtype": array.dtype.name, "shape": array.shape}
     if is_key:
         kind["key"] = str(jax.random.key_impl(leaf))
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8), kind

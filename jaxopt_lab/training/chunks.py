@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxopt_lab.core import Problem, Truth
+from jaxopt_lab.core import Separable, Truth
 from jaxopt_lab.training.program import Inputs, Lane, Program, observe, step, walk
 
 CHUNK = 16_384
@@ -50,7 +50,7 @@ def _concatenated(leaves: tuple[jax.Array, ...]) -> jax.Array:
 
 def advance_in_chunks(
     program: Program,
-    problem: Problem,
+    separable: Separable,
     truth: Truth | None,
     parts: list[Lane],
     hyperparameters: dict[str, jax.Array],
@@ -61,7 +61,7 @@ def advance_in_chunks(
 
     Args:
       program: what is fixed at compile time.
-      problem: a problem with a separable loss.
+      separable: the chunkable form of the problem's loss.
       truth: the problem's truth if a probe needs it, else None.
       parts: lanes over consecutive coordinates; donated.
       hyperparameters: name -> scalar.
@@ -73,9 +73,9 @@ def advance_in_chunks(
     """
     lengths = [part.params.shape[0] for part in parts]
     offsets = [sum(lengths[:k]) for k in range(len(parts))]
-    loss = jax.tree_util.Partial(problem.separable.loss)
-    constants = (problem.separable.constants, truth)
-    x64 = jax.config.jax_enable_x64
+    loss = jax.tree_util.Partial(separable.loss)
+    constants = (separable.constants, truth)
+    x64 = jax.config.read("jax_enable_x64")
 
     def job(part: Lane, offset: int) -> tuple[Lane, dict[str, Any]]:
         with jax.enable_x64(x64):
@@ -118,22 +118,19 @@ def _advance_part(
         )
 
     rest = length % CHUNK
-    sums: Any = None
+    shapes = jax.eval_shape(lambda: through(0, rest or CHUNK, whole))
+    _, after, sums = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
     if rest:
-        whole, scalars_after, sums = through(length - rest, rest, whole)
+        whole, after, sums = through(length - rest, rest, whole)
+
+    def body(i: jax.Array, carry: Any) -> Any:
+        whole, _, total = carry
+        whole, after, more = through(i * CHUNK, CHUNK, whole)
+        return whole, after, jax.tree.map(jnp.add, total, more)
+
     if length >= CHUNK:
-        if sums is None:
-            _, scalars_after, sums = jax.tree.map(
-                lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(lambda: through(0, CHUNK, whole))
-            )
-
-        def body(i: jax.Array, carry: Any) -> Any:
-            whole, _, total = carry
-            whole, after, more = through(i * CHUNK, CHUNK, whole)
-            return whole, after, jax.tree.map(jnp.add, total, more)
-
-        whole, scalars_after, sums = lax.fori_loop(0, length // CHUNK, body, (whole, scalars_after, sums))
-    return rebuild(whole, scalars_after), sums
+        whole, after, sums = lax.fori_loop(0, length // CHUNK, body, (whole, after, sums))
+    return rebuild(whole, after), sums
 
 
 def _segment(

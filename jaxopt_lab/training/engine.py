@@ -120,7 +120,7 @@ def _travel(
             values = {}
             for place, group in enumerate(packed):
                 packed[place], measured = groups.move(
-                    plan.program, problem, inputs, group, plan.steps_before(segment), plan.counts[segment]
+                    plan.program, problem.separable, inputs, group, plan.steps_before(segment), plan.counts[segment]
                 )
                 _scatter(plan, values, measured, group)
             _collect(plan, metrics, values, segment)

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core import Problem, Separable, vectors
 from jaxopt_lab.training import chunks
 from jaxopt_lab.training.program import Inputs, Lane, Program, advance, advance_by_steps
 
@@ -61,13 +61,13 @@ def make_groups(
 
 
 def move(
-    program: Program, problem: Problem, inputs: Inputs, group: Group, start: int, counts: np.ndarray
+    program: Program, separable: Separable | None, inputs: Inputs, group: Group, start: int, counts: np.ndarray
 ) -> tuple[Group, dict[str, np.ndarray]]:
     """Takes a group through one segment; returns it with the metrics, name -> [K, R, ...]."""
     time, counted = jnp.asarray(start, jnp.int32), jnp.asarray(counts, jnp.int32)
-    if program.loop == "chunks":
+    if program.loop == "chunks" and separable is not None:
         hyper = {name: values[0] for name, values in group.hyperparameters.items()}
-        lanes, metrics = chunks.advance_in_chunks(program, problem, inputs.truth, group.lanes, hyper, time, counted)
+        lanes, metrics = chunks.advance_in_chunks(program, separable, inputs.truth, group.lanes, hyper, time, counted)
         metrics = {name: np.asarray(values)[None] for name, values in metrics.items()}
     elif program.loop == "step":
         lanes, metrics = advance_by_steps(program, inputs, group.lanes, group.hyperparameters, start, counts)

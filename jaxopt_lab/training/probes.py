@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import Truth, vectors
+from jaxopt_lab.core import vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Observation:
       loss: params -> expected loss over all of the data.
       updates: the last update, if the probe's `needs` names "updates".
       previous_updates: the one before it, if `needs` names "previous_updates".
-      truth: what is known exactly about the problem, if `needs` names "truth".
+      truth: the problem's `Truth`, if `needs` names "truth".
     """
 
     params: Any
@@ -32,7 +32,7 @@ class Observation:
     loss: Callable[[Any], jax.Array]
     updates: Any = None
     previous_updates: Any = None
-    truth: Truth | None = None
+    truth: Any = None
 
 
 def _identity(sums: Any) -> Any:

@@ -106,7 +106,7 @@ def observe(program: Program, inputs: Inputs, lane: Lane) -> Observation:
         loss=lambda point: inputs.loss(point, inputs.data, None),
         updates=lane.updates,
         previous_updates=lane.previous_updates,
-        truth=inputs.truth if program.needs("truth") else None,
+        truth=inputs.truth,
     )
 
 
@@ -219,10 +219,11 @@ def _draw(
     """The batch of step `time`: without replacement inside an epoch of floor(n / batch_size) steps."""
     if order is None:
         return data, None
-    per_epoch = order.shape[0] // program.batch_size
+    batch_size = program.batch_size or order.shape[0]
+    per_epoch = order.shape[0] // batch_size
     place = time % per_epoch
     order = lax.cond(place == 0, lambda: jax.random.permutation(key, order.shape[0]).astype(order.dtype), lambda: order)
-    rows = lax.dynamic_slice(order, (place * program.batch_size,), (program.batch_size,))
+    rows = lax.dynamic_slice(order, (place * batch_size,), (batch_size,))
     return jax.tree.map(lambda leaf: leaf[rows], data), order
 
 

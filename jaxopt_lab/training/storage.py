@@ -112,5 +112,5 @@ def _digest(*parts: Any) -> str:
             part = jax.random.key_data(part)
         array = np.ascontiguousarray(np.asarray(part))
         total.update(f"{array.dtype}{array.shape}".encode())
-        total.update(array.reshape(-1).view(np.uint8))
+        total.update(array.reshape(-1).view(np.uint8).data)
     return total.hexdigest()[:16]
