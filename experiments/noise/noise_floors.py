@@ -281,13 +281,7 @@ STUDY = Study(
     config=Config,
     presets={
         "quick": Config(),
-        "full": Config(
-            effective_rates=(0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0),
-            num_chains=4000,
-            settling=8000,
-            steps=12_000,
-            every=40,
-        ),
+        "full": Config(0.9, (0.001, 0.01, 0.03, 0.1, 0.3, 1.0), num_chains=4000, settling=8000, steps=12_000),
         "huge": Config(
             effective_rates=(0.001, 0.01, 0.1, 1.0), num_chains=20_000, settling=8000, steps=20_000, every=100
         ),

@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.noise import batch_size_map, noise_floors
+from experiments.noise import batch_size_map, noise_floors, noise_scale
 from jaxopt_lab import theory
 from jaxopt_lab.core import InputError, precision
 from jaxopt_lab.reporting import house_style
@@ -11,6 +11,7 @@ from jaxopt_lab.reporting import house_style
 TINY = {
     noise_floors: {"effective_rates": (0.1, 1.0), "num_chains": 200, "settling": 150, "steps": 500},
     batch_size_map: {"dim": 32, "target": 1e-4, "batch_sizes": (1, 64, 8192), "simulated": (64,), "num_seeds": 4},
+    noise_scale: {"dim": 15, "batch_sizes": (1, 16, 64), "num_examples": 8192},
 }
 
 
@@ -39,7 +40,7 @@ def test_every_learning_rate_has_its_effective_rate_beside_it(outcome):
     _, _, rows, _ = outcome
     for row in rows:
         if "learning_rate" in row:
-            assert row["effective_rate"] == pytest.approx(row["learning_rate"] / (1 - row["rho"]))
+            assert row["effective_rate"] == pytest.approx(row["learning_rate"] / (1 - row.get("rho", 0.0)))
 
 
 @pytest.mark.parametrize(
@@ -52,6 +53,8 @@ def test_every_learning_rate_has_its_effective_rate_beside_it(outcome):
         (batch_size_map.Config, {"rhos": (0.9,)}, "rhos must start with 0 and go on with another"),
         (batch_size_map.Config, {"kappa": 0.5}, "kappa must be in"),
         (batch_size_map.Config, {"simulated": (3,)}, "simulated must be among batch_sizes"),
+        (noise_scale.Config, {"label_noises": (1.0,)}, "label_noises must start with 0"),
+        (noise_scale.Config, {"num_examples": 1000}, "num_examples must be a multiple of 64"),
         (batch_size_map.Config, {"batch_sizes": (4, 1)}, "batch_sizes must be two or more, increasing"),
     ],
 )
