@@ -50,7 +50,7 @@ class Config:
     """Length of a run, steps; a rate is read off the last half before the numbers leave float64's range."""
     every: int = 4
     """Steps between records."""
-    width: int = 256
+    width: int = 4096
     """Cells side by side in the one compiled program (K), a count."""
 
     def __post_init__(self) -> None:

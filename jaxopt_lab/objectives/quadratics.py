@@ -4,7 +4,7 @@ f(x) = 1/2 (x - x*)' Q diag(lambda) Q' (x - x*)
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +29,7 @@ Start = float | jax.Array | np.ndarray | None
 
 
 def quadratic(
-    eigenvalues: jax.typing.ArrayLike,
+    eigenvalues: jax.typing.ArrayLike | Sequence[float],
     *,
     rotation: str | None = None,
     minimizer: jax.typing.ArrayLike | None = None,

@@ -1,5 +1,7 @@
 """Regressions: least squares on given data or on an endless stream of examples, and logistic regression."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -66,7 +68,11 @@ def linear_regression(features: jax.typing.ArrayLike, targets: jax.typing.ArrayL
 
 
 def streaming_regression(
-    eigenvalues: jax.typing.ArrayLike, *, batch_size: int = 1, label_noise: float = 0.0, start: float | None = None
+    eigenvalues: jax.typing.ArrayLike | Sequence[float],
+    *,
+    batch_size: int = 1,
+    label_noise: float = 0.0,
+    start: float | None = None,
 ) -> Problem:
     """Least squares on fresh examples at every step: x ~ N(0, diag(lambda)), y = x.w* + N(0, label_noise^2), w* = 0.
 

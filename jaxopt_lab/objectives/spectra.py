@@ -3,7 +3,7 @@
 Each is one formula in the index i = 0 .. d - 1, made in one pass, in the default float type.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -136,7 +136,7 @@ def _evaluate(dim: int, largest: float, formula: Callable[[jax.Array], jax.Array
     return jnp.where(index == dim - 1, largest, inner).astype(dtype)
 
 
-def require_spectrum(where: str, eigenvalues: jax.typing.ArrayLike) -> jax.Array:
+def require_spectrum(where: str, eigenvalues: jax.typing.ArrayLike | Sequence[float]) -> jax.Array:
     """The eigenvalues as a floating array [d].
 
     Raises:

@@ -165,13 +165,11 @@ def _retire(metrics: dict[str, np.ndarray], status: np.ndarray, limits: Feasibil
     """Marks configurations that diverged within the first `records` records; blanks what lies behind that record."""
     if "loss" not in metrics:
         return
-    for member in np.flatnonzero(status == Status.RUNNING):
-        bad, how = limits.first_failure(metrics["loss"][member, :records])
-        if bad is None:
-            continue
-        status[member] = how
+    running = np.flatnonzero(status == Status.RUNNING)
+    record, status[running] = limits.first_failures(metrics["loss"][running, :records])
+    for place in np.flatnonzero(record < records):
         for values in metrics.values():
-            values[member, bad + 1 :] = np.nan
+            values[running[place], record[place] + 1 :] = np.nan
 
 
 def _facts(plan: Plan, first: int, seconds: list[float]) -> dict[str, Any]:

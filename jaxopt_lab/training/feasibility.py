@@ -27,18 +27,22 @@ class Feasibility:
         if self.blow_up != np.inf:
             require_positive("Feasibility", "blow_up", self.blow_up)
 
-    def first_failure(self, losses: np.ndarray) -> tuple[int | None, Status]:
-        """The record at which a configuration diverged, and how; (None, RUNNING) when it did not.
+    def first_failures(self, losses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The record at which each configuration diverged, and how.
 
         Args:
-          losses: losses by record so far, shape [records]; the first is the start.
+          losses: losses by record so far, shape [N, records]; the first is the start.
+
+        Returns:
+          (record, status), int [N] each; for those that did not diverge the number of records, and RUNNING.
         """
+        start = losses[:, :1]
+        limit = np.where((start > 0) & np.isfinite(start), self.blow_up * start, np.inf)
         non_finite = ~np.isfinite(losses)
-        limit = self.blow_up * losses[0] if losses[0] > 0 and np.isfinite(losses[0]) else np.inf
-        bad = np.flatnonzero(non_finite | (losses > limit))
-        if not bad.size:
-            return None, Status.RUNNING
-        return int(bad[0]), Status.NON_FINITE if non_finite[bad[0]] else Status.BLOWN_UP
+        bad = non_finite | (losses > limit)
+        record = np.where(bad.any(1), bad.argmax(1), losses.shape[1])
+        how = np.where(non_finite[np.arange(len(losses)), bad.argmax(1)], Status.NON_FINITE, Status.BLOWN_UP)
+        return record, np.where(bad.any(1), how, Status.RUNNING)
 
     def at_end(self, loss: float) -> Status:
         """The status of a configuration that ran all of its steps and ended at `loss`."""

@@ -131,7 +131,7 @@ def _first_lanes(program: Program, problem: Problem, params: Any, seeds: np.ndar
         state = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], program.factory(**first[1]).init(first[0]))
     else:
         state = jax.vmap(lambda point, hyper: program.factory(**hyper).init(point))(params, values)
-    keys = jnp.stack([jax.random.fold_in(jax.random.key(int(seed)), 1) for seed in seeds])
+    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(jnp.asarray(seeds))
     order = jnp.tile(jnp.arange(problem.num_examples, dtype=jnp.int32), (num, 1)) if program.batch_size else None
     updates = vectors.zeros_like(params) if program.needs("updates") else None
     previous = vectors.zeros_like(params) if program.needs("previous_updates") else None
