@@ -28,12 +28,18 @@ def test_losses_of_optimal_heavy_ball_equal_the_sum_over_the_spectrum():
     nodes = theory.log_uniform_quadrature(dim, kappa, 2048)
     *_, exact = theory.stream_mode_responses(whole, *rates)
     *_, sampled = theory.stream_mode_responses(nodes.eigenvalues, *rates)
-    assert nodes.weights @ (nodes.eigenvalues * sampled**2) == pytest.approx(np.sum(whole * exact**2), rel=3e-5)  # the next order, f'(1) / (12 d), is 9e-6 of it
+    assert nodes.weights @ (nodes.eigenvalues * sampled**2) == pytest.approx(
+        np.sum(whole * exact**2), rel=3e-5
+    )  # the next order, f'(1) / (12 d), is 9e-6 of it
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((1, 10.0), r"dim must be a whole number of at least 2, got 1"), ((10, 0.5), r"kappa must be"), ((10, 2.0, 1), r"num_nodes")],
+    [
+        ((1, 10.0), r"dim must be a whole number of at least 2, got 1"),
+        ((10, 0.5), r"kappa must be"),
+        ((10, 2.0, 1), r"num_nodes"),
+    ],
 )
 def test_bad_arguments_get_a_clear_sentence(arguments, message):
     with pytest.raises(InputError, match=message):
