@@ -86,8 +86,9 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
               4e-16 * float(theory.condition_number_with_bias(max(MEAN_NORMS))), kind="absolute", reference=REFERENCE),
         # 1/lambda_min holds m'S^-1 m, which is |m|^2 / (1 - g) times a chi-square of n - d degrees, g = d / n; the norm
         # of the sample's mean, standard error 2 / (|m| sqrt(n)), enters both ends.
-        judge(f"and so has a sample of {config.sample_examples} such inputs", "condition number", sample["predicted"],
-              sample["kappa"], sample["tolerance"], reference=REFERENCE),
+        judge("A sample of such inputs has the population's condition number",
+              f"kappa of {config.sample_examples} x {config.sample_dim}", sample["predicted"], sample["kappa"],
+              sample["tolerance"], reference=REFERENCE),
     ]  # fmt: skip
     for table in config.tables:
         if table in RECORDED:

@@ -237,9 +237,9 @@ def _judge_cycles(config: Config, rows: Rows) -> list[Verdict]:
         judge(f"On a smooth strongly convex function heavy ball circles for ever, from {names[1]}",
               "largest distance of the last three points to the cycle", 0.0, cycling, rounding, kind="absolute",
               reference=source),
-        judge(f"From {names[0]} it converges", "largest |x| at the end", 0.0, resting, rounding, kind="absolute",
-              reference=source),
-        judge("Nesterov's method converges from all of them", "largest |x| at the end", 0.0,
+        judge(f"On that function heavy ball converges from {names[0]}", "largest |x| at the end", 0.0, resting,
+              rounding, kind="absolute", reference=source),
+        judge("On that function Nesterov's method converges from all of these starts", "largest |x| at the end", 0.0,
               np.abs(nesterov["path"][-1]).max(), rounding, kind="absolute", reference="Nesterov 2004, theorem 2.2.3"),
     ]  # fmt: skip
 

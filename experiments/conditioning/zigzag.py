@@ -52,15 +52,18 @@ class Config:
 
     def __post_init__(self) -> None:
         require_between("zigzag", "kappa", self.kappa, 10, 200, why="Beyond, the edge is too near to the threshold.")
-        edge = 1 + 1 / self.kappa
         for rate in self.rates:
-            require_between("zigzag", "rates", rate, 0.1, edge, ends="[)", why="Beyond, descent diverges.")
+            require_between("zigzag", "rates", rate, 0.1, 1 + 1 / self.kappa, ends="[)", why="Beyond lies 2 / L.")
         low, high = min(self.rates, default=1), max(self.rates, default=1)
         if not low < 1 < high or min(abs(rate - 1) for rate in self.rates) < 0.004:
             raise fail("zigzag", f"rates must lie on both sides of 1 and at least 0.4 % off it, got {self.rates}")
-        for name, minimum in (("dim", 20), ("steps", 1500), ("angle_dim", 1000), ("num_points", 3)):
+        for name, minimum in (("dim", 20), ("steps", 1500), ("angle_dim", 1000), ("num_points", 3), ("seed", 0)):
             require_count("zigzag", name, getattr(self, name), minimum)
-        require_count("zigzag", "seed", self.seed, 0)
+
+    @property
+    def learning_rates(self) -> np.ndarray:
+        """The rates as learning rates, in units of 1 / L."""
+        return theory.zig_zag_threshold(1.0, 1 / self.kappa) * np.array(self.rates)
 
 
 def exact_line_search() -> optax.GradientTransformationExtraArgs:
@@ -90,8 +93,8 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
             1.0 if row["rate"] < 1 else -1.0, float(row["cosine"][-1]), _remainder(config, row), kind="absolute",
             reference="q = 1 - lr lambda",
         ))  # fmt: skip
-    worst = max(float(np.abs(row["cosine"][row["checked"]] - row["predicted"]).max()) for row in constant)
     # Each cosine is a sum of powers; k roundings of each power, k up to a few thousand.
+    worst = max(float(np.abs(row["cosine"][row["checked"]] - row["predicted"]).max()) for row in constant)
     found.append(judge(
         "The whole curves of cosines are those of the modes", "largest difference at all rates", 0.0, worst, 1e-9,
         kind="absolute", reference="q = 1 - lr lambda",
@@ -103,14 +106,13 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     """The lecture's picture, the running cosine, and the angle against kappa."""
     figure, (shell, cosines, angles) = maker.axes(3, 1, height=10.0, gridspec_kw={"height_ratios": [1, 1.35, 1.2]})
     _draw_paths(config, rows, shell, maker)
-    shown = np.unique(np.geomspace(2, config.steps, 40).astype(int))
+    shown, (search,) = np.unique(np.geomspace(2, config.steps, 40).astype(int)), _of(rows, "line search")
     for color, row in enumerate(_of(rows, "constant rate")):
         maker.predicted(cosines, row["checked"], row["predicted"], color=color)
         maker.measured(cosines, shown, row["cosine"][shown], color=color)
         turned = 2 + int(np.argmax(row["cosine"][2:] > 0.2)) if row["rate"] < 1 else 400
         cosines.annotate(f"{row['rate']:g}", (turned, row["cosine"][turned]), xytext=(8, -9 if row["rate"] < 1 else 9),
                          textcoords="offset points", va="center", color=maker.color(color))  # fmt: skip
-    search = _of(rows, "line search")[0]
     cosines.axhline(0, color=maker.color(6), linewidth=1.2)
     maker.measured(cosines, shown, search["cosine"][shown], color=6)
     maker.label(cosines, config.steps, 0, "exact\nline search", color=6)
@@ -134,17 +136,9 @@ def caption(config: Config, rows: Rows) -> str:
 def _paths(config: Config) -> list[dict[str, Any]]:
     """Two dimensions, seen from above: the flat direction first."""
     problem = objectives.quadratic(np.array([1 / config.kappa, 1.0]), start=np.array([-10.0, 1.0]))
-    rates = _rates(config)
-    probes = [training.loss(), training.coordinates(0, 1)]
-    trace = training.run(problem, sgd, {"learning_rate": rates}, steps=120, probes=probes)
-    return [
-        {"kind": "path", "rate": rate, "learning_rate": float(rates[k]), "path": trace["coordinates"][k]}
-        for k, rate in enumerate(config.rates)
-    ]
-
-
-def _rates(config: Config) -> np.ndarray:
-    return theory.zig_zag_threshold(1.0, 1 / config.kappa) * np.array(config.rates)
+    probes, hyper = [training.loss(), training.coordinates(0, 1)], {"learning_rate": config.learning_rates}
+    trace = training.run(problem, sgd, hyper, steps=120, probes=probes)
+    return [{"kind": "path", "rate": rate, "path": trace["coordinates"][k]} for k, rate in enumerate(config.rates)]
 
 
 def _problem(config: Config) -> core.Problem:
@@ -155,7 +149,7 @@ def _problem(config: Config) -> core.Problem:
 def _constant_rates(config: Config) -> list[dict[str, Any]]:
     problem = _problem(config)
     eigenvalues, start = np.asarray(problem.truth.eigenvalues), np.asarray(problem.init(jax.random.key(0)))
-    rates, probes = _rates(config), [training.loss(), training.update_cosine()]
+    rates, probes = config.learning_rates, [training.loss(), training.update_cosine()]
     trace = training.run(problem, sgd, {"learning_rate": rates}, steps=config.steps, probes=probes)
     checked = np.unique(np.geomspace(2, config.steps, 120).astype(int))
     return [{
@@ -227,20 +221,19 @@ def _remainder(config: Config, row: Any) -> float:
 
 
 def _judge_line_search(config: Config, rows: Rows) -> list[Verdict]:
-    (row,) = _of(rows, "line search")
+    (row,), source = _of(rows, "line search"), "Nocedal, Sartenaer, Zhu 2002; Akaike 1959"
     worst = float(theory.line_search_loss_ratio(config.kappa))
-    source = "Nocedal, Sartenaer, Zhu 2002; Akaike 1959"
     return [
         # The step's length is right to some eps; its error enters the cosine by as much, times the spread of the modes.
         judge("Exact line search turns by a right angle at every step", "largest |cosine of successive steps|", 0.0,
               float(np.abs(row["cosine"][2:]).max()), 1e-10, kind="absolute", reference="Cauchy 1847"),
         # The modes next to the extremes leave only like 1 / steps.
-        judge("and so it zig-zags for ever", "cosine of every other step", 1.0, row["two_step_cosine"],
-              3 / config.steps, kind="absolute", reference=source),
-        judge("It loses no more than Kantorovich's worst case", "loss ratio per step", worst, row["ratio"], 1e-12,
-              kind="at-most", reference="Kantorovich 1948"),
-        judge("and is at most about twice as fast as that", "loss ratio per step", worst / (2 - worst), row["ratio"],
-              1e-12, kind="at-least", reference=source),
+        judge("Exact line search alternates between two directions for ever", "cosine of every other step", 1.0,
+              row["two_step_cosine"], 3 / config.steps, kind="absolute", reference=source),
+        judge("Exact line search is at least as fast as its worst case", "loss ratio per step", worst, row["ratio"],
+              1e-12, kind="at-most", reference="Kantorovich 1948"),
+        judge("Exact line search is at most about twice as fast as that", "loss ratio per step", worst / (2 - worst),
+              row["ratio"], 1e-12, kind="at-least", reference=source),
     ]  # fmt: skip
 
 
@@ -256,8 +249,9 @@ def _judge_angles(config: Config, rows: Rows) -> list[Verdict]:
         ))  # fmt: skip
     hard = angles[-1]
     return [*found, judge(
-        "At the worst point it is nearly orthogonal", f"cosine to the minimum at kappa = {hard['kappa']:.0e}",
-        hard["worst_predicted"], hard["worst"], 1e-10, reference="Kantorovich 1948",
+        "At the worst point the gradient is nearly orthogonal to the way",
+        f"cosine to the minimum at kappa = {hard['kappa']:.0e}", hard["worst_predicted"], hard["worst"], 1e-10,
+        reference="Kantorovich 1948",
     )]  # fmt: skip
 
 
@@ -276,10 +270,9 @@ def _draw_paths(config: Config, rows: Rows, axes: Any, maker: FigureMaker) -> No
 
 
 def _draw_angles(rows: Rows, axes: Any, maker: FigureMaker) -> None:
-    kappas = np.geomspace(ANGLE_KAPPAS[0], ANGLE_KAPPAS[-1], 100)
-    found = _of(rows, "angle")
-    for color, name, law in ((2, "typical", theory.log_uniform_gradient_cosine),
-                             (1, "worst", theory.worst_gradient_cosine)):  # fmt: skip
+    kappas, found = np.geomspace(ANGLE_KAPPAS[0], ANGLE_KAPPAS[-1], 100), _of(rows, "angle")
+    laws = (theory.worst_gradient_cosine, theory.log_uniform_gradient_cosine)
+    for color, name, law in zip((1, 2), ("worst", "typical"), laws, strict=True):
         maker.predicted(axes, kappas, law(kappas), color=color, label=f"{name}\npoint")
         maker.measured(axes, [row["kappa"] for row in found], [row[name] for row in found], color=color)
     axes.set(xscale="log", yscale="log", xlabel="kappa", ylabel="cosine to the minimum", ylim=(1e-3, 1.5))
@@ -295,7 +288,7 @@ STUDY = Study(
     presets={
         "quick": Config(),
         "full": Config(dim=100_000, angle_dim=1_000_000, num_points=50),
-        "huge": Config(dim=1_000_000, angle_dim=100_000_000, num_points=5),
+        "huge": Config(dim=100_000, angle_dim=100_000_000, num_points=3),
     },
     run=run,
     judge=verdicts,
