@@ -57,7 +57,7 @@ class Config:
         low, high = min(self.rates, default=1), max(self.rates, default=1)
         if not low < 1 < high or min(abs(rate - 1) for rate in self.rates) < 0.004:
             raise fail("zigzag", f"rates must lie on both sides of 1 and at least 0.4 % off it, got {self.rates}")
-        for name, minimum in (("dim", 20), ("steps", 1500), ("angle_dim", 1000), ("num_points", 3), ("seed", 0)):
+        for name, minimum in (("dim", 20), ("steps", 1500), ("angle_dim", 1000), ("num_points", 5), ("seed", 0)):
             require_count("zigzag", name, getattr(self, name), minimum)
 
     @property
@@ -288,7 +288,7 @@ STUDY = Study(
     presets={
         "quick": Config(),
         "full": Config(dim=100_000, angle_dim=1_000_000, num_points=50),
-        "huge": Config(dim=100_000, angle_dim=100_000_000, num_points=3),
+        "huge": Config(dim=100_000, angle_dim=100_000_000, num_points=5),
     },
     run=run,
     judge=verdicts,
