@@ -12,9 +12,11 @@ import resource
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxopt_lab import objectives, rules, training
 
+REPEATS = 3
 RULES: dict[str, tuple[Any, dict[str, float], int]] = {
     "gradient descent": (rules.sgd, {"learning_rate": 1.9}, 3),
     "heavy ball": (rules.heavy_ball, {"learning_rate": 3.8, "rho": 0.9}, 5),
@@ -33,18 +35,20 @@ def main() -> None:
     print(f"jax {jax.__version__}, {training.device_kind()}, float32, d = {arguments.dim:.0e}")
     print(f"{'rule':18}{'chunks, steps/s':>18}{'general, steps/s':>18}{'share of roofline':>19}{'GB/s':>8}")
     for name, (rule, hyper, num_vectors) in RULES.items():
-        speeds = {}
-        for loop in ("chunks", "vmap"):
+        speeds: dict[str, list[float]] = {"chunks": [], "vmap": []}
+        bandwidths = []
+        for loop in ("chunks", "vmap") * REPEATS:
+            bandwidths.append(training.measure_bandwidth(arguments.dim, repeats=5))
             probes = (training.loss(), training.distance())
             trace = training.run(
                 problem, rule, hyper, steps=arguments.steps, every=arguments.every, probes=probes, loop=loop, segments=5
             )
-            speeds[loop] = trace.facts["steps_per_second"]
+            speeds[loop].append(trace.facts["steps_per_second"])
             del trace
-        bandwidth = training.measure_bandwidth(arguments.dim)
-        share = speeds["vmap"] * num_vectors * 4 * arguments.dim / bandwidth
-        row = f"{name:18}{speeds['chunks']:>18.1f}{speeds['vmap']:>18.1f}{share:>19.2f}{bandwidth / 1e9:>8.1f}"
-        print(row, flush=True)
+        chunks, general = (float(np.median(speeds[loop])) for loop in ("chunks", "vmap"))
+        bandwidth = float(np.median(bandwidths))
+        share = general * num_vectors * 4 * arguments.dim / bandwidth
+        print(f"{name:18}{chunks:>18.1f}{general:>18.1f}{share:>19.2f}{bandwidth / 1e9:>8.1f}", flush=True)
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20:.2f} GiB")
 
 

@@ -154,7 +154,7 @@ def _on_the_chain(config: Config) -> dict[str, Any]:
     points = {"lookahead": x + config.rho * v} | {form: paths[form] for form in FORMS[1:]}
     scale = np.linalg.norm(points["lookahead"], axis=1)
     apart = {form: np.linalg.norm(points[form] - points["lookahead"], axis=1) / scale for form in FORMS[1:]}
-    curvature = eigvalsh_tridiagonal(2 + 4 * np.cos(np.asarray(start)), -np.ones(config.dim - 1))
+    curvature = np.asarray(eigvalsh_tridiagonal(2 + 4 * np.cos(np.asarray(start)), -np.ones(config.dim - 1)))
     return apart | {
         "rho": config.rho,
         "learning_rate": config.chain_rate,

@@ -80,9 +80,11 @@ def run(config: Config) -> list[dict[str, Any]]:
     on_slope = {"waves": waves, "noise": noise, "impulse": np.eye(1, config.slope)[0], "pushed": zeros}
     rows = []
     for method, rule in METHODS.items():
-        steps = _respond(rule, jnp.asarray(config.rhos), config.learning_rate, jax.tree.map(jnp.asarray, on_slope))
+        steps: dict[str, jax.Array] = _respond(
+            rule, jnp.asarray(config.rhos), config.learning_rate, jax.tree.map(jnp.asarray, on_slope)
+        )
         for k, rho in enumerate(config.rhos):
-            moves = {name: -np.asarray(values[k]) / config.learning_rate for name, values in steps.items()}
+            moves = {name: -np.asarray(values[k], float) / config.learning_rate for name, values in steps.items()}
             rows.append(_row(config, method, rho, frequencies, moves))
     return rows
 
