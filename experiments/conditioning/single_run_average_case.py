@@ -61,7 +61,7 @@ class Config:
             raise core.fail(where, f"small_dims must hold at least two, got {self.small_dims}")
         for dim in self.small_dims:
             require_count(where, "small_dims", dim, minimum=20)
-        needed = 2 * 2 * self.dim**2 * np.dtype(self.dtype).itemsize
+        needed = 3 * 2 * self.dim**2 * np.dtype(self.dtype).itemsize
         require_memory(where, needed, core.available_memory(), f"data of {self.dim} x {self.dim}")
 
 
