@@ -118,7 +118,8 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
         seen = (row["time"] <= 2500) & (row["exact_loss"] > floor * row["exact_loss"][0])
         time, exact, loss = (row[name][seen] for name in ("time", "exact_loss", "loss"))
         thin = slice(None, None, max(1, len(time) // 25))
-        maker.predicted(lower, time, exact / row["exact_loss"][0], color=color, label=method)
+        named = upper is None or method == "gradient descent"  # the others, crowded here, have their names above
+        maker.predicted(lower, time, exact / row["exact_loss"][0], color=color, label=method if named else "")
         maker.measured(lower, time[thin], loss[thin] / row["exact_loss"][0], color=color)
     if upper is not None:
         upper.set(xscale="log", yscale="log", xlabel="condition number")
