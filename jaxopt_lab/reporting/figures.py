@@ -122,7 +122,8 @@ def house_style() -> Iterator[FigureMaker]:
     import matplotlib
 
     with matplotlib.rc_context():
-        matplotlib.rcParams.update(matplotlib.rcParamsDefault | {"backend": matplotlib.rcParams["backend"]})
+        defaults = {name: value for name, value in matplotlib.rcParamsDefault.items() if name != "backend"}
+        matplotlib.rcParams.update(defaults)  # reading or setting the backend would import pyplot
         matplotlib.rcParams.update(_STYLE)
         yield FigureMaker()
 
