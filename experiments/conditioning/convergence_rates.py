@@ -24,7 +24,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import objectives, rules, theory, training
-from jaxopt_lab.core import Problem, Verdict, judge, require_choice, require_count, require_positive
+from jaxopt_lab.core import Problem, Verdict, judge, require_between, require_choice, require_count, require_positive
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Rows, Study, contraction_per_step, main
 
@@ -65,6 +65,8 @@ class Config:
     def __post_init__(self) -> None:
         for name, least in (("dim", 2), ("max_steps", 8), ("num_records", 8)):
             require_count("convergence_rates", name, getattr(self, name), least)
+        for kappa in (*self.kappas, self.slower_kappa):
+            require_between("convergence_rates", "each condition number", kappa, 1, math.inf, ends="()")
         for method in self.methods:
             require_choice("convergence_rates", "each of methods", method, METHODS)
         for factor in (*self.slower_rates, self.accuracy):
@@ -207,7 +209,7 @@ def _measure(config: Config, method: str, kappa: float) -> dict[str, Any]:
         "kappa": kappa,
         "learning_rate": rate,
         "rho": rho,
-        "effective_learning_rate": rate / (1 - rho),
+        "effective_rate": rate / (1 - rho),
         "decay": decay,
         "predicted_decay": predicted,
         "steps": float(trace.first_step_below("distance", config.accuracy * trace["distance"][0, 0])[0]),
@@ -255,7 +257,7 @@ def _timid(config: Config, factor: float) -> dict[str, Any]:
         "kind": "timid",
         "factor": factor,
         "learning_rate": rate,
-        "effective_learning_rate": rate,
+        "effective_rate": rate,
         "predicted_steps": predicted,
         "steps": float(trace.first_step_below("slowest", config.accuracy)[0]),
     }

@@ -3,12 +3,19 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.conditioning import preprocessing, single_run_average_case, transient_growth, zigzag
+from experiments.conditioning import (
+    convergence_rates,
+    preprocessing,
+    single_run_average_case,
+    transient_growth,
+    zigzag,
+)
 from jaxopt_lab import objectives, theory, training
 from jaxopt_lab.core import InputError, precision
 from jaxopt_lab.reporting import house_style
 
 TINY = {
+    convergence_rates: {"kappas": (1e2, 1e3, 1e4), "dim": 20, "max_steps": 2000, "slower_rates": (0.1,)},
     transient_growth: {"kappas": (1e2, 1e4), "dim": 50, "chain_dim": 20, "cycle_steps": 300},
     zigzag: {"dim": 50, "steps": 2000, "angle_dim": 2000, "num_points": 5},
     preprocessing: {"tables": ("digits",), "max_steps": 20_000, "sample_examples": 1000, "sample_dim": 10},
@@ -64,7 +71,14 @@ def spoil_loss(row):
         row["loss"] = 0.5 / (1 + row["steps"])
 
 
+def spoil_rate(row):
+    for name, wrong in (("decay", 1.02), ("curve_error", 1e9), ("steps", 1.01)):
+        if name in row:
+            row[name] = row[name] * wrong
+
+
 SPOILERS = {
+    "convergence_rates": (spoil_rate, 11),
     "transient_growth": (spoil_growth, 4),
     "zigzag": (spoil_cosine, 2),
     "preprocessing": (spoil_distance, 2),
@@ -85,6 +99,8 @@ def test_a_wrong_measurement_fails_its_claim(outcome):
 @pytest.mark.parametrize(
     ("config", "options", "wording"),
     [
+        (convergence_rates.Config, {"kappas": (0.5,)}, r"each condition number must be in \(1, inf\), got 0.5"),
+        (convergence_rates.Config, {"methods": ("Newton",)}, "each of methods must be one of: gradient descent, heavy"),
         (transient_growth.Config, {"kappas": ()}, "kappas must hold at least one condition number"),
         (transient_growth.Config, {"kappas": (10.0,)}, r"kappas must be in \[100, 1e\+12\], got 10.0"),
         (transient_growth.Config, {"dtype": "float16"}, "dtype must be one of: float32, float64; got 'float16'"),
