@@ -84,22 +84,12 @@ def judge_rows(config: Config, rows: Rows) -> list[Verdict]:
     verdicts = []
     for method in config.methods:
         verdicts += _judge_method(config, method, [row for row in rows if row.get("method") == method])
-    for row in rows:
-        if row["kind"] == "timid":
-            claim = f"A learning rate {1 / row['factor']:g} times too low costs that many times the steps (C24)"
-            quantity = f"steps to {config.accuracy:g} at kappa {config.slower_kappa:g}"
-            verdicts.append(
-                judge(
-                    claim,
-                    quantity,
-                    row["predicted_steps"],
-                    row["steps"],
-                    1.0,  # steps are whole numbers
-                    kind="absolute",
-                    unit="steps",
-                    reference="ln(eps) / ln(1 - lr mu)",
-                )
-            )
+    for row in (row for row in rows if row["kind"] == "timid"):
+        claim = f"A learning rate {1 / row['factor']:g} times too low costs that many times the steps (C24)"
+        quantity = f"steps to {config.accuracy:g} at kappa {config.slower_kappa:g}"
+        values, source = (row["predicted_steps"], row["steps"]), "ln(eps) / ln(1 - lr mu)"
+        # steps are whole numbers
+        verdicts.append(judge(claim, quantity, *values, 1.0, kind="absolute", unit="steps", reference=source))
     return verdicts
 
 
@@ -188,15 +178,8 @@ def _measure(config: Config, method: str, kappa: float) -> dict[str, Any]:
     every = max(1, math.ceil(length / config.num_records))
     steps = every * min(config.num_records, config.max_steps // every)
     probes = (training.loss(), training.distance(), SLOWEST)
-    trace = training.run(
-        _problem(config.dim, kappa, config.dtype),
-        rule,
-        hyper,
-        steps=steps,
-        every=every,
-        probes=probes,
-        feasibility=training.Feasibility(blow_up=math.inf),
-    )
+    problem, unlimited = _problem(config.dim, kappa, config.dtype), training.Feasibility(blow_up=math.inf)
+    trace = training.run(problem, rule, hyper, steps=steps, every=every, probes=probes, feasibility=unlimited)
     losses, slowest = trace["loss"][0].astype(np.float64), trace["slowest"][0].astype(np.float64)
     exact = np.array(list(_exact_losses(config, method, kappa, trace.steps)))
     decay, predicted = -math.log(contraction_per_step(trace.steps, slowest)), float(tuning.decay)
@@ -250,9 +233,8 @@ def _timid(config: Config, factor: float) -> dict[str, Any]:
     rate = factor * float(theory.optimal_gradient_descent(1.0, 1 / config.slower_kappa).learning_rate)
     predicted = math.log(config.accuracy) / math.log1p(-rate / config.slower_kappa)
     problem = _problem(config.dim, config.slower_kappa, config.dtype)
-    trace = training.run(
-        problem, rules.sgd, {"learning_rate": rate}, steps=math.ceil(1.02 * predicted) + 2, probes=(SLOWEST,)
-    )
+    steps = math.ceil(1.02 * predicted) + 2
+    trace = training.run(problem, rules.sgd, {"learning_rate": rate}, steps=steps, probes=(SLOWEST,))
     return {
         "kind": "timid",
         "factor": factor,
