@@ -1,49 +1,8 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
 from jaxopt_lab.core import InputError, precision
-from jaxopt_lab.reporting import house_style
-
-TINY = {
-    nesterov_forms: {"dim": 50, "steps": 100, "num_chains": 200, "noisy_steps": 400},
-    overshoot: {"num_rates": 8, "rhos": (0.9,)},
-    phase_diagram: {"num_rates": 8, "num_rhos": 6, "steps": 1000, "width": 64},
-    signal_response: {"rhos": (0.5, 0.9), "slope": 512, "num_chains": 80},
-}
-
-
-@pytest.fixture(scope="module", params=TINY, ids=lambda module: module.STUDY.name)
-def outcome(request):
-    study = request.param.STUDY
-    config = dataclasses.replace(study.presets["quick"], **TINY[request.param])
-    with precision():
-        rows = study.run(config)
-        return study, config, rows, study.judge(config, rows)
-
-
-def test_every_claim_holds_at_a_tiny_size(outcome):
-    *_, verdicts = outcome
-    assert [verdict.line() for verdict in verdicts if not verdict.holds] == []
-
-
-def test_the_figure_and_its_caption_are_made(outcome):
-    study, config, rows, _ = outcome
-    assert study.caption(config, rows).endswith(".")
-    with house_style() as maker:
-        assert study.draw(config, rows, maker).axes
-
-
-def test_every_learning_rate_has_its_effective_rate_beside_it(outcome):
-    _, _, rows, _ = outcome
-    for row in rows:
-        if row.get("method") == "averaged":
-            assert row["effective_rate"] == row["learning_rate"]
-        else:
-            expected = row["learning_rate"] / (1 - np.asarray(row["rho"])[..., None])
-            assert np.allclose(np.squeeze(row["effective_rate"]), np.squeeze(expected))
 
 
 @pytest.mark.parametrize(

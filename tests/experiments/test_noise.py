@@ -1,46 +1,9 @@
-import dataclasses
-
 import numpy as np
 import pytest
 
 from experiments.noise import batch_size_map, noise_floors, noise_scale
 from jaxopt_lab import theory
 from jaxopt_lab.core import InputError, precision
-from jaxopt_lab.reporting import house_style
-
-TINY = {
-    noise_floors: {"effective_rates": (0.1, 1.0), "num_chains": 200, "settling": 150, "steps": 500},
-    batch_size_map: {"dim": 32, "target": 1e-4, "batch_sizes": (1, 64, 8192), "simulated": (64,), "num_seeds": 4},
-    noise_scale: {"dim": 15, "batch_sizes": (1, 16, 64), "num_examples": 8192},
-}
-
-
-@pytest.fixture(scope="module", params=TINY, ids=lambda module: module.STUDY.name)
-def outcome(request):
-    study = request.param.STUDY
-    config = dataclasses.replace(study.presets["quick"], **TINY[request.param])
-    with precision():
-        rows = study.run(config)
-        return study, config, rows, study.judge(config, rows)
-
-
-def test_every_claim_holds_at_a_tiny_size(outcome):
-    *_, verdicts = outcome
-    assert [verdict.line() for verdict in verdicts if not verdict.holds] == []
-
-
-def test_the_figure_and_its_caption_are_made(outcome):
-    study, config, rows, _ = outcome
-    assert study.caption(config, rows).endswith(".")
-    with house_style() as maker:
-        assert study.draw(config, rows, maker).axes
-
-
-def test_every_learning_rate_has_its_effective_rate_beside_it(outcome):
-    _, _, rows, _ = outcome
-    for row in rows:
-        if "learning_rate" in row:
-            assert row["effective_rate"] == pytest.approx(row["learning_rate"] / (1 - row.get("rho", 0.0)))
 
 
 @pytest.mark.parametrize(

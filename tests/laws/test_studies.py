@@ -1,0 +1,122 @@
+"""What holds for every study: its claims hold at a tiny size, and fail where the measurement is spoiled."""
+
+import dataclasses
+import pathlib
+
+import numpy as np
+import pytest
+
+from experiments.conditioning import (
+    convergence_rates,
+    preprocessing,
+    single_run_average_case,
+    transient_growth,
+    zigzag,
+)
+from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
+from experiments.noise import batch_size_map, noise_floors, noise_scale
+from jaxopt_lab.core import precision
+from jaxopt_lab.reporting import house_style
+from jaxopt_lab.studies import list_studies
+
+TINY = {
+    convergence_rates: {"kappas": (1e2, 1e3, 1e4), "dim": 20, "max_steps": 2000, "slower_rates": (0.1,)},
+    transient_growth: {"kappas": (1e2, 1e4), "dim": 50, "chain_dim": 20, "cycle_steps": 300},
+    zigzag: {"dim": 50, "steps": 2000, "angle_dim": 2000, "num_points": 5},
+    preprocessing: {"tables": ("digits",), "max_steps": 20_000, "sample_examples": 1000, "sample_dim": 10},
+    single_run_average_case: {"dim": 100, "num_stretches": 2, "small_dims": (20, 40), "num_draws": 10},
+    nesterov_forms: {"dim": 50, "steps": 100, "num_chains": 200, "noisy_steps": 400},
+    overshoot: {"num_rates": 8, "rhos": (0.9,)},
+    phase_diagram: {"num_rates": 8, "num_rhos": 6, "steps": 1000, "width": 64},
+    signal_response: {"rhos": (0.5, 0.9), "slope": 512, "num_chains": 80},
+    noise_floors: {"effective_rates": (0.1, 1.0), "num_chains": 200, "settling": 150, "steps": 500},
+    batch_size_map: {"dim": 32, "target": 1e-4, "batch_sizes": (1, 64, 8192), "simulated": (64,), "num_seeds": 4},
+    noise_scale: {"dim": 15, "batch_sizes": (1, 16, 64), "num_examples": 8192},
+}
+
+
+@pytest.fixture(scope="module", params=TINY, ids=lambda module: module.STUDY.name)
+def outcome(request):
+    study = request.param.STUDY
+    config = dataclasses.replace(study.presets["quick"], **TINY[request.param])
+    with precision():
+        rows = study.run(config)
+        return study, config, rows, study.judge(config, rows)
+
+
+def test_every_study_is_under_these_laws():
+    folder = pathlib.Path(__file__).parents[2] / "experiments"
+    assert {module.STUDY.name for module in TINY} == set(list_studies(folder))
+
+
+def test_every_claim_holds_at_a_tiny_size(outcome):
+    *_, verdicts = outcome
+    assert [verdict.line() for verdict in verdicts if not verdict.holds] == []
+
+
+def test_the_figure_and_its_caption_are_made(outcome):
+    study, config, rows, _ = outcome
+    assert study.caption(config, rows).endswith(".")
+    with house_style() as maker:
+        assert study.draw(config, rows, maker).axes
+
+
+def test_every_learning_rate_has_its_effective_rate_beside_it(outcome):
+    _, _, rows, _ = outcome
+    for row in rows:
+        if "learning_rate" not in row:
+            continue
+        rho = 0.0 if row.get("method") == "averaged" else np.asarray(row.get("rho", 0.0))[..., None]
+        expected = np.asarray(row["learning_rate"]) / (1 - rho)
+        np.testing.assert_allclose(np.squeeze(row["effective_rate"]), np.squeeze(expected))
+
+
+def scaled(**factors):
+    """A spoiler that multiplies what was measured, where a row has it."""
+
+    def spoil(row):
+        measured = {name: row[name] for name in factors if row.get(name) is not None}
+        row.update({name: np.asarray(value) * factors[name] for name, value in measured.items()})
+
+    return spoil
+
+
+def spoil_cosine(row):
+    if row["kind"] == "constant rate":
+        row["cosine"] = np.abs(row["cosine"])
+
+
+def spoil_distance(row):
+    if "measured" in row:
+        row["measured"] = 1.02 * row["measured"] + row["every"]
+
+
+def spoil_loss(row):
+    if row["kind"] == "single run":
+        row["loss"] = 0.5 / (1 + row["steps"])
+
+
+SPOILERS = {
+    "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
+    "transient_growth": (scaled(growth=1.001), 4),
+    "zigzag": (spoil_cosine, 2),
+    "preprocessing": (spoil_distance, 2),
+    "single_run_average_case": (spoil_loss, 2),
+    "nesterov_forms": (scaled(optax=1e6, ratio=1.5), 2),
+    "overshoot": (scaled(overshoot=1.01), 2),
+    "phase_diagram": (scaled(decay=1.1, best_rho=1.2), 3),
+    "signal_response": (scaled(gain=1.01, coasting=1.1, sum_of_weights=1.1), 5),
+    "noise_floors": (scaled(variance=1.5, step_variance=1.5), 5),
+    "batch_size_map": (scaled(measured_steps=1.5, edge=1.1), 3),
+    "noise_scale": (scaled(noise_scale=2.0, product=2.0), 2),
+}
+
+
+def test_a_wrong_measurement_fails_its_claim(outcome):
+    study, config, rows, _ = outcome
+    spoil, least = SPOILERS[study.name]
+    wrong = [dict(row) for row in rows]
+    for row in wrong:
+        spoil(row)
+    failed = [verdict for verdict in study.judge(config, wrong) if not verdict.holds]
+    assert len(failed) >= least
