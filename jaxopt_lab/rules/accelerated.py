@@ -76,7 +76,8 @@ def triple_momentum(
         rate = 1.0 - jnp.sqrt(strong_convexity / smoothness)
         a, b, c = (1.0 + rate) / smoothness, rate**2 / (2.0 - rate), rate**2 / ((1.0 + rate) * (2.0 - rate))
         displacement = vectors.combination((b, state.velocity), (-a, updates))
-        updates = vectors.combination((1.0 + c, displacement), (-c, state.velocity))
+        # -c d = -(d' + a g) / (1 + r): without the old velocity, the new one may take its place in memory
+        updates = vectors.combination((-1.0 / smoothness, updates), (1.0 + c - 1.0 / (1.0 + rate), displacement))
         return updates, VelocityState(next_count(state.count), displacement)
 
     return optax.GradientTransformationExtraArgs(init, update)
