@@ -15,12 +15,13 @@ from jaxopt_lab.core.errors import (
 from jaxopt_lab.core.estimate import Estimate, mean_of_batches, mean_of_samples
 from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.core.precision import precision
-from jaxopt_lab.core.problem import Batch, Key, Loss, Params, Problem, Separable, Truth, from_loss
+from jaxopt_lab.core.problem import Batch, Composite, Key, Loss, Params, Problem, Separable, Truth, from_loss
 from jaxopt_lab.core.status import Status
 from jaxopt_lab.core.verdict import Verdict, judge
 
 __all__ = [
     "Batch",
+    "Composite",
     "Estimate",
     "InputError",
     "Key",

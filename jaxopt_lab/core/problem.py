@@ -65,6 +65,22 @@ class Separable:
 
 
 @dataclasses.dataclass(frozen=True)
+class Composite:
+    """The form loss = criterion(outputs(params, batch), batch), which Gauss-Newton and Fisher operators need.
+
+    Attributes:
+      outputs: (params, batch) -> outputs with leading axis n, deterministic.
+      criterion: (outputs, batch) -> scalar, the mean over the batch's examples, convex in the outputs.
+      family: the likelihood whose negative logarithm the criterion is: "categorical" (outputs are logits [n, ..., c]),
+        "bernoulli" (logits [n, ...]), "gaussian" (means; half the sum of squared errors), or None.
+    """
+
+    outputs: Callable[[Params, Batch], Any]
+    criterion: Callable[[Any, Batch], jax.Array]
+    family: str | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Problem:
     """A loss with everything that is needed to train on it and to judge the result.
 
@@ -77,6 +93,7 @@ class Problem:
       metrics: name -> (params, batch) -> scalar, further numbers worth watching.
       truth: what is known exactly.
       separable: the chunkable form of a loss that is a sum over coordinates, or None.
+      composite: the form criterion(outputs(params, batch), batch) of the expected loss, or None.
       name: a short name for tables and folders.
     """
 
@@ -87,6 +104,7 @@ class Problem:
     metrics: Mapping[str, Callable[[Params, Batch], jax.Array]] = dataclasses.field(default_factory=dict)
     truth: Truth = Truth()
     separable: Separable | None = None
+    composite: Composite | None = None
     name: str = "problem"
 
     def __post_init__(self) -> None:
