@@ -11,11 +11,24 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxopt_lab import core, datasets, objectives, reporting, rules, studies, theory, training
+    from jaxopt_lab import core, datasets, networks, objectives, problems, reporting, rules, studies, theory, training
     from jaxopt_lab.core import Estimate, Problem, Status, Truth, Verdict, from_loss, precision
+    from jaxopt_lab.networks import from_linen, from_nnx
+    from jaxopt_lab.problems import load_problem
     from jaxopt_lab.training import Trace, run
 
-_FOLDERS = ("core", "datasets", "objectives", "reporting", "rules", "studies", "theory", "training")
+_FOLDERS = (
+    "core",
+    "datasets",
+    "networks",
+    "objectives",
+    "problems",
+    "reporting",
+    "rules",
+    "studies",
+    "theory",
+    "training",
+)
 _NAMES = {
     "Estimate": "core",
     "Problem": "core",
@@ -23,6 +36,9 @@ _NAMES = {
     "Truth": "core",
     "Verdict": "core",
     "from_loss": "core",
+    "from_linen": "networks",
+    "from_nnx": "networks",
+    "load_problem": "problems",
     "precision": "core",
     "Trace": "training",
     "run": "training",
@@ -37,9 +53,14 @@ __all__ = [
     "Verdict",
     "core",
     "datasets",
+    "from_linen",
     "from_loss",
+    "from_nnx",
+    "load_problem",
+    "networks",
     "objectives",
     "precision",
+    "problems",
     "reporting",
     "rules",
     "run",

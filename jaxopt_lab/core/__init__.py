@@ -15,7 +15,19 @@ from jaxopt_lab.core.errors import (
 from jaxopt_lab.core.estimate import Estimate, mean_of_batches, mean_of_samples
 from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.core.precision import precision
-from jaxopt_lab.core.problem import Batch, Composite, Key, Loss, Params, Problem, Separable, Truth, from_loss
+from jaxopt_lab.core.problem import (
+    Batch,
+    Composite,
+    Key,
+    Loss,
+    Params,
+    Problem,
+    Separable,
+    Stateful,
+    Truth,
+    from_loss,
+    require_scalar_loss,
+)
 from jaxopt_lab.core.status import Status
 from jaxopt_lab.core.verdict import Verdict, judge
 
@@ -29,6 +41,7 @@ __all__ = [
     "Params",
     "Problem",
     "Separable",
+    "Stateful",
     "Status",
     "Truth",
     "Verdict",
@@ -46,5 +59,6 @@ __all__ = [
     "require_finite",
     "require_memory",
     "require_positive",
+    "require_scalar_loss",
     "vectors",
 ]

@@ -6,6 +6,7 @@ loss: no sampling, no additive noise, no dropout.
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -81,6 +82,23 @@ class Composite:
 
 
 @dataclasses.dataclass(frozen=True)
+class Stateful:
+    """The form of a loss whose model carries state besides its parameters, such as running batch statistics.
+
+    Attributes:
+      initial: the state before the first step, a pytree of arrays.
+      loss: (params, state, batch, key) -> (scalar, state after the batch), in training mode.
+      evaluate: (params, state, batch) -> scalar in evaluation mode: running statistics, no dropout.
+      outputs: (params, state, batch) -> outputs in evaluation mode, or None.
+    """
+
+    initial: Any
+    loss: Callable[[Params, Any, Batch, Key | None], tuple[jax.Array, Any]]
+    evaluate: Callable[[Params, Any, Batch], jax.Array]
+    outputs: Callable[[Params, Any, Batch], Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class Problem:
     """A loss with everything that is needed to train on it and to judge the result.
 
@@ -90,10 +108,13 @@ class Problem:
       init: key -> initial parameters, any pytree.
       data: a pytree of arrays with a common leading axis n, or None for a loss that needs none.
       validation: a pytree like `data`, or None.
-      metrics: name -> (params, batch) -> scalar, further numbers worth watching.
+      metrics: name -> (params, batch) -> scalar, further numbers worth watching. With `stateful` a metric also takes
+        (params, batch, state), in evaluation mode; without the state it normalizes by the batch.
       truth: what is known exactly.
       separable: the chunkable form of a loss that is a sum over coordinates, or None.
       composite: the form criterion(outputs(params, batch), batch) of the expected loss, or None.
+      stateful: the form of the loss that carries a model's state, or None; `loss` is then its training mode alone, in
+        which batch normalization takes the statistics of the batch.
       name: a short name for tables and folders.
     """
 
@@ -101,10 +122,11 @@ class Problem:
     init: Callable[[Key], Params]
     data: Batch = None
     validation: Batch = None
-    metrics: Mapping[str, Callable[[Params, Batch], jax.Array]] = dataclasses.field(default_factory=dict)
+    metrics: Mapping[str, Callable[..., jax.Array]] = dataclasses.field(default_factory=dict)
     truth: Truth = Truth()
     separable: Separable | None = None
     composite: Composite | None = None
+    stateful: Stateful | None = None
     name: str = "problem"
 
     def __post_init__(self) -> None:
@@ -119,6 +141,55 @@ class Problem:
     def full_loss(self, params: Params) -> jax.Array:
         """The expected loss over all of the data, a scalar."""
         return self.loss(params, self.data, None)
+
+    @property
+    def model_state(self) -> Any:
+        """The model's state before the first step, or None."""
+        return None if self.stateful is None else self.stateful.initial
+
+    def evaluate(self, params: Params, batch: Batch, model_state: Any = None) -> jax.Array:
+        """The loss in evaluation mode: running statistics of `model_state` (None for the initial one), no dropout."""
+        if self.stateful is None:
+            return self.loss(params, batch, None)
+        return self.stateful.evaluate(params, self.model_state if model_state is None else model_state, batch)
+
+    def freeze(self, model_state: Any = None) -> "Problem":
+        """This problem in evaluation mode, with the model's state held fixed.
+
+        Batch normalization is then a constant affine map, so that the loss is a mean over examples that do not touch
+        each other; curvature can be summed over batches.
+
+        Args:
+          model_state: the state, as `Trace.model_state_of` gives it; None for the initial one.
+
+        Returns:
+          The problem without state; itself when it has none.
+        """
+        if self.stateful is None:
+            return self
+        state = self.model_state if model_state is None else model_state
+        composite = self.composite
+        if composite is not None and self.stateful.outputs is not None:
+            outputs = jax.tree_util.Partial(_InState(self.stateful.outputs), state)
+            composite = dataclasses.replace(composite, outputs=outputs)
+        return dataclasses.replace(
+            self,
+            loss=jax.tree_util.Partial(_InState(self.stateful.evaluate), state),
+            metrics={name: functools.partial(metric, model_state=state) for name, metric in self.metrics.items()},
+            composite=composite,
+            stateful=None,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _InState:
+    """(params, state, batch) -> value as (state, params, batch, key), so that the state can be bound first."""
+
+    function: Callable[[Params, Any, Batch], Any]
+
+    def __call__(self, state: Any, params: Params, batch: Batch, key: Key | None = None) -> Any:
+        del key
+        return self.function(params, state, batch)
 
 
 def from_loss(
@@ -164,18 +235,20 @@ def from_loss(
         truth=truth or Truth(),
         name=label,
     )
-    _require_scalar(problem)
+    require_scalar_loss("from_loss", problem)
     return problem
 
 
-def _require_scalar(problem: Problem) -> None:
+def require_scalar_loss(where: str, problem: Problem) -> None:
+    """Raises unless the problem's loss is a scalar of a floating type; traced, not computed."""
+
     def evaluate(key: Key) -> jax.Array:
         return problem.loss(problem.init(key), problem.data, key)
 
     shape = jax.eval_shape(evaluate, jax.random.key(0))
     if jnp.shape(shape) != () or not jnp.issubdtype(getattr(shape, "dtype", jnp.int32), jnp.floating):
         raise fail(
-            "from_loss",
+            where,
             f"loss must return a real scalar, {problem.name} returns {shape}",
             "Take the mean over the batch inside the loss.",
         )

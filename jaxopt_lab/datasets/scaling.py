@@ -5,7 +5,7 @@
     whiten         (x - mean) / std V diag(variance)^-1/2 V',   correlation matrix = V diag(variance) V'
 
 A constant feature carries no information and makes every condition number with a bias unit infinite: it is left out,
-in all five, and the fit says which.
+in all five, and the fit says which; unless the shape matters, as it does for images, where it becomes 0.
 """
 
 import dataclasses
@@ -54,13 +54,17 @@ class Scaling:
         return f"{len(self.dropped)} feature{plural} constant and left out: {', '.join(self.dropped)}."
 
 
-def fit_scaling(kind: str, training: np.ndarray, names: Sequence[str] | None = None) -> Scaling:
+def fit_scaling(
+    kind: str, training: np.ndarray, names: Sequence[str] | None = None, *, constant: str = "drop"
+) -> Scaling:
     """Fits a preprocessing on training data.
 
     Args:
       kind: "raw", "centre", "scale", "standardize" or "whiten".
       training: features, [n, d].
       names: d names for the note; by default "0", "1", ...
+      constant: "drop" leaves out features that are constant in the training data; "keep" keeps their places, so that an
+        image stays one.
 
     Returns:
       The fitted map. With n in the denominator, so that a standardized training set has variance 1 and a whitened one
@@ -79,6 +83,7 @@ def fit_scaling(kind: str, training: np.ndarray, names: Sequence[str] | None = N
     stays nearest to the standardized data: Kessy, Lewin, Strimmer, Optimal whitening and decorrelation, 2018.
     """
     require_choice("fit_scaling", "kind", kind, SCALINGS)
+    require_choice("fit_scaling", "constant", constant, ("drop", "keep"))
     training = np.asarray(training, np.float64)
     if training.ndim != 2 or 0 in training.shape:
         raise fail("fit_scaling", f"training must be [n, d] and not empty, got {training.shape}")
@@ -95,7 +100,23 @@ def fit_scaling(kind: str, training: np.ndarray, names: Sequence[str] | None = N
     factor = inputs.std(0) if kind in ("scale", "standardize") else np.ones(len(kept))
     if kind == "whiten":
         factor = _whitening(inputs - shift)
+    if constant == "keep":
+        return _in_place(kind, training, kept, shift, factor)
     return Scaling(kind, kept, shift, factor, tuple(labels[k] for k in np.flatnonzero(~varies)))
+
+
+def _in_place(kind: str, training: np.ndarray, kept: np.ndarray, shift: np.ndarray, factor: np.ndarray) -> Scaling:
+    """The map on all d features: constant ones are shifted like the others, and neither divided nor mixed."""
+    dim = training.shape[1]
+    shifts = np.zeros(dim) if kind in ("raw", "scale") else training.mean(0)
+    shifts[kept] = shift
+    if kind == "whiten":
+        factors = np.zeros((dim, dim))
+        factors[np.ix_(kept, kept)] = factor
+    else:
+        factors = np.ones(dim)
+        factors[kept] = factor
+    return Scaling(kind, np.arange(dim), shifts, factors)
 
 
 def _whitening(centred: np.ndarray) -> np.ndarray:

@@ -1,0 +1,27 @@
+"""Flax networks, initializers and activations by name, and the way from any Flax module to a `Problem`."""
+
+from jaxopt_lab.networks.activations import ACTIVATIONS, resolve_activation
+from jaxopt_lab.networks.conversion import from_linen, from_nnx
+from jaxopt_lab.networks.criteria import CRITERIA, Criterion, resolve_criterion
+from jaxopt_lab.networks.functional import Functional, functional_nnx
+from jaxopt_lab.networks.initializers import INITIALIZERS, resolve_initializer
+from jaxopt_lab.networks.layers import NORMS
+from jaxopt_lab.networks.linen_modules import functional_linen
+from jaxopt_lab.networks.perceptron import MLP
+
+__all__ = [
+    "ACTIVATIONS",
+    "CRITERIA",
+    "INITIALIZERS",
+    "MLP",
+    "NORMS",
+    "Criterion",
+    "Functional",
+    "from_linen",
+    "from_nnx",
+    "functional_linen",
+    "functional_nnx",
+    "resolve_activation",
+    "resolve_criterion",
+    "resolve_initializer",
+]
