@@ -1,0 +1,166 @@
+"""`Operator`: a symmetric linear map on pytrees, known only by its products, and the vectors that it acts on.
+
+    v -> A v,   <u, A v> = <A u, v>
+
+Vectors have the structure, shapes and sharding of the parameters; leaves of less than 32 bits are widened to float32.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxopt_lab.core import fail, require_choice, vectors
+
+Vector = Any
+
+
+@dataclasses.dataclass(frozen=True)
+class Operator:
+    """A symmetric linear map.
+
+    Attributes:
+      product: vector -> vector. A `jax.tree_util.Partial` where it may be called inside of compiled functions, so that
+        the arrays behind it are arguments of the program.
+      like: a pytree of `jax.ShapeDtypeStruct`: shapes, dtypes and shardings of the vectors.
+      name: what it is, for tables and errors.
+      epsilon: relative rounding error of one product.
+      semidefinite: True when no eigenvalue can be negative, by construction.
+      notes: what a reader of the numbers must know, as sentences.
+    """
+
+    product: Callable[[Vector], Vector]
+    like: Any
+    name: str = "operator"
+    epsilon: float = 2.0**-23
+    semidefinite: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Number of rows d."""
+        return vectors.size(self.like)
+
+    @property
+    def vector_bytes(self) -> int:
+        """Bytes of one vector."""
+        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.like))
+
+    def __call__(self, vector: Vector) -> Vector:
+        """The product A v."""
+        return self.product(vector)
+
+
+def operator(product: Callable[[Vector], Vector], params: Any, **facts: Any) -> Operator:
+    """An operator from its product.
+
+    Args:
+      product: vector -> vector, linear and symmetric.
+      params: a pytree with the structure, shapes, dtypes and sharding of the parameters.
+      **facts: further fields of `Operator`: name, epsilon, semidefinite, notes.
+
+    Returns:
+      The operator; `epsilon` is that of the vectors' dtype unless it is given.
+
+    Example:
+      >>> twice = operator(jax.tree_util.Partial(lambda v: 2 * v), jnp.zeros(3))
+      >>> twice(jnp.ones(3)).tolist(), twice.size
+      ([2.0, 2.0, 2.0], 3)
+    """
+    like = vector_space(params)
+    facts.setdefault("epsilon", space_epsilon(like))
+    return Operator(product, like, **facts)
+
+
+def from_matrix(matrix: Any, **facts: Any) -> Operator:
+    """The operator of a dense symmetric matrix [d, d], on vectors [d].
+
+    Raises:
+      InputError: the matrix is not square or not symmetric.
+
+    Example:
+      >>> from_matrix(jnp.diag(jnp.array([1.0, 2.0])))(jnp.ones(2)).tolist()
+      [1.0, 2.0]
+    """
+    matrix = jnp.asarray(matrix)
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise fail("from_matrix", f"matrix must be [d, d], got {matrix.shape}")
+    gap, size = jnp.max(jnp.abs(matrix - matrix.T)), jnp.max(jnp.abs(matrix))
+    if not gap <= 64 * jnp.finfo(matrix.dtype).eps * size:
+        raise fail(
+            "from_matrix", f"matrix must be symmetric, got entries that differ by {gap:.3g}", "Take (A + A') / 2."
+        )
+    product = jax.tree_util.Partial(_matrix_product, matrix)
+    return operator(product, jnp.zeros(matrix.shape[0], matrix.dtype), **{"name": "matrix"} | facts)
+
+
+def from_diagonal(diagonal: Any, **facts: Any) -> Operator:
+    """The operator of a diagonal, a pytree of arrays.
+
+    Example:
+      >>> from_diagonal(jnp.array([3.0, 4.0]))(jnp.ones(2)).tolist()
+      [3.0, 4.0]
+    """
+    diagonal = jax.tree.map(vectors.widened, diagonal)
+    return operator(jax.tree_util.Partial(_diagonal_product, diagonal), diagonal, **{"name": "diagonal"} | facts)
+
+
+def vector_space(params: Any) -> Any:
+    """Shapes, wide dtypes and shardings of the vectors beside `params`, as a pytree of `jax.ShapeDtypeStruct`.
+
+    Raises:
+      InputError: no leaf at all, or a leaf that is not real and floating.
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    if not leaves or not vectors.size(params):
+        raise fail("curvature", "the parameters hold no number")
+    for path, leaf in leaves:
+        if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
+            label = jax.tree_util.keystr(path)
+            raise fail(
+                "curvature", f"parameter {label} must be real and floating, got {jnp.result_type(leaf)}",
+                "Move integers into the data, and split complex numbers into their parts.",
+            )  # fmt: skip
+    return jax.tree.map(_describe, params)
+
+
+def space_epsilon(like: Any) -> float:
+    """The coarsest rounding error among the leaves' dtypes."""
+    return max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(like))
+
+
+def random_vector(key: jax.Array, like: Any, kind: str = "normal") -> Vector:
+    """A random vector with independent entries of variance 1, placed as `like` says.
+
+    Args:
+      key: PRNG key.
+      like: pytree of `jax.ShapeDtypeStruct`.
+      kind: "normal" or "rademacher" (signs).
+    """
+    require_choice("random_vector", "kind", kind, ("normal", "rademacher"))
+    draw = jax.random.normal if kind == "normal" else jax.random.rademacher
+    leaves, structure = jax.tree.flatten(like)
+    keys = jax.random.split(key, len(leaves))
+    return structure.unflatten([_placed(draw, k, leaf) for k, leaf in zip(keys, leaves, strict=True)])
+
+
+def _placed(draw: Callable[..., jax.Array], key: jax.Array, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    if leaf.sharding is None or len(leaf.sharding.device_set) == 1:
+        return draw(key, leaf.shape, leaf.dtype)
+    return jax.jit(lambda k: draw(k, leaf.shape, leaf.dtype), out_shardings=leaf.sharding)(key)
+
+
+def _describe(leaf: Any) -> jax.ShapeDtypeStruct:
+    sharding = getattr(leaf, "sharding", None)
+    dtype = vectors.wide_dtype(jnp.result_type(leaf))
+    return jax.ShapeDtypeStruct(jnp.shape(leaf), dtype, sharding=sharding)
+
+
+def _matrix_product(matrix: jax.Array, vector: jax.Array) -> jax.Array:
+    return jnp.matmul(matrix, vector, precision="highest")
+
+
+def _diagonal_product(diagonal: Any, vector: Any) -> Any:
+    return jax.tree.map(jnp.multiply, diagonal, vector)

@@ -1,0 +1,142 @@
+"""The point at which an operator is taken: its loss, its data and its parameters, checked before any product is made."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import Problem, fail, require_choice, vectors
+from jaxopt_lab.curvature.operators import vector_space
+from jaxopt_lab.curvature.streams import Chunks, Source, make_chunks, mean_over_chunks
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Merge:
+    """Puts a block's parameters back among all of them.
+
+    Attributes:
+      rest: the leaves that are constants; None in the block's places.
+      structure: of all parameters; None when the block is everything.
+      names: the block's paths, in the order of the leaves.
+    """
+
+    rest: Any
+    structure: Any = dataclasses.field(metadata={"static": True}, default=None)
+    names: tuple[str, ...] = dataclasses.field(metadata={"static": True}, default=())
+
+    def __call__(self, params: Any) -> Any:
+        """All parameters, from those of the block."""
+        if self.structure is None:
+            return params
+        block = iter([params[name] for name in self.names])
+        return self.structure.unflatten([next(block) if leaf is None else leaf for leaf in self.rest])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ExpectedLoss:
+    """(params of the block, batch) -> the problem's loss with key None."""
+
+    loss: jax.tree_util.Partial
+    merge: Merge
+
+    def __call__(self, params: Any, batch: Any) -> jax.Array:
+        """The loss, a scalar."""
+        return self.loss(self.merge(params), batch, None)
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """Where an operator is taken.
+
+    Attributes:
+      loss: (params, batch) -> scalar.
+      params: the block's parameters in wide dtypes: a tree like the problem's, or path -> leaf for a block.
+      chunks: the examples.
+      merge: block's parameters -> all parameters.
+      value: the loss at the point.
+      gradient: its gradient, like `params`.
+    """
+
+    loss: ExpectedLoss
+    params: Any
+    chunks: Chunks
+    merge: Merge
+    value: float
+    gradient: Any
+
+
+def locate(
+    problem: Problem, params: Any, data: Source = None, chunk_size: int | None = None, block: str | None = None
+) -> Point:
+    """Checks a point and everything that a product there needs. Cost: one gradient.
+
+    Raises:
+      InputError: see `hessian`.
+    """
+    vector_space(params)
+    wide = jax.tree.map(vectors.widened, params)
+    chunks = make_chunks(problem.data if data is None else data, chunk_size)
+    merge, inner = _select(problem.name, wide, block)
+    partial = problem.loss if isinstance(problem.loss, jax.tree_util.Partial) else jax.tree_util.Partial(problem.loss)
+    loss = ExpectedLoss(partial, merge)
+    _require_scalar(problem, loss, inner, next(iter(chunks))[0])
+    value, gradient = mean_over_chunks(_value_and_gradient, (loss, inner), chunks)
+    _require_finite(problem.name, value, gradient)
+    return Point(loss, inner, chunks, merge, float(value), gradient)
+
+
+def parameter_paths(params: Any) -> list[str]:
+    """The path of each leaf, its parts joined by "/"."""
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+
+
+def _select(name: str, params: Any, block: str | None) -> tuple[Merge, Any]:
+    if block is None:
+        return Merge(()), params
+    leaves, structure = jax.tree.flatten(params)
+    paths = parameter_paths(params)
+    inside = [path == block or path.startswith(block + "/") for path in paths]
+    if not any(inside):
+        prefixes = {"/".join(path.split("/")[:k]) for path in paths for k in range(1, path.count("/") + 2)}
+        require_choice(name, "block", block, sorted(prefixes))
+    rest = [None if chosen else leaf for chosen, leaf in zip(inside, leaves, strict=True)]
+    names = tuple(path for chosen, path in zip(inside, paths, strict=True) if chosen)
+    picked = {path: leaf for chosen, path, leaf in zip(inside, paths, leaves, strict=True) if chosen}
+    return Merge(rest, structure, names), picked
+
+
+def _require_scalar(problem: Problem, loss: ExpectedLoss, params: Any, batch: Any) -> None:
+    try:
+        result = jax.eval_shape(loss, params, batch)
+    except Exception as error:
+        missing = "It has no data. " if not jax.tree.leaves(batch) else ""
+        first = str(error).splitlines()[0]
+        raise fail(
+            problem.name, f"the expected loss cannot be evaluated ({type(error).__name__}: {first})",
+            f"{missing}It is called as loss(params, batch, None): without a key it must be deterministic.",
+        ) from error  # fmt: skip
+    if jnp.shape(result) != () or not jnp.issubdtype(result.dtype, jnp.floating):
+        raise fail(
+            problem.name, f"the loss must be a real scalar, got {result.dtype}{list(result.shape)}",
+            "Take the mean over the batch inside the loss.",
+        )  # fmt: skip
+
+
+def _require_finite(name: str, value: jax.Array, gradient: Any) -> None:
+    if not np.isfinite(value):
+        raise fail(name, f"the loss is {float(value)} at this point", "Nothing can be said about its curvature here.")
+    for path, leaf in zip(parameter_paths(gradient), jax.tree.leaves(gradient), strict=True):
+        if not bool(jnp.all(jnp.isfinite(leaf))):
+            raise fail(
+                name, f"the gradient of {path or 'the parameters'} is not finite, the loss is {float(value):.6g}"
+            )
+
+
+def _value_and_gradient(constants: Any, batch: Any) -> Any:
+    loss, params = constants
+    return jax.value_and_grad(loss)(params, batch)

@@ -1,0 +1,112 @@
+"""Hessian and Gauss-Newton products of a problem's expected loss, linearized once at a point.
+
+    H v   = d/dt grad f(w + t v)                                  forward over reverse
+    G v   = J' (C'' (J v)),   f(w) = C(z(w)),  J = dz/dw          Gauss-Newton
+
+Reference: Pearlmutter 1994, Fast exact multiplication by the Hessian; Schraudolph 2002, Fast curvature matrix-vector
+products for second-order gradient descent.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxopt_lab.core import Composite, Problem, fail
+from jaxopt_lab.curvature.kinks import find_kinks
+from jaxopt_lab.curvature.operators import Operator, operator
+from jaxopt_lab.curvature.points import Point, locate
+from jaxopt_lab.curvature.streams import Source, mean_product
+
+
+def hessian(
+    problem: Problem, params: Any, *, data: Source = None, chunk_size: int | None = None, block: str | None = None
+) -> Operator:
+    """The Hessian of the expected loss at a point.
+
+    Args:
+      problem: its loss is taken with key None: no dropout, no sampling.
+      params: the point, any pytree of real arrays. Leaves of less than 32 bits are widened to float32 first: the
+        operator is that of the same function at the same point, computed in float32.
+      data: a pytree of arrays, or a function that starts an iteration over batches; by default the problem's data.
+      chunk_size: examples at once, for data whose activations do not fit in memory; None for all.
+      block: only the parameters whose path starts so, such as "layers/0"; all others are constants.
+
+    Returns:
+      The operator, on vectors like the parameters (or like the block).
+
+    Raises:
+      InputError: a loss that is no scalar or not finite at the point, data leaves of different length, no data where
+        the loss needs it, or an unknown block.
+
+    Example:
+      >>> import jaxopt_lab as lab
+      >>> problem = lab.from_loss(lambda w, batch, key: jnp.sum(w**3), jnp.array([1.0, 2.0]))
+      >>> hessian(problem, jnp.array([1.0, 2.0]))(jnp.ones(2)).tolist()
+      [6.0, 12.0]
+    """
+    point = locate(problem, params, data, chunk_size, block)
+    notes = find_kinks(point.loss, point.params, next(iter(point.chunks))[0])
+    product = mean_product(_hessian_at, (point.loss, point.params), point.chunks)
+    return operator(product, point.params, name=f"Hessian of {problem.name}", notes=notes)
+
+
+def gauss_newton(
+    problem: Problem, params: Any, *, data: Source = None, chunk_size: int | None = None, block: str | None = None
+) -> Operator:
+    """The generalized Gauss-Newton matrix J' C'' J of the expected loss at a point; positive semidefinite.
+
+    Args:
+      problem: with a `composite`: criterion of outputs.
+      params: as in `hessian`.
+      data: as in `hessian`.
+      chunk_size: as in `hessian`.
+      block: as in `hessian`.
+
+    Returns:
+      The operator. It equals the Hessian where the outputs are linear in the parameters.
+
+    Raises:
+      InputError: as in `hessian`, or a problem without a composite.
+    """
+    composite = require_composite("gauss_newton", problem)
+    point = locate(problem, params, data, chunk_size, block)
+    outputs, criterion = as_partial(composite.outputs), as_partial(composite.criterion)
+    product = mean_product(_gauss_newton_at, (outputs, criterion, point.merge, point.params), point.chunks)
+    return operator(product, point.params, name=f"Gauss-Newton matrix of {problem.name}", semidefinite=True)
+
+
+def require_composite(where: str, problem: Problem) -> Composite:
+    """The problem's composite.
+
+    Raises:
+      InputError: it has none.
+    """
+    if problem.composite is None:
+        raise fail(
+            where, f"{problem.name} does not say what its outputs are",
+            "Give the problem a `composite`: outputs(params, batch) and criterion(outputs, batch).",
+        )  # fmt: skip
+    return problem.composite
+
+
+def as_partial(function: Any) -> jax.tree_util.Partial:
+    """The function as a pytree, so that arrays in it are arguments of compiled programs."""
+    return function if isinstance(function, jax.tree_util.Partial) else jax.tree_util.Partial(function)
+
+
+def output_product(linear: Any, middle: Any, vector: Any) -> Any:
+    """J' (M (J v)) for the linear maps J and M of a model's outputs."""
+    return jax.linear_transpose(linear, vector)(middle(linear(vector)))[0]
+
+
+def _hessian_at(constants: Any, batch: Any) -> Any:
+    loss, params = constants
+    return jax.linearize(lambda point: jax.grad(loss)(point, batch), params)[1]
+
+
+def _gauss_newton_at(constants: Any, batch: Any) -> Any:
+    outputs, criterion, merge, params = constants
+    values, linear = jax.linearize(lambda point: outputs(merge(point), batch), params)
+    middle = jax.linearize(jax.grad(lambda z: criterion(z, batch)), values)[1]
+    return jax.tree_util.Partial(output_product, linear, middle)

@@ -1,0 +1,161 @@
+"""A mean over examples as a weighted sum over chunks: every example counts once, in a ragged last chunk too.
+
+    A v = sum_c (n_c / n) A_c v
+
+Each chunk's product is linearized once and kept, where memory allows; otherwise it is made anew for each vector, so that
+the data may be larger than memory.
+"""
+
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxopt_lab.core import available_memory, fail, require_count, vectors
+
+Batch = Any
+Source = Batch | Callable[[], Iterable[Batch]]
+
+_MOST_KEPT = 64
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunks:
+    """The examples in chunks.
+
+    Attributes:
+      source: a pytree of arrays with a common leading axis, None, or a function that starts an iteration over batches.
+      num_examples: n, or 1 without data.
+      chunk_size: examples a chunk; None for all at once.
+    """
+
+    source: Source
+    num_examples: int
+    chunk_size: int | None
+
+    def __iter__(self) -> Iterator[tuple[Batch, float]]:
+        """Pairs of a chunk and its share of the examples."""
+        if callable(self.source):
+            for batch in self.source():
+                yield batch, count_examples(batch) / self.num_examples
+        elif self.chunk_size is None or self.chunk_size >= self.num_examples:
+            yield self.source, 1.0
+        else:
+            for low in range(0, self.num_examples, self.chunk_size):
+                high = min(low + self.chunk_size, self.num_examples)
+                part = jax.tree.map(lambda leaf, low=low, high=high: leaf[low:high], self.source)
+                yield part, (high - low) / self.num_examples
+
+    @property
+    def resident(self) -> bool:
+        """Whether the examples are arrays that stay where they are."""
+        return not callable(self.source)
+
+
+def make_chunks(source: Source, chunk_size: int | None) -> Chunks:
+    """Checks a source of examples and counts them; an iteration is gone through once for that.
+
+    Raises:
+      InputError: leaves of different length, no example, or an iteration that cannot be started twice.
+    """
+    if chunk_size is not None:
+        require_count("curvature", "chunk_size", chunk_size)
+    if not callable(source):
+        return Chunks(source, count_examples(source) if jax.tree.leaves(source) else 1, chunk_size)
+    first, again = source(), source()
+    if first is again and iter(first) is first:
+        raise fail(
+            "curvature", "data must be a function that starts a new iteration at each call, it returned the same one",
+            "Return a generator that is made inside of the function.",
+        )  # fmt: skip
+    total = sum(count_examples(batch) for batch in first)
+    if not total:
+        raise fail("curvature", "data holds no example")
+    return Chunks(source, total, None)
+
+
+def count_examples(batch: Batch) -> int:
+    """The common length of the leaves' leading axes.
+
+    Raises:
+      InputError: the leaves differ in length.
+    """
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]
+    lengths = {shape[0] if shape else None for shape in shapes}
+    if len(lengths) != 1 or None in lengths:
+        raise fail("curvature", f"the leaves of a batch must share their leading axis, got shapes {shapes}")
+    return shapes[0][0]
+
+
+def mean_over_chunks(compute: Callable[..., Any], constants: Any, chunks: Chunks) -> Any:
+    """sum_c (n_c / n) compute(constants, chunk), a pytree; `compute` is jitted."""
+    total = None
+    for batch, share in chunks:
+        total = _accumulate(compute, total, share, constants, batch)
+    return total
+
+
+def mean_product(linearize: Callable[[Any, Batch], Callable[[Any], Any]], constants: Any, chunks: Chunks) -> Any:
+    """The product of a mean over examples.
+
+    Args:
+      linearize: (constants, batch) -> linear function of a vector, traceable.
+      constants: a pytree: what the function depends on besides the batch.
+      chunks: the examples.
+
+    Returns:
+      A function of a vector: a `Partial` that holds the linearizations, or one that goes through the data each time.
+    """
+    if chunks.resident and _fits(linearize, constants, chunks):
+        parts = [(_linearized(linearize, constants, batch), jnp.asarray(share)) for batch, share in chunks]
+        return jax.tree_util.Partial(_apply_kept, parts)
+    return partial(_apply_streamed, linearize, constants, chunks)
+
+
+@partial(jax.jit, static_argnums=0)
+def _linearized(linearize: Callable[..., Any], constants: Any, batch: Batch) -> Any:
+    return linearize(constants, batch)
+
+
+@jax.jit
+def _apply_kept(parts: list[tuple[Callable[[Any], Any], jax.Array]], vector: Any) -> Any:
+    if len(parts) == 1:
+        return parts[0][0](vector)
+    return vectors.combination(*((share, linear(vector)) for linear, share in parts))
+
+
+def _apply_streamed(linearize: Callable[..., Any], constants: Any, chunks: Chunks, vector: Any) -> Any:
+    total = None
+    for batch, share in chunks:
+        total = _add_product(linearize, total, share, constants, batch, vector)
+    return total
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _add_product(
+    linearize: Callable[..., Any], total: Any, share: Any, constants: Any, batch: Batch, vector: Any
+) -> Any:
+    return _weighted(total, share, linearize(constants, batch)(vector))
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def _accumulate(compute: Callable[..., Any], total: Any, share: Any, constants: Any, batch: Batch) -> Any:
+    return _weighted(total, share, compute(constants, batch))
+
+
+def _weighted(total: Any, share: Any, part: Any) -> Any:
+    return vectors.scale(share, part) if total is None else vectors.axpy(share, part, total)
+
+
+def _fits(linearize: Callable[..., Any], constants: Any, chunks: Chunks) -> bool:
+    """Whether the linearizations of all chunks are few, and take at most a third of the memory that is left."""
+    batch, share = next(iter(chunks))
+    return share * _MOST_KEPT >= 1 and _residual_bytes(linearize, constants, batch) / share < available_memory() / 3
+
+
+def _residual_bytes(linearize: Callable[..., Any], constants: Any, batch: Batch) -> int:
+    shapes = jax.eval_shape(partial(_linearized, linearize), constants, batch)
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))
