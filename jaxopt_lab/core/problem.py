@@ -6,7 +6,6 @@ loss: no sampling, no additive noise, no dropout.
 """
 
 import dataclasses
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -175,10 +174,16 @@ class Problem:
         return dataclasses.replace(
             self,
             loss=jax.tree_util.Partial(_InState(self.stateful.evaluate), state),
-            metrics={name: functools.partial(metric, model_state=state) for name, metric in self.metrics.items()},
+            metrics={name: _bound(metric, state) for name, metric in self.metrics.items()},
             composite=composite,
             stateful=None,
         )
+
+
+def _bound(metric: Callable[..., jax.Array], state: Any) -> jax.tree_util.Partial:
+    """The metric at one state, whose arrays stay arguments of a compiled program."""
+    known = isinstance(metric, jax.tree_util.Partial)
+    return jax.tree_util.Partial(metric.func if known else metric, *(metric.args if known else ()), model_state=state)
 
 
 @dataclasses.dataclass(frozen=True)

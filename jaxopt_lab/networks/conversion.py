@@ -178,7 +178,10 @@ def _problem(
         init=init,
         data=data,
         validation=validation,
-        metrics={label: Metric(parts.call, function, form.model_state) for label, function in metrics.items()},
+        metrics={
+            label: jax.tree_util.Partial(Metric(parts.call, function), form.model_state)
+            for label, function in metrics.items()
+        },
         truth=truth,
         composite=composite,
         stateful=stateful,

@@ -110,14 +110,13 @@ class EvaluationOutputs:
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
-    """One of `Problem.metrics`."""
+    """One of `Problem.metrics`; the initial state comes first to be bound."""
 
     call: Caller
     function: ModelFunction
-    initial: Any
 
-    def __call__(self, params: Params, batch: Batch, model_state: Any = None) -> jax.Array:
+    def __call__(self, initial: Any, params: Params, batch: Batch, model_state: Any = None) -> jax.Array:
         """The metric in evaluation mode; where the state is needed and not given, by the statistics of the batch."""
-        training = model_state is None and bool(jax.tree.leaves(self.initial))
-        state = self.initial if model_state is None else model_state
+        training = model_state is None and bool(jax.tree.leaves(initial))
+        state = initial if model_state is None else model_state
         return self.call(lambda model: self.function(model, batch), params, state, training=training)[0]

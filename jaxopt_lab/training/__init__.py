@@ -5,6 +5,7 @@ from jaxopt_lab.training.devices import device_kind, enable_compilation_cache, m
 from jaxopt_lab.training.engine import run
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.probes import (
+    Evaluation,
     Observation,
     Probe,
     band_energy,
@@ -12,12 +13,15 @@ from jaxopt_lab.training.probes import (
     distance,
     gradient_norm,
     loss,
+    metric,
     update_cosine,
     update_ratio,
+    validation_loss,
 )
 from jaxopt_lab.training.trace import Trace
 
 __all__ = [
+    "Evaluation",
     "Feasibility",
     "Observation",
     "Probe",
@@ -31,7 +35,9 @@ __all__ = [
     "gradient_norm",
     "loss",
     "measure_bandwidth",
+    "metric",
     "run",
     "update_cosine",
     "update_ratio",
+    "validation_loss",
 ]

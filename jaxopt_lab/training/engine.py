@@ -12,15 +12,15 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
 from jaxopt_lab.core import Problem, Status
 from jaxopt_lab.training import checkpoints, groups, storage
+from jaxopt_lab.training.evaluation import evaluation_of
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.planning import Plan, Rule, make_plan
 from jaxopt_lab.training.probes import Probe
-from jaxopt_lab.training.program import Inputs
+from jaxopt_lab.training.program import Inputs, as_partial
 from jaxopt_lab.training.progress import progress_bar
 from jaxopt_lab.training.trace import Trace
 
@@ -56,8 +56,8 @@ def run(
       every: steps between records; the start and the end are always recorded.
       batch_size: examples a step, drawn without replacement within an epoch; None for all.
       params: start here instead of at `problem.init`; a pytree without the axis N.
-      loop: "vmap" or "map" over configurations, "step" (a Python loop over one jitted step), "chunks" (separable
-        losses, coordinatewise rules, one configuration), or "auto".
+      loop: "vmap" or "map" over configurations, "step" (a Python loop over one jitted step: the choice for convolutions
+        on a CPU), "chunks" (separable losses, coordinatewise rules, one configuration), or "auto".
       width: K, configurations side by side; None chooses by the size of the problem.
       segments: number of segments, about; None chooses.
       feasibility: when a configuration counts as diverged.
@@ -84,7 +84,9 @@ def run(
     )  # fmt: skip
     limits = feasibility or Feasibility()
     truth = problem.truth if plan.program.needs("truth") else None
-    inputs = Inputs(_as_partial(problem.loss), problem.data, truth)
+    stateful = problem.stateful and as_partial(problem.stateful.loss)
+    evaluation = evaluation_of(problem) if plan.program.needs("evaluation") else None
+    inputs = Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation)
     packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.width, params)
     folder = folder or checkpoints.next_folder()
     store = None
@@ -97,7 +99,10 @@ def run(
     status[status == Status.RUNNING] = Status.COMPLETED
     final = groups.gather(packed, alive)
     ended = tuple(Status(code) for code in status)
-    return Trace(plan.steps, metrics, final.params, final.state, ended, plan.hyperparameters, plan.seeds, facts)
+    return Trace(
+        plan.steps, metrics, final.params, final.state, ended, plan.hyperparameters, plan.seeds, facts,
+        final.model_state,
+    )  # fmt: skip
 
 
 def _travel(
@@ -183,7 +188,3 @@ def _facts(plan: Plan, first: int, seconds: list[float]) -> dict[str, Any]:
         "seconds": sum(seconds),
         "steps_per_second": speed,
     }
-
-
-def _as_partial(loss: Any) -> jax.tree_util.Partial:
-    return loss if isinstance(loss, jax.tree_util.Partial) else jax.tree_util.Partial(loss)

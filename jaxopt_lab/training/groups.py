@@ -135,7 +135,8 @@ def _first_lanes(program: Program, problem: Problem, params: Any, seeds: np.ndar
     order = jnp.tile(jnp.arange(problem.num_examples, dtype=jnp.int32), (num, 1)) if program.batch_size else None
     updates = vectors.zeros_like(params) if program.needs("updates") else None
     previous = vectors.zeros_like(params) if program.needs("previous_updates") else None
-    return Lane(params, state, keys, order, updates, previous)
+    model_state = jax.tree.map(lambda leaf: jnp.stack([leaf] * num), problem.model_state)
+    return Lane(params, state, keys, order, updates, previous, model_state)
 
 
 def _concatenated(trees: list[Any]) -> Any:

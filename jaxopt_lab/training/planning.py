@@ -12,7 +12,7 @@ import optax
 
 from jaxopt_lab.core import Problem, available_memory, fail, require_choice, require_count, require_memory, vectors
 from jaxopt_lab.rules import REGISTRY
-from jaxopt_lab.training.probes import Probe, loss
+from jaxopt_lab.training.probes import Measured, Probe, loss
 from jaxopt_lab.training.program import Program
 
 LOOPS = ("auto", "vmap", "map", "step", "chunks")
@@ -138,8 +138,17 @@ def _loop(loop: str, problem: Problem, rule: Rule, probes: tuple[Probe, ...], nu
         return loop
     if loop != "auto":
         return loop
-    pays = fits and known and leaves[0].shape[0] >= _CHUNKS_PAY_FROM and jax.default_backend() == "cpu"
-    return "chunks" if pays else "vmap"
+    if jax.default_backend() != "cpu":
+        return "vmap"
+    if any(len(leaf.shape) > 2 for leaf in leaves) and _convolves(problem, shapes):
+        return "step"
+    return "chunks" if fits and known and leaves[0].shape[0] >= _CHUNKS_PAY_FROM else "vmap"
+
+
+def _convolves(problem: Problem, shapes: Any) -> bool:
+    """Whether the loss holds a convolution: XLA trains those ten times slower inside of a loop on a CPU."""
+    program = jax.make_jaxpr(lambda params, data: problem.loss(params, data, None))(shapes, problem.data)
+    return "conv_general_dilated" in str(program)
 
 
 def _width(width: int | None, dim: int, num: int) -> int:
@@ -189,6 +198,14 @@ def _require_probes(problem: Problem, probes: tuple[Probe, ...]) -> None:
             raise fail("run", f"the probe distance needs a known minimizer, {problem.name} has none")
         if probe.name == "band_energy" and problem.truth.eigenvalues is None:
             raise fail("run", f"the probe band_energy needs known eigenvalues, {problem.name} has none")
+        if isinstance(probe.sums, Measured):
+            require_choice("run", "the probe metric", probe.sums.metric, problem.metrics)
+        on_validation = not isinstance(probe.sums, Measured) or probe.sums.on == "validation"
+        if "evaluation" in probe.needs and on_validation and problem.validation is None:
+            raise fail(
+                "run", f"the probe {probe.name} needs validation data, {problem.name} has none",
+                "Give the problem some, or take metric(name, on='training').",
+            )  # fmt: skip
 
 
 def _require_room(program: Program, shapes: Any, hyper: dict[str, np.ndarray], num: int) -> None:

@@ -11,7 +11,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import vectors
+from jaxopt_lab.core import require_choice, vectors
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What judges a model in evaluation mode: running statistics, no dropout.
+
+    Attributes:
+      loss: (params, batch, model state) -> scalar.
+      metrics: name -> (params, batch, model state) -> scalar.
+      validation: examples that are not trained on, or None.
+    """
+
+    loss: jax.tree_util.Partial
+    metrics: dict[str, jax.tree_util.Partial]
+    validation: Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +41,9 @@ class Observation:
       updates: the last update, if the probe's `needs` names "updates".
       previous_updates: the one before it, if `needs` names "previous_updates".
       truth: the problem's `Truth`, if `needs` names "truth".
+      data: all of the examples that are trained on.
+      model_state: the model's state after the step, or None.
+      evaluation: the model's judge, if `needs` names "evaluation".
     """
 
     params: Any
@@ -33,6 +52,9 @@ class Observation:
     updates: Any = None
     previous_updates: Any = None
     truth: Any = None
+    data: Any = None
+    model_state: Any = None
+    evaluation: Any = None
 
 
 def _identity(sums: Any) -> Any:
@@ -47,7 +69,8 @@ class Probe:
       name: its name in the trace.
       sums: observation -> array or tuple of arrays.
       finish: what `sums` returned -> the value that is kept.
-      needs: inputs besides the parameters and the loss: "updates", "previous_updates", "truth".
+      needs: inputs besides the parameters and the loss: "updates", "previous_updates", "truth",
+        "evaluation".
       additive: whether `sums` may be added up over parts of a separable loss.
     """
 
@@ -115,6 +138,50 @@ class _Coordinates:
 def coordinates(*indices: int) -> Probe:
     """A few coordinates of a parameter vector, shape [len(indices)]."""
     return Probe("coordinates", _Coordinates(indices))
+
+
+def validation_loss() -> Probe:
+    """The loss over the validation data, in evaluation mode. Cost: one evaluation of the loss."""
+    return Probe("validation_loss", _validation_loss, needs=("evaluation",))
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """The `sums` of the probe `metric`."""
+
+    metric: str
+    on: str
+
+    def __call__(self, seen: Observation) -> jax.Array:
+        """The metric's value."""
+        batch = seen.evaluation.validation if self.on == "validation" else seen.data
+        return seen.evaluation.metrics[self.metric](seen.params, batch, seen.model_state)
+
+
+def metric(name: str, on: str = "validation") -> Probe:
+    """One of the problem's metrics, in evaluation mode.
+
+    Args:
+      name: a name of `problem.metrics`.
+      on: "validation", recorded as `validation_<name>`, or "training", recorded as `<name>`.
+
+    Returns:
+      The probe. Cost: one evaluation of the metric.
+
+    Raises:
+      InputError: `on` is neither.
+
+    Example:
+      >>> metric("accuracy").name, metric("accuracy", on="training").name
+      ('validation_accuracy', 'accuracy')
+    """
+    require_choice("metric", "on", on, ("validation", "training"))
+    label = f"validation_{name}" if on == "validation" else name
+    return Probe(label, Measured(name, on), needs=("evaluation",))
+
+
+def _validation_loss(seen: Observation) -> jax.Array:
+    return seen.evaluation.loss(seen.params, seen.evaluation.validation, seen.model_state)
 
 
 def _loss(seen: Observation) -> jax.Array:

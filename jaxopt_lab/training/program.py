@@ -17,7 +17,7 @@ import optax
 from jax import lax
 
 from jaxopt_lab.core import Truth
-from jaxopt_lab.training.probes import Observation, Probe
+from jaxopt_lab.training.probes import Evaluation, Observation, Probe
 
 
 @jax.tree_util.register_dataclass
@@ -32,6 +32,7 @@ class Lane:
       order: a permutation of the examples, int32 [n], redrawn each epoch; None without minibatches.
       updates: the last update, if a probe needs it.
       previous_updates: the one before it, if a probe needs it.
+      model_state: the model's state, such as running batch statistics; None where it has none.
     """
 
     params: Any
@@ -40,6 +41,7 @@ class Lane:
     order: jax.Array | None = None
     updates: Any = None
     previous_updates: Any = None
+    model_state: Any = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,11 +68,26 @@ class Program:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """The arrays that stay the same from segment to segment: arguments of the program, never constants in it."""
+    """The arrays that stay the same from segment to segment: arguments of the program, never constants in it.
+
+    Attributes:
+      loss: (params, batch, key) -> scalar.
+      data: all of the examples.
+      truth: what is known exactly, if a probe needs it.
+      stateful_loss: (params, model state, batch, key) -> (scalar, model state), for a model that has one.
+      evaluation: what evaluates the model, if a probe needs it.
+    """
 
     loss: jax.tree_util.Partial
     data: Any
     truth: Truth | None
+    stateful_loss: jax.tree_util.Partial | None = None
+    evaluation: Evaluation | None = None
+
+
+def as_partial(function: Callable[..., Any]) -> jax.tree_util.Partial:
+    """The function as a pytree, whose arrays are arguments of the program."""
+    return function if isinstance(function, jax.tree_util.Partial) else jax.tree_util.Partial(function)
 
 
 def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane: Lane, time: jax.Array) -> Lane:
@@ -87,14 +104,18 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
         del inner_step  # optax's SAM numbers its adversarial steps
         return _descent(jax.grad(value_fn)(params))
 
-    value, grads = jax.value_and_grad(value_fn)(lane.params)
+    if inputs.stateful_loss is None:
+        (value, grads), model_state = jax.value_and_grad(value_fn)(lane.params), None
+    else:
+        moving = jax.value_and_grad(inputs.stateful_loss, has_aux=True)
+        (value, model_state), grads = moving(lane.params, lane.model_state, batch, loss_key)
     grads = _descent(grads)
     extra = {"value": value, "grad": grads, "value_fn": value_fn, "grad_fn": grad_fn}
     update = program.factory(**hyperparameters).update
     updates, state = update(grads, lane.state, lane.params, **_accepted(update, extra))
     params = optax.apply_updates(lane.params, updates)
     kept = updates if program.needs("updates") else None
-    return Lane(params, state, lane.key, order, kept, lane.previous_updates)
+    return Lane(params, state, lane.key, order, kept, lane.previous_updates, model_state)
 
 
 def observe(program: Program, inputs: Inputs, lane: Lane) -> Observation:
@@ -107,6 +128,9 @@ def observe(program: Program, inputs: Inputs, lane: Lane) -> Observation:
         updates=lane.updates,
         previous_updates=lane.previous_updates,
         truth=inputs.truth,
+        data=inputs.data,
+        model_state=lane.model_state,
+        evaluation=inputs.evaluation,
     )
 
 

@@ -81,7 +81,7 @@ class Store:
 
 def identity(plan: Plan, problem: Problem, inputs: Inputs, group: Group) -> dict[str, str]:
     """What makes two runs the same: a digest for each thing that can change a bit of the result."""
-    program, lowered = plan.program, ""
+    program, lanes, lowered = plan.program, stacked_lanes(group), ""
     if program.loop in ("vmap", "map"):
         start, counts = jnp.zeros((), jnp.int32), jnp.asarray(plan.counts[0], jnp.int32)
         lowered = advance.lower(program, inputs, group.lanes, group.hyperparameters, start, counts).as_text()
@@ -96,8 +96,8 @@ def identity(plan: Plan, problem: Problem, inputs: Inputs, group: Group) -> dict
         "records": _digest(plan.counts),
         "seeds": _digest(plan.seeds),
         "hyperparameters": _digest(*hyperparameters),
-        "data": _digest(*jax.tree.leaves((inputs.data, inputs.loss))),
-        "start": _digest(*jax.tree.leaves(stacked_lanes(group).params)),
+        "data": _digest(*jax.tree.leaves((inputs.data, inputs.loss, inputs.evaluation))),
+        "start": _digest(*jax.tree.leaves((lanes.params, lanes.model_state))),
         "versions": f"jax {jax.__version__}",
     }
 

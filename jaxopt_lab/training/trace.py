@@ -22,6 +22,7 @@ class Trace:
       hyperparameters: name -> [N].
       seeds: [N].
       facts: how it ran: loop, width K, segments, seconds, steps per second without compilation.
+      model_state: final states of the model, leaves [N, ...]; None where it has none.
     """
 
     steps: np.ndarray
@@ -32,6 +33,7 @@ class Trace:
     hyperparameters: dict[str, np.ndarray]
     seeds: np.ndarray
     facts: dict[str, Any]
+    model_state: Any = None
 
     def __getitem__(self, name: str) -> np.ndarray:
         """The values of one probe, [N, R, ...]."""
@@ -40,6 +42,10 @@ class Trace:
     def params_of(self, configuration: int = 0) -> Any:
         """The final parameters of one configuration."""
         return jax.tree.map(lambda leaf: leaf[configuration], self.params)
+
+    def model_state_of(self, configuration: int = 0) -> Any:
+        """The final state of one configuration's model, for `Problem.evaluate`, `Problem.freeze` and the metrics."""
+        return jax.tree.map(lambda leaf: leaf[configuration], self.model_state)
 
     def first_step_below(self, name: str, target: float) -> np.ndarray:
         """First recorded step at which a scalar probe is at or below `target`, float [N]; infinity for a miss."""
