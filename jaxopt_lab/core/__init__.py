@@ -1,6 +1,6 @@
 """The vocabulary: problems, estimates, verdicts, statuses, pytrees as vectors, and every error's wording."""
 
-from jaxopt_lab.core import vectors
+from jaxopt_lab.core import archives, vectors
 from jaxopt_lab.core.errors import (
     InputError,
     fail,
@@ -45,6 +45,7 @@ __all__ = [
     "Status",
     "Truth",
     "Verdict",
+    "archives",
     "available_memory",
     "fail",
     "from_loss",

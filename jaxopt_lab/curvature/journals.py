@@ -2,13 +2,20 @@
 
 import dataclasses
 import os
+import pathlib
 import time
-from typing import Any
 
+import jax
 import numpy as np
 
+from jaxopt_lab.core import InputError, archives, fail, vectors
+from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.projections import Projection
+
+_SECONDS = 30.0
+_ARRAYS = ("matrix", "coupling", "neglected")
+_NUMBERS = ("count", "products", "scale", "fresh", "complete")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,18 +57,58 @@ class Clock:
         recent = self._history[-16:]
         if len(recent) < 4:
             return None
-        slope, at_zero = np.polyfit(*np.transpose(recent), 1)
+        products_made, logarithms = np.transpose(recent)
+        slope, at_zero = np.polyfit(products_made, logarithms, 1)
         return int(min(limit, max(products, np.ceil(-at_zero / slope)))) if slope < 0 else limit
 
 
 class Journal:
     """Saves a search every half minute, and finds it again."""
 
-    def __init__(self, path: str | os.PathLike[str] | None, operator: Operator, num_rows: int) -> None:
-        self._path, self._operator, self._num_rows = path, operator, num_rows
+    def __init__(self, path: str | os.PathLike[str] | None, operator: Operator) -> None:
+        self._path = None if path is None else pathlib.Path(path)
+        self._operator = operator
+        self._saved = time.monotonic()
 
-    def load(self) -> Projection | None:
-        return None
+    def load(self, num_rows: int) -> Projection | None:
+        """The search that the file holds, or None when there is none. Cost: one product, to see that it is the same.
 
-    def save(self, state: Any, last: bool = False) -> None:
-        pass
+        Raises:
+          InputError: the file cannot be read, or belongs to another operator.
+        """
+        if self._path is None or not self._path.exists():
+            return None
+        facts = archives.load_facts(self._path)
+        rows = facts["basis_rows"]
+        if facts["num_rows"] != num_rows or facts["size"] != self._operator.size:
+            raise self._foreign(f"it holds {facts['num_rows']} vectors of {facts['size']} numbers")
+        like = dict.fromkeys(_ARRAYS, 0) | {"basis": krylov.zero_basis(self._operator.like, rows), "key": 0}
+        stored = archives.load(self._path, like)
+        basis = jax.tree.map(
+            lambda leaf, place: jax.device_put(leaf, place.sharding), stored.pop("basis"), like["basis"]
+        )
+        state = Projection(basis=basis, **stored, **{name: facts[name] for name in _NUMBERS})
+        self._require_same(state)
+        return state
+
+    def save(self, state: Projection, last: bool = False) -> None:
+        """Writes the search to the file, when it is time."""
+        if self._path is None or not (last or time.monotonic() - self._saved > _SECONDS):
+            return
+        tree = {name: getattr(state, name) for name in (*_ARRAYS, "basis", "key")}
+        facts = {name: getattr(state, name) for name in (*_NUMBERS, "num_rows", "basis_rows")}
+        archives.save(self._path, tree, facts | {"size": self._operator.size})
+        self._saved = time.monotonic()
+
+    def _require_same(self, state: Projection) -> None:
+        """Compares <q, A q> of the first row with what the file says."""
+        first = krylov.row(state.basis, 0)
+        gap = abs(float(vectors.dot(first, self._operator(first))) - state.matrix[0, 0])
+        if not gap <= krylov.BREAKDOWN * self._operator.epsilon * max(state.scale, np.finfo(float).tiny):
+            raise self._foreign(f"a product differs by {gap:.3g}")
+
+    def _foreign(self, why: str) -> InputError:
+        return fail(
+            str(self._path), f"this search belongs to another operator or request ({why})",
+            "Remove the file to begin anew, or name another one.",
+        )  # fmt: skip

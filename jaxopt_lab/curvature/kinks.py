@@ -1,7 +1,7 @@
 """Kinks of a loss, found in its program: where it is only piecewise smooth, its Hessian is that of the present piece.
 
-A value that passes through max, abs, sign, a sort or a choice between branches on its way from the parameters to the loss
-has a kink where the choice changes. What only feeds a comparison or a stopped gradient has none.
+A value that passes through max, abs, sign, a sort or a choice between branches on its way from the parameters to the
+loss has a kink where the choice changes. What only feeds a comparison or a stopped gradient has none.
 """
 
 import dataclasses
@@ -86,7 +86,7 @@ def _apply(equation: Any, inputs: list[_Mark]) -> list[_Mark]:
     if name == "stop_gradient" or not joined.smooth:
         return [_Mark(moves=joined.moves, non_negative=_sign(name, equation, inputs))] * num
     if name in ("custom_jvp_call", "custom_vjp_call"):
-        label = _KINKED_RULES.get(str(equation.params.get("name", "")))
+        label = _KINKED_RULES.get(_rule_name(equation))
         return [joined | _Mark(kinks=frozenset({label} if label else ()))] * num
     if name == "scan":
         return _scan(equation, inputs)
@@ -103,6 +103,12 @@ def _apply(equation: Any, inputs: list[_Mark]) -> list[_Mark]:
     smooth_abs = name == "abs" and inputs[0].non_negative
     kinks = frozenset({_PIECEWISE[name]} if name in _PIECEWISE and not smooth_abs else ())
     return [_Mark(True, True, joined.kinks | kinks, _sign(name, equation, inputs))] * num
+
+
+def _rule_name(equation: Any) -> str:
+    """The name of the function that carries its own derivative, as its program was traced."""
+    program = equation.params.get("call_jaxpr")
+    return getattr(getattr(getattr(program, "jaxpr", program), "debug_info", None), "func_name", "")
 
 
 def _scan(equation: Any, inputs: list[_Mark]) -> list[_Mark]:

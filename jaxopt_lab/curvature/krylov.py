@@ -39,11 +39,11 @@ def coefficients(basis: Basis, vector: Vector) -> jax.Array:
     return sum(parts[1:], parts[0])
 
 
-def combine(basis: Basis, weights: jax.Array) -> Vector:
+def combine(basis: Basis, weights: jax.typing.ArrayLike) -> Vector:
     """The vector sum_j weights[j] row_j, for weights [rows]; for weights [new, rows] a basis of `new` rows."""
-    weights = jnp.asarray(weights)
+    factors = jnp.asarray(weights)
     return jax.tree.map(
-        lambda rows: jnp.tensordot(weights.astype(rows.dtype), rows, axes=1, precision="highest"), basis
+        lambda rows: jnp.tensordot(factors.astype(rows.dtype), rows, axes=1, precision="highest"), basis
     )
 
 
@@ -83,12 +83,22 @@ def append(basis: Basis, count: int, vector: Vector) -> tuple[Basis, jax.Array, 
     return _append(used, basis, jnp.asarray(count, jnp.int32), vector)
 
 
-def rotate(basis: Basis, weights: jax.Array, kept: int) -> Basis:
+def extend(basis: Basis, num_rows: int) -> Basis:
+    """A copy of the basis with `num_rows` rows, the new ones zero."""
+    return _extend(num_rows, basis)
+
+
+def rotate(basis: Basis, weights: jax.typing.ArrayLike, kept: int) -> Basis:
     """Puts weights [new, rows] times the rows in the first `new` rows, and the old row `kept` behind them.
 
     Cost: O(new rows d), in place but for `new` vectors.
     """
-    return _rotate(basis, weights, jnp.asarray(kept, jnp.int32))
+    return _rotate(basis, jnp.asarray(weights), jnp.asarray(kept, jnp.int32))
+
+
+@partial(jax.jit, static_argnums=0)
+def _extend(num_rows: int, basis: Basis) -> Basis:
+    return jax.tree.map(lambda rows: jnp.pad(rows, [(0, num_rows - rows.shape[0])] + [(0, 0)] * (rows.ndim - 1)), basis)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)

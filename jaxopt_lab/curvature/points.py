@@ -1,4 +1,4 @@
-"""The point at which an operator is taken: its loss, its data and its parameters, checked before any product is made."""
+"""The point at which an operator is taken: its loss, data and parameters, checked before any product is made."""
 
 import dataclasses
 from typing import Any

@@ -10,12 +10,11 @@ products for second-order gradient descent.
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from jaxopt_lab.core import Composite, Problem, fail
 from jaxopt_lab.curvature.kinks import find_kinks
 from jaxopt_lab.curvature.operators import Operator, operator
-from jaxopt_lab.curvature.points import Point, locate
+from jaxopt_lab.curvature.points import locate
 from jaxopt_lab.curvature.streams import Source, mean_product
 
 

@@ -10,11 +10,49 @@ import dataclasses
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core import fail
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, random_vector
+
+_FIRST_ROWS = 32
+
+
+@dataclasses.dataclass(frozen=True)
+class Ritz:
+    """Eigenpairs of T in increasing order.
+
+    Attributes:
+      values: [count].
+      rotation: eigenvectors in columns, [count, count].
+      open_part: the part of each residual along the next direction, [count].
+      cut_part: a bound on the part along directions that were given up, [count].
+    """
+
+    values: np.ndarray
+    rotation: np.ndarray
+    open_part: np.ndarray
+    cut_part: np.ndarray
+
+    @property
+    def residuals(self) -> np.ndarray:
+        """Bounds on |A v - theta v|, [count]."""
+        return self.open_part + self.cut_part
+
+    def value_errors(self) -> np.ndarray:
+        """min(r, r^2 / gap) with the gap to the other Ritz values, [count].
+
+        Reference: Kato 1949, On the upper and lower bounds of eigenvalues.
+        """
+        residuals = self.residuals
+        if len(residuals) < 2:
+            return residuals
+        gaps = np.abs(self.values[:, None] - self.values) - residuals
+        np.fill_diagonal(gaps, np.inf)
+        gap = gaps.min(1)
+        return np.where(gap > residuals, residuals**2 / np.maximum(gap, residuals + np.finfo(float).tiny), residuals)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,11 +88,16 @@ class Projection:
         """The largest dimension that fits."""
         return len(self.matrix)
 
-    def ritz(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Eigenvalues of T in increasing order [count], its eigenvectors [count, count], and residuals [count]."""
+    @property
+    def basis_rows(self) -> int:
+        """Rows that the basis has now; it grows with the space."""
+        return jax.tree.leaves(self.basis)[0].shape[0]
+
+    def ritz(self) -> "Ritz":
+        """The eigenpairs of T, and how far they are from those of A."""
         values, rotation = np.linalg.eigh(self.matrix[: self.count, : self.count])
-        known = np.abs(self.coupling[: self.count] @ rotation)
-        return values, rotation, known + self.neglected[: self.count] @ np.abs(rotation)
+        open_part = np.abs(self.coupling[: self.count] @ rotation)
+        return Ritz(values, rotation, open_part, self.neglected[: self.count] @ np.abs(rotation))
 
     def least_norm(self) -> float:
         """The least |A v| of a unit vector in the space, up to what was neglected."""
@@ -65,7 +108,7 @@ class Projection:
 
 def start_from(operator: Operator, num_rows: int, first: Any, key: jax.Array) -> Projection:
     """The empty space whose first direction is `first`; a zero or non-finite one is replaced by a random vector."""
-    basis = krylov.zero_basis(operator.like, num_rows + 1)
+    basis = krylov.zero_basis(operator.like, min(num_rows + 1, _FIRST_ROWS))
     first = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), first, operator.like)
     basis, _, norm = krylov.append(basis, 0, first)
     state = Projection(basis, np.zeros((num_rows, num_rows)), 0, np.zeros(num_rows), np.zeros(num_rows), key)
@@ -86,9 +129,11 @@ def grow(operator: Operator, state: Projection, *, refill: bool = True) -> Proje
     Raises:
       InputError: the product is not finite.
     """
-    count = state.count
-    product = operator(krylov.row(state.basis, count))
-    basis, inner, norm = krylov.append(state.basis, count + 1, product)
+    count, basis = state.count, state.basis
+    product = operator(krylov.row(basis, count))
+    if count + 2 > state.basis_rows:
+        basis = krylov.extend(basis, min(2 * state.basis_rows, state.num_rows + 1))
+    basis, inner, norm = krylov.append(basis, count + 1, product)
     inner, beta = np.asarray(inner, np.float64)[: count + 1], float(norm)
     if not (np.isfinite(inner).all() and np.isfinite(beta)):
         raise fail(
@@ -100,19 +145,22 @@ def grow(operator: Operator, state: Projection, *, refill: bool = True) -> Proje
     scale = max(state.scale, float(np.hypot(np.linalg.norm(inner), beta)))
     whole = count + 1 == operator.size
     coupling[count] = 0.0 if whole else beta
+    neglected = state.neglected.copy()  # what was cut along this direction is measured now
+    neglected[:count] = np.sqrt(np.maximum(neglected[:count] ** 2 - inner[:count] ** 2, 0))
     broken = beta <= krylov.BREAKDOWN * operator.epsilon * scale
     state = dataclasses.replace(
-        state, basis=basis, matrix=matrix, count=count + 1, coupling=coupling, products=state.products + 1, scale=scale,
-        complete=whole or (broken and not refill),
+        state, basis=basis, matrix=matrix, count=count + 1, coupling=coupling, neglected=neglected,
+        products=state.products + 1, scale=scale, complete=whole or (broken and not refill),
     )  # fmt: skip
     return refresh(operator, state) if broken and not state.complete else state
 
 
 def restart(state: Projection, kept: np.ndarray) -> Projection:
     """Shrinks the space to the Ritz vectors at places `kept` of increasing order, and the next direction."""
-    values, rotation, _ = state.ritz()
+    ritz = state.ritz()
+    values, rotation = ritz.values, ritz.rotation
     rotation, used, new = rotation[:, kept], slice(state.count), slice(len(kept))
-    weights = np.zeros((len(kept), state.num_rows + 1))
+    weights = np.zeros((len(kept), state.basis_rows))
     weights[:, used] = rotation.T
     matrix, coupling, neglected = (np.zeros_like(old) for old in (state.matrix, state.coupling, state.neglected))
     matrix[new, new] = np.diag(values[kept])
@@ -131,16 +179,34 @@ def refresh(operator: Operator, state: Projection) -> Projection:
     basis, _, _ = krylov.append(state.basis, state.count, noise)
     # A random vector is nearly all inside of a space of nearly all dimensions: what is left is cleaned once more.
     basis, _, _ = krylov.append(basis, state.count, krylov.row(basis, state.count))
-    neglected, coupling = state.neglected + np.abs(state.coupling), np.zeros_like(state.coupling)
-    return dataclasses.replace(
-        state, basis=basis, key=key, coupling=coupling, neglected=neglected, fresh=state.products
-    )
+    return dataclasses.replace(_cut(state), basis=basis, key=key, fresh=state.products)
+
+
+def reopen(operator: Operator, state: Projection, place: int) -> Projection:
+    """Replaces the next direction by the residual of row `place`, to take up what was cut there. Cost: 1 product."""
+    product = operator(krylov.row(state.basis, place))
+    basis, _, norm = krylov.append(state.basis, state.count, product)
+    state = dataclasses.replace(_cut(state), basis=basis, products=state.products + 1)
+    state.coupling[place], state.neglected[place] = float(norm), 0.0
+    return state
+
+
+def _cut(state: Projection) -> Projection:
+    neglected = np.hypot(state.neglected, state.coupling)
+    return dataclasses.replace(state, neglected=neglected, coupling=np.zeros_like(state.coupling))
 
 
 def ritz_vectors(state: Projection, places: np.ndarray) -> Any:
     """The Ritz vectors at `places` of increasing order, stacked, each of norm 1."""
-    _, rotation, _ = state.ritz()
-    weights = np.zeros((len(places), state.num_rows + 1))
-    weights[:, : state.count] = rotation[:, places].T
-    turned = krylov.combine(state.basis, weights)
-    return jax.vmap(lambda row: vectors.scale(1 / vectors.norm(row), row))(turned) if len(places) else turned
+    weights = np.zeros((len(places), state.basis_rows))
+    weights[:, : state.count] = state.ritz().rotation[:, places].T
+    return _unit_rows(state.basis, weights)
+
+
+@jax.jit
+def _unit_rows(basis: Any, weights: jax.Array) -> Any:
+    turned = krylov.combine(basis, weights)
+    parts = [jnp.sum(jnp.square(rows), axis=tuple(range(1, rows.ndim))) for rows in jax.tree.leaves(turned)]
+    squares = sum(parts[1:], parts[0])
+    factor = jax.lax.rsqrt(jnp.maximum(squares, jnp.finfo(squares.dtype).tiny))
+    return jax.tree.map(lambda rows: rows * factor.reshape((-1,) + (1,) * (rows.ndim - 1)).astype(rows.dtype), turned)

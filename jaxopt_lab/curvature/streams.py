@@ -2,8 +2,8 @@
 
     A v = sum_c (n_c / n) A_c v
 
-Each chunk's product is linearized once and kept, where memory allows; otherwise it is made anew for each vector, so that
-the data may be larger than memory.
+Each chunk's product is linearized once and kept, where memory allows; otherwise it is made anew for each vector, so
+that the data may be larger than memory.
 """
 
 import dataclasses
