@@ -118,9 +118,9 @@ def vector_space(params: Any) -> Any:
         raise fail("curvature", "the parameters hold no number")
     for path, leaf in leaves:
         if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
-            label = jax.tree_util.keystr(path)
+            label = jax.tree_util.keystr(path) or "array"
             raise fail(
-                "curvature", f"parameter {label or "array"} must be real and floating, got {jnp.result_type(leaf)}",
+                "curvature", f"parameter {label} must be real and floating, got {jnp.result_type(leaf)}",
                 "Move integers into the data, and split complex numbers into their parts.",
             )  # fmt: skip
     return jax.tree.map(_describe, params)
