@@ -5,7 +5,7 @@
     whiten         (x - mean) / std V diag(variance)^-1/2 V',   correlation matrix = V diag(variance) V'
 
 A constant feature carries no information and makes every condition number with a bias unit infinite: it is left out,
-in all five, and the fit says which; unless the shape matters, as it does for images, where it becomes 0.
+in all five, and the fit says which; unless places matter, as they do in images, where it is kept.
 """
 
 import dataclasses

@@ -7,6 +7,7 @@ from jaxopt_lab.networks.criteria import CRITERIA, Criterion, resolve_criterion
 from jaxopt_lab.networks.functional import Functional, functional_nnx
 from jaxopt_lab.networks.initializers import INITIALIZERS, resolve_initializer
 from jaxopt_lab.networks.layers import NORMS
+from jaxopt_lab.networks.linear import Linear
 from jaxopt_lab.networks.linen_modules import functional_linen
 from jaxopt_lab.networks.perceptron import MLP
 from jaxopt_lab.networks.transformer import Transformer
@@ -20,6 +21,7 @@ __all__ = [
     "ConvNet",
     "Criterion",
     "Functional",
+    "Linear",
     "ResNet",
     "Transformer",
     "from_linen",

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxopt_lab.core import Batch, Problem, fail, require_between, require_choice, require_count
+from jaxopt_lab.core import Batch, Problem, Truth, fail, require_between, require_choice, require_count
 from jaxopt_lab.networks import CRITERIA, from_nnx
 
 DTYPES = ("float32", "float64", "bfloat16")
@@ -47,9 +47,23 @@ def accuracy(model: Any, batch: Batch) -> jax.Array:
     return jnp.mean((jnp.argmax(model(inputs), axis=-1) == targets).astype(jnp.float32))
 
 
+def positive_accuracy(model: Any, batch: Batch) -> jax.Array:
+    """Share of the targets 0 and 1 that the sign of the only output names."""
+    inputs, targets = batch
+    return jnp.mean(((model(inputs)[:, 0] > 0) == targets).astype(jnp.float32))
+
+
+def r_squared(model: Any, batch: Batch) -> jax.Array:
+    """Share of the targets' variance that the outputs explain; at most 1, and 0 for the mean of the targets."""
+    inputs, targets = batch
+    rest = jnp.mean(jnp.square(model(inputs)[:, 0] - targets))
+    return 1 - rest / jnp.var(targets)
+
+
 def network_problem(
     name: str, network: Callable[..., nnx.Module], sizes: Mapping[str, Any], examples: Examples, *, criterion: str,
     dtype: str | None, options: Mapping[str, Any], metrics: Mapping[str, Callable[..., jax.Array]],
+    truth: Truth | None = None,
 ) -> Problem:  # fmt: skip
     """A problem from examples and a network of this package.
 
@@ -62,6 +76,7 @@ def network_problem(
       dtype: of parameters and computation, one of `DTYPES`; None for the default float.
       options: the network's further arguments.
       metrics: name -> (model, batch) -> scalar.
+      truth: what is known exactly.
 
     Returns:
       The problem, with `composite` filled.
@@ -75,6 +90,7 @@ def network_problem(
         family=CRITERIA[criterion].family,
         validation=None if examples.validation is None else _as_arrays(examples.validation, real),
         metrics=metrics,
+        truth=truth,
         name=name,
     )
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxopt_lab.core import Problem, fail, require_choice
-from jaxopt_lab.networks import MLP
+from jaxopt_lab.networks import MLP, ConvNet, Linear, ResNet, Transformer
 from jaxopt_lab.problems.images import image_problem
+from jaxopt_lab.problems.tables import signal_problem, table_problem
+from jaxopt_lab.problems.text import markov_problem, text_problem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +79,12 @@ def _from_user(name: str, options: Mapping[str, Any]) -> Problem:
     return problem
 
 
-def _network(
-    name: str, build: Callable[..., Problem], source: str, network: Any, summary: str, **defaults: Any
-) -> ProblemSpec:
-    """An entry whose options are those of the builder and of the network."""
-    options = {**_defaults(build), **_defaults(network.__init__), **defaults}
-    return ProblemSpec(functools.partial(build, name, source, network), options, summary)
+def _spec(summary: str, name: str, build: Callable[..., Problem], *parts: Any, **defaults: Any) -> ProblemSpec:
+    """An entry whose options are those of the builder and, where it hands them on, of its network, parts[1]."""
+    options = _defaults(build)
+    if "options" in inspect.signature(build).parameters:
+        options |= _defaults(parts[1].__init__)
+    return ProblemSpec(functools.partial(build, name, *parts), options | defaults, summary)
 
 
 def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
@@ -91,7 +93,50 @@ def _defaults(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 REGISTRY: dict[str, ProblemSpec] = {
-    "digits-mlp": _network(
-        "digits-mlp", image_problem, "digits", MLP, "a perceptron on 8 x 8 images of digits, 10 classes"
+    "digits-linear": _spec(
+        "least squares on digits, classes as one-hot vectors; spectrum and minimum are known",
+        "digits-linear", table_problem, "digits", Linear, "squared",
     ),
-}
+    "digits-mlp": _spec(
+        "a perceptron on 8 x 8 images of digits, 10 classes", "digits-mlp", image_problem, "digits", MLP
+    ),
+    "digits-convnet": _spec(
+        "a convolutional network on the digits", "digits-convnet", image_problem, "digits", ConvNet, depth=2
+    ),
+    "digits-resnet": _spec(
+        "a residual network with batch normalization on the digits", "digits-resnet", image_problem, "digits", ResNet
+    ),
+    "fashion-mlp": _spec(
+        "a perceptron on Fashion-MNIST, 28 x 28 images of clothes, 10 classes",
+        "fashion-mlp", image_problem, "fashion", MLP,
+    ),
+    "fashion-convnet": _spec(
+        "a convolutional network on Fashion-MNIST", "fashion-convnet", image_problem, "fashion", ConvNet
+    ),
+    "fashion-resnet": _spec(
+        "a residual network with batch normalization on Fashion-MNIST",
+        "fashion-resnet", image_problem, "fashion", ResNet,
+    ),
+    "mnist1d-mlp": _spec(
+        "a perceptron on one-dimensional digits, 10 classes", "mnist1d-mlp", signal_problem, "signals", MLP
+    ),
+    "tabular-logistic": _spec(
+        "logistic regression on breast_cancer, 2 classes; convex, its curvature bounded",
+        "tabular-logistic", table_problem, "breast_cancer", Linear, "bernoulli",
+    ),
+    "wine-softmax": _spec(
+        "softmax regression on wine, 3 classes; convex, its curvature bounded",
+        "wine-softmax", table_problem, "wine", Linear, "cross_entropy",
+    ),
+    "diabetes-linear": _spec(
+        "least squares on diabetes, one number; spectrum and minimum are known",
+        "diabetes-linear", table_problem, "diabetes", Linear, "squared",
+    ),
+    "text-transformer": _spec(
+        "a transformer on the characters of a text", "text-transformer", text_problem, "text", Transformer
+    ),
+    "markov-transformer": _spec(
+        "a transformer on a Markov chain whose entropy rate is known",
+        "markov-transformer", markov_problem, "markov", Transformer,
+    ),
+}  # fmt: skip

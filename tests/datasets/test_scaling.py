@@ -81,3 +81,13 @@ def test_names_and_features_that_do_not_fit_are_refused():
         datasets.fit_scaling("raw", np.eye(2), ["a"])
     with pytest.raises(InputError, match=r"features must be \[n, 2\] as those of the fit, got \(1, 3\)"):
         datasets.fit_scaling("raw", np.eye(2))(np.ones((1, 3)))
+
+
+@pytest.mark.parametrize("kind", datasets.SCALINGS)
+def test_constant_features_can_keep_their_places(kind):
+    features = np.random.default_rng(0).normal(size=(20, 4)) * [1.0, 0.0, 2.0, 3.0] + 5.0
+    dropped, kept = datasets.fit_scaling(kind, features), datasets.fit_scaling(kind, features, constant="keep")
+    np.testing.assert_allclose(kept(features)[:, [0, 2, 3]], dropped(features), rtol=1e-12)
+    expected = 5.0 if kind in ("raw", "scale") else 0.0
+    np.testing.assert_allclose(kept(features)[:, 1], expected, atol=1e-12)
+    assert kept.note == ""
