@@ -94,17 +94,17 @@ def from_nnx(
       >>> float(problem.full_loss(problem.init(jax.random.key(0))))
       9.0
     """
-    built = model if isinstance(model, nnx.Module) else _build("from_nnx", model, nnx.Rngs(0))
-    form = functional_nnx(built)
-    if model is not built:
-        init = lambda key: functional_nnx(_build("from_nnx", model, nnx.Rngs(key))).params  # noqa: E731
-    else:
+    if isinstance(model, nnx.Module):
+        form, label = functional_nnx(model), type(model).__name__
         init = _copies(form.params)
-    _require_streams(built, loss_fn)
+        _require_streams(model, loss_fn)
+    else:
+        form, label = _traced(model, loss_fn)
+        init = lambda key: functional_nnx(_build(model, key)).params  # noqa: E731
     parts = Parts("from_nnx", form.call, loss_fn, criterion, inputs)
     return _problem(
         parts, form, init, data, family=family, statistics=statistics, validation=validation, metrics=metrics or {},
-        truth=truth or Truth(), name=name or type(built).__name__,
+        truth=truth or Truth(), name=name or label,
     )  # fmt: skip
 
 
@@ -195,14 +195,36 @@ def _copies(params: Params) -> Callable[[Key], Params]:
     return lambda key: jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
 
 
-def _build(where: str, factory: Any, rngs: nnx.Rngs) -> nnx.Module:
-    model = factory(rngs) if callable(factory) else factory
+def _build(factory: Any, key: Key) -> nnx.Module:
+    model = factory(nnx.Rngs(key)) if callable(factory) else factory
     if not isinstance(model, nnx.Module):
         raise fail(
-            where, f"model must be a flax.nnx.Module or a function of nnx.Rngs that returns one, got {model!r}",
+            "from_nnx", f"model must be a flax.nnx.Module or a function of nnx.Rngs that returns one, got {model!r}",
             "A Linen module goes through from_linen.",
         )  # fmt: skip
     return model
+
+
+def _traced(factory: Any, loss_fn: ModelFunction | None) -> tuple[Functional, str]:
+    """The functional form and the class of what the factory builds, with arrays for the state alone.
+
+    Only a model that has state is built here: one of 1e8 parameters is drawn once, by `init`, and not twice.
+    """
+    static: list[tuple[Any, str]] = []
+
+    def build(key: Key) -> tuple[Params, Any]:
+        model = _build(factory, key)
+        _require_streams(model, loss_fn)
+        form = functional_nnx(model)
+        static.append((form.call, type(model).__name__))
+        return form.params, form.model_state
+
+    key = jax.random.key(0)
+    params, state = jax.eval_shape(build, key)
+    if jax.tree.leaves(state):
+        state = functional_nnx(_build(factory, key)).model_state
+    call, label = static[0]
+    return Functional(params, state, call), label
 
 
 def _require_streams(model: nnx.Module, loss_fn: ModelFunction | None) -> None:

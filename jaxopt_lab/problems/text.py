@@ -88,12 +88,12 @@ class Excess:
 def _problem(
     name: str, network: Callable[..., nnx.Module], windows: Windows, length: int, dtype: str | None, options: Any
 ) -> Problem:
-    pairs = [(part[:, :-1], part[:, 1:]) for part in (windows.training, windows.validation)]
+    training, validation = ((part[:, :-1], part[:, 1:]) for part in (windows.training, windows.validation))
     sizes = {"vocabulary": len(windows.vocabulary), "length": length}
     metrics: dict[str, Any] = {"accuracy": accuracy}
     if windows.entropy_rate is not None:
         metrics["excess"] = Excess(windows.entropy_rate)
     return network_problem(
-        name, network, sizes, Examples(*pairs, len(windows.vocabulary)), criterion="cross_entropy", dtype=dtype,
+        name, network, sizes, Examples(training, validation, len(windows.vocabulary)), criterion="cross_entropy", dtype=dtype,
         options=options, metrics=metrics,
     )  # fmt: skip

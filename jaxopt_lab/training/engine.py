@@ -84,7 +84,7 @@ def run(
     )  # fmt: skip
     limits = feasibility or Feasibility()
     truth = problem.truth if plan.program.needs("truth") else None
-    stateful = problem.stateful and as_partial(problem.stateful.loss)
+    stateful = None if problem.stateful is None else as_partial(problem.stateful.loss)
     evaluation = evaluation_of(problem) if plan.program.needs("evaluation") else None
     inputs = Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation)
     packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.width, params)
