@@ -93,7 +93,7 @@ def _problem(
     metrics: dict[str, Any] = {"accuracy": accuracy}
     if windows.entropy_rate is not None:
         metrics["excess"] = Excess(windows.entropy_rate)
+    examples = Examples(training, validation, len(windows.vocabulary))
     return network_problem(
-        name, network, sizes, Examples(training, validation, len(windows.vocabulary)), criterion="cross_entropy", dtype=dtype,
-        options=options, metrics=metrics,
-    )  # fmt: skip
+        name, network, sizes, examples, criterion="cross_entropy", dtype=dtype, options=options, metrics=metrics
+    )

@@ -18,7 +18,7 @@ import numpy as np
 from jaxopt_lab.core import Problem, archives, fail
 from jaxopt_lab.training.groups import Group, assemble, stacked_lanes
 from jaxopt_lab.training.planning import Plan
-from jaxopt_lab.training.program import Inputs, Program, advance
+from jaxopt_lab.training.program import Inputs, Program, advance, advance_one, measure_one
 
 
 class Store:
@@ -84,6 +84,10 @@ def identity(plan: Plan, problem: Problem, inputs: Inputs, group: Group) -> dict
     if program.loop in ("vmap", "map"):
         start, counts = jnp.zeros((), jnp.int32), jnp.asarray(plan.counts[0], jnp.int32)
         lowered = advance.lower(program, inputs, group.lanes, group.hyperparameters, start, counts).as_text()
+    elif program.loop == "step":
+        one, hyper = jax.tree.map(lambda leaf: leaf[0], (lanes, group.hyperparameters))
+        lowered = advance_one.lower(program, inputs, one, hyper, jnp.zeros((), jnp.int32)).as_text()
+        lowered += measure_one.lower(program, inputs, one).as_text()
     hyperparameters = [part for name, values in sorted(plan.hyperparameters.items()) for part in (name, values)]
     return {
         "problem": problem.name,

@@ -113,3 +113,10 @@ def test_from_loss_takes_parameters_or_a_function_that_makes_them():
 def test_a_wrong_loss_or_wrong_data_is_refused(arguments, message):
     with pytest.raises(InputError, match=message):
         from_loss(*arguments)
+
+
+def test_a_problem_without_model_state_is_its_own_evaluation():
+    problem = from_loss(lambda w, batch, key: jnp.sum((w - batch.mean(0)) ** 2), jnp.ones(2), np.zeros((3, 2)))
+    assert problem.model_state is None
+    assert problem.freeze() is problem
+    assert float(problem.evaluate(jnp.ones(2), problem.data)) == float(problem.full_loss(jnp.ones(2))) == 2.0

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
+from flax import linen, nnx
 
 import jaxopt_lab as lab
 from jaxopt_lab import networks, training
@@ -61,6 +61,34 @@ def test_running_statistics_and_parameters_equal_those_of_a_plain_flax_loop_in_f
     assert evaluated == pytest.approx(expected_loss, rel=1e-10)
 
 
+class Twin(linen.Module):
+    @linen.compact
+    def __call__(self, inputs, train):
+        return linen.Dense(2)(jnp.tanh(linen.BatchNorm(use_running_average=not train)(linen.Dense(4)(inputs))))
+
+
+def test_a_linen_modules_running_statistics_equal_those_of_a_plain_linen_loop():
+    data = make().data
+    variables = Twin().init(jax.random.key(0), data[0], train=False)
+    problem = lab.from_linen(Twin(), variables, loss_fn, data)
+    trace = training.run(problem, optax.sgd(0.1), steps=5)
+    params, state = variables["params"], variables["batch_stats"]
+
+    def loss(params, state):
+        outputs, changed = Twin().apply(
+            {"params": params, "batch_stats": state}, data[0], train=True, mutable=["batch_stats"]
+        )
+        return networks.CRITERIA["cross_entropy"](outputs, data[1]), changed["batch_stats"]
+
+    for _ in range(5):
+        grads, state = jax.grad(loss, has_aux=True)(params, state)
+        params = jax.tree.map(lambda point, slope: point - 0.1 * slope, params, grads)
+    jax.tree.map(
+        lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-7),  # float32
+        trace.model_state_of(0), {"batch_stats": state},
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("loop", ["map", "step"])
 def test_every_loop_carries_the_state(loop):
     problem = make()
@@ -93,6 +121,15 @@ def test_a_resumed_run_keeps_the_running_statistics_bit_by_bit(tmp_path, monkeyp
     resumed = training.run(problem, optax.sgd(0.1), **options)
     jax.tree.map(np.testing.assert_array_equal, whole.model_state, resumed.model_state)
     assert np.array_equal(whole["validation_loss"], resumed["validation_loss"])
+
+
+def test_a_stepped_run_of_another_loss_is_not_taken_for_the_same(tmp_path):
+    options = {"steps": 2, "loop": "step", "folder": tmp_path}
+    training.run(make(), optax.sgd(0.1), **options)
+    training.run(make(), optax.sgd(0.1), **options)
+    other = lab.from_nnx(build, lambda model, batch: 2 * loss_fn(model, batch), make().data)
+    with pytest.raises(InputError, match="the folder holds another run: it differs in program"):
+        training.run(other, optax.sgd(0.1), **options)
 
 
 def test_a_problem_without_state_has_none_and_is_evaluated_all_the_same():
