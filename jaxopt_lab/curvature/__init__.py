@@ -1,18 +1,55 @@
 """Matrix-free curvature: operators at a point of a problem, and estimators on them that come with their errors."""
 
+from jaxopt_lab.curvature.conditioning import ConditionNumber, condition_number
+from jaxopt_lab.curvature.densities import Density, density_of, spectral_density
+from jaxopt_lab.curvature.determinants import log_determinant
+from jaxopt_lab.curvature.directions import Alignment, NegativeCurvature, gradient_alignment, negative_curvature
+from jaxopt_lab.curvature.fishers import empirical_fisher, fisher, gradient_covariance
+from jaxopt_lab.curvature.indices import Index, index, index_of
 from jaxopt_lab.curvature.lanczos import Eigenpairs, Ends, eigenpairs
+from jaxopt_lab.curvature.noise import NoiseScale, noise_scale
 from jaxopt_lab.curvature.operators import Operator, from_diagonal, from_matrix, operator, random_vector
+from jaxopt_lab.curvature.points import locate, parameter_paths
+from jaxopt_lab.curvature.preconditioning import preconditioned, preconditioner_of
 from jaxopt_lab.curvature.products import gauss_newton, hessian
+from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadratures
+from jaxopt_lab.curvature.traces import frobenius, trace
 
 __all__ = [
+    "Alignment",
+    "ConditionNumber",
+    "Density",
     "Eigenpairs",
     "Ends",
+    "Index",
+    "NegativeCurvature",
+    "NoiseScale",
     "Operator",
+    "Quadrature",
+    "condition_number",
+    "density_of",
     "eigenpairs",
+    "empirical_fisher",
+    "fisher",
+    "frobenius",
     "from_diagonal",
     "from_matrix",
     "gauss_newton",
+    "gauss_quadratures",
+    "gradient_alignment",
+    "gradient_covariance",
     "hessian",
+    "index",
+    "index_of",
+    "locate",
+    "log_determinant",
+    "negative_curvature",
+    "noise_scale",
     "operator",
+    "parameter_paths",
+    "preconditioned",
+    "preconditioner_of",
     "random_vector",
+    "spectral_density",
+    "trace",
 ]

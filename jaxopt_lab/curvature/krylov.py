@@ -22,7 +22,7 @@ Basis = Any
 Vector = Any
 
 BREAKDOWN = 64.0
-_BUCKET = 16
+_FEWEST = 16
 
 
 def zero_basis(like: Any, num_rows: int) -> Basis:
@@ -76,10 +76,10 @@ def append(basis: Basis, count: int, vector: Vector) -> tuple[Basis, jax.Array, 
       vector: what to add.
 
     Returns:
-      (basis, inner products with the rows [rows rounded up], norm of the rest before it was normalized).
+      (basis, inner products with the rows [>= count], norm of the rest before it was normalized).
     """
     num_rows = jax.tree.leaves(basis)[0].shape[0]
-    used = min(num_rows, -(-count // _BUCKET) * _BUCKET)
+    used = min(num_rows, max(_FEWEST, 1 << (count - 1).bit_length()))
     return _append(used, basis, jnp.asarray(count, jnp.int32), vector)
 
 

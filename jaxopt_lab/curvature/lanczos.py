@@ -68,6 +68,8 @@ class Ends:
       verified: whether the search for further copies of eigenvalues found nothing new.
       exact: whether the space was the whole space, so that nothing can be missing.
       least_norm: the least |A v| of a unit vector in the space, an upper bound on the least |eigenvalue|.
+      inner_values: all Ritz values of the last space, in increasing order.
+      inner_errors: an eigenvalue lies within this of each.
     """
 
     largest: Eigenpairs
@@ -77,6 +79,8 @@ class Ends:
     verified: bool
     exact: bool
     least_norm: float
+    inner_values: np.ndarray
+    inner_errors: np.ndarray
 
 
 def eigenpairs(
@@ -179,7 +183,9 @@ def _ends(operator: Operator, search: Search, state: Projection) -> Ends:
         products=state.products,
         verified=search.verified,
         exact=count == operator.size,
-        least_norm=state.least_norm(),
+        least_norm=state.least_norm() + search.floor(state),
+        inner_values=ritz.values,
+        inner_errors=errors,
     )
 
 

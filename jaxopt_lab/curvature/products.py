@@ -39,7 +39,7 @@ def hessian(
         the loss needs it, or an unknown block.
 
     Example:
-      >>> import jaxopt_lab as lab
+      >>> import jax.numpy as jnp, jaxopt_lab as lab
       >>> problem = lab.from_loss(lambda w, batch, key: jnp.sum(w**3), jnp.array([1.0, 2.0]))
       >>> hessian(problem, jnp.array([1.0, 2.0]))(jnp.ones(2)).tolist()
       [6.0, 12.0]

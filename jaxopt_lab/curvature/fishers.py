@@ -1,0 +1,157 @@
+"""Fisher matrices and the covariance of the gradient noise.
+
+    F v     = E_x J' F_z (J v),   F_z = diag(p) - p p' (categorical), p (1 - p) (bernoulli), I (gaussian)
+    F_emp v = (1/n) sum_i g_i <g_i, v>
+    S v     = (1/n) sum_i (g_i - g) <g_i - g, v>,   g = (1/n) sum_i g_i
+
+Reference: Kunstner, Balles, Hennig 2019, Limitations of the empirical Fisher approximation for natural gradient descent;
+Martens 2020, New insights and perspectives on the natural gradient method.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxopt_lab.core import Problem, require_choice, vectors
+from jaxopt_lab.curvature.operators import Operator, operator
+from jaxopt_lab.curvature.points import Point, locate
+from jaxopt_lab.curvature.products import as_partial, output_product, require_composite
+from jaxopt_lab.curvature.streams import Source, mean_product
+
+FAMILIES = ("categorical", "bernoulli", "gaussian")
+
+
+def fisher(
+    problem: Problem, params: Any, *, data: Source = None, chunk_size: int | None = None, block: str | None = None
+) -> Operator:
+    """The exact Fisher matrix at a point: the expectation over labels is taken in closed form, not sampled.
+
+    Args:
+      problem: with a `composite` whose `family` is one of `FAMILIES`; the labels in the data are not looked at.
+      params: as in `hessian`.
+      data: as in `hessian`.
+      chunk_size: as in `hessian`.
+      block: as in `hessian`.
+
+    Returns:
+      The operator; positive semidefinite. It equals the Gauss-Newton matrix of the family's negative log-likelihood.
+
+    Raises:
+      InputError: as in `gauss_newton`, or a family that is not known.
+    """
+    composite = require_composite("fisher", problem)
+    require_choice("fisher", "family of the composite", composite.family, FAMILIES)
+    point = locate(problem, params, data, chunk_size, block)
+    constants = (as_partial(composite.outputs), _OUTPUTS[str(composite.family)], point.merge, point.params)
+    product = mean_product(_fisher_at, constants, point.chunks)
+    return operator(product, point.params, name=f"Fisher matrix of {problem.name}", semidefinite=True)
+
+
+def empirical_fisher(
+    problem: Problem, params: Any, *, data: Source = None, chunk_size: int | None = None, block: str | None = None
+) -> Operator:
+    """The second moment of the examples' gradients, NOT centred: at a point that is no minimum it is no covariance.
+
+    Args:
+      problem: with data. Examples are told apart by its composite, or else by taking its loss on one at a time.
+      params: as in `hessian`.
+      data: as in `hessian`.
+      chunk_size: as in `hessian`.
+      block: as in `hessian`.
+
+    Returns:
+      The operator; positive semidefinite.
+
+    Raises:
+      InputError: as in `hessian`.
+    """
+    return _second_moment(problem, locate(problem, params, data, chunk_size, block), "empirical Fisher matrix", False)
+
+
+def gradient_covariance(
+    problem: Problem, params: Any, *, data: Source = None, chunk_size: int | None = None, block: str | None = None
+) -> Operator:
+    """The covariance of the examples' gradients around their mean; that of a batch of B is this over B.
+
+    Args:
+      problem: as in `empirical_fisher`.
+      params: as in `hessian`.
+      data: as in `hessian`.
+      chunk_size: as in `hessian`.
+      block: as in `hessian`.
+
+    Returns:
+      The operator, with n in the denominator; positive semidefinite.
+
+    Raises:
+      InputError: as in `hessian`.
+    """
+    return _second_moment(problem, locate(problem, params, data, chunk_size, block), "gradient covariance", True)
+
+
+def example_losses(problem: Problem) -> Any:
+    """(all params, batch) -> the losses [n] of the examples one by one, as a pytree of functions."""
+    if problem.composite is not None:
+        composite = problem.composite
+        return jax.tree_util.Partial(_by_outputs, as_partial(composite.outputs), as_partial(composite.criterion))
+    return jax.tree_util.Partial(_one_at_a_time, as_partial(problem.loss))
+
+
+def _second_moment(problem: Problem, point: Point, name: str, centred: bool) -> Operator:
+    mean = point.gradient if centred else vectors.zeros_like(point.gradient)
+    constants = (example_losses(problem), point.merge, point.params, mean)
+    product = mean_product(_second_moment_at, constants, point.chunks)
+    return operator(product, point.params, name=f"{name} of {problem.name}", semidefinite=True)
+
+
+def _second_moment_at(constants: Any, batch: Any) -> Any:
+    losses, merge, params, mean = constants
+    values, linear = jax.linearize(lambda point: losses(merge(point), batch), params)
+    return jax.tree_util.Partial(_centred_product, linear, mean, values)
+
+
+def _centred_product(linear: Any, mean: Any, values: jax.Array, vector: Any) -> Any:
+    slopes = linear(vector) - vectors.dot(mean, vector).astype(values.dtype)
+    return jax.linear_transpose(linear, vector)(slopes / values.size)[0]
+
+
+def _by_outputs(outputs: Any, criterion: Any, params: Any, batch: Any) -> jax.Array:
+    single = lambda one, example: criterion(_row(one), _row(example))  # noqa: E731
+    return jax.vmap(single)(outputs(params, batch), batch)
+
+
+def _one_at_a_time(loss: Any, params: Any, batch: Any) -> jax.Array:
+    return jax.vmap(lambda example: loss(params, _row(example), None))(batch)
+
+
+def _row(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[None], tree)
+
+
+def _fisher_at(constants: Any, batch: Any) -> Any:
+    outputs, weigh, merge, params = constants
+    values, linear = jax.linearize(lambda point: outputs(merge(point), batch), params)
+    return jax.tree_util.Partial(output_product, linear, jax.tree_util.Partial(weigh, values))
+
+
+def _categorical(logits: jax.Array, vector: jax.Array) -> jax.Array:
+    shares = jax.nn.softmax(logits)
+    centred = vector - jnp.sum(shares * vector, axis=-1, keepdims=True)
+    return shares * centred / (logits.size // logits.shape[-1])
+
+
+def _bernoulli(logits: jax.Array, vector: jax.Array) -> jax.Array:
+    share = jax.nn.sigmoid(logits)
+    return share * (1 - share) * vector / logits.size
+
+
+def _gaussian(means: jax.Array, vector: jax.Array) -> jax.Array:
+    return vector / means.shape[0]
+
+
+_OUTPUTS = {
+    "categorical": jax.tree_util.Partial(_categorical),
+    "bernoulli": jax.tree_util.Partial(_bernoulli),
+    "gaussian": jax.tree_util.Partial(_gaussian),
+}

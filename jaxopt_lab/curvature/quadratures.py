@@ -1,0 +1,122 @@
+"""Gauss quadrature of an operator's spectral measure, one probe at a time, with bounds that hold whatever the spectrum.
+
+    mu(x) = sum_i <g, v_i>^2 [lambda_i <= x],   |g| = 1
+
+k products give the k nodes and weights that integrate polynomials up to degree 2k - 1 exactly. Of the rule that has
+one more node put at x, the weights before x are at most the mass before x, and with the weight at x at least the mass
+up to x (Chebyshev, Markov, Stieltjes).
+
+Reference: Golub and Meurant 2010, Matrices, moments and quadrature with applications, chapter 6; Szego 1939, Orthogonal
+polynomials, section 3.41.
+"""
+
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+
+from jaxopt_lab.core import available_memory, require_count, require_memory
+from jaxopt_lab.curvature import krylov
+from jaxopt_lab.curvature.operators import Operator, random_vector
+from jaxopt_lab.curvature.projections import grow, start_from
+
+
+@dataclasses.dataclass(frozen=True)
+class Quadrature:
+    """The Gauss rule of one probe's spectral measure.
+
+    Attributes:
+      matrix: the operator's projection on the probe's Krylov space, [k, k].
+      coupling: coupling of the space's directions to the next one, [k]; zero when the rule is exact.
+      rounding: rounding error of an eigenvalue.
+      slack: rounding error of a mass.
+      products: products spent.
+    """
+
+    matrix: np.ndarray
+    coupling: np.ndarray
+    rounding: float
+    slack: float
+    products: int
+
+    @functools.cached_property
+    def rule(self) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes in increasing order and weights that add up to 1, each [k]."""
+        return _nodes(self.matrix)
+
+    @property
+    def exact(self) -> bool:
+        """Whether the Krylov space is invariant, so that the rule is the measure itself."""
+        return not self.coupling.any()
+
+    def rule_with_node(self, node: float) -> tuple[np.ndarray, np.ndarray]:
+        """Nodes and weights [k + 1] of the Gauss-Radau rule, of which one node is at `node`."""
+        if self.exact:
+            return self.rule
+        shifted = self.matrix - node * np.eye(len(self.matrix))
+        corner = node + self.coupling @ np.linalg.lstsq(shifted, self.coupling, rcond=None)[0]
+        side = self.coupling[:, None]
+        return _nodes(np.block([[self.matrix, side], [side.T, np.full((1, 1), corner)]]))
+
+    def mass_below(self, point: float) -> tuple[float, float]:
+        """Bounds on the mass of the measure below `point`."""
+        low = self._mass(point - self.rounding, inclusive=False) - self.slack
+        return max(low, 0.0), min(self._mass(point + self.rounding, inclusive=True) + self.slack, 1.0)
+
+    def _mass(self, point: float, inclusive: bool) -> float:
+        nodes, weights = self.rule_with_node(point)
+        at_point = 0.0 if self.exact else 1e-9 * max(abs(point), float(np.abs(nodes).max()), 1e-300)
+        before = nodes <= point + at_point if inclusive else nodes < point - at_point
+        return float(weights[before].sum())
+
+
+def gauss_quadratures(
+    operator: Operator, num_probes: int, num_steps: int, key: jax.Array | None = None
+) -> list[Quadrature]:
+    """Gauss rules of independent random sign vectors.
+
+    Args:
+      operator: symmetric, d rows.
+      num_probes: s.
+      num_steps: k products for each; fewer where the Krylov space closes.
+      key: PRNG key; 0 by default.
+
+    Returns:
+      s quadratures. Cost: at most s k products; k + 3 vectors of memory.
+
+    Raises:
+      InputError: a count below 1, too little memory, or a product that is not finite.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxopt_lab.curvature import from_diagonal
+      >>> (one,) = gauss_quadratures(from_diagonal(jnp.array([1.0, 1.0, 3.0, 3.0])), 1, 10)
+      >>> one.rule[1].round(4).tolist(), one.products
+      ([0.5, 0.5], 2)
+    """
+    require_count("gauss_quadratures", "num_probes", num_probes)
+    require_count("gauss_quadratures", "num_steps", num_steps)
+    steps = min(num_steps, operator.size)
+    require_memory(
+        "gauss_quadratures", (steps + 3) * operator.vector_bytes, available_memory(), f"a basis of {steps} vectors",
+        f"{max(available_memory() // operator.vector_bytes - 3, 0)} would fit: lower num_steps to that.",
+    )  # fmt: skip
+    keys = jax.random.split(jax.random.key(0) if key is None else key, num_probes)
+    return [_quadrature(operator, steps, probe) for probe in keys]
+
+
+def _quadrature(operator: Operator, num_steps: int, key: jax.Array) -> Quadrature:
+    state = start_from(operator, num_steps, random_vector(key, operator.like, "rademacher"), key)
+    while state.count < num_steps and not state.complete:
+        state = grow(operator, state, refill=False)
+    used = slice(state.count)
+    coupling = np.zeros(state.count) if state.complete else state.coupling[used]
+    rounding = krylov.BREAKDOWN * operator.epsilon * state.scale
+    slack = krylov.BREAKDOWN * operator.epsilon
+    return Quadrature(state.matrix[used, used], coupling, rounding, slack, state.products)
+
+
+def _nodes(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    values, rotation = np.linalg.eigh(matrix)
+    return values, rotation[0] ** 2
