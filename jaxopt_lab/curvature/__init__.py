@@ -1,5 +1,6 @@
 """Matrix-free curvature: operators at a point of a problem, and estimators on them that come with their errors."""
 
+from jaxopt_lab.curvature.blocks import BlockSpectra, BlockSpectrum, block_names, block_spectra, heterogeneity
 from jaxopt_lab.curvature.conditioning import ConditionNumber, condition_number
 from jaxopt_lab.curvature.densities import Density, density_of, spectral_density
 from jaxopt_lab.curvature.determinants import log_determinant
@@ -14,9 +15,12 @@ from jaxopt_lab.curvature.preconditioning import preconditioned, preconditioner_
 from jaxopt_lab.curvature.products import gauss_newton, hessian
 from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadratures
 from jaxopt_lab.curvature.traces import frobenius, trace
+from jaxopt_lab.curvature.tracking import Sharpness, track
 
 __all__ = [
     "Alignment",
+    "BlockSpectra",
+    "BlockSpectrum",
     "ConditionNumber",
     "Density",
     "Eigenpairs",
@@ -26,6 +30,9 @@ __all__ = [
     "NoiseScale",
     "Operator",
     "Quadrature",
+    "Sharpness",
+    "block_names",
+    "block_spectra",
     "condition_number",
     "density_of",
     "eigenpairs",
@@ -39,6 +46,7 @@ __all__ = [
     "gradient_alignment",
     "gradient_covariance",
     "hessian",
+    "heterogeneity",
     "index",
     "index_of",
     "locate",
@@ -52,4 +60,5 @@ __all__ = [
     "random_vector",
     "spectral_density",
     "trace",
+    "track",
 ]
