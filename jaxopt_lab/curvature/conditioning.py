@@ -1,8 +1,8 @@
 """The condition number as an interval: max |lambda| / min |lambda|, or the same of the positive eigenvalues alone.
 
-The least |eigenvalue| is at most |A v| for any unit vector v, so that a lower bound on the condition number is always at
-hand. An upper bound exists only where an end of the spectrum is certified to lie away from zero: for a definite operator,
-to the precision of its products. Above about 1e6 float32 certifies none, and the answer is a bound.
+The least |eigenvalue| is at most |A v| for any unit vector v, so that a lower bound on the condition number is always
+at hand. An upper bound exists only where an end of the spectrum is certified to lie away from zero: for a definite
+operator, to the precision of its products. Above about 1e6 float32 certifies none, and the answer is a bound.
 """
 
 import dataclasses
@@ -97,10 +97,8 @@ def _largest_magnitude(ends: Ends) -> tuple[float, float]:
 
 def _least_magnitude(ends: Ends) -> tuple[float, float]:
     bottom, _, _, top = _edges(ends)
-    if ends.exact:
-        certified = float((np.abs(ends.inner_values) - ends.inner_errors).min())
-    else:
-        certified = max(bottom, -top)
+    magnitudes = np.abs(ends.inner_values) - ends.inner_errors
+    certified = float(magnitudes.min()) if ends.exact else max(bottom, -top)
     return max(certified, 0.0), ends.least_norm
 
 

@@ -4,8 +4,8 @@
 
 On a logarithmic axis the kernel stands on log10 |x|, and the two signs are kept apart.
 
-Reference: Ghorbani, Krishnan, Xiao 2019, arXiv 1901.10159; Lin, Saad, Yang 2016, Approximating spectral densities of large
-matrices.
+Reference: Ghorbani, Krishnan, Xiao 2019, arXiv 1901.10159; Lin, Saad, Yang 2016, Approximating spectral densities of
+large matrices.
 """
 
 import dataclasses
@@ -31,7 +31,7 @@ class Density:
       errors: its standard error over the probes, [g]; infinite for a single probe.
       negative: on the log axis, the density of negative eigenvalues by their magnitude, [g]; else None.
       negative_errors: its standard error, [g], or None.
-      near_zero: on the log axis, the share of eigenvalues smaller in magnitude than the grid's start; else 0.
+      near_zero: on the log axis, the share of eigenvalues below the grid's start or the rounding error; else 0.
       width: standard deviation of the kernel, in units of the axis (decades on the log axis).
       quadratures: the rules behind it.
     """
@@ -111,7 +111,7 @@ def density_of(
     width: float | None = None,
     decades: float = 8.0,
 ) -> Density:
-    """The density that quadratures, already paid for, give on an axis; the arguments are those of `spectral_density`."""
+    """The density that quadratures, already paid for, give; the arguments are those of `spectral_density`."""
     nodes = np.concatenate([rule.rule[0] for rule in quadratures])
     low, high, largest = nodes.min(), nodes.max(), float(np.abs(nodes).max()) or 1.0
     if axis == "linear":
@@ -121,7 +121,7 @@ def density_of(
         return Density(axis, grid, values, errors, None, None, 0.0, width, tuple(quadratures))
     width = width or 0.1
     places = np.linspace(np.log10(largest) - decades, np.log10(largest) + 5 * width, num_points)
-    start = 10 ** places[0]
+    start = max(10 ** places[0], *(rule.rounding for rule in quadratures))
     sides = [
         _smoothed(quadratures, places, width, lambda nodes, sign=sign: _logarithm(sign * nodes, start))
         for sign in (1, -1)

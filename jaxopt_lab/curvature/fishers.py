@@ -4,8 +4,8 @@
     F_emp v = (1/n) sum_i g_i <g_i, v>
     S v     = (1/n) sum_i (g_i - g) <g_i - g, v>,   g = (1/n) sum_i g_i
 
-Reference: Kunstner, Balles, Hennig 2019, Limitations of the empirical Fisher approximation for natural gradient descent;
-Martens 2020, New insights and perspectives on the natural gradient method.
+Reference: Kunstner, Balles, Hennig 2019, Limitations of the empirical Fisher approximation for natural gradient
+descent; Martens 2020, New insights and perspectives on the natural gradient method.
 """
 
 from typing import Any

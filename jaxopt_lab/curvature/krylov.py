@@ -22,7 +22,8 @@ Basis = Any
 Vector = Any
 
 BREAKDOWN = 64.0
-_FEWEST = 16
+ROUNDING = 16.0
+_FEWEST, _GROWTH = 16, 4
 
 
 def zero_basis(like: Any, num_rows: int) -> Basis:
@@ -79,7 +80,10 @@ def append(basis: Basis, count: int, vector: Vector) -> tuple[Basis, jax.Array, 
       (basis, inner products with the rows [>= count], norm of the rest before it was normalized).
     """
     num_rows = jax.tree.leaves(basis)[0].shape[0]
-    used = min(num_rows, max(_FEWEST, 1 << (count - 1).bit_length()))
+    used = _FEWEST
+    while used < count:
+        used *= _GROWTH  # few programs, at the price of idle rows
+    used = min(used, num_rows)
     return _append(used, basis, jnp.asarray(count, jnp.int32), vector)
 
 

@@ -169,7 +169,7 @@ def _judge(search: Search, operator: Operator, state: Projection) -> tuple[Proje
 
 def _ends(operator: Operator, search: Search, state: Projection) -> Ends:
     ritz, wanted, count = state.ritz(), search.wanted, state.count
-    errors = np.maximum(ritz.residuals, search.floor(state))
+    errors = np.maximum(ritz.residuals, search.floor(state, ritz))
     converged = search.ratios(state, ritz) <= 1
 
     def side(places: np.ndarray, products: int | None) -> Eigenpairs:
@@ -183,7 +183,7 @@ def _ends(operator: Operator, search: Search, state: Projection) -> Ends:
         products=state.products,
         verified=search.verified,
         exact=count == operator.size,
-        least_norm=state.least_norm() + search.floor(state),
+        least_norm=state.least_norm() + search.floor(state, ritz),
         inner_values=ritz.values,
         inner_errors=errors,
     )

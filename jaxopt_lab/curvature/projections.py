@@ -66,7 +66,7 @@ class Projection:
       coupling: inner products of A times each row with the next direction, [rows].
       key: PRNG key of the next random vector.
       products: products made.
-      scale: the largest |A q| so far, a lower bound on the norm of A.
+      scale: the largest |A q| of a unit vector so far, a lower bound on the norm of A.
       neglected: sizes of the couplings of each row that were cut, [rows].
       fresh: `products` at which the space was last continued from a random vector.
       complete: whether the space is invariant and nothing lies outside of it that was asked for.
@@ -132,7 +132,7 @@ def grow(operator: Operator, state: Projection, *, refill: bool = True) -> Proje
     count, basis = state.count, state.basis
     product = operator(krylov.row(basis, count))
     if count + 2 > state.basis_rows:
-        basis = krylov.extend(basis, min(2 * state.basis_rows, state.num_rows + 1))
+        basis = krylov.extend(basis, min(4 * state.basis_rows, state.num_rows + 1))
     basis, inner, norm = krylov.append(basis, count + 1, product)
     inner, beta = np.asarray(inner, np.float64)[: count + 1], float(norm)
     if not (np.isfinite(inner).all() and np.isfinite(beta)):
@@ -159,6 +159,7 @@ def restart(state: Projection, kept: np.ndarray) -> Projection:
     """Shrinks the space to the Ritz vectors at places `kept` of increasing order, and the next direction."""
     ritz = state.ritz()
     values, rotation = ritz.values, ritz.rotation
+    scale = max(state.scale, float(np.abs(values).max()))
     rotation, used, new = rotation[:, kept], slice(state.count), slice(len(kept))
     weights = np.zeros((len(kept), state.basis_rows))
     weights[:, used] = rotation.T
@@ -168,7 +169,7 @@ def restart(state: Projection, kept: np.ndarray) -> Projection:
     neglected[new] = state.neglected[used] @ np.abs(rotation)
     basis = krylov.rotate(state.basis, weights, state.count)
     return dataclasses.replace(
-        state, basis=basis, matrix=matrix, count=len(kept), coupling=coupling, neglected=neglected
+        state, basis=basis, matrix=matrix, count=len(kept), coupling=coupling, neglected=neglected, scale=scale
     )
 
 

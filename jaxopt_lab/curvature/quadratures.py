@@ -112,9 +112,8 @@ def _quadrature(operator: Operator, num_steps: int, key: jax.Array) -> Quadratur
         state = grow(operator, state, refill=False)
     used = slice(state.count)
     coupling = np.zeros(state.count) if state.complete else state.coupling[used]
-    rounding = krylov.BREAKDOWN * operator.epsilon * state.scale
-    slack = krylov.BREAKDOWN * operator.epsilon
-    return Quadrature(state.matrix[used, used], coupling, rounding, slack, state.products)
+    slack = krylov.ROUNDING * operator.epsilon
+    return Quadrature(state.matrix[used, used], coupling, slack * state.scale, slack, state.products)
 
 
 def _nodes(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.projections import Projection, Ritz
 
@@ -52,9 +53,10 @@ class Search:
         self._values, self._next_look = np.zeros(0), 0
         self._moved = self._rest_is_inside = False
 
-    def floor(self, state: Projection) -> float:
-        """The rounding error of the operator, in units of the eigenvalues."""
-        return self._operator.epsilon * state.scale
+    def floor(self, state: Projection, ritz: Ritz) -> float:
+        """The rounding error of an eigenvalue: of the products, and of the sums of the orthogonalization."""
+        norm = max(state.scale, float(np.abs(ritz.values).max()))
+        return krylov.ROUNDING * self._operator.epsilon * norm
 
     def ratios(self, state: Projection, ritz: Ritz, open_only: bool = False) -> np.ndarray:
         """The error of each Ritz pair over what is allowed, [count]."""
@@ -62,7 +64,7 @@ class Search:
             errors = ritz.open_part
         else:
             errors = ritz.value_errors() if self.wanted.accuracy_of == "values" else ritz.residuals
-        allowed = np.maximum(self.wanted.tolerance * np.abs(ritz.values), self.floor(state))
+        allowed = np.maximum(self.wanted.tolerance * np.abs(ritz.values), self.floor(state, ritz))
         return errors / np.maximum(allowed, np.finfo(np.float64).tiny)
 
     def due(self, state: Projection) -> bool:
@@ -108,7 +110,7 @@ class Search:
 
     def _changed(self, state: Projection) -> bool:
         before = self._noted[0] if self._noted else self._values
-        allowed = self.wanted.tolerance * np.abs(before) + 4 * self.floor(state)
+        allowed = self.wanted.tolerance * np.abs(before) + 4 * self.floor(state, state.ritz())
         self._moved = bool((np.abs(self._values - before) > allowed).any())
         return self._moved
 
@@ -117,7 +119,7 @@ class Search:
         low, high = self.wanted.smallest, state.count - self.wanted.largest
         if low >= high:
             return False
-        slack = self.wanted.tolerance * np.abs(ritz.values) + self.floor(state)
+        slack = self.wanted.tolerance * np.abs(ritz.values) + self.floor(state, ritz)
         below = not low or ritz.values[low] - ritz.residuals[low] >= ritz.values[low - 1] - slack[low - 1]
         above = high == state.count or (
             ritz.values[high - 1] + ritz.residuals[high - 1] <= ritz.values[high] + slack[high]

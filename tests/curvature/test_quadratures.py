@@ -1,0 +1,96 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxopt_lab import curvature
+from jaxopt_lab.core import InputError, precision
+
+
+def of(values, dtype="float32"):
+    return curvature.from_diagonal(jnp.asarray(np.asarray(values, dtype)))
+
+
+def piled_up(seed):
+    """A spectrum as networks have it: eigenvalues of both signs pile up at zero over many decades, with outliers."""
+    rng = np.random.default_rng(seed)
+    bulk = np.concatenate([np.exp(rng.normal(-6, 3, 1800)), -np.exp(rng.normal(-7, 2, 190))])
+    return np.concatenate([bulk / np.abs(bulk).max(), np.linspace(1, 3, 10)])
+
+
+def test_gauss_rules_integrate_polynomials_exactly():
+    with precision():
+        (rule,) = curvature.gauss_quadratures(of(np.linspace(-1, 1, 50), "float64"), 1, 5, jax.random.key(3))
+        signs = np.asarray(curvature.random_vector(jax.random.split(jax.random.key(3), 1)[0], jax.ShapeDtypeStruct((50,), jnp.float64), "rademacher"))  # fmt: skip
+    nodes, weights = rule.rule
+    for power in range(2 * 5):
+        expected = np.mean(signs**2 * np.linspace(-1, 1, 50) ** power)
+        np.testing.assert_allclose(weights @ nodes**power, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("threshold", [1e-4, 1e-2])
+def test_the_bracket_holds_the_true_shares(seed, threshold):
+    truth = piled_up(seed)
+    found = curvature.index(of(truth), threshold, num_probes=6, num_steps=40, key=jax.random.key(seed))
+    for share, estimate in (
+        (np.mean(truth < -found.threshold), found.negative),
+        (np.mean(truth > found.threshold), found.positive),
+    ):
+        low, high = estimate.interval
+        assert low <= share <= high
+
+
+def test_where_eigenvalues_pile_up_at_the_threshold_it_says_that_it_cannot_tell():
+    found = curvature.index(of(piled_up(0)), 1e-6, num_probes=4, num_steps=20)
+    assert not found.resolved
+    assert str(found).startswith("cannot tell: between")
+
+
+def test_a_clear_index_is_resolved():
+    truth = np.concatenate([np.full(30, -1.0), np.full(70, 2.0)])
+    found = curvature.index(of(truth), 1e-3)
+    assert found.resolved
+    low, high = found.negative.interval
+    assert low <= 0.3 <= high
+
+
+def test_the_density_is_that_of_the_smoothed_spectrum():
+    truth = np.linspace(0, 1, 4000)
+    density = curvature.spectral_density(of(truth), num_probes=8, num_steps=80, width=0.1)
+    kernel = np.exp(-0.5 * ((density.grid[:, None] - truth) / density.width) ** 2) / (
+        density.width * np.sqrt(2 * np.pi)
+    )
+    off = np.abs(density.values - kernel.mean(1))
+    # Eight probes: four standard errors, beside the quadrature's own ripple.
+    assert (off <= 4 * density.errors + 0.02).all()
+    np.testing.assert_allclose(np.trapezoid(density.values, density.grid), 1.0, atol=1e-3)
+
+
+def test_the_log_axis_keeps_signs_apart_and_counts_what_is_near_zero():
+    truth = np.concatenate([np.full(500, -1e-3), np.zeros(300), np.full(200, 1.0)])
+    density = curvature.spectral_density(of(truth), axis="log", num_probes=6, num_steps=10)
+    shares = [np.trapezoid(side, np.log10(density.grid)) for side in (density.values, density.negative)]
+    np.testing.assert_allclose([*shares, density.near_zero], [0.2, 0.5, 0.3], atol=0.06)  # scatter of six probes
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda op: curvature.index(op, 0.0), "threshold must be positive"),
+        (lambda op: curvature.index(op, num_probes=1), "num_probes must be a whole number of at least 2"),
+        (lambda op: curvature.index(op, resolution=2.0), r"resolution must be in \(0, 1\]"),
+        (lambda op: curvature.spectral_density(op, axis="logarithmic"), "axis must be one of: linear, log"),
+        (lambda op: curvature.spectral_density(op, width=-1.0), "width must be positive"),
+        (lambda op: curvature.spectral_density(op, num_steps=0), "num_steps must be a whole number"),
+    ],
+)
+def test_wrong_arguments_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call(of(np.ones(5)))
+
+
+def test_a_basis_that_does_not_fit_is_refused_with_the_number_that_would(monkeypatch):
+    monkeypatch.setattr("jaxopt_lab.curvature.quadratures.available_memory", lambda: 20 * 400)
+    with pytest.raises(InputError, match="17 would fit"):
+        curvature.gauss_quadratures(of(np.ones(100)), 1, 50)
