@@ -89,7 +89,7 @@ def block_spectra(
       problem: as in `hessian`.
       params: the point.
       blocks: paths of the blocks, as `parameter_paths` gives them or beginnings of those; by default those of `depth`.
-      depth: parts of a path that name a block; by default as few as tell more than one block apart.
+      depth: parts of a path that name a block; by default each innermost module is one, see `block_names`.
       make_operator: `hessian`, `gauss_newton`, or another with the same arguments.
       data: as in `hessian`.
       chunk_size: as in `hessian`.
@@ -133,21 +133,27 @@ def block_names(params: Any, depth: int | None = None) -> list[str]:
 
     Args:
       params: any pytree.
-      depth: number of parts; by default as few as tell more than one block apart.
+      depth: number of parts; by default one block for each innermost module, whose parameters differ in the last part
+        alone, and one for each parameter outside of such.
+
+    Raises:
+      InputError: a depth below 1.
 
     Example:
-      >>> block_names({"layers": {"0": {"w": 1, "b": 2}, "1": {"w": 3, "b": 4}}})
-      ['layers/0', 'layers/1']
-      >>> block_names({"layers": {"0": {"w": 1, "b": 2}, "1": {"w": 3, "b": 4}}}, depth=3)
-      ['layers/0/b', 'layers/0/w', 'layers/1/b', 'layers/1/w']
+      >>> params = {"hidden": {"0": {"w": 1, "b": 2}, "1": {"w": 3, "b": 4}}, "scale": 5}
+      >>> block_names(params)
+      ['hidden/0', 'hidden/1', 'scale']
+      >>> block_names(params, depth=1)
+      ['hidden', 'scale']
     """
-    paths = [path.split("/") for path in parameter_paths(params)]
-    if depth is None:
-        depth, most = 1, max(map(len, paths), default=1)
-        while depth < most and len({tuple(path[:depth]) for path in paths}) == 1:
-            depth += 1
-    require_count("block_names", "depth", depth)
-    return list(dict.fromkeys("/".join(path[:depth]) for path in paths))
+    paths = parameter_paths(params)
+    if depth is not None:
+        require_count("block_names", "depth", depth)
+        return list(dict.fromkeys("/".join(path.split("/")[:depth]) for path in paths))
+    modules = {path.rpartition("/")[0] for path in paths}
+    outer = {"/".join(module.split("/")[:k]) for module in modules for k in range(module.count("/") + 1)}
+    found = [(path, path.rpartition("/")[0]) for path in paths]
+    return list(dict.fromkeys(path if module in outer else module for path, module in found))
 
 
 def heterogeneity(

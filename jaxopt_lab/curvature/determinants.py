@@ -65,8 +65,8 @@ def log_determinant(
     require_positive(where, "lower + damping", lower + damping, "The logarithm needs positive eigenvalues.")
     if operator.size <= num_steps:
         values = np.linalg.eigvalsh(whole_matrix(operator, jax.random.key(0) if key is None else key))
-        slack = krylov.BREAKDOWN * operator.epsilon * float(np.abs(values).max())
-        value, error = _log_sum(operator, (values, np.ones(len(values))), lower, damping, slack)
+        rule = values, np.ones(len(values))
+        value, error = _log_sum(operator, rule, lower, damping, _slack(operator, values))
         return Estimate(value, 0.0, (value - error, value + error), 1.0, operator.size)
     rules = gauss_quadratures(operator, num_probes, num_steps, key)
     brackets = np.array([_bracket(operator, rule, lower, damping) for rule in rules]) * operator.size
@@ -77,9 +77,16 @@ def log_determinant(
 
 def _bracket(operator: Operator, rule: Quadrature, lower: float, damping: float) -> tuple[float, float]:
     """Radau and Gauss quadratures of log(x + damping) for one probe, widened by the rounding error."""
-    high, error = _log_sum(operator, rule.rule, lower, damping, rule.rounding)
-    low, _ = _log_sum(operator, rule.rule_with_node(lower - rule.rounding), lower, damping, rule.rounding)
+    slack = _slack(operator, rule.rule[0])
+    high, error = _log_sum(operator, rule.rule, lower, damping, slack)
+    low, _ = _log_sum(operator, rule.rule_with_node(lower - slack), lower, damping, slack)
     return min(low, high) - error, high + error
+
+
+def _slack(operator: Operator, nodes: np.ndarray) -> float:
+    """Rounding error of a node, of the operator's products and of solving for the node below all others."""
+    relative = max(krylov.ROUNDING * operator.epsilon, 4 * len(nodes) * np.finfo(np.float64).eps)
+    return float(relative * np.abs(nodes).max())
 
 
 def _log_sum(
@@ -87,10 +94,10 @@ def _log_sum(
 ) -> tuple[float, float]:
     """sum_j w_j log(x_j + damping) and its rounding error; nodes that rounding put below `lower` are put back on it."""
     nodes, weights = rule
-    if nodes.min() < lower - 2 * slack:
+    if nodes.min() < lower - 4 * slack:
         raise fail(
             "log_determinant", f"{operator.name} has an eigenvalue of at most {nodes.min():.4g}, below {lower:.4g}",
             "Give that bound as `lower` and a damping above its negative.",
         )  # fmt: skip
     shifted = np.maximum(nodes, lower) + damping
-    return float(weights @ np.log(shifted)), float(weights @ (slack / krylov.BREAKDOWN / shifted))
+    return float(weights @ np.log(shifted)), float(weights @ (slack / shifted))

@@ -32,7 +32,8 @@ class NoiseScale:
     """Noise scales in examples, and what they are made of.
 
     Attributes:
-      simple: B_simple; not resolved when the upper end of its interval is infinite.
+      simple: B_simple; not resolved when the upper end of its interval is infinite, and then a bound from below. Its
+        value is infinite when the unbiased estimate of the denominator is not positive.
       curved: B_noise, or None without a Hessian.
       noise_trace: tr S.
       squared_gradient: |G|^2; an unbiased estimate may be negative.

@@ -51,17 +51,17 @@ class Forms:
         return Estimate(value, error, (value - half, value + half), level)
 
     def ratio(self, level: float, cost: int) -> Estimate:
-        """The first moment over the second, with Fieller's interval among the ratios >= 0."""
+        """The first moment over the second and Fieller's interval, among ratios >= 0; inf where the second is <= 0."""
         values, num = self.pseudo_values(), len(self.sizes)
         top, bottom = self.moments()
         spread = np.cov(values.T) / num
         quantile = stdtrit(num - 1, (1 + level) / 2) ** 2
         interval = fieller(top, bottom, quantile * spread)
-        if not bottom:
+        if bottom <= 0:
             return Estimate(np.inf, np.inf, interval, level, cost, "examples")
         slope = np.array([1, -top / bottom]) / bottom
         error = float(np.sqrt(max(slope @ spread @ slope, 0.0)))
-        return Estimate(float(top / bottom), error, interval, level, cost, "examples")
+        return Estimate(max(float(top / bottom), 0.0), error, interval, level, cost, "examples")
 
 
 def fieller(top: float, bottom: float, spread: np.ndarray) -> tuple[float, float]:

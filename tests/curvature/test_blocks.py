@@ -61,6 +61,8 @@ def test_blocks_may_be_named_or_cut_at_a_depth():
     assert block_names(PARAMS, depth=1) == ["layers"]
     assert block_names(PARAMS, depth=3) == ["layers/0/b", "layers/0/w", "layers/1/w"]
     assert block_names(jnp.ones(3)) == [""]
+    mixed = {"a": {"scale": 0, "b": {"w": 1, "v": 2}}, "c": [3, 4]}
+    assert block_names(mixed) == ["a/b", "a/scale", "c"]
 
 
 def test_a_bare_array_is_one_block():

@@ -90,7 +90,7 @@ def test_alignment_is_the_share_in_the_span():
     gradient = {"a": jnp.array([[3.0, 1.0], [0.0, 4.0]]), "b": jnp.array([2.0, 0.0])}
     found = gradient_alignment(gradient, pairs)
     np.testing.assert_allclose(found.shares, np.cumsum([9, 16, 0, 0, 4, 1]) / 30, atol=1e-5)
-    assert found.errors.max() < 1e-5
+    assert found.errors.max() < 1e-3  # float32 residuals over the least gap, 0.1
 
 
 def test_alignment_of_inexact_vectors_is_off_by_no_more_than_its_error():

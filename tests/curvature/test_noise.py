@@ -83,6 +83,14 @@ def test_at_a_minimum_the_scale_is_not_resolved_and_bounded_from_below():
     assert found.squared_gradient.interval[0] < 0 < found.squared_gradient.interval[1]
 
 
+def test_a_denominator_that_is_not_positive_gives_no_number():
+    problem = regression(4)
+    found = noise_scale(problem, START, hessian=from_diagonal(jnp.full(DIM, -1.0)))
+    assert found.curved.value == np.inf
+    assert found.curved.interval[1] == np.inf
+    assert not found.resolved
+
+
 def test_chunks_ragged_groups_and_streams_agree():
     problem = regression(5, num_examples=103)
     whole = noise_scale(problem, START, num_groups=10)

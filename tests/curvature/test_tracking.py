@@ -9,7 +9,7 @@ import jaxopt_lab as lab
 from jaxopt_lab.core import InputError
 from jaxopt_lab.curvature import eigenpairs, from_diagonal, from_matrix, hessian, track
 
-DIM, STEPS = 120, 8
+DIM, STEPS = 64, 8
 BULK = np.linspace(-1, 1, DIM - 3)
 
 
