@@ -11,7 +11,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jaxopt_lab import core, datasets, networks, objectives, problems, reporting, rules, studies, theory, training
+    from jaxopt_lab import (
+        core,
+        curvature,
+        datasets,
+        diagnosis,
+        networks,
+        objectives,
+        problems,
+        reporting,
+        rules,
+        studies,
+        theory,
+        training,
+    )
     from jaxopt_lab.core import Estimate, Problem, Status, Truth, Verdict, from_loss, precision
     from jaxopt_lab.networks import from_linen, from_nnx
     from jaxopt_lab.problems import load_problem
@@ -19,7 +32,9 @@ if TYPE_CHECKING:
 
 _FOLDERS = (
     "core",
+    "curvature",
     "datasets",
+    "diagnosis",
     "networks",
     "objectives",
     "problems",
@@ -52,7 +67,9 @@ __all__ = [
     "Truth",
     "Verdict",
     "core",
+    "curvature",
     "datasets",
+    "diagnosis",
     "from_linen",
     "from_loss",
     "from_nnx",

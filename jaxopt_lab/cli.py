@@ -55,6 +55,30 @@ def _study(words: list[str]) -> int:
     return studies.guarded(action)
 
 
+def _spectrum(words: list[str]) -> int:
+    parser = _parser("spectrum")
+    parser.add_argument("problem", metavar="PROBLEM", help="a ready-made problem, or module:function of your own")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of the problem")
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="parameters, as training.save_params writes them"
+    )
+    parser.add_argument("--train", type=int, default=0, metavar="STEPS", help="first train so many steps with Adam")
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="Adam's, for --train (default: 0.001)")
+    parser.add_argument("--operator", default="hessian", help="hessian, gauss_newton or fisher (default: hessian)")
+    parser.add_argument("--largest", type=int, default=10, help="eigenvalues at the upper end (default: 10)")
+    parser.add_argument("--smallest", type=int, default=3, help="eigenvalues at the lower end (default: 3)")
+    parser.add_argument("--probes", type=int, default=4, help="random probes of the density (default: 4)")
+    parser.add_argument("--steps", type=int, default=40, help="products for each probe (default: 40)")
+    parser.add_argument("--max-products", type=int, default=300, help="limit for the eigenvalues (default: 300)")
+    parser.add_argument("--no-layers", action="store_true", help="leave the layers' own spectra out")
+    parser.add_argument("--seed", type=int, default=0, help="seeds initialization, batches and probes (default: 0)")
+    parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    options = parser.parse_args(words)
+    from jaxopt_lab import diagnosis, studies
+
+    return studies.guarded(lambda: diagnosis.spectrum_command(options))
+
+
 def _report(words: list[str]) -> int:
     parser = _parser("report")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a study's folder, or the one that holds several")
@@ -97,6 +121,7 @@ def _help() -> str:
 
 
 _VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "spectrum": (_spectrum, "Measure the Hessian's spectrum of a problem: jaxopt-lab spectrum digits-mlp."),
     "study": (_study, "Run one study, or list them: jaxopt-lab study NAME --preset quick."),
     "report": (_report, "Rebuild report.html from what a results folder holds."),
     "resume": (_resume, "Continue a study that was stopped."),

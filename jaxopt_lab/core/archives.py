@@ -28,13 +28,13 @@ def save(path: pathlib.Path, tree: Any, facts: dict[str, Any]) -> None:
         array, kind = _to_bytes(leaf)
         arrays[f"leaf-{i}"], kinds = array, [*kinds, kind]
     header = np.frombuffer(json.dumps({"facts": facts, "leaves": kinds}).encode(), np.uint8)
-    with _replacing(path) as file:
+    with replacing(path) as file:
         np.savez(file, header=header, **arrays)
 
 
 def write_text(path: pathlib.Path, text: str) -> None:
     """Writes a text file, completely or not at all."""
-    with _replacing(path) as file:
+    with replacing(path) as file:
         file.write(text.encode())
 
 
@@ -66,7 +66,8 @@ def load(path: pathlib.Path, like: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _replacing(path: pathlib.Path) -> Iterator[Any]:
+def replacing(path: pathlib.Path) -> Iterator[Any]:
+    """A file to write to, which takes the place of `path` when the block ends well."""
     temporary = path.with_name(path.name + ".writing")
     with open(temporary, "wb") as file:
         yield file

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import Estimate
+from jaxopt_lab.core import Estimate, require_count
 from jaxopt_lab.curvature.lanczos import Ends, eigenpairs
 from jaxopt_lab.curvature.operators import Operator
 
@@ -33,15 +33,19 @@ class ConditionNumber:
         return f"{describe(self.absolute)} (positive part {describe(self.positive)})"
 
 
-def condition_number(operator: Operator, **options: Any) -> ConditionNumber:
+def condition_number(
+    operator: Operator, *, num_largest: int = 1, num_smallest: int = 1, **options: Any
+) -> ConditionNumber:
     """The condition number of an operator.
 
     Args:
       operator: symmetric, d rows.
+      num_largest: eigenpairs to find at the upper end, at least 1.
+      num_smallest: eigenpairs to find at the lower end, at least 1 unless d is 1.
       **options: those of `eigenpairs`: tolerance, max_products, max_vectors, verify, key, start, checkpoint, progress.
 
     Returns:
-      The intervals. Cost: the products of the largest and the smallest eigenpair.
+      The intervals. Cost: the products of the eigenpairs.
 
     Raises:
       InputError: as in `eigenpairs`.
@@ -52,8 +56,9 @@ def condition_number(operator: Operator, **options: Any) -> ConditionNumber:
       >>> print(condition_number(from_diagonal(jnp.array([8.0, 4.0, 1.0]))))
       8 (positive part 8)
     """
-    two_ends = int(operator.size > 1)
-    ends = eigenpairs(operator, 1, two_ends, **options)
+    require_count("condition_number", "num_largest", num_largest)
+    require_count("condition_number", "num_smallest", num_smallest)
+    ends = eigenpairs(operator, num_largest, min(num_smallest, operator.size - num_largest), **options)
     return ConditionNumber(
         _ratio(_largest_magnitude(ends), _least_magnitude(ends), ends.products),
         _ratio(_largest(ends), _least_positive(ends), ends.products),

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab.core import available_memory, fail, require_choice, require_count, require_positive
+from jaxopt_lab.core import available_memory, fail, require_choice, require_count, require_positive, vectors
 from jaxopt_lab.curvature.journals import Clock, Journal, Progress
 from jaxopt_lab.curvature.operators import Operator, random_vector
 from jaxopt_lab.curvature.projections import (
@@ -112,7 +112,8 @@ def eigenpairs(
       max_vectors: the most vectors to keep at once, all of them counted; None for what fits and is of use.
       verify: search for further copies of the eigenvalues that were found. Cost: 8 to as many products again.
       key: PRNG key of the random vectors; 0 by default.
-      start: a vector to start from, such as the last point's eigenvector; random by default.
+      start: a vector to start from, such as the last point's eigenvector; random by default, and near to the
+        operator's hint where it has one.
       checkpoint: keep the search in this file, and continue from it when it is there.
       progress: called now and then with how far the search is.
 
@@ -137,7 +138,7 @@ def eigenpairs(
     state = journal.load(rows)
     if state is None:
         key = jax.random.key(0) if key is None else key
-        first = random_vector(key, operator.like) if start is None else start
+        first = _first(operator, key) if start is None else start
         state = start_from(operator, rows, first, key)
     clock = Clock(state.products)
     while True:
@@ -151,6 +152,14 @@ def eigenpairs(
         if state.count == rows:
             state = restart(state, wanted.places(state.count, spare=(rows - wanted.total) // 4))
         state = grow(operator, state)
+
+
+def _first(operator: Operator, key: jax.Array) -> Any:
+    """A random direction, with ten times as much of the operator's hint."""
+    noise = random_vector(key, operator.like)
+    if operator.hint is None:
+        return noise
+    return vectors.axpy(0.1 * vectors.norm(operator.hint) / vectors.norm(noise), noise, operator.hint)
 
 
 def _judge(search: Search, operator: Operator, state: Projection) -> tuple[Projection, bool]:

@@ -28,6 +28,8 @@ class Operator:
       name: what it is, for tables and errors.
       epsilon: relative rounding error of one product.
       semidefinite: True when no eigenvalue can be negative, by construction.
+      hint: a vector rich in the outermost eigenvectors, from which a search starts, or None. For a loss that is its
+        gradient (Gur-Ari, Roberts, Dyer 2018, Gradient descent happens in a tiny subspace).
       notes: what a reader of the numbers must know, as sentences.
     """
 
@@ -36,6 +38,7 @@ class Operator:
     name: str = "operator"
     epsilon: float = 2.0**-23
     semidefinite: bool = False
+    hint: Vector = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -59,7 +62,7 @@ def operator(product: Callable[[Vector], Vector], params: Any, **facts: Any) -> 
     Args:
       product: vector -> vector, linear and symmetric.
       params: a pytree with the structure, shapes, dtypes and sharding of the parameters.
-      **facts: further fields of `Operator`: name, epsilon, semidefinite, notes.
+      **facts: further fields of `Operator`: name, epsilon, semidefinite, hint, notes.
 
     Returns:
       The operator; `epsilon` is that of the vectors' dtype unless it is given.

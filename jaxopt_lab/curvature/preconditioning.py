@@ -51,7 +51,7 @@ def preconditioned(operator: Operator, preconditioner: Any) -> Operator:
     product = jax.tree_util.Partial(jax.jit(_scaled_product), operator.product, factor)
     if not isinstance(operator.product, jax.tree_util.Partial):
         product = _Streamed(operator.product, factor)
-    return dataclasses.replace(operator, product=product, name=f"preconditioned {operator.name}")
+    return dataclasses.replace(operator, product=product, name=f"preconditioned {operator.name}", hint=None)
 
 
 def preconditioner_of(state: Any, *, b2: float = 0.999, eps: float = 1e-8) -> Any:

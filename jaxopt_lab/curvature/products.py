@@ -47,7 +47,7 @@ def hessian(
     point = locate(problem, params, data, chunk_size, block)
     notes = find_kinks(point.loss, point.params, next(iter(point.chunks))[0])
     product = mean_product(_hessian_at, (point.loss, point.params), point.chunks)
-    return operator(product, point.params, name=f"Hessian of {problem.name}", notes=notes)
+    return operator(product, point.params, name=f"Hessian of {problem.name}", hint=point.gradient, notes=notes)
 
 
 def gauss_newton(
@@ -72,7 +72,8 @@ def gauss_newton(
     point = locate(problem, params, data, chunk_size, block)
     outputs, criterion = as_partial(composite.outputs), as_partial(composite.criterion)
     product = mean_product(_gauss_newton_at, (outputs, criterion, point.merge, point.params), point.chunks)
-    return operator(product, point.params, name=f"Gauss-Newton matrix of {problem.name}", semidefinite=True)
+    name = f"Gauss-Newton matrix of {problem.name}"
+    return operator(product, point.params, name=name, semidefinite=True, hint=point.gradient)
 
 
 def require_composite(where: str, problem: Problem) -> Composite:

@@ -55,7 +55,7 @@ class Quadrature:
         if self.exact:
             return self.rule
         shifted = self.matrix - node * np.eye(len(self.matrix))
-        corner = node + self.coupling @ np.linalg.lstsq(shifted, self.coupling, rcond=None)[0]
+        corner = node + self.coupling @ np.linalg.lstsq(shifted, self.coupling, rcond=0.0)[0]
         side = self.coupling[:, None]
         return _nodes(np.block([[self.matrix, side], [side.T, np.full((1, 1), corner)]]))
 

@@ -4,6 +4,7 @@ from jaxopt_lab.training.checkpoints import checkpoints_in
 from jaxopt_lab.training.devices import device_kind, enable_compilation_cache, measure_bandwidth
 from jaxopt_lab.training.engine import run
 from jaxopt_lab.training.feasibility import Feasibility
+from jaxopt_lab.training.parameters import load_params, save_params
 from jaxopt_lab.training.probes import (
     Evaluation,
     Observation,
@@ -33,10 +34,12 @@ __all__ = [
     "distance",
     "enable_compilation_cache",
     "gradient_norm",
+    "load_params",
     "loss",
     "measure_bandwidth",
     "metric",
     "run",
+    "save_params",
     "update_cosine",
     "update_ratio",
     "validation_loss",

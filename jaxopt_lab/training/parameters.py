@@ -1,0 +1,67 @@
+"""Parameters in a file of their own: an `.npz` with one array for each parameter, named by its path.
+
+Any program that writes such a file, with names like "hidden/0/kernel", can hand its parameters over.
+"""
+
+import os
+import pathlib
+import zipfile
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import archives, fail, require_choice
+
+
+def save_params(path: str | os.PathLike[str], params: Any) -> None:
+    """Writes parameters to an `.npz` file, completely or not at all; bfloat16 leaves become float32.
+
+    Args:
+      path: the file.
+      params: any pytree of arrays.
+    """
+    leaves = zip(_paths(params), jax.tree.leaves(params), strict=True)
+    arrays = {name: np.asarray(_storable(leaf)) for name, leaf in leaves}
+    with archives.replacing(pathlib.Path(path)) as file:
+        np.savez(file, **arrays)
+
+
+def load_params(path: str | os.PathLike[str], like: Any) -> Any:
+    """Reads parameters from an `.npz` file.
+
+    Args:
+      path: the file.
+      like: a pytree of arrays with the structure and shapes to expect.
+
+    Returns:
+      The parameters, in the structure and dtypes of `like`.
+
+    Raises:
+      InputError: no such file, no such format, or a parameter that is missing or has another shape.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = dict(stored)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise fail(str(path), f"the parameters cannot be read ({error})", "Write them with save_params.") from error
+    leaves = []
+    for name, leaf in zip(_paths(like), jax.tree.leaves(like), strict=True):
+        require_choice(str(path), "parameter", name, arrays)
+        if arrays[name].shape != jnp.shape(leaf):
+            raise fail(
+                str(path), f"{name} has shape {arrays[name].shape}, the network's has {jnp.shape(leaf)}",
+                "Build the network with the width and depth that it was trained with.",
+            )  # fmt: skip
+        leaves.append(jnp.asarray(arrays[name]).astype(jnp.result_type(leaf)))
+    return jax.tree.structure(like).unflatten(leaves)
+
+
+def _paths(params: Any) -> list[str]:
+    leaves = jax.tree_util.tree_leaves_with_path(params)
+    return [jax.tree_util.keystr(path, simple=True, separator="/") or "params" for path, _ in leaves]
+
+
+def _storable(leaf: Any) -> Any:
+    return leaf.astype(jnp.float32) if jnp.result_type(leaf) == jnp.bfloat16 else leaf
