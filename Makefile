@@ -41,5 +41,6 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.imports
 	$(BIN)/python -m benchmarks.rules
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.curvature
 
 .PHONY: help quick test lint check slow full bench

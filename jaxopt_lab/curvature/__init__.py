@@ -7,6 +7,7 @@ from jaxopt_lab.curvature.determinants import log_determinant
 from jaxopt_lab.curvature.directions import Alignment, NegativeCurvature, gradient_alignment, negative_curvature
 from jaxopt_lab.curvature.fishers import empirical_fisher, fisher, gradient_covariance
 from jaxopt_lab.curvature.indices import Index, index, index_of
+from jaxopt_lab.curvature.journals import Progress
 from jaxopt_lab.curvature.lanczos import Eigenpairs, Ends, eigenpairs
 from jaxopt_lab.curvature.noise import NoiseScale, noise_scale
 from jaxopt_lab.curvature.operators import Operator, from_diagonal, from_matrix, operator, random_vector
@@ -29,6 +30,7 @@ __all__ = [
     "NegativeCurvature",
     "NoiseScale",
     "Operator",
+    "Progress",
     "Quadrature",
     "Sharpness",
     "block_names",

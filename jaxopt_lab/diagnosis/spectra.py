@@ -10,6 +10,8 @@ import numpy as np
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Estimate, Problem, require_count, vectors
 
+_SECONDS = 5.0
+
 
 @dataclasses.dataclass(frozen=True)
 class Spectrum:
@@ -137,7 +139,7 @@ def measure_spectrum(
     say(f"{operator.name}: {operator.size:,} parameters. Both ends of the spectrum ...")
     condition = curvature.condition_number(
         operator, num_largest=num_largest, num_smallest=num_smallest, tolerance=1e-4, max_products=max_products,
-        key=keys[0],
+        key=keys[0], progress=_Forecast(say),
     )  # fmt: skip
     say("Density ...")
     rules = curvature.gauss_quadratures(operator, num_probes, num_steps, keys[1])
@@ -167,6 +169,20 @@ def measure_spectrum(
         products=products,
         notes=operator.notes,
     )
+
+
+class _Forecast:
+    """Says every few seconds how far a search is."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self._say, self._said = say, 0.0
+
+    def __call__(self, progress: curvature.Progress) -> None:
+        if progress.seconds - self._said < _SECONDS:
+            return
+        self._said = progress.seconds
+        left = "" if progress.seconds_left is None else f", about {progress.seconds_left:.0f} s more"
+        self._say(f"  {progress.products} products in {progress.seconds:.0f} s{left}")
 
 
 def _values(side: curvature.Eigenpairs) -> str:

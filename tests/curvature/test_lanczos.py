@@ -1,10 +1,11 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxopt_lab import curvature
-from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.core import Composite, InputError, Problem, precision
 from jaxopt_lab.curvature import journals
 
 DTYPES = ("float32", "float64")
@@ -55,6 +56,27 @@ def test_a_matrix_of_rank_27_has_27_eigenvalues_and_no_ghost(dtype):
     ends = curvature.eigenpairs(of(truth, dtype), 40, 1)
     check(ends, truth)
     assert np.abs(ends.largest.values[27:]).max() <= ends.largest.errors.max()
+
+
+def test_a_gauss_newton_matrix_of_rank_27_has_no_ghost():
+    examples, classes = 9, 4  # each example adds one direction a class, but for the sum of the probabilities
+    rng = np.random.default_rng(0)
+    data = (jnp.asarray(rng.normal(size=(examples, 20)), jnp.float32), jnp.asarray(rng.integers(0, classes, examples)))
+    outputs = lambda params, batch: jnp.tanh(batch[0] @ params["in"]) @ params["out"]  # noqa: E731
+    criterion = lambda logits, batch: jnp.mean(  # noqa: E731
+        optax.softmax_cross_entropy_with_integer_labels(logits, batch[1])
+    )
+    params = {
+        "in": jnp.asarray(rng.normal(size=(20, 16)), jnp.float32),
+        "out": jnp.asarray(0.1 * rng.normal(size=(16, 4)), jnp.float32),
+    }
+    loss = lambda params, batch, key: criterion(outputs(params, batch), batch)  # noqa: E731
+    problem = Problem(loss, lambda key: params, data, composite=Composite(outputs, criterion, "categorical"))
+    ends = curvature.eigenpairs(curvature.gauss_newton(problem, params), 40, 1)
+    values = ends.largest.values
+    assert (values[:27] > 1e-3 * values[0]).all()
+    assert np.abs(values[27:]).max() <= ends.largest.errors.max()
+    assert abs(ends.smallest.values[0]) <= ends.smallest.errors[0]
 
 
 def test_copies_that_one_krylov_space_cannot_see_are_found():
