@@ -15,12 +15,30 @@ from jaxopt_lab.theory.chebyshev import (
     smallest_residual,
     strongly_convex_lower_bound,
 )
+from jaxopt_lab.theory.escapes import (
+    EscapeTime,
+    degenerate_escape_steps,
+    escape_steps,
+    growth_factor,
+    noisy_escape_time,
+    octopus_ratio,
+    perturbed_escape_time,
+    random_escape_time,
+)
 from jaxopt_lab.theory.geometry import (
     line_search_loss_ratio,
     log_uniform_gradient_cosine,
     typical_gradient_cosine,
     worst_gradient_cosine,
     zig_zag_threshold,
+)
+from jaxopt_lab.theory.linear_networks import (
+    LinearSaddle,
+    deep_plateau_time,
+    linear_network_saddle,
+    mode_strength,
+    plateau_exit_steps,
+    plateau_losses,
 )
 from jaxopt_lab.theory.log_uniform import log_uniform_quadrature
 from jaxopt_lab.theory.minibatch import (
@@ -138,7 +156,8 @@ from jaxopt_lab.theory.velocities import (
 )
 
 __all__ = [
-    "log_uniform_quadrature",
+    "EscapeTime",
+    "LinearSaddle",
     "Peak",
     "Quadrature",
     "Schedule",
@@ -163,10 +182,14 @@ __all__ = [
     "cycling_gradient",
     "cycling_loss",
     "decay_rate",
+    "deep_plateau_time",
+    "degenerate_escape_steps",
     "effective_number_averaged",
+    "escape_steps",
     "expected_losses",
     "gradient_descent_edge",
     "gradient_descent_worst_case",
+    "growth_factor",
     "heavy_ball_cycle",
     "heavy_ball_edge",
     "heavy_ball_peak",
@@ -179,7 +202,9 @@ __all__ = [
     "isotropic_optimal_learning_rate",
     "large_batch_edge",
     "line_search_loss_ratio",
+    "linear_network_saddle",
     "log_uniform_gradient_cosine",
+    "log_uniform_quadrature",
     "lookahead_variance",
     "loss_floor",
     "marchenko_pastur_condition_number",
@@ -190,12 +215,15 @@ __all__ = [
     "mean_gradient_age",
     "mean_square_edge",
     "mode_responses",
+    "mode_strength",
     "mode_value",
     "nesterov_edge",
     "noise_feedback",
     "noise_gain",
+    "noisy_escape_time",
     "noisy_quadratic_losses",
     "normalized_sharpness_aware_edge",
+    "octopus_ratio",
     "optimal_gradient_descent",
     "optimal_heavy_ball",
     "optimal_learning_rate",
@@ -203,6 +231,10 @@ __all__ = [
     "optimal_triple_momentum",
     "overshoot",
     "overshoot_of_oscillator",
+    "perturbed_escape_time",
+    "plateau_exit_steps",
+    "plateau_losses",
+    "random_escape_time",
     "regression_risks",
     "relative_examples",
     "relative_steps",
