@@ -1,0 +1,165 @@
+"""Random landscapes in high dimension: which share of directions leads down at a critical point of a given energy.
+
+At a critical point the Hessian is a semicircle whose centre moves with the energy, so that the index is its share
+below zero:
+
+    F(u) = 1/2 + u sqrt(4 - u^2) / (4 pi) + arcsin(u / 2) / pi        share of a semicircle of radius 2 below u
+    Gaussian field, V = N e      index F(e)
+    spherical p-spin, H = N E    index F(p E / sqrt(p (p - 1)))
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.theory.arguments import Floats, between, positive
+
+
+def semicircle_share(point: ArrayLike, radius: ArrayLike = 2.0) -> Floats:
+    """Share of a semicircle law of the given radius around 0 that lies below a point.
+
+    Args:
+      point: any real number.
+      radius: of the semicircle, > 0.
+
+    Returns:
+      The share, in [0, 1], broadcast.
+
+    Raises:
+      InputError: an argument out of its range.
+
+    Example:
+      >>> semicircle_share([-2.0, 0.0, 3.0]).tolist()
+      [0.0, 0.5, 1.0]
+
+    Reference: Wigner 1958, On the distribution of the roots of certain symmetric matrices.
+    """
+    point = between("semicircle_share", "point", point, -np.inf, np.inf, ends="()")
+    u = np.clip(2 * point / positive("semicircle_share", "radius", radius), -2.0, 2.0)
+    return 0.5 + u * np.sqrt(4 - np.square(u)) / (4 * np.pi) + np.arcsin(u / 2) / np.pi
+
+
+def gaussian_field_index(energy: ArrayLike) -> Floats:
+    """Index fraction of critical points of an isotropic Gaussian field of covariance N exp(-|x - y|^2 / 2 N).
+
+    Args:
+      energy: e = V / N at the critical point.
+
+    Returns:
+      The fraction; minima are found only below e = -2.
+
+    Raises:
+      InputError: an energy that is not finite.
+
+    Example:
+      >>> gaussian_field_index([-2.0, 0.0]).tolist()
+      [0.0, 0.5]
+
+    Reference: Bray and Dean 2007, Statistics of critical points of Gaussian fields on large-dimensional spaces, PRL 98.
+    """
+    return semicircle_share(between("gaussian_field_index", "energy", energy, -np.inf, np.inf, ends="()"))
+
+
+def spherical_index(energy: ArrayLike, degree: int = 3) -> Floats:
+    """Index fraction of critical points of the spherical p-spin model H = N^-((p - 1) / 2) sum J x ... x, |x|^2 = N.
+
+    Args:
+      energy: E = H / N at the critical point.
+      degree: p >= 3.
+
+    Returns:
+      The fraction; 0 below `spherical_threshold`.
+
+    Raises:
+      InputError: a degree below 3.
+
+    Example:
+      >>> spherical_index([-1.4696, -0.9973, -0.0659]).round(3).tolist()
+      [0.019, 0.137, 0.474]
+
+    Reference: Auffinger, Ben Arous, Cerny 2013, Random matrices and complexity of spin glasses, section 2.
+    """
+    require_count("spherical_index", "degree", degree, 3, "At 2 it is a quadratic form.")
+    energy = between("spherical_index", "energy", energy, -np.inf, np.inf, ends="()")
+    return semicircle_share(degree * energy, 2 * np.sqrt(degree * (degree - 1)))
+
+
+def spherical_threshold(degree: int = 3) -> float:
+    """Energy per site below which critical points of the spherical p-spin model are minima: -2 sqrt((p - 1) / p).
+
+    Example:
+      >>> round(spherical_threshold(3), 5)
+      -1.63299
+
+    Reference: as in `spherical_index`.
+    """
+    require_count("spherical_threshold", "degree", degree, 3, "At 2 it is a quadratic form.")
+    return -2 * float(np.sqrt((degree - 1) / degree))
+
+
+def network_index_threshold(parameters_per_example: ArrayLike) -> Floats:
+    """Loss below which a Wishart plus Wigner model of a network's Hessian has no negative eigenvalue.
+
+    H = Wishart(phi) + Wigner(2 e) for squared loss e; the index is 0 below e_c and grows as |e / e_c - 1|^(3/2) above.
+
+    Args:
+      parameters_per_example: phi, in (0, 1).
+
+    Returns:
+      e_c = (1 - 20 phi - 8 phi^2 + (1 + 8 phi)^(3/2)) / 16.
+
+    Raises:
+      InputError: a ratio out of its range.
+
+    Example:
+      >>> network_index_threshold([1 / 16, 1 / 4, 1 / 2]).round(7).tolist()
+      [0.0972417, 0.0435095, 0.0112712]
+
+    Reference: Pennington and Bahri 2017, Geometry of neural network loss surfaces via random matrix theory.
+    """
+    phi = between("network_index_threshold", "parameters_per_example", parameters_per_example, 0, 1, ends="()")
+    return (1 - 20 * phi - 8 * np.square(phi) + (1 + 8 * phi) ** 1.5) / 16
+
+
+def log10_minimum_probability(dim: ArrayLike) -> Floats:
+    """log10 of the probability that a random symmetric (GOE) matrix is positive definite, for large N.
+
+    Args:
+      dim: N >= 2.
+
+    Returns:
+      -(ln 3 / 4) N^2 / ln 10: the leading term, right to the relative order 1 / N.
+
+    Raises:
+      InputError: a size below 2.
+
+    Example:
+      >>> print(f"{float(log10_minimum_probability(1e8)):.4g}")
+      -1.193e+15
+
+    Reference: Dean and Majumdar 2006, Large deviations of extreme eigenvalues of random matrices, PRL 97, 160201.
+    """
+    dim = between("log10_minimum_probability", "dim", dim, 2, np.inf, ends="[)")
+    return -np.log(3) / 4 * np.square(dim) / np.log(10)
+
+
+def index_variance(dim: ArrayLike) -> Floats:
+    """Variance of the number of negative eigenvalues of a GOE matrix: ln N / pi^2, and a constant near .23.
+
+    Args:
+      dim: N >= 2.
+
+    Returns:
+      ln N / pi^2 + .23; the constant was measured, at N = 40 and 160.
+
+    Raises:
+      InputError: a size below 2.
+
+    Example:
+      >>> print(f"{float(np.sqrt(index_variance(1e8))):.2f}")
+      1.45
+
+    Reference: Majumdar, Nadal, Scardicchio, Vivo 2009, Index distribution of Gaussian random matrices, PRL 103, for the
+    logarithm.
+    """
+    return np.log(between("index_variance", "dim", dim, 2, np.inf, ends="[)")) / np.pi**2 + 0.23
