@@ -15,6 +15,8 @@ from experiments.conditioning import (
 )
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
 from experiments.noise import batch_size_map, noise_floors, noise_scale
+from experiments.saddles import network_index
+from experiments.sharpness import edge_of_stability
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies
@@ -32,6 +34,8 @@ TINY = {
     noise_floors: {"effective_rates": (0.1, 1.0), "num_chains": 200, "settling": 150, "steps": 500},
     batch_size_map: {"dim": 32, "target": 1e-4, "batch_sizes": (1, 64, 8192), "simulated": (64,), "num_seeds": 4},
     noise_scale: {"dim": 15, "batch_sizes": (1, 16, 64), "num_examples": 8192},
+    network_index: {"num_runs": 2, "num_searches": 16, "num_path_points": 3},
+    edge_of_stability: {"steps": 1500},
 }
 
 
@@ -96,6 +100,10 @@ def spoil_loss(row):
         row["loss"] = 0.5 / (1 + row["steps"])
 
 
+def spoil_index(row):
+    row["index"] = 1 - row["index"]
+
+
 SPOILERS = {
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),
@@ -109,6 +117,8 @@ SPOILERS = {
     "noise_floors": (scaled(variance=1.5, step_variance=1.5), 5),
     "batch_size_map": (scaled(measured_steps=1.5, edge=1.1), 3),
     "noise_scale": (scaled(noise_scale=2.0, product=2.0), 2),
+    "network_index": (spoil_index, 3),
+    "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
 }
 
 

@@ -1,0 +1,40 @@
+import numpy as np
+import pytest
+
+from experiments.sharpness import edge_of_stability
+from jaxopt_lab.core import InputError, precision
+
+
+@pytest.mark.parametrize(
+    ("options", "wording"),
+    [
+        ({"fractions": (1.2,)}, r"fractions must be in \(0, 1\), got 1.2"),
+        ({"rho": 1.0}, r"rho must be in \(0, 1\), got 1.0"),
+        ({"control": 0.0}, r"control must be in \(0, 1\), got 0.0"),
+        ({"adam_rates": (-1.0,)}, "a rate must be positive and finite, got -1.0"),
+        ({"steps": 100, "every": 50}, "steps must be a whole number of at least 300, got 100"),
+    ],
+)
+def test_a_wrong_config_is_a_clear_sentence(options, wording):
+    with pytest.raises(InputError, match=wording):
+        edge_of_stability.Config(**options)
+
+
+def test_the_edges_are_the_closed_forms():
+    config = edge_of_stability.Config(rho=0.9)
+    edges = [edge_of_stability._edge(config, method) for method in edge_of_stability.METHODS]
+    assert edges == pytest.approx([2.0, 3.8, 19 / 14, 38.0])
+
+
+def test_the_sharpness_of_a_run_is_the_top_of_the_dense_hessian():
+    import jax
+
+    config = edge_of_stability.Config(width=3, depth=1, num_examples=20, steps=12, every=2)
+    with precision():
+        problem = edge_of_stability._flat_problem(config, seed=0)
+        (row,) = edge_of_stability._runs(config, "gradient descent", 0, ["edge"], [0.05])
+        hessian = np.asarray(jax.hessian(problem.full_loss)(problem.init(jax.random.key(0))))
+    # The tolerance of the tracked eigenvalue.
+    assert row["sharpness"][0] == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-3)
+    assert row["threshold"] == pytest.approx(40.0)
+    assert len(row["sharpness"]) == len(row["steps"]) == 7
