@@ -1,8 +1,10 @@
+import jax
 import numpy as np
 import pytest
 
 from experiments.conditioning import (
     convergence_rates,
+    network_spectra,
     preprocessing,
     single_run_average_case,
     transient_growth,
@@ -27,6 +29,9 @@ from jaxopt_lab.core import InputError, precision
         (preprocessing.Config, {"accuracy": 0.0}, r"accuracy must be in \[1e-08, 0.1\], got 0.0"),
         (single_run_average_case.Config, {"small_dims": (50,)}, "small_dims must hold at least two"),
         (single_run_average_case.Config, {"dim": 10**7}, "10000000 x 10000000 needs .* GiB"),
+        (network_spectra.Config, {"networks": ((8, 32), (2, 32))}, "networks must start with a shallow and a deeper"),
+        (network_spectra.Config, {"norms": ("batch",)}, "norms must start with none and batch"),
+        (network_spectra.Config, {"class_counts": (2,)}, r"class_counts must be in \[3, 10\], got 2"),
     ],
 )
 def test_a_wrong_config_is_a_clear_sentence(config, options, wording):
@@ -79,3 +84,12 @@ def test_extreme_eigenvalues_lie_inside_of_the_edges():
     # Towards the limit like d^(-2/3): a factor 4 for a factor 8.
     assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.05)
     assert gaps[1] / gaps[2] == pytest.approx(4, rel=0.02)
+
+
+def test_class_gradients_add_up_to_the_gradient():
+    with precision():
+        problem = network_spectra._problem(4, 1, "none", 100)
+        params = problem.init(jax.random.key(0))
+        shares = np.bincount(np.asarray(problem.data[1]), minlength=10) / 100
+        gradients = network_spectra._class_gradients(problem, params, 10)
+        np.testing.assert_allclose(shares @ gradients, jax.grad(problem.full_loss)(params), rtol=1e-10, atol=1e-12)

@@ -1,8 +1,9 @@
+import jax
 import numpy as np
 import pytest
 
-from experiments.noise import batch_size_map, noise_floors, noise_scale
-from jaxopt_lab import theory
+from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
+from jaxopt_lab import problems, theory
 from jaxopt_lab.core import InputError, precision
 
 
@@ -18,6 +19,8 @@ from jaxopt_lab.core import InputError, precision
         (batch_size_map.Config, {"simulated": (3,)}, "simulated must be among batch_sizes"),
         (noise_scale.Config, {"label_noises": (1.0,)}, "label_noises must start with 0"),
         (noise_scale.Config, {"num_examples": 1000}, "num_examples must be a multiple of 64"),
+        (network_noise_scale.Config, {"times": (10, 20)}, "times must be two or more, increasing, from 0"),
+        (network_noise_scale.Config, {"num_drawn": 1000}, "num_drawn must be a multiple of 2048, got 1000"),
         (batch_size_map.Config, {"batch_sizes": (4, 1)}, "batch_sizes must be two or more, increasing"),
     ],
 )
@@ -39,3 +42,18 @@ def test_steps_by_blocks_of_the_second_moment_matrix_are_those_of_the_recursion(
 def test_a_crossing_lies_between_two_records_by_the_logarithm():
     assert batch_size_map._crossing(np.array([0, 10]), np.array([1.0, 0.01]), 0.1) == pytest.approx(5.0)
     assert batch_size_map._crossing(np.array([0, 10]), np.array([1.0, 0.5]), 0.1) == np.inf
+
+
+def test_noise_scales_of_a_network_are_those_of_the_dense_matrices():
+    config = network_noise_scale.Config(num_batches=20, num_drawn=2048, num_products=600)
+    with precision():
+        problem = problems.load_problem("digits-mlp", width=3, depth=1, num_examples=50)
+        params = problem.init(jax.random.key(0))
+        flat, rebuild = jax.flatten_util.ravel_pytree(params)
+        row, _ = network_noise_scale._measure(config, problem, params)
+        each = np.asarray(network_noise_scale._gradients(problem, params)[0])
+        hessian = np.asarray(jax.hessian(lambda vector: problem.full_loss(rebuild(vector)))(flat))
+    mean, covariance = each.mean(0), np.cov(each.T, bias=True)
+    assert row["simple"] == pytest.approx(np.trace(covariance) / (mean @ mean), rel=1e-10)
+    # All 50 products of the n x n operator are made: exact up to rounding.
+    assert row["curved"] == pytest.approx(np.trace(hessian @ covariance) / (mean @ hessian @ mean), rel=1e-8)

@@ -8,13 +8,14 @@ import pytest
 
 from experiments.conditioning import (
     convergence_rates,
+    network_spectra,
     preprocessing,
     single_run_average_case,
     transient_growth,
     zigzag,
 )
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
-from experiments.noise import batch_size_map, noise_floors, noise_scale
+from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
 from experiments.saddles import network_index
 from experiments.sharpness import edge_of_stability
 from jaxopt_lab.core import precision
@@ -34,6 +35,14 @@ TINY = {
     noise_floors: {"effective_rates": (0.1, 1.0), "num_chains": 200, "settling": 150, "steps": 500},
     batch_size_map: {"dim": 32, "target": 1e-4, "batch_sizes": (1, 64, 8192), "simulated": (64,), "num_seeds": 4},
     noise_scale: {"dim": 15, "batch_sizes": (1, 16, 64), "num_examples": 8192},
+    network_spectra: {
+        "networks": ((2, 32), (8, 32)),
+        "norms": ("none", "batch"),
+        "num_examples": 300,
+        "class_counts": (10,),
+        "num_seeds": 1,
+    },
+    network_noise_scale: {"times": (0, 30, 300, 3000), "num_batches": 50, "num_drawn": 16_384, "num_products": 30},
     network_index: {"num_runs": 2, "num_searches": 16, "num_path_points": 3},
     edge_of_stability: {"steps": 1500},
 }
@@ -100,6 +109,15 @@ def spoil_loss(row):
         row["loss"] = 0.5 / (1 + row["steps"])
 
 
+def spoil_spectrum(row):
+    if "norm" in row:
+        top = 10 if row["norm"] == "batch" else 0.5
+        row["largest"] = np.append(row["largest"][:9] * top, row["largest"][9:])
+    scaled(count=2, overlap=0.8, difference=3, distance=2)(row)
+    if row.get("norm") == "batch":
+        row["mean"] *= 0.1
+
+
 def spoil_index(row):
     row["index"] = 1 - row["index"]
 
@@ -117,6 +135,8 @@ SPOILERS = {
     "noise_floors": (scaled(variance=1.5, step_variance=1.5), 5),
     "batch_size_map": (scaled(measured_steps=1.5, edge=1.1), 3),
     "noise_scale": (scaled(noise_scale=2.0, product=2.0), 2),
+    "network_spectra": (spoil_spectrum, 6),
+    "network_noise_scale": (scaled(gain=1.5, curved=0.05, simple_low=3.0), 3),
     "network_index": (spoil_index, 3),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
 }
