@@ -1,19 +1,24 @@
-"""Losses whose truth is known: quadratics with a given spectrum, regressions, additive noise; `REGISTRY` lists them."""
+"""Losses whose truth is known: quadratics with a given spectrum, regressions, saddles, additive noise."""
 
 from jaxopt_lab.objectives import spectra
 from jaxopt_lab.objectives.noise import with_noise
 from jaxopt_lab.objectives.quadratics import laplacian, laplacian_eigenvector, quadratic
 from jaxopt_lab.objectives.registry import REGISTRY, ObjectiveSpec
 from jaxopt_lab.objectives.regressions import linear_regression, logistic_regression, streaming_regression
+from jaxopt_lab.objectives.saddles import degenerate_saddle, monkey_saddle, planted_index, quadratic_saddle
 
 __all__ = [
     "REGISTRY",
     "ObjectiveSpec",
+    "degenerate_saddle",
     "laplacian",
     "laplacian_eigenvector",
     "linear_regression",
     "logistic_regression",
+    "monkey_saddle",
+    "planted_index",
     "quadratic",
+    "quadratic_saddle",
     "spectra",
     "streaming_regression",
     "with_noise",

@@ -77,7 +77,7 @@ def quadratic(
         loss = jax.tree_util.Partial(_rotated_loss, _signed_hadamard, (spectrum, target), signs)
     return Problem(
         loss=loss,
-        init=_starting_at(start, dim, spectrum.dtype),
+        init=starting_at(start, dim, spectrum.dtype),
         truth=_truth(spectrum, target),
         separable=Separable(_coordinate_loss, (spectrum, target)) if rotation is None else None,
         name="quadratic" if rotation is None else f"quadratic-{rotation}",
@@ -117,7 +117,7 @@ def laplacian(dim: int, *, start: Start = None) -> Problem:
         minimizer=jnp.zeros((), real),
         index=0,
     )
-    return Problem(loss=_chain_loss, init=_starting_at(start, dim, real), truth=truth, name="laplacian")
+    return Problem(loss=_chain_loss, init=starting_at(start, dim, real), truth=truth, name="laplacian")
 
 
 def laplacian_eigenvector(dim: int, order: int) -> np.ndarray:
@@ -191,7 +191,8 @@ def _truth(spectrum: jax.Array, target: jax.Array | None) -> Truth:
     )
 
 
-def _starting_at(start: Start, dim: int, dtype: jnp.dtype) -> Callable[[jax.Array], jax.Array]:
+def starting_at(start: Start, dim: int, dtype: jnp.dtype) -> Callable[[jax.Array], jax.Array]:
+    """The `init` of a problem of dim numbers: a constant, an array, or for None a draw from N(0, I)."""
     if start is None:
         return lambda key: jax.random.normal(key, (dim,), dtype)
     if np.ndim(start) == 0:

@@ -5,6 +5,7 @@ A rule that optax has with the same mathematics is used from optax; here are the
 
 from jaxopt_lab.rules.accelerated import adaptive_restart, chebyshev, triple_momentum
 from jaxopt_lab.rules.averaging import average_iterates, averaged_params
+from jaxopt_lab.rules.escape import noisy, perturbed
 from jaxopt_lab.rules.momentum import (
     aggregated_momentum,
     heavy_ball,
@@ -28,6 +29,8 @@ __all__ = [
     "heavy_ball",
     "nesterov",
     "nesterov_lookahead",
+    "noisy",
+    "perturbed",
     "quasi_hyperbolic",
     "sgd",
     "triple_momentum",

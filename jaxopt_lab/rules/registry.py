@@ -8,6 +8,7 @@ import optax
 
 from jaxopt_lab.rules.accelerated import adaptive_restart, chebyshev, triple_momentum
 from jaxopt_lab.rules.averaging import average_iterates
+from jaxopt_lab.rules.escape import noisy, perturbed
 from jaxopt_lab.rules.momentum import (
     aggregated_momentum,
     heavy_ball,
@@ -77,5 +78,17 @@ REGISTRY: dict[str, RuleSpec] = {
         average_iterates,
         {"inner": heavy_ball(0.1, 0.9), "kind": "uniform", "decay": 0.999, "start": 0},
         reference="Polyak and Juditsky 1992",
+    ),
+    "perturbed": RuleSpec(
+        perturbed,
+        {"inner": sgd(0.1), "gradient_threshold": 1e-3, "radius": 1e-3, "wait": 50, "seed": 0},
+        reference="Jin et al. 2017",
+        coordinatewise=False,
+    ),
+    "noisy": RuleSpec(
+        noisy,
+        {"inner": sgd(0.1), "noise": 1e-3, "decay": 0.55, "seed": 0},
+        reference="Ge et al. 2015",
+        coordinatewise=False,
     ),
 }
