@@ -10,14 +10,22 @@ from jaxopt_lab.objectives import spectra
 from jaxopt_lab.objectives.noise import with_noise
 from jaxopt_lab.objectives.quadratics import laplacian, quadratic
 from jaxopt_lab.objectives.regressions import linear_regression, logistic_regression, streaming_regression
+from jaxopt_lab.objectives.saddles import degenerate_saddle, monkey_saddle, quadratic_saddle
 
 
 @dataclasses.dataclass(frozen=True)
 class ObjectiveSpec:
-    """One entry: a function that makes a small instance, and where the objective is from."""
+    """One entry: a function that makes a small instance, where the objective is from, and where its truth holds.
+
+    Attributes:
+      example: makes a small instance.
+      reference: where it is from.
+      at_origin: whether the truth's eigenvalues are those at the origin, a saddle; else they hold everywhere.
+    """
 
     example: Callable[[], Problem]
     reference: str
+    at_origin: bool = False
 
 
 def _features() -> np.ndarray:
@@ -45,4 +53,9 @@ REGISTRY: dict[str, ObjectiveSpec] = {
     "quadratic-uniform-noise": ObjectiveSpec(
         lambda: with_noise(quadratic(spectra.marchenko_pastur(16, 0.5)), "uniform", 0.1), "CS231n 2017, lecture 7"
     ),
+    "quadratic-saddle": ObjectiveSpec(
+        lambda: quadratic_saddle([-2.0, -0.5, 1.0, 3.0], confinement=0.7), "Lee et al. 2016", at_origin=True
+    ),
+    "degenerate-saddle": ObjectiveSpec(lambda: degenerate_saddle(4, dim=3), "textbook", at_origin=True),
+    "monkey-saddle": ObjectiveSpec(monkey_saddle, "Hilbert and Cohn-Vossen 1932", at_origin=True),
 }

@@ -10,9 +10,14 @@ from jaxopt_lab.objectives import REGISTRY
 
 
 @pytest.fixture(params=sorted(REGISTRY))
-def problem(request):
+def spec(request):
+    return REGISTRY[request.param]
+
+
+@pytest.fixture
+def problem(spec):
     with precision("float64"):
-        yield REGISTRY[request.param].example()
+        yield spec.example()
 
 
 def start(problem):
@@ -29,8 +34,9 @@ def test_the_gradient_is_the_slope_of_the_loss(problem):
         assert float(slope) == pytest.approx(float(difference), rel=1e-6, abs=1e-8)  # step 1e-5: error 1e-10 f'''
 
 
-def test_the_truth_bounds_the_dense_hessian(problem):
-    values = np.linalg.eigvalsh(jax.hessian(problem.full_loss)(start(problem)))
+def test_the_truth_bounds_the_dense_hessian(spec, problem):
+    point = jnp.zeros_like(start(problem)) if spec.at_origin else start(problem)
+    values = np.linalg.eigvalsh(jax.hessian(problem.full_loss)(point))
     truth = problem.truth
     assert values[-1] <= truth.smoothness * (1 + 1e-10)
     if truth.strong_convexity is not None:
