@@ -142,12 +142,8 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
         axes.axvline(TENTH + 0.5, color=maker.color(6), linestyle="--", linewidth=1)
         axes.text(TENTH + 0.8, 0.93, "9 = classes - 1", transform=axes.get_xaxis_transform())
         ratios = f"{_ratio(cell['none']):.1f}, with batch norm {_ratio(cell['batch']):.1f}"
-        axes.set(
-            yscale="log",
-            xticks=(1, 5, 9, 13, 17),
-            ylabel="eigenvalue",
-            title=f"{row['depth']} hidden layers: λ₁ / λ₁₀ = {ratios}",
-        )
+        axes.set(yscale="log", xticks=(1, 5, 9, 13, 17), ylabel="eigenvalue")
+        axes.set_title(f"{row['depth']} hidden layers: λ₁ / λ₁₀ = {ratios}")
     panels[-1].set_xlabel("rank in the trained Hessian; dotted: mean of all eigenvalues")
     return figure
 
