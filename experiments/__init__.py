@@ -15,4 +15,5 @@ HEADLINE = (
     "overshoot",
     "noise_floors",
     "batch_size_map",
+    "edge_of_stability",
 )

@@ -15,7 +15,7 @@ from jaxopt_lab.curvature.projections import Projection
 
 _SECONDS = 30.0
 _ARRAYS = ("matrix", "coupling", "neglected")
-_NUMBERS = ("count", "products", "scale", "fresh", "complete")
+_NUMBERS = ("count", "num_rows", "products", "scale", "fresh", "complete")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Journal:
         if self._path is None or not (last or time.monotonic() - self._saved > _SECONDS):
             return
         tree = {name: getattr(state, name) for name in (*_ARRAYS, "basis", "key")}
-        facts = {name: getattr(state, name) for name in (*_NUMBERS, "num_rows", "basis_rows")}
+        facts = {name: getattr(state, name) for name in (*_NUMBERS, "basis_rows")}
         archives.save(self._path, tree, facts | {"size": self._operator.size})
         self._saved = time.monotonic()
 

@@ -77,16 +77,12 @@ class Projection:
     count: int
     coupling: np.ndarray
     neglected: np.ndarray
+    num_rows: int
     key: jax.Array
     products: int = 0
     scale: float = 0.0
     fresh: int = 0
     complete: bool = False
-
-    @property
-    def num_rows(self) -> int:
-        """The largest dimension that fits."""
-        return len(self.matrix)
 
     @property
     def basis_rows(self) -> int:
@@ -111,7 +107,8 @@ def start_from(operator: Operator, num_rows: int, first: Any, key: jax.Array) ->
     basis = krylov.zero_basis(operator.like, min(num_rows + 1, _FIRST_ROWS))
     first = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), first, operator.like)
     basis, _, norm = krylov.append(basis, 0, first)
-    state = Projection(basis, np.zeros((num_rows, num_rows)), 0, np.zeros(num_rows), np.zeros(num_rows), key)
+    rows = len(jax.tree.leaves(basis)[0])
+    state = Projection(basis, np.zeros((rows, rows)), 0, np.zeros(rows), np.zeros(rows), num_rows, key)
     return state if 0 < float(norm) < np.inf else refresh(operator, state)
 
 
@@ -129,11 +126,11 @@ def grow(operator: Operator, state: Projection, *, refill: bool = True) -> Proje
     Raises:
       InputError: the product is not finite.
     """
-    count, basis = state.count, state.basis
-    product = operator(krylov.row(basis, count))
-    if count + 2 > state.basis_rows:
-        basis = krylov.extend(basis, min(4 * state.basis_rows, state.num_rows + 1))
-    basis, inner, norm = krylov.append(basis, count + 1, product)
+    product = operator(krylov.row(state.basis, state.count))
+    if state.count + 2 > state.basis_rows:
+        state = _extended(state)
+    count = state.count
+    basis, inner, norm = krylov.append(state.basis, count + 1, product)
     inner, beta = np.asarray(inner, np.float64)[: count + 1], float(norm)
     if not (np.isfinite(inner).all() and np.isfinite(beta)):
         raise fail(
@@ -190,6 +187,16 @@ def reopen(operator: Operator, state: Projection, place: int) -> Projection:
     state = dataclasses.replace(_cut(state), basis=basis, products=state.products + 1)
     state.coupling[place], state.neglected[place] = float(norm), 0.0
     return state
+
+
+def _extended(state: Projection) -> Projection:
+    """The same space with room for more rows."""
+    rows = min(4 * state.basis_rows, state.num_rows + 1)
+    room = rows - len(state.matrix)
+    return dataclasses.replace(
+        state, basis=krylov.extend(state.basis, rows), matrix=np.pad(state.matrix, (0, room)),
+        coupling=np.pad(state.coupling, (0, room)), neglected=np.pad(state.neglected, (0, room)),
+    )  # fmt: skip
 
 
 def _cut(state: Projection) -> Projection:
