@@ -16,7 +16,7 @@ from experiments.conditioning import (
 )
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
 from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
-from experiments.saddles import network_index
+from experiments.saddles import escape_time, network_index
 from experiments.sharpness import edge_of_stability
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
@@ -43,6 +43,7 @@ TINY = {
         "num_seeds": 1,
     },
     network_noise_scale: {"times": (0, 30, 300, 3000), "num_batches": 50, "num_drawn": 16_384, "num_products": 30},
+    escape_time: {"dims": (10, 1000), "num_seeds": 20, "num_noisy": 40, "rates": (1e-2, 1.0)},
     network_index: {"num_runs": 2, "num_searches": 16, "num_path_points": 3},
     edge_of_stability: {"steps": 1500},
 }
@@ -137,6 +138,7 @@ SPOILERS = {
     "noise_scale": (scaled(noise_scale=2.0, product=2.0), 2),
     "network_spectra": (spoil_spectrum, 6),
     "network_noise_scale": (scaled(gain=1.5, curved=0.05, simple_low=3.0), 3),
+    "escape_time": (scaled(mean=1.2, steps=1.05), 5),
     "network_index": (spoil_index, 3),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
 }
