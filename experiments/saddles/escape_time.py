@@ -222,8 +222,10 @@ def _planted_verdict(rows: Rows, name: str) -> Verdict:
     ours = [row for row in _of(rows, "planted") if row["method"] == name]
     worst = max(ours, key=lambda row: abs(row["steps"] - row["predicted"]))
     # A run leaves at a whole step.
-    return judge(f"From a known start {name} leaves when the law says", f"steps at h = {worst['h']:g}",
-                 worst["predicted"], worst["steps"], 1.001, kind="absolute", unit="steps", reference=ONEILL)  # fmt: skip
+    claim, quantity = f"From a known start {name} leaves when the law says", f"steps at h = {worst['h']:g}"
+    return judge(
+        claim, quantity, worst["predicted"], worst["steps"], 1.001, kind="absolute", unit="steps", reference=ONEILL
+    )
 
 
 def _of(rows: Rows, kind: str) -> list[Any]:
