@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxopt_lab.core import Problem, fail, require_choice, vectors
 from jaxopt_lab.curvature.operators import vector_space
@@ -78,7 +79,7 @@ def locate(
       InputError: see `hessian`.
     """
     vector_space(params)
-    wide = jax.tree.map(vectors.widened, params)
+    wide = _on_one_mesh(jax.tree.map(vectors.widened, params))
     chunks = make_chunks(problem.data if data is None else data, chunk_size)
     merge, inner = _select(problem.name, wide, block)
     partial = problem.loss if isinstance(problem.loss, jax.tree_util.Partial) else jax.tree_util.Partial(problem.loss)
@@ -93,6 +94,18 @@ def parameter_paths(params: Any) -> list[str]:
     """The path of each leaf, its parts joined by "/"."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+
+
+def _on_one_mesh(params: Any) -> Any:
+    """Copies leaves of a single device to all devices of the mesh on which other leaves are sharded."""
+    wide = [leaf.sharding for leaf in jax.tree.leaves(params) if len(leaf.sharding.device_set) > 1]
+    meshes = [sharding.mesh for sharding in wide if isinstance(sharding, NamedSharding)]
+    if not meshes:
+        return params
+    everywhere = NamedSharding(meshes[0], PartitionSpec())
+    return jax.tree.map(
+        lambda leaf: leaf if len(leaf.sharding.device_set) > 1 else jax.device_put(leaf, everywhere), params
+    )
 
 
 def _select(name: str, params: Any, block: str | None) -> tuple[Merge, Any]:

@@ -114,7 +114,7 @@ def whole_matrix(operator: Operator, key: jax.Array) -> np.ndarray:
     state = start_from(operator, operator.size, random_vector(key, operator.like), key)
     while not state.complete:
         state = grow(operator, state)
-    return state.matrix
+    return state.matrix[: state.count, : state.count]
 
 
 def require_rows(where: str, operator: Operator, num_rows: int) -> None:

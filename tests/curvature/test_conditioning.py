@@ -13,7 +13,7 @@ def measured(values, dtype="float32", **options):
 
 @pytest.mark.parametrize("kappa", [1e2, 1e4])
 def test_the_interval_holds_the_truth(kappa):
-    low, high = measured(np.geomspace(1 / kappa, 1, 300)).absolute.interval
+    low, high = measured(np.geomspace(1 / kappa, 1, 100)).absolute.interval
     assert low <= kappa <= high < np.inf
 
 

@@ -44,6 +44,7 @@ def test_a_crossing_lies_between_two_records_by_the_logarithm():
     assert batch_size_map._crossing(np.array([0, 10]), np.array([1.0, 0.5]), 0.1) == np.inf
 
 
+@pytest.mark.slow
 def test_noise_scales_of_a_network_are_those_of_the_dense_matrices():
     config = network_noise_scale.Config(num_batches=20, num_drawn=2048, num_products=600)
     with precision():

@@ -138,8 +138,7 @@ def test_a_ragged_last_chunk_counts_each_example_once(pair):
         problem = make_problem()
         params = problem.init(jax.random.key(0))
         whole = dense(factory(problem, params))
-        for size in (5, 22):
-            np.testing.assert_allclose(dense(factory(problem, params, chunk_size=size)), whole, atol=1e-12)
+        np.testing.assert_allclose(dense(factory(problem, params, chunk_size=9)), whole, atol=1e-12)
 
 
 def test_data_may_come_as_an_iteration_over_batches(pair):

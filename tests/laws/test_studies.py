@@ -49,7 +49,12 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="module", params=TINY, ids=lambda module: module.STUDY.name)
+# Eight networks with normalization of their own take more than a minute to compile.
+SLOW = (network_spectra,)
+PARAMETERS = [pytest.param(module, marks=pytest.mark.slow) if module in SLOW else module for module in TINY]
+
+
+@pytest.fixture(scope="module", params=PARAMETERS, ids=lambda module: module.STUDY.name)
 def outcome(request):
     study = request.param.STUDY
     config = dataclasses.replace(study.presets["quick"], **TINY[request.param])
