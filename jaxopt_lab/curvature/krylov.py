@@ -23,7 +23,7 @@ Vector = Any
 
 BREAKDOWN = 64.0
 ROUNDING = 16.0
-_FEWEST, _GROWTH = 16, 4
+_LONG = 2**18
 
 
 def zero_basis(like: Any, num_rows: int) -> Basis:
@@ -54,18 +54,29 @@ def row(basis: Basis, place: int) -> Vector:
 
 
 def orthogonalize(basis: Basis, count: Any, vector: Vector) -> tuple[Vector, jax.Array, jax.Array]:
-    """Takes the span of the first `count` rows out of a vector, twice.
+    """Takes the span of the first `count` rows out of a vector, twice where once is not enough.
+
+    Once is enough where more than half of the vector is left, so that no digits were lost, and the leaves are short
+    enough for the contraction to keep its own.
 
     Returns:
       (rest, inner products [rows], norm of the rest).
     """
-    total = jnp.zeros(())
-    for _ in range(2):
+
+    def taken_out(vector: Vector) -> tuple[Vector, jax.Array, jax.Array]:
         inner = coefficients(basis, vector)
         inner = jnp.where(jnp.arange(inner.size) < count, inner, 0)
-        vector = vectors.subtract(vector, combine(basis, inner))
-        total = total + inner
-    return vector, total, vectors.norm(vector)
+        rest = vectors.subtract(vector, combine(basis, inner))
+        return rest, inner, vectors.norm(rest)
+
+    def again(first: tuple[Vector, jax.Array, jax.Array]) -> tuple[Vector, jax.Array, jax.Array]:
+        rest, inner, norm = taken_out(first[0])
+        return rest, first[1] + inner, norm
+
+    first = taken_out(vector)
+    if vectors.size(vector) > _LONG:
+        return again(first)
+    return lax.cond(first[2] > 0.5 * vectors.norm(vector), lambda done: done, again, first)
 
 
 def append(basis: Basis, count: int, vector: Vector) -> tuple[Basis, jax.Array, jax.Array]:
@@ -77,14 +88,9 @@ def append(basis: Basis, count: int, vector: Vector) -> tuple[Basis, jax.Array, 
       vector: what to add.
 
     Returns:
-      (basis, inner products with the rows [>= count], norm of the rest before it was normalized).
+      (basis, inner products with all rows [rows], norm of the rest before it was normalized).
     """
-    num_rows = jax.tree.leaves(basis)[0].shape[0]
-    used = _FEWEST
-    while used < count:
-        used *= _GROWTH  # few programs, at the price of idle rows
-    used = min(used, num_rows)
-    return _append(used, basis, jnp.asarray(count, jnp.int32), vector)
+    return _append(basis, jnp.asarray(count, jnp.int32), vector)
 
 
 def extend(basis: Basis, num_rows: int) -> Basis:
@@ -105,10 +111,9 @@ def _extend(num_rows: int, basis: Basis) -> Basis:
     return jax.tree.map(lambda rows: jnp.pad(rows, [(0, num_rows - rows.shape[0])] + [(0, 0)] * (rows.ndim - 1)), basis)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _append(used: int, basis: Basis, count: jax.Array, vector: Vector) -> tuple[Basis, jax.Array, jax.Array]:
-    active = jax.tree.map(lambda rows: lax.slice_in_dim(rows, 0, used), basis)
-    rest, inner, norm = orthogonalize(active, count, vector)
+@partial(jax.jit, donate_argnums=0)
+def _append(basis: Basis, count: jax.Array, vector: Vector) -> tuple[Basis, jax.Array, jax.Array]:
+    rest, inner, norm = orthogonalize(basis, count, vector)
     unit = vectors.scale(1 / jnp.where(norm > 0, norm, 1), rest)
     return jax.tree.map(lambda rows, leaf: _put(rows, leaf, count), basis, unit), inner, norm
 

@@ -191,7 +191,7 @@ def reopen(operator: Operator, state: Projection, place: int) -> Projection:
 
 def _extended(state: Projection) -> Projection:
     """The same space with room for more rows."""
-    rows = min(4 * state.basis_rows, state.num_rows + 1)
+    rows = min(2 * state.basis_rows, state.num_rows + 1)
     room = rows - len(state.matrix)
     return dataclasses.replace(
         state, basis=krylov.extend(state.basis, rows), matrix=np.pad(state.matrix, (0, room)),
