@@ -173,7 +173,7 @@ def _print(rows: list[dict[str, Any]], stored: Any) -> None:
     print(f"{'density: products':>20}{'cpu s':>8}{'error':>10}{'ratio':>7}")
     for row in rows:
         error = np.abs(np.asarray(row["values"]) / stored["values"] - 1).max()
-        masses = np.mean([_cumulative(*rule, _places(stored["values"])) for rule in row["rules"]], axis=0)
+        masses = np.mean([_cumulative(rule[0], rule[1], _places(stored["values"])) for rule in row["rules"]], axis=0)
         off = np.abs(masses - stored["masses"]).max()
         print(f"{row['side']:22}{row['top_products']:>16}{row['top_seconds']:>8.2f}{error:>10.1e}", end="")
         print(f"{row['top_seconds'] / ours['top_seconds']:>7.2f}{row['density_products']:>20}", end="")

@@ -6,6 +6,8 @@
 With c > 0 the strict saddle is bounded: its 2^m minima lie at x_i^2 = |lambda_i| / c, at loss -sum lambda_i^2 / (4 c).
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,11 @@ from jaxopt_lab.objectives.spectra import require_spectrum
 
 
 def quadratic_saddle(
-    eigenvalues: jax.typing.ArrayLike, *, confinement: float = 1.0, start: Start = None, radius: float | None = None
+    eigenvalues: jax.typing.ArrayLike | Sequence[float],
+    *,
+    confinement: float = 1.0,
+    start: Start = None,
+    radius: float | None = None,
 ) -> Problem:
     """A saddle at the origin with the given eigenvalues, closed off by a quartic along its negative directions.
 

@@ -23,7 +23,7 @@ def save_params(path: str | os.PathLike[str], params: Any) -> None:
       params: any pytree of arrays.
     """
     leaves = zip(_paths(params), jax.tree.leaves(params), strict=True)
-    arrays = {name: np.asarray(_storable(leaf)) for name, leaf in leaves}
+    arrays: dict[str, Any] = {name: np.asarray(_storable(leaf)) for name, leaf in leaves}
     with archives.replacing(pathlib.Path(path)) as file:
         np.savez(file, **arrays)
 
