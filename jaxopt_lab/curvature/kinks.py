@@ -112,13 +112,11 @@ def _rule_name(equation: Any) -> str:
 
 
 def _scan(equation: Any, inputs: list[_Mark]) -> list[_Mark]:
-    """The body once more with what the first pass put in the carry."""
-    fixed, num_carry = equation.params["num_consts"], equation.params["num_carry"]
-    for _ in range(2):
-        outputs = _walk(equation.params["jaxpr"].jaxpr, inputs)
-        carry = [old | new for old, new in zip(inputs[fixed : fixed + num_carry], outputs[:num_carry], strict=True)]
-        inputs = [*inputs[:fixed], *carry, *inputs[fixed + num_carry :]]
-    return outputs
+    """The body, and the body once more with what the first pass may have put in the carry: in any floating input."""
+    body = equation.params["jaxpr"].jaxpr
+    carried = _join(_walk(body, inputs))
+    floating = [jnp.issubdtype(variable.aval.dtype, jnp.inexact) for variable in body.invars]
+    return _walk(body, [old | carried if real else old for old, real in zip(inputs, floating, strict=True)])
 
 
 def _join(marks: list[_Mark]) -> _Mark:
