@@ -25,6 +25,8 @@ from jaxopt_lab.core.problem import (
     Separable,
     Stateful,
     Truth,
+    as_partial,
+    count_examples,
     from_loss,
     require_scalar_loss,
 )
@@ -46,7 +48,9 @@ __all__ = [
     "Truth",
     "Verdict",
     "archives",
+    "as_partial",
     "available_memory",
+    "count_examples",
     "fail",
     "from_loss",
     "is_concrete_number",

@@ -129,13 +129,13 @@ class Problem:
     name: str = "problem"
 
     def __post_init__(self) -> None:
-        _num_examples(self.data, self.name, "data")
-        _num_examples(self.validation, self.name, "validation")
+        count_examples(self.data, self.name, "data")
+        count_examples(self.validation, self.name, "validation")
 
     @property
     def num_examples(self) -> int | None:
         """Number of examples n, or None when the problem has no data."""
-        return _num_examples(self.data, self.name, "data")
+        return count_examples(self.data, self.name, "data")
 
     def full_loss(self, params: Params) -> jax.Array:
         """The expected loss over all of the data, a scalar."""
@@ -244,6 +244,11 @@ def from_loss(
     return problem
 
 
+def as_partial(function: Callable[..., Any]) -> jax.tree_util.Partial:
+    """The function as a pytree, so that arrays in it are arguments of compiled programs."""
+    return function if isinstance(function, jax.tree_util.Partial) else jax.tree_util.Partial(function)
+
+
 def require_scalar_loss(where: str, problem: Problem) -> None:
     """Raises unless the problem's loss is a scalar of a floating type; traced, not computed."""
 
@@ -259,7 +264,17 @@ def require_scalar_loss(where: str, problem: Problem) -> None:
         )
 
 
-def _num_examples(data: Batch, name: str, field: str) -> int | None:
+def count_examples(data: Batch, name: str, field: str) -> int | None:
+    """The common length of the leaves' leading axes, or None for no leaf.
+
+    Args:
+      data: a pytree of arrays.
+      name: whose data they are, for errors.
+      field: what they are called, for errors.
+
+    Raises:
+      InputError: the leaves differ in length, or hold no example.
+    """
     leaves = jax.tree.leaves(data)
     if not leaves:
         return None

@@ -113,6 +113,17 @@ def size(tree: Any) -> int:
     return sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(tree))
 
 
+def parameter_paths(tree: Any) -> list[str]:
+    """The path of each leaf, its parts joined by "/"; "" for a tree that is one leaf.
+
+    Example:
+      >>> parameter_paths({"layers": [{"kernel": 0.0, "bias": 0.0}]})
+      ['layers/0/bias', 'layers/0/kernel']
+    """
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+
+
 def all_finite(tree: Any) -> jax.Array:
     """True when every entry of every leaf is finite, as a scalar boolean."""
     checks = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]

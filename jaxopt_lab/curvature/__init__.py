@@ -1,5 +1,6 @@
 """Matrix-free curvature: operators at a point of a problem, and estimators on them that come with their errors."""
 
+from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.curvature.blocks import BlockSpectra, BlockSpectrum, block_names, block_spectra, heterogeneity
 from jaxopt_lab.curvature.conditioning import ConditionNumber, condition_number
 from jaxopt_lab.curvature.densities import Density, density_of, spectral_density
@@ -11,7 +12,7 @@ from jaxopt_lab.curvature.journals import Progress
 from jaxopt_lab.curvature.lanczos import Eigenpairs, Ends, eigenpairs
 from jaxopt_lab.curvature.noise import NoiseScale, noise_scale
 from jaxopt_lab.curvature.operators import Operator, from_diagonal, from_matrix, operator, random_vector
-from jaxopt_lab.curvature.points import locate, parameter_paths
+from jaxopt_lab.curvature.points import locate
 from jaxopt_lab.curvature.preconditioning import preconditioned, preconditioner_of
 from jaxopt_lab.curvature.products import gauss_newton, hessian
 from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadratures

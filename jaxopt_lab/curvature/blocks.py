@@ -18,10 +18,10 @@ import numpy as np
 from scipy.special import xlogy
 
 from jaxopt_lab.core import Estimate, Problem, fail, require_count, require_positive
+from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.curvature.densities import Density, density_of
 from jaxopt_lab.curvature.lanczos import eigenpairs
 from jaxopt_lab.curvature.operators import Operator
-from jaxopt_lab.curvature.points import parameter_paths
 from jaxopt_lab.curvature.products import hessian
 from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadratures
 from jaxopt_lab.curvature.streams import Source

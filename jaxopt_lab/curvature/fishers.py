@@ -13,10 +13,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import Problem, require_choice, vectors
+from jaxopt_lab.core import Problem, as_partial, require_choice, vectors
 from jaxopt_lab.curvature.operators import Operator, operator
 from jaxopt_lab.curvature.points import Point, locate
-from jaxopt_lab.curvature.products import as_partial, output_product, require_composite
+from jaxopt_lab.curvature.products import output_product, require_composite
 from jaxopt_lab.curvature.streams import Source, mean_product
 
 FAMILIES = ("categorical", "bernoulli", "gaussian")

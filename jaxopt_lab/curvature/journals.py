@@ -15,7 +15,7 @@ from jaxopt_lab.curvature.projections import Projection
 
 _SECONDS = 30.0
 _ARRAYS = ("matrix", "coupling", "neglected")
-_NUMBERS = ("count", "num_rows", "products", "scale", "fresh", "complete")
+_NUMBERS = ("count", "num_rows", "products", "scale", "complete")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,7 +177,7 @@ def _judge(search: Search, operator: Operator, state: Projection) -> tuple[Proje
 
 
 def _ends(operator: Operator, search: Search, state: Projection) -> Ends:
-    ritz, wanted, count = state.ritz(), search.wanted, state.count
+    ritz, wanted, count = state.ritz, search.wanted, state.count
     errors = np.maximum(ritz.residuals, search.floor(state, ritz))
     converged = search.ratios(state, ritz) <= 1
 

@@ -21,7 +21,7 @@ from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, vector_space
 from jaxopt_lab.curvature.points import Point, locate
 from jaxopt_lab.curvature.ratios import Forms
-from jaxopt_lab.curvature.streams import Source, count_examples
+from jaxopt_lab.curvature.streams import Source, batch_size
 from jaxopt_lab.curvature.traces import require_rows
 
 _LEAST_GROUPS = 4
@@ -151,7 +151,7 @@ def _collect(point: Point, num_groups: int, key: jax.Array) -> _Groups:
     require_rows("noise_scale", Operator(lambda vector: vector, like), num_groups + 1)
     rows, sizes = krylov.zero_basis(like, num_groups), np.zeros(num_groups, np.int64)
     for group, batch in _pieces(point, num_groups, key):
-        count = count_examples(batch)
+        count = batch_size(batch)
         rows = _add_gradient(rows, (point.loss, point.params), batch, group, float(count))
         sizes[group] += count
     used = np.count_nonzero(sizes)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxopt_lab.core import Problem, fail, require_choice, vectors
+from jaxopt_lab.core import Problem, as_partial, fail, require_choice, vectors
+from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.curvature.operators import vector_space
 from jaxopt_lab.curvature.streams import Chunks, Source, make_chunks, mean_over_chunks
 
@@ -82,18 +83,11 @@ def locate(
     wide = _on_one_mesh(jax.tree.map(vectors.widened, params))
     chunks = make_chunks(problem.data if data is None else data, chunk_size)
     merge, inner = _select(problem.name, wide, block)
-    partial = problem.loss if isinstance(problem.loss, jax.tree_util.Partial) else jax.tree_util.Partial(problem.loss)
-    loss = ExpectedLoss(partial, merge)
+    loss = ExpectedLoss(as_partial(problem.loss), merge)
     _require_scalar(problem, loss, inner, next(iter(chunks))[0])
     value, gradient = mean_over_chunks(_value_and_gradient, (loss, inner), chunks)
     _require_finite(problem.name, value, gradient)
     return Point(loss, inner, chunks, merge, float(value), gradient)
-
-
-def parameter_paths(params: Any) -> list[str]:
-    """The path of each leaf, its parts joined by "/"."""
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
 
 
 def _on_one_mesh(params: Any) -> Any:

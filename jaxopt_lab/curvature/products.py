@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import Composite, Problem, fail
+from jaxopt_lab.core import Composite, Problem, as_partial, fail
 from jaxopt_lab.curvature.kinks import find_kinks
 from jaxopt_lab.curvature.operators import Operator, operator
 from jaxopt_lab.curvature.points import locate
@@ -88,11 +88,6 @@ def require_composite(where: str, problem: Problem) -> Composite:
             "Give the problem a `composite`: outputs(params, batch) and criterion(outputs, batch).",
         )  # fmt: skip
     return problem.composite
-
-
-def as_partial(function: Any) -> jax.tree_util.Partial:
-    """The function as a pytree, so that arrays in it are arguments of compiled programs."""
-    return function if isinstance(function, jax.tree_util.Partial) else jax.tree_util.Partial(function)
 
 
 def output_product(linear: Any, middle: Any, vector: Any) -> Any:

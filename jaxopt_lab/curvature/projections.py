@@ -7,6 +7,7 @@ into blocks, and neither needs a case of its own.
 """
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -61,14 +62,14 @@ class Projection:
 
     Attributes:
       basis: stacked orthonormal rows; row `count` is the next direction.
-      matrix: T in its upper left corner, float64 [rows, rows].
+      matrix: T in its upper left corner, float64 [rows, rows]; like the basis it grows with the space.
       count: dimension of the space.
       coupling: inner products of A times each row with the next direction, [rows].
+      neglected: sizes of the couplings of each row that were cut, [rows].
+      num_rows: the largest dimension that fits.
       key: PRNG key of the next random vector.
       products: products made.
       scale: the largest |A q| of a unit vector so far, a lower bound on the norm of A.
-      neglected: sizes of the couplings of each row that were cut, [rows].
-      fresh: `products` at which the space was last continued from a random vector.
       complete: whether the space is invariant and nothing lies outside of it that was asked for.
     """
 
@@ -81,7 +82,6 @@ class Projection:
     key: jax.Array
     products: int = 0
     scale: float = 0.0
-    fresh: int = 0
     complete: bool = False
 
     @property
@@ -89,6 +89,7 @@ class Projection:
         """Rows that the basis has now; it grows with the space."""
         return jax.tree.leaves(self.basis)[0].shape[0]
 
+    @functools.cached_property
     def ritz(self) -> "Ritz":
         """The eigenpairs of T, and how far they are from those of A."""
         values, rotation = np.linalg.eigh(self.matrix[: self.count, : self.count])
@@ -154,7 +155,7 @@ def grow(operator: Operator, state: Projection, *, refill: bool = True) -> Proje
 
 def restart(state: Projection, kept: np.ndarray) -> Projection:
     """Shrinks the space to the Ritz vectors at places `kept` of increasing order, and the next direction."""
-    ritz = state.ritz()
+    ritz = state.ritz
     values, rotation = ritz.values, ritz.rotation
     scale = max(state.scale, float(np.abs(values).max()))
     rotation, used, new = rotation[:, kept], slice(state.count), slice(len(kept))
@@ -177,16 +178,16 @@ def refresh(operator: Operator, state: Projection) -> Projection:
     basis, _, _ = krylov.append(state.basis, state.count, noise)
     # A random vector is nearly all inside of a space of nearly all dimensions: what is left is cleaned once more.
     basis, _, _ = krylov.append(basis, state.count, krylov.row(basis, state.count))
-    return dataclasses.replace(_cut(state), basis=basis, key=key, fresh=state.products)
+    return dataclasses.replace(_cut(state), basis=basis, key=key)
 
 
 def reopen(operator: Operator, state: Projection, place: int) -> Projection:
     """Replaces the next direction by the residual of row `place`, to take up what was cut there. Cost: 1 product."""
     product = operator(krylov.row(state.basis, place))
     basis, _, norm = krylov.append(state.basis, state.count, product)
-    state = dataclasses.replace(_cut(state), basis=basis, products=state.products + 1)
-    state.coupling[place], state.neglected[place] = float(norm), 0.0
-    return state
+    cut = _cut(state)
+    cut.coupling[place], cut.neglected[place] = float(norm), 0.0
+    return dataclasses.replace(cut, basis=basis, products=state.products + 1)
 
 
 def _extended(state: Projection) -> Projection:
@@ -207,7 +208,7 @@ def _cut(state: Projection) -> Projection:
 def ritz_vectors(state: Projection, places: np.ndarray) -> Any:
     """The Ritz vectors at `places` of increasing order, stacked, each of norm 1."""
     weights = np.zeros((len(places), state.basis_rows))
-    weights[:, : state.count] = state.ritz().rotation[:, places].T
+    weights[:, : state.count] = state.ritz.rotation[:, places].T
     return _unit_rows(state.basis, weights)
 
 

@@ -78,7 +78,7 @@ class Search:
 
     def look(self, state: Projection) -> None:
         """Compares the wanted pairs with what is allowed."""
-        ritz, places = state.ritz(), self.wanted.places(state.count)
+        ritz, places = state.ritz, self.wanted.places(state.count)
         ratios = self.ratios(state, ritz)[places]
         self._values, self.distance = ritz.values[places], float(ratios.max())
         split = self.wanted.smallest
@@ -110,7 +110,7 @@ class Search:
 
     def _changed(self, state: Projection) -> bool:
         before = self._noted[0] if self._noted else self._values
-        allowed = self.wanted.tolerance * np.abs(before) + 4 * self.floor(state, state.ritz())
+        allowed = self.wanted.tolerance * np.abs(before) + 4 * self.floor(state, state.ritz)
         self._moved = bool((np.abs(self._values - before) > allowed).any())
         return self._moved
 

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import available_memory, fail, require_count, vectors
+from jaxopt_lab.core import available_memory, count_examples, fail, require_count, vectors
 
 Batch = Any
 Source = Batch | Callable[[], Iterable[Batch]]
@@ -40,7 +40,7 @@ class Chunks:
         """Pairs of a chunk and its share of the examples."""
         if callable(self.source):
             for batch in self.source():
-                yield batch, count_examples(batch) / self.num_examples
+                yield batch, batch_size(batch) / self.num_examples
         elif self.chunk_size is None or self.chunk_size >= self.num_examples:
             yield self.source, 1.0
         else:
@@ -64,30 +64,26 @@ def make_chunks(source: Source, chunk_size: int | None) -> Chunks:
     if chunk_size is not None:
         require_count("curvature", "chunk_size", chunk_size)
     if not callable(source):
-        return Chunks(source, count_examples(source) if jax.tree.leaves(source) else 1, chunk_size)
+        return Chunks(source, batch_size(source) or 1, chunk_size)
     first, again = source(), source()
     if first is again and iter(first) is first:
         raise fail(
             "curvature", "data must be a function that starts a new iteration at each call, it returned the same one",
             "Return a generator that is made inside of the function.",
         )  # fmt: skip
-    total = sum(count_examples(batch) for batch in first)
+    total = sum(batch_size(batch) for batch in first)
     if not total:
         raise fail("curvature", "data holds no example")
     return Chunks(source, total, None)
 
 
-def count_examples(batch: Batch) -> int:
-    """The common length of the leaves' leading axes.
+def batch_size(batch: Batch) -> int:
+    """The examples of a batch; 0 for one without arrays.
 
     Raises:
-      InputError: the leaves differ in length.
+      InputError: the leaves differ in length, or hold no example.
     """
-    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(batch)]
-    lengths = {shape[0] if shape else None for shape in shapes}
-    if len(lengths) != 1 or None in lengths:
-        raise fail("curvature", f"the leaves of a batch must share their leading axis, got shapes {shapes}")
-    return shapes[0][0]
+    return count_examples(batch, "curvature", "a batch") or 0
 
 
 def mean_over_chunks(compute: Callable[..., Any], constants: Any, chunks: Chunks) -> Any:
@@ -128,25 +124,23 @@ def _apply_kept(parts: list[tuple[Callable[[Any], Any], jax.Array]], vector: Any
 
 
 def _apply_streamed(linearize: Callable[..., Any], constants: Any, chunks: Chunks, vector: Any) -> Any:
-    total = None
-    for batch, share in chunks:
-        total = _add_product(linearize, total, share, constants, batch, vector)
-    return total
+    return mean_over_chunks(_Product(linearize), (constants, vector), chunks)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
-def _add_product(
-    linearize: Callable[..., Any], total: Any, share: Any, constants: Any, batch: Batch, vector: Any
-) -> Any:
-    return _weighted(total, share, linearize(constants, batch)(vector))
+@dataclasses.dataclass(frozen=True)
+class _Product:
+    """((constants, vector), batch) -> one chunk's product; equal where the linearization is, to share programs."""
+
+    linearize: Callable[..., Any]
+
+    def __call__(self, constants: tuple[Any, Any], batch: Batch) -> Any:
+        others, vector = constants
+        return self.linearize(others, batch)(vector)
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=1)
 def _accumulate(compute: Callable[..., Any], total: Any, share: Any, constants: Any, batch: Batch) -> Any:
-    return _weighted(total, share, compute(constants, batch))
-
-
-def _weighted(total: Any, share: Any, part: Any) -> Any:
+    part = compute(constants, batch)
     return vectors.scale(share, part) if total is None else vectors.axpy(share, part, total)
 
 
@@ -157,5 +151,5 @@ def _fits(linearize: Callable[..., Any], constants: Any, chunks: Chunks) -> bool
 
 
 def _residual_bytes(linearize: Callable[..., Any], constants: Any, batch: Batch) -> int:
-    shapes = jax.eval_shape(partial(_linearized, linearize), constants, batch)
+    shapes = _linearized.eval_shape(linearize, constants, batch)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, fail, require_between, require_choice, require_positive
+from jaxopt_lab.core import Problem, as_partial, fail, require_between, require_choice, require_positive
 
 KINDS = ("uniform", "gaussian", "heavy-tailed")
 
@@ -69,10 +69,11 @@ def with_noise(problem: Problem, kind: str = "uniform", scale: float = 1.0, degr
         "gaussian": 1.0,
         "heavy-tailed": degrees / (degrees - 2) if degrees > 2 else np.inf,
     }[kind]
-    inner = problem.loss if isinstance(problem.loss, jax.tree_util.Partial) else jax.tree_util.Partial(problem.loss)
     return dataclasses.replace(
         problem,
-        loss=jax.tree_util.Partial(_TiltedLoss(kind, float(degrees)), inner, jnp.asarray(scale, float)),
+        loss=jax.tree_util.Partial(
+            _TiltedLoss(kind, float(degrees)), as_partial(problem.loss), jnp.asarray(scale, float)
+        ),
         truth=dataclasses.replace(problem.truth, noise_variance=scale**2 * spread),
         separable=None,
         name=f"{problem.name}-{kind}-noise",

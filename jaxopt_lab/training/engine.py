@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import Problem, Status
+from jaxopt_lab.core import Problem, Status, as_partial
 from jaxopt_lab.training import checkpoints, groups, storage
 from jaxopt_lab.training.evaluation import evaluation_of
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.planning import Plan, Rule, make_plan
 from jaxopt_lab.training.probes import Probe
-from jaxopt_lab.training.program import Inputs, as_partial
+from jaxopt_lab.training.program import Inputs
 from jaxopt_lab.training.progress import progress_bar
 from jaxopt_lab.training.trace import Trace
 

@@ -4,9 +4,8 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import Problem
+from jaxopt_lab.core import Problem, as_partial
 from jaxopt_lab.training.probes import Evaluation
-from jaxopt_lab.training.program import as_partial
 
 
 def evaluation_of(problem: Problem) -> Evaluation:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import archives, fail, require_choice
+from jaxopt_lab.core import archives, fail, require_choice, vectors
 
 
 def save_params(path: str | os.PathLike[str], params: Any) -> None:
@@ -59,8 +59,7 @@ def load_params(path: str | os.PathLike[str], like: Any) -> Any:
 
 
 def _paths(params: Any) -> list[str]:
-    leaves = jax.tree_util.tree_leaves_with_path(params)
-    return [jax.tree_util.keystr(path, simple=True, separator="/") or "params" for path, _ in leaves]
+    return [path or "params" for path in vectors.parameter_paths(params)]
 
 
 def _storable(leaf: Any) -> Any:

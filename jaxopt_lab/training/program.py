@@ -85,11 +85,6 @@ class Inputs:
     evaluation: Evaluation | None = None
 
 
-def as_partial(function: Callable[..., Any]) -> jax.tree_util.Partial:
-    """The function as a pytree, whose arrays are arguments of the program."""
-    return function if isinstance(function, jax.tree_util.Partial) else jax.tree_util.Partial(function)
-
-
 def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane: Lane, time: jax.Array) -> Lane:
     """One step of one configuration, the `time`-th from 0."""
     key = jax.random.fold_in(lane.key, time)
