@@ -83,6 +83,7 @@ from jaxopt_lab.theory.noise_scale import (
     simple_noise_scale,
     two_batch_estimate,
 )
+from jaxopt_lab.theory.positivity import minimum_probability
 from jaxopt_lab.theory.preprocessing import (
     condition_number_with_bias,
     condition_number_without_bias,
@@ -226,6 +227,7 @@ __all__ = [
     "marchenko_pastur_spectrum",
     "mean_gradient_age",
     "mean_square_edge",
+    "minimum_probability",
     "mode_responses",
     "mode_strength",
     "mode_value",

