@@ -43,6 +43,7 @@ from jaxopt_lab.theory.landscapes import (
 )
 from jaxopt_lab.theory.linear_networks import (
     LinearSaddle,
+    deep_learning_time,
     deep_plateau_time,
     linear_network_saddle,
     mode_strength,
@@ -192,6 +193,7 @@ __all__ = [
     "cycling_gradient",
     "cycling_loss",
     "decay_rate",
+    "deep_learning_time",
     "deep_plateau_time",
     "degenerate_escape_steps",
     "effective_number_averaged",

@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import hyp2f1
 
 from jaxopt_lab.core.errors import fail, require_count
 from jaxopt_lab.theory.arguments import Floats, between, positive
@@ -176,3 +177,45 @@ def deep_plateau_time(depth: ArrayLike, start: ArrayLike) -> Floats:
     start = between("deep_plateau_time", "start", start, 0, 1, ends="()")
     excess = np.maximum(depth - 2, 1e-300)
     return np.where(depth > 2, start ** -(1 - 2 / depth) / excess, 0.5 * np.log(1 / start))
+
+
+def deep_learning_time(
+    depth: ArrayLike, start: ArrayLike, singular_value: ArrayLike = 1.0, share: ArrayLike = 0.5
+) -> Floats:
+    """Time of the gradient flow until an aligned, balanced mode of a deep linear net has learned a share of s.
+
+    da/dt = L a^(2 - 2 / L) (s - a): the plateau of `deep_plateau_time`, and what follows it.
+
+    Args:
+      depth: L >= 2 layers, a whole number.
+      start: strength a_0 of the product at time 0, in (0, share s).
+      singular_value: s > 0.
+      share: a / s at the end, in (0, 1).
+
+    Returns:
+      The time, learning rate times steps, broadcast.
+
+    Raises:
+      InputError: an argument out of its range.
+
+    Example:
+      >>> deep_learning_time([2, 4], 1e-2).round(3).tolist()
+      [2.298, 4.683]
+
+    Reference: Saxe, McClelland, Ganguli 2013, arXiv 1312.6120, for the equation.
+    """
+    where = "deep_learning_time"
+    depth = between(where, "depth", depth, 2, np.inf, ends="[)")
+    value = positive(where, "singular_value", singular_value)
+    share = between(where, "share", share, 0, 1, ends="()")
+    first = (
+        between(where, "start / (share s)", positive(where, "start", start) / (share * value), 0, 1, ends="()") * share
+    )
+    return (_flow_time(depth, share) - _flow_time(depth, first)) / (depth * value ** (2 - 2 / depth))
+
+
+def _flow_time(depth: Floats, share: Floats) -> Floats:
+    """An antiderivative of b^-(2 - 2 / L) / (1 - b): ln(b / (1 - b)) at L = 2, else a hypergeometric function."""
+    power = np.where(depth > 2, 2 / depth - 1, -0.5)
+    deep = share**power / power * hyp2f1(1, power, 1 + power, share)
+    return np.where(depth > 2, deep, np.log(share / (1 - share)))
