@@ -2,6 +2,7 @@
 
 from jaxopt_lab.objectives import spectra
 from jaxopt_lab.objectives.noise import with_noise
+from jaxopt_lab.objectives.octopus import octopus, octopus_losses, octopus_saddle
 from jaxopt_lab.objectives.quadratics import laplacian, laplacian_eigenvector, quadratic
 from jaxopt_lab.objectives.registry import REGISTRY, ObjectiveSpec
 from jaxopt_lab.objectives.regressions import linear_regression, logistic_regression, streaming_regression
@@ -16,6 +17,9 @@ __all__ = [
     "linear_regression",
     "logistic_regression",
     "monkey_saddle",
+    "octopus",
+    "octopus_losses",
+    "octopus_saddle",
     "planted_index",
     "quadratic",
     "quadratic_saddle",

@@ -30,15 +30,24 @@ from jaxopt_lab.core import (
     Truth,
     fail,
     is_concrete_number,
+    require_choice,
     require_count,
     require_finite,
     require_positive,
 )
+from jaxopt_lab.objectives import rotations
 from jaxopt_lab.objectives.quadratics import Start, starting_at
 
 
 def octopus(
-    dim: int, *, smoothness: float = 1.0, curvature: float = 1.0, scale: float = math.e, start: Start = None
+    dim: int,
+    *,
+    smoothness: float = 1.0,
+    curvature: float = 1.0,
+    scale: float = math.e,
+    rotation: str | None = None,
+    start: Start = None,
+    seed: int = 0,
 ) -> Problem:
     """A chain of d strict saddles that gradient descent needs exp(d) steps to pass, from a uniform start.
 
@@ -50,14 +59,18 @@ def octopus(
       smoothness: L > 0: stable eigenvalues are 2 L.
       curvature: gamma > 0: the eigenvalue of the way out is -2 gamma.
       scale: tau > 0, half of the distance at which a saddle is passed; in the paper e, above the start's size.
-      start: initial parameters, a constant or an array [d]; None draws them from U[-1, 1]^d.
+      rotation: None, or "hadamard" (d a power of two): the parameters are the coordinates above in another basis, in
+        which no axis is left recognizable.
+      start: initial parameters, a constant or an array [d]; None draws the coordinates above from U[-1, 1]^d.
+      seed: seeds the rotation's signs.
 
     Returns:
-      The problem. `truth` holds the minimum -d nu, the minimizer of the positive orthant (all at 4 tau), and
-      eigenvalues and index of the first saddle, at the origin. Cost of a gradient: O(d).
+      The problem. Its metric "passed" counts the saddles passed. `truth` holds the minimum -d nu, the minimizer
+      of the positive orthant (all at 4 tau), and eigenvalues and index of the first saddle, at the origin. Cost of a
+      gradient: O(d).
 
     Raises:
-      InputError: an argument out of its range, or a start that is the first saddle itself.
+      InputError: an argument out of its range, a start that is the first saddle itself, a rotation that does not fit.
 
     Example:
       >>> problem = octopus(3, scale=1.0)
@@ -66,6 +79,9 @@ def octopus(
     """
     where = "octopus"
     _require_shape(where, dim, smoothness, curvature, scale)
+    require_choice(where, "rotation", rotation, (None, "hadamard"))
+    if rotation and dim & (dim - 1):
+        raise fail(where, f"rotation='hadamard' needs a power of two as dim, got {dim}")
     if start is not None:
         require_finite(where, "start", start)
         if is_concrete_number(start) and start == 0:
@@ -75,14 +91,17 @@ def octopus(
             )  # fmt: skip
     real = jnp.zeros((), float).dtype
     constants = tuple(jnp.asarray(value, real) for value in (smoothness, curvature, scale))
+    signs = None if rotation is None else rotations.random_signs(jax.random.key(seed), dim).astype(real)
+    minimizer = jnp.asarray(4 * scale, real)
     return Problem(
-        loss=jax.tree_util.Partial(_octopus_loss, constants),
-        init=_in_cube(dim, real) if start is None else starting_at(start, dim, real),
+        loss=jax.tree_util.Partial(_octopus_loss, constants, signs),
+        init=_in_cube(dim, real, signs) if start is None else starting_at(start, dim, real),
+        metrics={"passed": jax.tree_util.Partial(_num_passed, constants[-1], signs)},
         truth=Truth(
             eigenvalues=jnp.full(dim, 2 * smoothness, real).at[0].set(-2 * curvature),
             smoothness=2 * smoothness,
             minimum=-dim * _depth(smoothness, curvature, scale),
-            minimizer=jnp.asarray(4 * scale, real),
+            minimizer=minimizer if signs is None else signs * rotations.hadamard(jnp.full(dim, minimizer)),
             index=1,
         ),
         name="octopus",
@@ -98,13 +117,13 @@ def octopus_saddle(dim: int, passed: int, *, scale: float = math.e) -> jax.Array
     """
     require_count("octopus_saddle", "dim", dim)
     if not 0 <= passed <= dim:
-        raise fail("octopus_saddle", f"passed must be between 0 and dim = {dim}, got {passed}", "At dim it is a minimum.")
+        raise fail(
+            "octopus_saddle", f"passed must be between 0 and dim = {dim}, got {passed}", "At dim it is a minimum."
+        )
     return jnp.where(jnp.arange(dim, dtype=jnp.int32) < passed, 4 * scale, 0.0).astype(jnp.zeros((), float).dtype)
 
 
-def octopus_losses(
-    dim: int, *, smoothness: float = 1.0, curvature: float = 1.0, scale: float = math.e
-) -> list[float]:
+def octopus_losses(dim: int, *, smoothness: float = 1.0, curvature: float = 1.0, scale: float = math.e) -> list[float]:
     """Losses of the d saddles in the order in which they are passed, and of the minimum, d + 1 numbers.
 
     Example:
@@ -117,13 +136,29 @@ def octopus_losses(
 
 
 def _octopus_loss(
-    constants: tuple[jax.Array, jax.Array, jax.Array], params: jax.Array, batch: Batch, key: Key | None
+    constants: tuple[jax.Array, jax.Array, jax.Array],
+    signs: jax.Array | None,
+    params: jax.Array,
+    batch: Batch,
+    key: Key | None,
 ) -> jax.Array:
     del batch, key
     smoothness, curvature, scale = constants
-    walk, gate = _walk_and_gate(params, smoothness, curvature, scale)
+    points = _coordinates(signs, params)
+    walk, gate = _walk_and_gate(points, smoothness, curvature, scale)
     open_gates = jnp.concatenate([jnp.ones_like(gate[:1]), jnp.cumprod(gate)[:-1]])
-    return jnp.sum(open_gates * walk + (1 - open_gates) * smoothness * jnp.square(params))
+    return jnp.sum(open_gates * walk + (1 - open_gates) * smoothness * jnp.square(points))
+
+
+def _num_passed(scale: jax.Array, signs: jax.Array | None, params: jax.Array, batch: Batch) -> jax.Array:
+    """How many coordinates from the first on lie beyond 2 tau."""
+    del batch
+    beyond = jnp.abs(_coordinates(signs, params)) > 2 * scale
+    return jnp.sum(jnp.cumprod(beyond.astype(params.dtype)))
+
+
+def _coordinates(signs: jax.Array | None, params: jax.Array) -> jax.Array:
+    return params if signs is None else rotations.hadamard(signs * params)
 
 
 def _walk_and_gate(
@@ -144,8 +179,12 @@ def _depth(smoothness, curvature, scale):
     return (37 * smoothness + 13 * curvature) * scale**2 / 6
 
 
-def _in_cube(dim: int, real: jnp.dtype):
-    return lambda key: jax.random.uniform(key, (dim,), real, -1.0, 1.0)
+def _in_cube(dim: int, real: jnp.dtype, signs: jax.Array | None):
+    def init(key: Key) -> jax.Array:
+        points = jax.random.uniform(key, (dim,), real, -1.0, 1.0)
+        return points if signs is None else signs * rotations.hadamard(points)
+
+    return init
 
 
 def _require_shape(where: str, dim: int, smoothness: float, curvature: float, scale: float) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from jaxopt_lab.core import Problem
 from jaxopt_lab.objectives import spectra
 from jaxopt_lab.objectives.noise import with_noise
+from jaxopt_lab.objectives.octopus import octopus
 from jaxopt_lab.objectives.quadratics import laplacian, quadratic
 from jaxopt_lab.objectives.regressions import linear_regression, logistic_regression, streaming_regression
 from jaxopt_lab.objectives.saddles import degenerate_saddle, monkey_saddle, quadratic_saddle
@@ -57,5 +58,6 @@ REGISTRY: dict[str, ObjectiveSpec] = {
         lambda: quadratic_saddle([-2.0, -0.5, 1.0, 3.0], confinement=0.7), "Lee et al. 2016", at_origin=True
     ),
     "degenerate-saddle": ObjectiveSpec(lambda: degenerate_saddle(4, dim=3), "textbook", at_origin=True),
+    "octopus": ObjectiveSpec(lambda: octopus(3, scale=0.5, curvature=0.7), "Du et al. 2017", at_origin=True),
     "monkey-saddle": ObjectiveSpec(monkey_saddle, "Hilbert and Cohn-Vossen 1932", at_origin=True),
 }
