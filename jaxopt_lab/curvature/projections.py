@@ -19,6 +19,9 @@ from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, random_vector
 
 _FIRST_ROWS = 32
+# Small vectors get many rows at once: a basis of another shape is another program to compile.
+_SMALL = 2**11
+_SMALL_ROWS = 128
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,10 +108,10 @@ class Projection:
 
 def start_from(operator: Operator, num_rows: int, first: Any, key: jax.Array) -> Projection:
     """The empty space whose first direction is `first`; a zero or non-finite one is replaced by a random vector."""
-    basis = krylov.zero_basis(operator.like, min(num_rows + 1, _FIRST_ROWS))
+    rows = _SMALL_ROWS if operator.size <= _SMALL else min(num_rows + 1, _FIRST_ROWS)
+    basis = krylov.zero_basis(operator.like, rows)
     first = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), first, operator.like)
     basis, _, norm = krylov.append(basis, 0, first)
-    rows = len(jax.tree.leaves(basis)[0])
     state = Projection(basis, np.zeros((rows, rows)), 0, np.zeros(rows), np.zeros(rows), num_rows, key)
     return state if 0 < float(norm) < np.inf else refresh(operator, state)
 

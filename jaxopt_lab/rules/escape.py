@@ -84,7 +84,7 @@ def perturbed(
         due = (vectors.norm(updates) <= gradient_threshold) & (state.since >= wait)
         key, draw = _split(state.key)
         steps, inner_state = inner.update(updates, state.inner, params, **extra)
-        steps = jax.lax.cond(due, lambda: _kicked(steps, draw, radius), lambda: steps)
+        steps = _kicked_where(due, steps, draw, radius)
         key = jnp.where(due, key, state.key)
         since = jnp.where(due, 0, next_count(state.since))
         return steps, PerturbedState(inner_state, key, since, state.num_kicks + due.astype(jnp.int32))
@@ -139,6 +139,11 @@ def _split(data: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.random.key_data(key), draw
 
 
+@jax.jit
+def _kicked_where(due: jax.Array, steps: Any, key: jax.Array, radius: float | jax.Array) -> Any:
+    return jax.lax.cond(due, lambda: _kicked(steps, key, radius), lambda: steps)
+
+
 def _kicked(steps: Any, key: jax.Array, radius: float | jax.Array) -> Any:
     """The steps plus a uniform point of the ball: a random direction at a distance radius u^(1 / d)."""
     direction_key, distance_key = jax.random.split(key)
@@ -148,6 +153,7 @@ def _kicked(steps: Any, key: jax.Array, radius: float | jax.Array) -> Any:
     return vectors.axpy(radius * share / jnp.where(length > 0, length, 1), direction, steps)
 
 
+@jax.jit
 def _normal(key: jax.Array, like: Any) -> Any:
     """Independent N(0, 1) entries, drawn in float32 or wider and rounded once."""
     leaves, structure = jax.tree.flatten(like)

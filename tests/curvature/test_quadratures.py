@@ -48,7 +48,7 @@ def test_where_eigenvalues_pile_up_at_the_threshold_it_says_that_it_cannot_tell(
 
 
 def test_a_clear_index_is_resolved():
-    truth = np.concatenate([np.full(30, -1.0), np.full(70, 2.0)])
+    truth = np.concatenate([np.full(90, -1.0), np.full(210, 2.0)])
     found = curvature.index(of(truth), 1e-3)
     assert found.resolved
     low, high = found.negative.interval
@@ -56,7 +56,7 @@ def test_a_clear_index_is_resolved():
 
 
 def test_the_density_is_that_of_the_smoothed_spectrum():
-    truth = np.linspace(0, 1, 4000)
+    truth = np.linspace(0, 1, 2000)
     density = curvature.spectral_density(of(truth), num_probes=8, num_steps=80, width=0.1)
     kernel = np.exp(-0.5 * ((density.grid[:, None] - truth) / density.width) ** 2) / (
         density.width * np.sqrt(2 * np.pi)
@@ -68,7 +68,7 @@ def test_the_density_is_that_of_the_smoothed_spectrum():
 
 
 def test_the_log_axis_keeps_signs_apart_and_counts_what_is_near_zero():
-    truth = np.concatenate([np.full(500, -1e-3), np.zeros(300), np.full(200, 1.0)])
+    truth = np.concatenate([np.full(1000, -1e-3), np.zeros(600), np.full(400, 1.0)])
     density = curvature.spectral_density(of(truth), axis="log", num_probes=6, num_steps=10)
     shares = [np.trapezoid(side, np.log10(density.grid)) for side in (density.values, density.negative)]
     np.testing.assert_allclose([*shares, density.near_zero], [0.2, 0.5, 0.3], atol=0.06)  # scatter of six probes

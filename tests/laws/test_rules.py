@@ -56,6 +56,11 @@ def walk(rule, params, steps=STEPS):
     return params, state
 
 
+def stepper(spec):
+    """One compiled step of a rule whose hyperparameters are arguments."""
+    return jax.jit(lambda hyper, params, state: take(spec.build(**hyper), params, state))
+
+
 @pytest.fixture(params=NAMES)
 def spec(request) -> RuleSpec:
     return REGISTRY[request.param]
@@ -92,13 +97,10 @@ def test_scan_keeps_structure_shape_and_dtype(spec):
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
 def test_dtypes_are_kept_with_traced_hyperparameters(spec, traced, dtype):
     with precision("float64" if dtype == "float64" else "float32"):
-        start = tree(dtype)
-
-        def run(hyper):
-            rule = spec.build(**hyper)
-            return jax.lax.scan(lambda carry, _: (take(rule, *carry), None), (start, rule.init(start)), length=3)[0]
-
-        params, state = jax.jit(run)(traced)
+        start, step = tree(dtype), stepper(spec)
+        params, state = start, spec.build().init(start)
+        for _ in range(3):
+            params, state = step(traced, params, state)
         chex.assert_trees_all_equal_shapes_and_dtypes(start, params)
         chex.assert_trees_all_equal_shapes_and_dtypes(spec.build().init(start), state)
         assert float(value(params)) < float(value(start))
@@ -113,10 +115,17 @@ def test_mixed_dtypes_are_kept(spec):
 def test_vmap_over_traced_hyperparameters_equals_a_loop(spec, traced):
     scales = jnp.array([0.5, 0.75, 1.0])
     lanes = {key: jnp.asarray(value, jnp.float32) * scales for key, value in traced.items()}
-    side_by_side = jax.vmap(lambda hyper: walk(spec.build(**hyper), tree())[0], axis_size=3)(lanes)
+    step = stepper(spec)
+    together = jax.jit(jax.vmap(step, axis_size=3))
+    state = jax.vmap(lambda hyper: spec.build(**hyper).init(tree()), axis_size=3)(lanes)
+    params = jax.tree.map(lambda leaf: jnp.stack([leaf] * 3), tree())
+    for _ in range(STEPS):
+        params, state = together(lanes, params, state)
     for k in range(3):
-        alone = walk(spec.build(**{key: lane[k] for key, lane in lanes.items()}), tree())[0]
-        chex.assert_trees_all_close(jax.tree.map(lambda leaf, k=k: leaf[k], side_by_side), alone, rtol=1e-5, atol=1e-6)
+        alone, inner = tree(), spec.build().init(tree())
+        for _ in range(STEPS):
+            alone, inner = step({key: lane[k] for key, lane in lanes.items()}, alone, inner)
+        chex.assert_trees_all_close(jax.tree.map(lambda leaf, k=k: leaf[k], params), alone, rtol=1e-5, atol=1e-6)
 
 
 def test_parameters_and_state_may_be_donated_from_the_first_step(spec):
@@ -172,10 +181,14 @@ def test_partition_gives_each_group_its_rule(spec):
 def test_multi_steps_equals_the_mean_gradient(spec):
     rule = optax.MultiSteps(spec.build(), every_k_schedule=2)
     params, state = tree(), rule.init(tree())
+
+    @jax.jit
+    def step(params, state):
+        updates, state = rule.update(gradient(params), state, params, value=value(params), grad_fn=gradient)
+        return optax.apply_updates(params, updates), state
+
     for _ in range(2 * STEPS):
-        grads = gradient(params)
-        updates, state = rule.update(grads, state, params, value=value(params), grad_fn=gradient)
-        params = optax.apply_updates(params, updates)
+        params, state = step(params, state)
     chex.assert_trees_all_close(params, walk(spec.build(), tree())[0], rtol=1e-5, atol=1e-6)  # float32 means
 
 
