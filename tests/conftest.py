@@ -3,9 +3,20 @@
 import os
 import pathlib
 
+import pytest
+
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=4"
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
 
 from jaxopt_lab.training import enable_compilation_cache
 
 enable_compilation_cache(pathlib.Path(__file__).parents[1] / ".cache" / "xla")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_are_freed():
+    """A compiled program holds several memory maps, of which Linux grants a process 65,530: enough for half of the tests."""
+    yield
+    jax.clear_caches()

@@ -57,7 +57,7 @@ TINY = {
 
 
 # Eight networks with normalization of their own take more than a minute to compile.
-SLOW = (network_spectra,)
+SLOW = (network_spectra, network_noise_scale)
 PARAMETERS = [pytest.param(module, marks=pytest.mark.slow) if module in SLOW else module for module in TINY]
 
 

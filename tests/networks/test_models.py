@@ -102,6 +102,17 @@ def test_dropout_depends_on_its_key_alone_and_keeps_the_mean():
     assert not np.array_equal(layer(ones, jax.random.key(1), 1), first)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_cut_gaussian_has_the_bits_of_jax(dtype):
+    for shape in ((5, 7), (3, 3, 4, 8)):
+        ours = networks.resolve_initializer("xavier_normal", 1.5)(jax.random.key(1), shape, dtype)
+        theirs = jax.nn.initializers.variance_scaling(1.5**2, "fan_avg", "truncated_normal")(
+            jax.random.key(1), shape, dtype
+        )
+        assert ours.dtype == theirs.dtype
+        np.testing.assert_array_equal(ours, theirs)
+
+
 @pytest.mark.parametrize("name", networks.INITIALIZERS)
 def test_every_initializer_has_its_standard_deviation(name):
     weights = np.asarray(networks.resolve_initializer(name, 2.0)(jax.random.key(0), (300, 100), jnp.float32))

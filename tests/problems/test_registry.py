@@ -62,8 +62,17 @@ def test_every_problem_is_tried_at_a_tiny_size():
     assert set(TINY) == set(problems.REGISTRY)
 
 
+TWINS = ("text-transformer", "fashion-resnet", "fashion-convnet")  # the same network on other data: for `make slow`
+
+
 @pytest.mark.parametrize(
-    ("name", "dtype"), [(name, "float32" if name.startswith("fashion") else "float64") for name in TINY]
+    ("name", "dtype"),
+    [
+        pytest.param(
+            name, "float32" if name.startswith("fashion") else "float64", marks=[pytest.mark.slow] * (name in TWINS)
+        )
+        for name in TINY
+    ],
 )
 def test_it_trains_and_its_outputs_and_criterion_compose_to_the_loss(name, dtype, clothes):
     with precision(dtype):
@@ -89,7 +98,19 @@ def test_in_the_other_precision_loss_and_gradient_keep_the_dtype(name, dtype, cl
     assert {leaf.dtype for leaf in jax.tree.leaves(traced)} == {jnp.dtype(dtype)}
 
 
-@pytest.mark.parametrize("name", ["digits-mlp", "digits-resnet", "markov-transformer"])
+@pytest.mark.parametrize("name", [name for name in TINY if "mlp" in name or "net" in name or "transformer" in name])
+def test_in_bfloat16_the_loss_is_float32_and_the_gradient_is_not(name, clothes):
+    problem = tiny(name, clothes, dtype="bfloat16")
+    params = jax.eval_shape(problem.init, jax.random.key(0))
+    loss, gradient = jax.eval_shape(jax.value_and_grad(problem.full_loss), params)
+    assert loss.dtype == jnp.float32
+    assert {leaf.dtype for leaf in jax.tree.leaves(gradient)} == {jnp.dtype("bfloat16")}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["digits-mlp", *(pytest.param(name, marks=pytest.mark.slow) for name in ("digits-resnet", "markov-transformer"))],
+)
 def test_it_trains_in_bfloat16_with_a_loss_in_float32(name, clothes):
     problem = tiny(name, clothes, dtype="bfloat16")
     trace = training.run(problem, optax.sgd(0.05), steps=3, every=3, probes=probes_of(problem))
