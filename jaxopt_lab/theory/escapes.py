@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import digamma, polygamma
 
-from jaxopt_lab.core.errors import fail
 from jaxopt_lab.theory.arguments import FORGETS, Floats, between, positive
-from jaxopt_lab.theory.modes import decay_rate
 
 
 class EscapeTime(NamedTuple):
@@ -205,52 +203,6 @@ def degenerate_escape_steps(learning_rate: ArrayLike, offset: ArrayLike, degree:
     offset = between("degenerate_escape_steps", "offset", offset, 0, 1, ends="()")
     learning_rate = positive("degenerate_escape_steps", "learning_rate", learning_rate)
     return offset ** (2 - degree) / ((degree - 2) * learning_rate)
-
-
-def octopus_ratio(
-    learning_rate: ArrayLike,
-    smoothness: ArrayLike,
-    curvature: ArrayLike,
-    rho: ArrayLike = 0.0,
-    lookahead: ArrayLike = 0.0,
-) -> Floats:
-    """Ratio of successive exit times along a chain of saddles, the octopus.
-
-    While a rule leaves one saddle, it shrinks the coordinate along which it is to leave the next, whose way out is
-    longer by as much: 1 + decay rate at 2 L / ln of the growth factor at -2 gamma; for gradient descent
-    1 + ln(1 / (1 - 2 lr L)) / ln(1 + 2 lr gamma).
-
-    Args:
-      learning_rate: > 0; at the eigenvalue 2 L it must be stable.
-      smoothness: L > 0.
-      curvature: gamma > 0.
-      rho: momentum in [0, 1).
-      lookahead: 0 for heavy ball, rho for Nesterov.
-
-    Returns:
-      The ratio, (L + gamma) / gamma in the limit of small rates; broadcast.
-
-    Raises:
-      InputError: an argument out of its range, or a rate that is unstable at 2 L, or shrinks to zero in a step.
-
-    Example:
-      >>> octopus_ratio(1 / 8, 1.0, [1.0, 1 / 1.5, 0.5]).round(3).tolist()
-      [2.289, 2.866, 3.442]
-      >>> octopus_ratio(1 / 8, 1.0, 1.0, 0.9, [0.0, 0.9]).round(3).tolist()
-      [1.115, 1.362]
-
-    Reference: Du, Jin, Lee, Jordan, Poczos, Singh 2017, Gradient descent can take exponential time to escape saddle
-    points, arXiv 1705.10412, for small rates without momentum.
-    """
-    where = "octopus_ratio"
-    stable = 2 * positive(where, "smoothness", smoothness)
-    descending = 2 * positive(where, "curvature", curvature)
-    shrink = decay_rate(positive(where, "learning_rate", learning_rate), stable, rho, lookahead)
-    if not np.all(np.isfinite(shrink) & (shrink > 0)):
-        raise fail(
-            where, "2 learning_rate smoothness must be stable and not 1 without momentum", "Lower the learning rate."
-        )
-    return 1 + shrink / np.log(growth_factor(np.multiply(learning_rate, descending), rho, lookahead))
 
 
 def _roots(where: str, h: ArrayLike, rho: ArrayLike, lookahead: ArrayLike) -> tuple[Floats, Floats]:

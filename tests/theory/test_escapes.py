@@ -60,6 +60,7 @@ def test_a_degenerate_saddle_takes_a_power_of_its_offset():
         (lambda: theory.growth_factor(-1.0), "h must be in"),
         (lambda: theory.growth_factor(0.1, 1.5), "rho must be in"),
         (lambda: theory.octopus_ratio(1.1, 1.0, 1.0), "Lower the learning rate"),
+        (lambda: theory.octopus_kicked_pace(0.1, 9, 0.01, 11.0), r"threshold / \(4 L tau\) must be in"),
         (lambda: theory.degenerate_escape_steps(0.1, 0.1, 2.0), "A strict saddle has p = 2"),
         (lambda: theory.linear_network_saddle([1.0, 1.0], [], 3), "must differ from each other"),
         (lambda: theory.linear_network_saddle([2.0, 1.0], [], 1), "width must be at least the rank 2, got 1"),

@@ -1,0 +1,121 @@
+"""A chain of saddles, the octopus: what each saddle costs, by the ratio of exit times or, with kicks, in steps.
+
+The stable eigenvalues are 2 L, that of the way out is -2 gamma; a saddle is passed at 2 tau, the next lies at 4 tau.
+
+Reference: Du, Jin, Lee, Jordan, Poczos, Singh 2017, Gradient descent can take exponential time to escape saddle points,
+arXiv 1705.10412.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from jaxopt_lab.core.errors import fail
+from jaxopt_lab.theory.arguments import Floats, between, positive
+from jaxopt_lab.theory.escapes import growth_factor, perturbed_escape_time
+from jaxopt_lab.theory.modes import decay_rate
+
+
+def octopus_ratio(
+    learning_rate: ArrayLike,
+    smoothness: ArrayLike,
+    curvature: ArrayLike,
+    rho: ArrayLike = 0.0,
+    lookahead: ArrayLike = 0.0,
+) -> Floats:
+    """Ratio of successive exit times along a chain of saddles, the octopus.
+
+    While a rule leaves one saddle, it shrinks the coordinate along which it is to leave the next, whose way out is
+    longer by as much: 1 + decay rate at 2 L / ln of the growth factor at -2 gamma; for gradient descent
+    1 + ln(1 / (1 - 2 lr L)) / ln(1 + 2 lr gamma).
+
+    Args:
+      learning_rate: > 0; at the eigenvalue 2 L it must be stable.
+      smoothness: L > 0.
+      curvature: gamma > 0.
+      rho: momentum in [0, 1).
+      lookahead: 0 for heavy ball, rho for Nesterov.
+
+    Returns:
+      The ratio, (L + gamma) / gamma in the limit of small rates; broadcast.
+
+    Raises:
+      InputError: an argument out of its range, or a rate that is unstable at 2 L, or shrinks to zero in a step.
+
+    Example:
+      >>> octopus_ratio(1 / 8, 1.0, [1.0, 1 / 1.5, 0.5]).round(3).tolist()
+      [2.289, 2.866, 3.442]
+      >>> octopus_ratio(1 / 8, 1.0, 1.0, 0.9, [0.0, 0.9]).round(3).tolist()
+      [1.115, 1.362]
+
+    Reference: Du, Jin, Lee, Jordan, Poczos, Singh 2017, Gradient descent can take exponential time to escape saddle
+    points, arXiv 1705.10412, for small rates without momentum.
+    """
+    where = "octopus_ratio"
+    stable = 2 * positive(where, "smoothness", smoothness)
+    descending = 2 * positive(where, "curvature", curvature)
+    shrink = decay_rate(positive(where, "learning_rate", learning_rate), stable, rho, lookahead)
+    if not np.all(np.isfinite(shrink) & (shrink > 0)):
+        raise fail(
+            where, "2 learning_rate smoothness must be stable and not 1 without momentum", "Lower the learning rate."
+        )
+    return 1 + shrink / np.log(growth_factor(np.multiply(learning_rate, descending), rho, lookahead))
+
+
+def octopus_kicked_pace(
+    learning_rate: float,
+    dim: ArrayLike,
+    radius: ArrayLike,
+    threshold: ArrayLike,
+    smoothness: float = 1.0,
+    curvature: float = 1.0,
+    scale: float = np.e,
+) -> Floats:
+    """Steps that perturbed gradient descent takes for each saddle of the octopus, the same for all but the first three.
+
+    From 2 tau it settles until the gradient's norm is below the threshold, is kicked, and grows from the kick to 2 tau;
+    what a kick before that has left is forgotten.
+
+    Args:
+      learning_rate: > 0, below 1 / (2 L).
+      dim: d >= 1.
+      radius: of the ball of a kick, > 0, far below tau.
+      threshold: norm of the gradient below which it is kicked, in (0, 4 L tau).
+      smoothness: L > 0.
+      curvature: gamma > 0.
+      scale: tau > 0.
+
+    Returns:
+      The mean number of steps, broadcast over dim, radius and threshold. The walk from tau to 2 tau, where growth is
+      not exponential, is counted step by step.
+
+    Raises:
+      InputError: an argument out of its range.
+
+    Example:
+      >>> pace = octopus_kicked_pace(1 / 8, [10, 1000], 0.01, 0.01)
+      >>> f"{pace[0]:.0f}, and {pace[1] - pace[0]:.1f} more"
+      '61, and 10.3 more'
+    """
+    where = "octopus_kicked_pace"
+    numbers = {"learning_rate": learning_rate, "smoothness": smoothness, "curvature": curvature, "scale": scale}
+    for name, number in numbers.items():
+        positive(where, name, number)
+    shrink = 2 * learning_rate * smoothness
+    between(where, "2 learning_rate smoothness", shrink, 0, 1, ends="()", why="Lower the learning rate.")
+    share = positive(where, "threshold", threshold) / (4 * smoothness * scale)
+    settling = np.log(between(where, "threshold / (4 L tau)", share, 0, 1, ends="()")) / np.log1p(-shrink)
+    kick = perturbed_escape_time(2 * learning_rate * curvature, dim, radius).mean
+    return settling + kick + _walk(learning_rate, smoothness, curvature, scale)
+
+
+def _walk(rate: float, smoothness: float, curvature: float, scale: float) -> float:
+    """Steps of one coordinate alone from a small distance to 2 tau, less those of pure growth from there to 1."""
+    growth = 1 + 2 * rate * curvature
+    y = 1e-6 * growth ** np.linspace(0, 1, 200, endpoint=False)  # averaged over where in a step the growth begins
+    pure, steps = -np.log(y) / np.log(growth), np.zeros_like(y)
+    while (y <= 2 * scale).any():
+        over = np.maximum(y - scale, 0) / scale
+        bend = (14 * smoothness - 10 * curvature) * over**2 + (6 * curvature - 10 * smoothness) * over**3
+        steps += y <= 2 * scale
+        y = np.where(y > 2 * scale, y, y + rate * (2 * curvature * y + scale * bend))
+    return float((steps - pure).mean())
