@@ -16,7 +16,6 @@ gradient-flat points.
 """
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -42,7 +41,7 @@ from jaxopt_lab.studies import Rows, Study, main
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SMALL_GRADIENT, SMALL_STEP, FLAT = 1e-8, 1e-5, 1e-3  # FLAT times the largest |eigenvalue| counts as no curvature
+FLAT = 1e-3  # FLAT times the largest |eigenvalue| counts as no curvature
 DAUPHIN = "Dauphin et al. 2014, arXiv 1406.2572"
 FRYE = "Frye et al. 2021, Neural Computation 33"
 OUTCOMES = ("accepted", "gradient-flat", "degenerate", "unfinished")
@@ -113,7 +112,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     spread = np.geomspace(1, config.steps, -(-config.num_searches // config.num_runs)).astype(int)
     on_runs = trace["params"][:, spread].reshape(-1, trace["params"].shape[-1])
     starts = np.concatenate([on_runs, np.random.default_rng(config.seed).standard_normal(on_runs.shape)])
-    for end in np.asarray(_search(problem, jnp.asarray(starts), config.iterations)):
+    for end in curvature.find_critical_points(problem, starts, iterations=config.iterations):
         rows.append({"kind": "search", **_point(problem, end)})
     for row in [*_distinct(rows), *_of("run", rows)]:
         row |= _bracket(config, problem, row["params"])
@@ -202,38 +201,12 @@ def _make_problem(config: Config) -> Problem:
     return from_loss(loss, lambda key: ravel_pytree(network.init(key))[0], network.data, name="tanh network")
 
 
-def _search(problem: Problem, starts: jax.Array, iterations: int) -> jax.Array:
-    """Levenberg-Marquardt on |g|^2 / 2: steps -(H^2 + mu)^-1 H g, which shrink the gradient at minima and saddles."""
-    gradient, hessian = jax.grad(problem.full_loss), jax.hessian(problem.full_loss)
-
-    def move(carry: Any, _: None) -> tuple[Any, None]:
-        point, damping, slope, matrix = carry
-        values, directions = jnp.linalg.eigh(matrix)
-        new = point - directions @ (values / (values**2 + damping) * (directions.T @ slope))
-        new_slope, new_matrix = gradient(new), hessian(new)
-        better = vectors.sum_of_squares(new_slope) < vectors.sum_of_squares(slope)
-        kept = [jnp.where(better, *pair) for pair in ((new, point), (new_slope, slope), (new_matrix, matrix))]
-        return (kept[0], jnp.where(better, damping / 4, jnp.minimum(damping * 4, 1e6)), *kept[1:]), None
-
-    def search(start: jax.Array) -> jax.Array:
-        first = (start, jnp.array(0.1), gradient(start), hessian(start))
-        return jax.lax.scan(move, first, length=iterations)[0][0]
-
-    return jax.jit(lambda points: jax.lax.map(search, points))(starts)
-
-
 def _point(problem: Problem, point: np.ndarray) -> dict[str, Any]:
     """The loss and the index of a point, and whether it is critical; if not, what it is instead."""
-    loss, gradient, hessian = _derivatives(problem.loss, point, problem.data)
-    values, directions = np.linalg.eigh(hessian)
-    parts, norm = directions.T @ gradient, float(np.linalg.norm(gradient))
-    flat = np.abs(values) < FLAT * np.abs(values).max()
-    if norm < SMALL_GRADIENT:
-        outcome = "accepted" if np.linalg.norm(parts / values) < SMALL_STEP else "degenerate"
-    else:
-        outcome = "gradient-flat" if np.square(parts[flat]).sum() > 0.9 * norm**2 else "unfinished"
-    index = float(np.mean((values < 0) & ~flat))
-    return {"params": point, "loss": float(loss), "gradient_norm": norm, "outcome": outcome, "index": index}
+    found = curvature.examine_point(problem, point, flat=FLAT)
+    index = float(np.mean(found.eigenvalues < -FLAT * np.abs(found.eigenvalues).max()))
+    known = {"params": point, "loss": found.loss, "gradient_norm": found.gradient_norm}
+    return {**known, "outcome": found.outcome, "index": index}
 
 
 def _bracket(config: Config, problem: Problem, point: np.ndarray) -> dict[str, Any]:
@@ -242,13 +215,6 @@ def _bracket(config: Config, problem: Problem, point: np.ndarray) -> dict[str, A
     found = curvature.index(curvature.hessian(problem, jnp.asarray(point)), FLAT, **options)
     assert found.negative.interval is not None
     return dict(zip(("low", "high"), found.negative.interval, strict=True)) | {"resolved": found.resolved}
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _derivatives(loss: Any, point: jax.Array, data: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The loss, its gradient and its Hessian."""
-    value, gradient = jax.value_and_grad(loss)(point, data, None)
-    return value, gradient, jax.hessian(loss)(point, data, None)
 
 
 def _distinct(rows: Rows) -> list[Any]:

@@ -3,6 +3,7 @@
 from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.curvature.blocks import BlockSpectra, BlockSpectrum, block_names, block_spectra, heterogeneity
 from jaxopt_lab.curvature.conditioning import ConditionNumber, condition_number
+from jaxopt_lab.curvature.critical_points import CriticalPoint, examine_point, find_critical_points
 from jaxopt_lab.curvature.densities import Density, density_of, spectral_density
 from jaxopt_lab.curvature.determinants import log_determinant
 from jaxopt_lab.curvature.directions import Alignment, NegativeCurvature, gradient_alignment, negative_curvature
@@ -24,6 +25,7 @@ __all__ = [
     "BlockSpectra",
     "BlockSpectrum",
     "ConditionNumber",
+    "CriticalPoint",
     "Density",
     "Eigenpairs",
     "Ends",
@@ -40,6 +42,8 @@ __all__ = [
     "density_of",
     "eigenpairs",
     "empirical_fisher",
+    "examine_point",
+    "find_critical_points",
     "fisher",
     "frobenius",
     "from_diagonal",

@@ -1,6 +1,7 @@
 """Losses whose truth is known: quadratics with a given spectrum, regressions, saddles, additive noise."""
 
 from jaxopt_lab.objectives import spectra
+from jaxopt_lab.objectives.landscapes import gaussian_field, spherical_spin_glass
 from jaxopt_lab.objectives.noise import with_noise
 from jaxopt_lab.objectives.octopus import octopus, octopus_losses, octopus_saddle
 from jaxopt_lab.objectives.quadratics import laplacian, laplacian_eigenvector, quadratic
@@ -12,6 +13,7 @@ __all__ = [
     "REGISTRY",
     "ObjectiveSpec",
     "degenerate_saddle",
+    "gaussian_field",
     "laplacian",
     "laplacian_eigenvector",
     "linear_regression",
@@ -24,6 +26,7 @@ __all__ = [
     "quadratic",
     "quadratic_saddle",
     "spectra",
+    "spherical_spin_glass",
     "streaming_regression",
     "with_noise",
 ]

@@ -3,10 +3,12 @@
 import dataclasses
 from collections.abc import Callable
 
+import jax
 import numpy as np
 
 from jaxopt_lab.core import Problem
 from jaxopt_lab.objectives import spectra
+from jaxopt_lab.objectives.landscapes import gaussian_field, spherical_spin_glass
 from jaxopt_lab.objectives.noise import with_noise
 from jaxopt_lab.objectives.octopus import octopus
 from jaxopt_lab.objectives.quadratics import laplacian, quadratic
@@ -59,5 +61,9 @@ REGISTRY: dict[str, ObjectiveSpec] = {
     ),
     "degenerate-saddle": ObjectiveSpec(lambda: degenerate_saddle(4, dim=3), "textbook", at_origin=True),
     "octopus": ObjectiveSpec(lambda: octopus(3, scale=0.5, curvature=0.7), "Du et al. 2017", at_origin=True),
+    "spherical-spin-glass": ObjectiveSpec(
+        lambda: spherical_spin_glass(jax.random.key(0), 6), "Crisanti and Sommers 1992"
+    ),
+    "gaussian-field": ObjectiveSpec(lambda: gaussian_field(jax.random.key(0), 4, 40), "Bray and Dean 2007"),
     "monkey-saddle": ObjectiveSpec(monkey_saddle, "Hilbert and Cohn-Vossen 1932", at_origin=True),
 }

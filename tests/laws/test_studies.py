@@ -16,7 +16,7 @@ from experiments.conditioning import (
 )
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
 from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
-from experiments.saddles import escape_time, minima_are_rare, network_index
+from experiments.saddles import escape_time, index_against_energy, minima_are_rare, network_index
 from experiments.sharpness import edge_of_stability
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
@@ -51,6 +51,15 @@ TINY = {
         "num_matrices": 10_000,
         "index_dims": (10, 100, 1000),
         "num_spectra": 2000,
+    },
+    index_against_energy: {
+        "dim": 24,
+        "num_runs": 6,
+        "field_dim": 12,
+        "num_features": 600,
+        "num_field_runs": 4,
+        "kept_steps": (0, 5, 20, 80),
+        "least_points": 8,
     },
     edge_of_stability: {"steps": 1500},
 }
@@ -153,6 +162,7 @@ SPOILERS = {
     "escape_time": (scaled(mean=1.2, steps=1.05), 5),
     "network_index": (spoil_index, 3),
     "minima_are_rare": (scaled(log10=1.01, share=1.3, variance=1.5), 5),
+    "index_against_energy": (spoil_index, 3),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
 }
 
