@@ -8,6 +8,7 @@ from jaxopt_lab.objectives.quadratics import laplacian, laplacian_eigenvector, q
 from jaxopt_lab.objectives.registry import REGISTRY, ObjectiveSpec
 from jaxopt_lab.objectives.regressions import linear_regression, logistic_regression, streaming_regression
 from jaxopt_lab.objectives.saddles import degenerate_saddle, monkey_saddle, planted_index, quadratic_saddle
+from jaxopt_lab.objectives.student_teacher import student_teacher
 
 __all__ = [
     "REGISTRY",
@@ -28,5 +29,6 @@ __all__ = [
     "spectra",
     "spherical_spin_glass",
     "streaming_regression",
+    "student_teacher",
     "with_noise",
 ]

@@ -92,10 +92,7 @@ def gaussian_field(key: Key, dim: int, num_features: int, *, start: Start = None
     require_count(where, "num_features", num_features, dim, "With fewer features than dimensions it is no such field.")
     real = jnp.zeros((), float).dtype
     require_memory(where, 2 * dim * num_features * real.itemsize, available_memory(), f"{num_features} features")
-    wave_key, height_key = jax.random.split(key)
-    waves = jax.random.normal(wave_key, (num_features, dim), real) / math.sqrt(dim)
-    heights = jax.random.normal(height_key, (2, num_features), real) * math.sqrt(dim / num_features)
-    loss = jax.tree_util.Partial(_field_loss, waves, heights)
+    loss = jax.tree_util.Partial(_field_loss, *_features(key, dim, num_features, real))
     return Problem(loss=loss, init=starting_at(start, dim, real), name="gaussian-field")
 
 
@@ -106,6 +103,14 @@ def _couplings(key: Key, dim: int, degree: int, real: jnp.dtype) -> jax.Array:
     orders = list(itertools.permutations(range(degree)))
     total = functools.reduce(jnp.add, [drawn.transpose(order) for order in orders])
     return total / (len(orders) * dim ** ((degree - 1) / 2))
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2, 3))
+def _features(key: Key, dim: int, num_features: int, real: jnp.dtype) -> tuple[jax.Array, jax.Array]:
+    """Frequencies [M, N] and amplitudes [2, M]."""
+    wave_key, height_key = jax.random.split(key)
+    waves = jax.random.normal(wave_key, (num_features, dim), real) / math.sqrt(dim)
+    return waves, jax.random.normal(height_key, (2, num_features), real) * math.sqrt(dim / num_features)
 
 
 def _on_sphere(dim: int, real: jnp.dtype, key: Key) -> jax.Array:

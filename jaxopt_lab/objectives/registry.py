@@ -14,6 +14,7 @@ from jaxopt_lab.objectives.octopus import octopus
 from jaxopt_lab.objectives.quadratics import laplacian, quadratic
 from jaxopt_lab.objectives.regressions import linear_regression, logistic_regression, streaming_regression
 from jaxopt_lab.objectives.saddles import degenerate_saddle, monkey_saddle, quadratic_saddle
+from jaxopt_lab.objectives.student_teacher import student_teacher
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,5 +66,6 @@ REGISTRY: dict[str, ObjectiveSpec] = {
         lambda: spherical_spin_glass(jax.random.key(0), 6), "Crisanti and Sommers 1992"
     ),
     "gaussian-field": ObjectiveSpec(lambda: gaussian_field(jax.random.key(0), 4, 40), "Bray and Dean 2007"),
+    "student-teacher": ObjectiveSpec(lambda: student_teacher(3, 2), "Safran and Shamir 2018"),
     "monkey-saddle": ObjectiveSpec(monkey_saddle, "Hilbert and Cohn-Vossen 1932", at_origin=True),
 }
