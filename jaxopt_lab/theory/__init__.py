@@ -8,7 +8,7 @@ curves), `noise_scale` (critical batch). Data: `random_matrices` (Marchenko-Past
 Functions take numbers or arrays and broadcast; `lookahead` is 0 for heavy ball and rho for Nesterov.
 """
 
-from jaxopt_lab.theory.chains import octopus_kicked_pace, octopus_ratio
+from jaxopt_lab.theory.chains import octopus_exit_times, octopus_kicked_pace, octopus_ratio
 from jaxopt_lab.theory.chebyshev import (
     accelerated_upper_bound,
     convex_lower_bound,
@@ -240,6 +240,7 @@ __all__ = [
     "noisy_escape_time",
     "noisy_quadratic_losses",
     "normalized_sharpness_aware_edge",
+    "octopus_exit_times",
     "octopus_kicked_pace",
     "octopus_ratio",
     "optimal_gradient_descent",

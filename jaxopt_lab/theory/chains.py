@@ -9,7 +9,7 @@ arXiv 1705.10412.
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxopt_lab.core.errors import fail
+from jaxopt_lab.core.errors import fail, require_count
 from jaxopt_lab.theory.arguments import Floats, between, positive
 from jaxopt_lab.theory.escapes import growth_factor, perturbed_escape_time
 from jaxopt_lab.theory.modes import decay_rate
@@ -59,6 +59,47 @@ def octopus_ratio(
             where, "2 learning_rate smoothness must be stable and not 1 without momentum", "Lower the learning rate."
         )
     return 1 + shrink / np.log(growth_factor(np.multiply(learning_rate, descending), rho, lookahead))
+
+
+def octopus_exit_times(
+    count: int,
+    learning_rate: float,
+    smoothness: float = 1.0,
+    curvature: float = 1.0,
+    rho: float = 0.0,
+    lookahead: float = 0.0,
+    scale: float = np.e,
+) -> Floats:
+    """About when each of the first saddles of the octopus is left from a start in [-1, 1]^d, [count].
+
+    The first is left after (ln(2 tau) + 1) / ln(growth factor) steps, as E ln(1 / |x_1|) = 1; each later one takes the
+    `octopus_ratio` times as long and as much again: T_k = T_1 (ratio^k - 1) / (ratio - 1). Right to about a tenth: the
+    walk from tau to 2 tau and the ripples of momentum are left out.
+
+    Args:
+      count: number of saddles, >= 1.
+      learning_rate: as in `octopus_ratio`, and so are smoothness, curvature, rho and lookahead.
+      smoothness: L > 0.
+      curvature: gamma > 0.
+      rho: momentum in [0, 1).
+      lookahead: 0 for heavy ball, rho for Nesterov.
+      scale: tau > 0.
+
+    Returns:
+      The steps, real numbers.
+
+    Raises:
+      InputError: an argument out of its range.
+
+    Example:
+      >>> octopus_exit_times(6, 1 / 8).round().tolist()
+      [12.0, 40.0, 103.0, 247.0, 579.0, 1336.0]
+    """
+    require_count("octopus_exit_times", "count", count)
+    reach = np.log(2 * positive("octopus_exit_times", "scale", scale)) + 1
+    ratio = octopus_ratio(learning_rate, smoothness, curvature, rho, lookahead)
+    first = reach / np.log(growth_factor(2 * learning_rate * curvature, rho, lookahead))
+    return first * (ratio ** np.arange(1, count + 1) - 1) / (ratio - 1)
 
 
 def octopus_kicked_pace(

@@ -16,7 +16,7 @@ from experiments.conditioning import (
 )
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
 from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
-from experiments.saddles import escape_time, index_against_energy, minima_are_rare, network_index
+from experiments.saddles import escape_time, exponential_octopus, index_against_energy, minima_are_rare, network_index
 from experiments.sharpness import edge_of_stability
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
@@ -44,6 +44,7 @@ TINY = {
     },
     network_noise_scale: {"times": (0, 30, 300, 3000), "num_batches": 50, "num_drawn": 16_384, "num_products": 30},
     escape_time: {"dims": (10, 1000), "num_seeds": 20, "num_noisy": 40, "rates": (1e-2, 1.0)},
+    exponential_octopus: {"descent": ((1.0, 4),), "heavy_ball": ((1 / 8, 16),), "nesterov": (), "long": 0},
     network_index: {"num_runs": 2, "num_searches": 16, "num_path_points": 3},
     minima_are_rare: {
         "dims": (2, 3, 10, 12, 14, 16, 20, 24, 32),
@@ -160,6 +161,7 @@ SPOILERS = {
     "network_spectra": (spoil_spectrum, 6),
     "network_noise_scale": (scaled(gain=1.5, curved=0.05, simple_low=3.0), 3),
     "escape_time": (scaled(mean=1.2, steps=1.05), 5),
+    "exponential_octopus": (scaled(ratio=1.02), 2),
     "network_index": (spoil_index, 3),
     "minima_are_rare": (scaled(log10=1.01, share=1.3, variance=1.5), 5),
     "index_against_energy": (spoil_index, 3),
