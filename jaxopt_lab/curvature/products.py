@@ -90,6 +90,13 @@ def require_composite(where: str, problem: Problem) -> Composite:
     return problem.composite
 
 
+def gauss_newton_map(outputs: Any, criterion: Any, params: Any) -> Any:
+    """The linear map v -> J' (C (J v)) at `params`: J of outputs(params), C the Hessian of criterion(outputs)."""
+    values, linear = jax.linearize(outputs, params)
+    middle = jax.linearize(jax.grad(criterion), values)[1]
+    return jax.tree_util.Partial(output_product, linear, middle)
+
+
 def output_product(linear: Any, middle: Any, vector: Any) -> Any:
     """J' (M (J v)) for the linear maps J and M of a model's outputs."""
     return jax.linear_transpose(linear, vector)(middle(linear(vector)))[0]
@@ -102,6 +109,4 @@ def _hessian_at(constants: Any, batch: Any) -> Any:
 
 def _gauss_newton_at(constants: Any, batch: Any) -> Any:
     outputs, criterion, merge, params = constants
-    values, linear = jax.linearize(lambda point: outputs(merge(point), batch), params)
-    middle = jax.linearize(jax.grad(lambda z: criterion(z, batch)), values)[1]
-    return jax.tree_util.Partial(output_product, linear, middle)
+    return gauss_newton_map(lambda point: outputs(merge(point), batch), lambda z: criterion(z, batch), params)

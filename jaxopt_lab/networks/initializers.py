@@ -19,8 +19,6 @@ import jax.numpy as jnp
 
 from jaxopt_lab.core import require_choice, require_positive
 
-Initializer = jax.nn.initializers.Initializer
-
 _VARIANCES: dict[str, tuple[float, Any, Any]] = {
     "scaled": (1.0, "fan_in", "normal"),
     "lecun_normal": (1.0, "fan_in", "truncated_normal"),
@@ -54,7 +52,7 @@ class _CutNormal:
 
 
 @functools.cache
-def _named(name: str, gain: float) -> Initializer:
+def _named(name: str, gain: float) -> Callable[..., jax.Array]:
     """Made once, so that two networks of equal options are equal and share a compiled program."""
     if name == "orthogonal":
         return jax.nn.initializers.orthogonal(scale=gain)

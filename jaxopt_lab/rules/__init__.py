@@ -5,7 +5,7 @@ A rule that optax has with the same mathematics is used from optax; here are the
 
 from jaxopt_lab.rules.accelerated import adaptive_restart, chebyshev, triple_momentum
 from jaxopt_lab.rules.averaging import average_iterates, averaged_params
-from jaxopt_lab.rules.escape import noisy, perturbed
+from jaxopt_lab.rules.escape import negative_curvature_step, noisy, perturbed
 from jaxopt_lab.rules.momentum import (
     aggregated_momentum,
     heavy_ball,
@@ -15,6 +15,7 @@ from jaxopt_lab.rules.momentum import (
     sgd,
 )
 from jaxopt_lab.rules.registry import REGISTRY, RuleSpec
+from jaxopt_lab.rules.second_order import cubic_newton, newton_cg, saddle_free_newton
 from jaxopt_lab.rules.spectral_steps import barzilai_borwein
 
 __all__ = [
@@ -26,12 +27,16 @@ __all__ = [
     "averaged_params",
     "barzilai_borwein",
     "chebyshev",
+    "cubic_newton",
     "heavy_ball",
+    "negative_curvature_step",
     "nesterov",
     "nesterov_lookahead",
+    "newton_cg",
     "noisy",
     "perturbed",
     "quasi_hyperbolic",
+    "saddle_free_newton",
     "sgd",
     "triple_momentum",
 ]

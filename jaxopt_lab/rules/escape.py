@@ -1,7 +1,8 @@
-"""Rules that leave saddles: random kicks where the gradient is small, or noise at every step.
+"""Rules that leave saddles: by kicks or along negative curvature where the gradient is small, or by steady noise.
 
-perturbed:  if |g| <= threshold and `wait` steps have passed:  x <- x + uniform point of a ball,   then inner
-noisy:      g <- g + noise sqrt(1 / (1 + t)^decay) N(0, I),   then inner
+perturbed:                if |g| <= threshold and `wait` steps have passed:  inner's step + uniform point of a ball
+negative_curvature_step:  there, if v'Hv < -curvature_threshold:             inner's step -+ distance v
+noisy:                    g <- g + noise sqrt(1 / (1 + t)^decay) N(0, I),    then inner
 """
 
 from typing import Any, NamedTuple
@@ -11,7 +12,9 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import require_between, require_count, require_positive, vectors
-from jaxopt_lab.rules.arguments import next_count
+from jaxopt_lab.curvature.krylov import combine
+from jaxopt_lab.rules import krylov
+from jaxopt_lab.rules.arguments import next_count, required
 
 
 class PerturbedState(NamedTuple):
@@ -28,6 +31,24 @@ class PerturbedState(NamedTuple):
     key: jax.Array
     since: jax.Array
     num_kicks: jax.Array
+
+
+class NegativeCurvatureState(NamedTuple):
+    """State of `negative_curvature_step`.
+
+    Attributes:
+      inner: the state of the inner rule.
+      key: data of the PRNG key of the next search, uint32.
+      since: steps since the last search, int32 scalar.
+      num_gradients: gradients taken by searches so far, besides the one a step; one for each search, int32 scalar.
+      num_products: Hessian products so far, int32 scalar.
+    """
+
+    inner: Any
+    key: jax.Array
+    since: jax.Array
+    num_gradients: jax.Array
+    num_products: jax.Array
 
 
 class NoisyState(NamedTuple):
@@ -88,6 +109,76 @@ def perturbed(
         key = jnp.where(due, key, state.key)
         since = jnp.where(due, 0, next_count(state.since))
         return steps, PerturbedState(inner_state, key, since, state.num_kicks + due.astype(jnp.int32))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def negative_curvature_step(
+    inner: optax.GradientTransformation,
+    gradient_threshold: float | jax.Array = 1e-3,
+    curvature_threshold: float | jax.Array = 1e-3,
+    distance: float | jax.Array = 0.1,
+    wait: int = 10,
+    num_products: int = 10,
+    seed: int = 0,
+) -> optax.GradientTransformationExtraArgs:
+    """Adds to the step of `inner`, where the gradient is small, a step down the most negative curvature that it finds.
+
+    The direction is the lowest Ritz vector of a Krylov space from a random vector: it leaves even the exact saddle.
+
+    Args:
+      inner: any rule.
+      gradient_threshold: searches when |g| is at most this, > 0.
+      curvature_threshold: takes the step when the curvature found is below minus this, >= 0.
+      distance: length of the step, > 0, in the unit of the parameters.
+      wait: least number of steps between two searches, >= 1.
+      num_products: dimension of the space, >= 1; memory as many vectors. A traced one is at most 32.
+      seed: seeds the searches, >= 0.
+
+    Returns:
+      The rule; `update` needs `params` and `grad_fn`. Cost of a search: one gradient and `num_products` products.
+
+    Raises:
+      InputError: a concrete argument is out of its range, or `update` is called without its inputs.
+
+    Reference: Carmon, Duchi, Hinder and Sidford, Accelerated methods for nonconvex optimization, 2018, section 3; Xu,
+    Jin and Yang, First-order stochastic algorithms for escaping from saddle points in almost linear time, 2018.
+    """
+    where = "negative_curvature_step"
+    require_positive(where, "gradient_threshold", gradient_threshold, "A saddle is left where |g| is below it.")
+    require_between(where, "curvature_threshold", curvature_threshold, 0, float("inf"), ends="[)")
+    require_positive(where, "distance", distance)
+    require_count(where, "wait", wait)
+    krylov.require_products(where, num_products)
+    require_count(where, "seed", seed, minimum=0)
+    inner = optax.with_extra_args_support(inner)
+
+    def init(params: Any) -> NegativeCurvatureState:
+        zero, key = jnp.zeros((), jnp.int32), jax.random.key_data(jax.random.key(seed))
+        return NegativeCurvatureState(inner.init(params), key, zero + wait, zero, zero + 0)
+
+    def update(updates: Any, state: Any, params: Any = None, *, grad_fn: Any = None, **extra: Any) -> tuple[Any, Any]:
+        params, grad_fn = required(where, "params", params), required(where, "grad_fn", grad_fn)
+        due = (vectors.norm(updates) <= gradient_threshold) & (state.since >= wait)
+        key, draw = _split(state.key)
+        steps, inner_state = inner.update(updates, state.inner, params, grad_fn=grad_fn, **extra)
+
+        def moved() -> tuple[Any, jax.Array]:
+            product = krylov.hessian_product(grad_fn, params)
+            space = krylov.krylov_space(product, krylov.realized(_normal(draw, updates)), num_products)
+            values, rotation = jnp.linalg.eigh(space.matrix)
+            way = combine(space.basis, rotation[:, 0])
+            uphill = vectors.dot(way, krylov.realized(updates)) > 0
+            signed = jnp.where(uphill, -distance, distance) * (values[0] < -curvature_threshold)
+            way = krylov.restored(jax.lax.stop_gradient(vectors.scale(signed, way)), updates)
+            return vectors.axpy(1.0, way, steps), space.num_products
+
+        steps, products = jax.lax.cond(due, moved, lambda: (steps, jnp.zeros((), jnp.int32)))
+        state = NegativeCurvatureState(
+            inner_state, jnp.where(due, key, state.key), jnp.where(due, 0, next_count(state.since)),
+            state.num_gradients + due.astype(jnp.int32), state.num_products + products,
+        )  # fmt: skip
+        return steps, state
 
     return optax.GradientTransformationExtraArgs(init, update)
 

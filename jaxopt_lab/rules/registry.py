@@ -8,7 +8,7 @@ import optax
 
 from jaxopt_lab.rules.accelerated import adaptive_restart, chebyshev, triple_momentum
 from jaxopt_lab.rules.averaging import average_iterates
-from jaxopt_lab.rules.escape import noisy, perturbed
+from jaxopt_lab.rules.escape import negative_curvature_step, noisy, perturbed
 from jaxopt_lab.rules.momentum import (
     aggregated_momentum,
     heavy_ball,
@@ -17,6 +17,7 @@ from jaxopt_lab.rules.momentum import (
     quasi_hyperbolic,
     sgd,
 )
+from jaxopt_lab.rules.second_order import cubic_newton, newton_cg, saddle_free_newton
 from jaxopt_lab.rules.spectral_steps import barzilai_borwein
 
 
@@ -89,6 +90,49 @@ REGISTRY: dict[str, RuleSpec] = {
         noisy,
         {"inner": sgd(0.1), "noise": 1e-3, "decay": 0.55, "seed": 0},
         reference="Ge et al. 2015",
+        coordinatewise=False,
+    ),
+    "negative_curvature_step": RuleSpec(
+        negative_curvature_step,
+        {
+            "inner": sgd(0.1),
+            "gradient_threshold": 1e-3,
+            "curvature_threshold": 1e-3,
+            "distance": 0.1,
+            "wait": 10,
+            "num_products": 4,
+            "seed": 0,
+        },
+        ("grad_fn",),
+        "Carmon et al. 2018",
+        coordinatewise=False,
+    ),
+    "saddle_free_newton": RuleSpec(
+        saddle_free_newton,
+        {"learning_rate": 0.5, "damping": 1e-2, "max_norm": 1.0, "num_products": 4},
+        ("grad_fn",),
+        "Dauphin et al. 2014",
+        coordinatewise=False,
+    ),
+    "cubic_newton": RuleSpec(
+        cubic_newton,
+        {"hessian_lipschitz": 1.0, "num_products": 4},
+        ("grad_fn",),
+        "Nesterov and Polyak 2006",
+        coordinatewise=False,
+    ),
+    "newton_cg": RuleSpec(
+        newton_cg,
+        {
+            "learning_rate": 0.5,
+            "damping": 1e-2,
+            "max_norm": 1.0,
+            "tolerance": 0.1,
+            "num_products": 4,
+            "curvature": "hessian",
+        },
+        ("grad_fn",),
+        "Steihaug 1983",
         coordinatewise=False,
     ),
 }

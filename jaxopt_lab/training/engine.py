@@ -86,7 +86,9 @@ def run(
     truth = problem.truth if plan.program.needs("truth") else None
     stateful = None if problem.stateful is None else as_partial(problem.stateful.loss)
     evaluation = evaluation_of(problem) if plan.program.needs("evaluation") else None
-    inputs = Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation)
+    form = problem.composite
+    composite = None if form is None else (as_partial(form.outputs), as_partial(form.criterion))
+    inputs = Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite)
     packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.width, params)
     folder = folder or checkpoints.next_folder()
     store = None

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from jaxopt_lab.core import require_choice, vectors
 
@@ -145,6 +146,15 @@ def validation_loss() -> Probe:
     return Probe("validation_loss", _validation_loss, needs=("evaluation",))
 
 
+def cost() -> Probe:
+    """What the rule has taken besides one gradient a step: (gradients, Hessian products), int32 [2], from its state.
+
+    A rule that takes more keeps the counts `num_gradients` and `num_products` in its state; those of wrapped rules are
+    added up. Line searches of optax keep none.
+    """
+    return Probe("cost", _cost)
+
+
 @dataclasses.dataclass(frozen=True)
 class Measured:
     """The `sums` of the probe `metric`."""
@@ -178,6 +188,20 @@ def metric(name: str, on: str = "validation") -> Probe:
     require_choice("metric", "on", on, ("validation", "training"))
     label = f"validation_{name}" if on == "validation" else name
     return Probe(label, Measured(name, on), needs=("evaluation",))
+
+
+def _cost(seen: Observation) -> jax.Array:
+    return counted(seen.state)
+
+
+def counted(state: Any) -> jax.Array:
+    """The sums of all counts `num_gradients` and `num_products` in a rule's state, [..., 2]."""
+    sums = []
+    for name in ("num_gradients", "num_products"):
+        found = [value for _, value in optax.tree.get_all_with_path(state, name)]
+        sums.append(sum(found[1:], found[0]) if found else None)
+    shape = next((jnp.shape(value) for value in sums if value is not None), ())
+    return jnp.stack([jnp.zeros(shape, jnp.int32) if value is None else jnp.asarray(value) for value in sums], -1)
 
 
 def _validation_loss(seen: Observation) -> jax.Array:

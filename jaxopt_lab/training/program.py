@@ -17,6 +17,7 @@ import optax
 from jax import lax
 
 from jaxopt_lab.core import Truth
+from jaxopt_lab.curvature import gauss_newton_map
 from jaxopt_lab.training.probes import Evaluation, Observation, Probe
 
 
@@ -76,6 +77,7 @@ class Inputs:
       truth: what is known exactly, if a probe needs it.
       stateful_loss: (params, model state, batch, key) -> (scalar, model state), for a model that has one.
       evaluation: what evaluates the model, if a probe needs it.
+      composite: the loss's (outputs, criterion), where it has that form.
     """
 
     loss: jax.tree_util.Partial
@@ -83,6 +85,7 @@ class Inputs:
     truth: Truth | None
     stateful_loss: jax.tree_util.Partial | None = None
     evaluation: Evaluation | None = None
+    composite: tuple[jax.tree_util.Partial, jax.tree_util.Partial] | None = None
 
 
 def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane: Lane, time: jax.Array) -> Lane:
@@ -106,6 +109,11 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
         (value, model_state), grads = moving(lane.params, lane.model_state, batch, loss_key)
     grads = _descent(grads)
     extra = {"value": value, "grad": grads, "value_fn": value_fn, "grad_fn": grad_fn}
+    if inputs.composite is not None:
+        outputs, criterion = inputs.composite
+        extra["gauss_newton_fn"] = partial(
+            gauss_newton_map, lambda point: outputs(point, batch), lambda z: criterion(z, batch)
+        )
     update = program.factory(**hyperparameters).update
     updates, state = update(grads, lane.state, lane.params, **_accepted(update, extra))
     params = optax.apply_updates(lane.params, updates)

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxopt_lab.core import Status
+from jaxopt_lab.training.probes import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +47,11 @@ class Trace:
     def model_state_of(self, configuration: int = 0) -> Any:
         """The final state of one configuration's model, for `Problem.evaluate`, `Problem.freeze` and the metrics."""
         return jax.tree.map(lambda leaf: leaf[configuration], self.model_state)
+
+    def cost(self) -> tuple[np.ndarray, np.ndarray]:
+        """Gradients and Hessian products that each configuration took in all, two int arrays [N]; see `probes.cost`."""
+        extra = np.broadcast_to(np.asarray(counted(self.state)), (len(self.seeds), 2))
+        return self.steps[-1] + extra[:, 0], extra[:, 1]
 
     def first_step_below(self, name: str, target: float) -> np.ndarray:
         """First recorded step at which a scalar probe is at or below `target`, float [N]; infinity for a miss."""

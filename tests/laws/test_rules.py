@@ -13,6 +13,7 @@ from jaxopt_lab.rules import REGISTRY, RuleSpec
 
 NAMES = sorted(REGISTRY)
 STEPS = 4
+HALVES, SINGLES = ("float16", "bfloat16"), ("float32",)
 TRACED = {
     name: {key: value for key, value in spec.defaults.items() if isinstance(value, float)}
     for name, spec in REGISTRY.items()
@@ -94,7 +95,19 @@ def test_scan_keeps_structure_shape_and_dtype(spec):
     chex.assert_trees_all_close(end[0], walk(rule, tree())[0], rtol=2e-6, atol=1e-7)  # fused multiply-adds
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "complex64"])
+# A Krylov space takes seconds to compile, and other laws run it in these dtypes.
+COVERED = {(name, dtype) for name in NAMES if "num_products" in REGISTRY[name].defaults for dtype in HALVES + SINGLES}
+
+
+@pytest.mark.parametrize(
+    ("spec", "dtype"),
+    [
+        pytest.param(name, dtype, marks=[pytest.mark.slow] * ((name, dtype) in COVERED))
+        for name in NAMES
+        for dtype in (*HALVES, *SINGLES, "float64", "complex64")
+    ],
+    indirect=["spec"],
+)
 def test_dtypes_are_kept_with_traced_hyperparameters(spec, traced, dtype):
     with precision("float64" if dtype == "float64" else "float32"):
         start, step = tree(dtype), stepper(spec)
