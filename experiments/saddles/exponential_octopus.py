@@ -151,7 +151,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
         if row["kind"] == "stopped" or row["curvature"] != 1 or row["learning_rate"] < config.adam_rate:
             continue
         color, times = METHODS.index(row["method"]), np.asarray(row["times"])
-        later = np.arange(config.long - 1)
+        later = np.arange((config.long or 64) - 1)
         if row["kind"] == "law":  # the law fixes the ratio, not the start: lines begin at the second saddle
             law = times[1] + (times[2] - times[1]) * (row["predicted"] ** later - 1) / (row["predicted"] - 1)
             shown = law < 2e5
@@ -160,7 +160,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
             maker.predicted(top, 4 + later[:-2], times[3] + row["predicted"] * later[:-2], color=color)
         label = "" if row["kind"] == "law" else row["method"]
         maker.measured(top, np.arange(1, len(times) + 1), times, color=color, label=label)
-    top.set(yscale="log", xlim=(0, 1.05 * config.long), xlabel="saddle", ylabel="steps until it is left")
+    top.set(yscale="log", xlim=(0, 1.05 * (config.long or 64)), xlabel="saddle", ylabel="steps until it is left")
     top.set_title("A chain of saddles: exponential, or linear")
     rates = np.geomspace(5e-4, 0.49, 300)
     for name, rho, lookahead in (

@@ -93,7 +93,7 @@ def octopus_exit_times(
 
     Example:
       >>> octopus_exit_times(6, 1 / 8).round().tolist()
-      [12.0, 40.0, 103.0, 247.0, 579.0, 1336.0]
+      [12.0, 40.0, 103.0, 248.0, 579.0, 1338.0]
     """
     require_count("octopus_exit_times", "count", count)
     reach = np.log(2 * positive("octopus_exit_times", "scale", scale)) + 1
