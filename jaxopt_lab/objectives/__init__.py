@@ -2,6 +2,13 @@
 
 from jaxopt_lab.objectives import spectra
 from jaxopt_lab.objectives.landscapes import gaussian_field, spherical_spin_glass
+from jaxopt_lab.objectives.linear_networks import (
+    PlantedMatrix,
+    balanced_weights,
+    linear_network,
+    mode_strengths,
+    planted_matrix,
+)
 from jaxopt_lab.objectives.noise import with_noise
 from jaxopt_lab.objectives.octopus import octopus, octopus_losses, octopus_saddle
 from jaxopt_lab.objectives.quadratics import laplacian, laplacian_eigenvector, quadratic
@@ -13,17 +20,22 @@ from jaxopt_lab.objectives.student_teacher import student_teacher
 __all__ = [
     "REGISTRY",
     "ObjectiveSpec",
+    "PlantedMatrix",
+    "balanced_weights",
     "degenerate_saddle",
     "gaussian_field",
     "laplacian",
     "laplacian_eigenvector",
+    "linear_network",
     "linear_regression",
     "logistic_regression",
+    "mode_strengths",
     "monkey_saddle",
     "octopus",
     "octopus_losses",
     "octopus_saddle",
     "planted_index",
+    "planted_matrix",
     "quadratic",
     "quadratic_saddle",
     "spectra",

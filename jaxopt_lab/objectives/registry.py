@@ -9,6 +9,7 @@ import numpy as np
 from jaxopt_lab.core import Problem
 from jaxopt_lab.objectives import spectra
 from jaxopt_lab.objectives.landscapes import gaussian_field, spherical_spin_glass
+from jaxopt_lab.objectives.linear_networks import linear_network, planted_matrix
 from jaxopt_lab.objectives.noise import with_noise
 from jaxopt_lab.objectives.octopus import octopus
 from jaxopt_lab.objectives.quadratics import laplacian, quadratic
@@ -67,5 +68,10 @@ REGISTRY: dict[str, ObjectiveSpec] = {
     ),
     "gaussian-field": ObjectiveSpec(lambda: gaussian_field(jax.random.key(0), 4, 40), "Bray and Dean 2007"),
     "student-teacher": ObjectiveSpec(lambda: student_teacher(3, 2), "Safran and Shamir 2018"),
+    "linear-network": ObjectiveSpec(
+        lambda: linear_network(planted_matrix([2.0, 0.5], 3, 2), width=2, scale=0.5),
+        "Baldi and Hornik 1989",
+        at_origin=True,
+    ),
     "monkey-saddle": ObjectiveSpec(monkey_saddle, "Hilbert and Cohn-Vossen 1932", at_origin=True),
 }
