@@ -16,7 +16,14 @@ from experiments.conditioning import (
 )
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
 from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
-from experiments.saddles import escape_time, exponential_octopus, index_against_energy, minima_are_rare, network_index
+from experiments.saddles import (
+    bad_minima_exist,
+    escape_time,
+    exponential_octopus,
+    index_against_energy,
+    minima_are_rare,
+    network_index,
+)
 from experiments.sharpness import edge_of_stability
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
@@ -62,6 +69,7 @@ TINY = {
         "kept_steps": (0, 5, 20, 80),
         "least_points": 8,
     },
+    bad_minima_exist: {"networks": ((8, 8),), "num_runs": 30, "num_checked": 2},
     edge_of_stability: {"steps": 1500},
 }
 
@@ -145,6 +153,13 @@ def spoil_index(row):
     row["index"] = 1 - row["index"]
 
 
+def spoil_share(row):
+    if row["kind"] == "network":
+        row.update(share=0.9, low=0.8, high=0.95, slope=np.ones_like(row["slope"]))
+    else:
+        row["smallest"] = -1.0
+
+
 SPOILERS = {
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),
@@ -165,6 +180,7 @@ SPOILERS = {
     "network_index": (spoil_index, 3),
     "minima_are_rare": (scaled(log10=1.01, share=1.3, variance=1.5), 5),
     "index_against_energy": (spoil_index, 3),
+    "bad_minima_exist": (spoil_share, 3),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
 }
 

@@ -1,0 +1,237 @@
+"""Are local minima rare enough in a network to be forgotten?
+
+What the lecture says: in high dimension it is "more about saddle points and less about local minima", since at a
+minimum "every one" of the directions has to lead up.
+
+What is true: not always. A student of k ReLU neurons that learns k orthonormal ones has minima that are not global, and
+descent from random weights ends in them in a third of all runs at k = 10, more often the larger k is. What makes them
+rare is not the dimension but width to spare: one more neuron than needed, and hardly any run ends there. So advice that
+"it must be a saddle" is wrong a third of the time for one of these networks, and right for the other.
+
+A run counts as stuck when it has come to rest (|gradient| < 1e-4) with a loss above 0.003. Some runs pass saddles with
+such losses, so that one cut short looks stuck; those still moving are counted apart. A sample of the stuck ends is
+followed by Newton steps to the critical point and looked at there: gradient, and all eigenvalues of the Hessian. Shares
+come with exact binomial intervals (Clopper and Pearson 1934); the error of the paper's own shares is left out.
+
+Source: Safran and Shamir 2018, arXiv 1712.08968, for the minima and the shares.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from jaxopt_lab import curvature, objectives, rules, training
+from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count, require_positive
+from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.studies import Rows, Study, main
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SAFRAN = "Safran and Shamir 2018, arXiv 1712.08968"
+LECTURE = "CS231n 2017, lecture 7"
+PUBLISHED = {(6, 6): 0.003, (8, 8): 0.126, (10, 10): 0.346, (11, 10): 0.001}  # (students, teachers) to share of runs
+STUCK, REST = 3e-3, 1e-4  # loss above which, and gradient below which, a run counts as stuck; bad minima have .01
+FLAT = 1e-9  # eigenvalues above -FLAT are not negative, in float64
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All that can change a number. Heavy ball on the exact population loss from weights N(0, 1 / k)."""
+
+    networks: tuple[tuple[int, int], ...] = ((6, 6), (8, 8), (10, 10), (11, 10))
+    """Neurons of the student and of the teacher, the student's at least as many."""
+    num_runs: int = 100
+    """Runs from different initial weights for each of them, a count."""
+    learning_rate: float = 0.02
+    """In units of 1 / curvature."""
+    rho: float = 0.9
+    """Momentum, in [0, 1)."""
+    steps: int = 4_000
+    """Of each run."""
+    num_checked: int = 6
+    """Stuck ends of each network whose gradient and Hessian are looked at, a count."""
+    level: float = 0.99
+    """Confidence level of the intervals."""
+    seed: int = 0
+    """Seeds the initial weights."""
+
+    def __post_init__(self) -> None:
+        if not self.networks:
+            raise fail("bad_minima_exist", "networks must hold at least one pair (students, teachers)")
+        for width, teachers in self.networks:
+            require_count("bad_minima_exist", "networks", teachers, minimum=2)
+            require_count(
+                "bad_minima_exist", "networks", width, teachers, "A narrower student cannot learn its teacher."
+            )
+        require_count("bad_minima_exist", "num_runs", self.num_runs, minimum=2)
+        require_count("bad_minima_exist", "steps", self.steps)
+        require_count("bad_minima_exist", "num_checked", self.num_checked)
+        require_positive("bad_minima_exist", "learning_rate", self.learning_rate)
+        require_between("bad_minima_exist", "rho", self.rho, 0, 1, ends="[)")
+        require_between("bad_minima_exist", "level", self.level, 0, 1, ends="()")
+
+
+def run(config: Config) -> list[dict[str, Any]]:
+    """One row a network, with the final losses of its runs, and one a stuck end that was looked at."""
+    return [row for width, teachers in config.networks for row in _network(config, width, teachers)]
+
+
+def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+    """Shares against the paper's, one more neuron, and whether stuck ends are minima."""
+    shares, checks = _of(rows, "network"), _of(rows, "end")
+    found = []
+    for row in shares:
+        published = PUBLISHED.get((row["width"], row["teachers"]))
+        if published is None:
+            continue
+        room = row["high"] - row["share"] if published > row["share"] else row["share"] - row["low"]
+        found.append(
+            judge(f"{_name(row)}: as many runs end in a bad minimum as published",
+                  f"share of {config.num_runs} runs, {config.level:.0%} interval {row['low']:.3f} to {row['high']:.3f}",
+                  published, row["share"], room, kind="within", reference=SAFRAN),
+        )  # fmt: skip
+    for wide in shares:
+        narrow = next((r for r in shares if r["width"] == r["teachers"] == wide["teachers"]), None)
+        if wide["width"] > wide["teachers"] and narrow:
+            found.append(
+                judge(f"{wide['width'] - wide['teachers']} neuron more than the {wide['teachers']} needed makes bad"
+                      " minima at least five times rarer", "share of runs", narrow["share"] / 5, wide["share"], 0.0,
+                      kind="at-most", reference=SAFRAN),
+            )  # fmt: skip
+    near = [(row["loss"] > STUCK / 3) & ((row["loss"] < 3 * STUCK) | (row["slope"] > REST)) for row in shares]
+    minima = [row["outcome"] == "accepted" and row["smallest"] >= -FLAT and row["loss"] > STUCK for row in checks]
+    return [
+        *found,
+        judge("A run either learns its teacher or is stuck",
+              f"share of runs that are still moving, or end within a factor 3 of the loss {STUCK:g}", 0.01,
+              float(np.mean(near)), 0.0, kind="at-most", reference=SAFRAN),
+        judge("Runs that are stuck are stuck in minima: no gradient, no direction down",
+              f"share of {len(minima)} stuck ends that were looked at", 1.0,
+              float(np.mean(minima)) if minima else np.nan, 0.0, kind="absolute", reference=LECTURE),
+    ]  # fmt: skip
+
+
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+    """The share of stuck runs with its interval beside the published one; below, all final losses."""
+    figure, (top, bottom) = maker.axes(2, height=7.0)
+    shares = _of(rows, "network")
+    for place, row in enumerate(shares):
+        published = PUBLISHED.get((row["width"], row["teachers"]))
+        if published is not None:
+            top.plot(
+                [place - 0.3, place + 0.3], [published] * 2, color=maker.color(0), label="" if place else "published"
+            )
+        spread = [[row["share"] - row["low"]], [row["high"] - row["share"]]]
+        top.errorbar([place], [row["share"]], yerr=spread, fmt="o", color=maker.color(1),
+                     label="" if place else f"{config.num_runs} runs, {config.level:.0%} interval")  # fmt: skip
+        ordered = np.sort(np.maximum(row["loss"], 1e-17))[::-1]
+        ranks = np.arange(1, len(ordered) + 1) / len(ordered)
+        bottom.plot(ranks, ordered, color=maker.color(place + 1), label=_name(row))
+    top.set_xticks(range(len(shares)), [f"{row['width']} for {row['teachers']}" for row in shares])
+    worst = max(shares, key=lambda row: row["share"])
+    top.set(xlim=(-0.5, len(shares) - 0.5), ylim=(-0.01, None), ylabel="share of runs that are stuck")
+    top.set_xlabel("neurons of the student for those of the teacher")
+    top.set_title(f"{_name(worst)}: {worst['share']:.0%} of all runs end in a bad minimum")
+    top.legend(loc="upper left")
+    bottom.axhline(STUCK, color="#8a94a0", linestyle=":")
+    bottom.text(0.99, 1.4 * STUCK, "above: stuck", ha="right", va="bottom")
+    bottom.set(yscale="log", ylim=(1e-18, 1.0), xlabel="share of runs", ylabel="at least this loss after the last step")
+    bottom.set_title("A run either learns its teacher or stays far above")
+    bottom.legend(loc="lower left", bbox_to_anchor=(0.45, 0.25))
+    return figure
+
+
+def caption(config: Config, rows: Rows) -> str:
+    """The conclusion."""
+    parts = [
+        f"{row['share']:.1%} ({row['low']:.1%} to {row['high']:.1%}) of runs of {_name(row)}"
+        for row in _of(rows, "network")
+    ]
+    checks = _of(rows, "end")
+    lowest = min((row["smallest"] for row in checks), default=np.nan)
+    return (
+        f"Stuck in a bad minimum end {', '.join(parts)}; at {len(checks)} of these ends the gradient vanishes and the"
+        f" smallest eigenvalue of the Hessian is {lowest:.1e} or more."
+    )
+
+
+def _network(config: Config, width: int, teachers: int) -> list[dict[str, Any]]:
+    """The runs of one network, and a look at some of its stuck ends."""
+    problem = objectives.student_teacher(width, teachers)
+    trace = training.run(
+        problem, rules.heavy_ball, {"learning_rate": config.learning_rate, "rho": config.rho}, steps=config.steps,
+        every=config.steps, seeds=config.seed + np.arange(config.num_runs),
+        probes=[training.loss(), training.gradient_norm()],
+    )  # fmt: skip
+    loss, slope = trace["loss"][:, -1], trace["gradient_norm"][:, -1]
+    stuck = np.flatnonzero((loss > STUCK) & (slope < REST))
+    interval = stats.binomtest(len(stuck), config.num_runs).proportion_ci(config.level, method="exact")
+    known = {"width": width, "teachers": teachers}
+    rows: list[dict[str, Any]] = [{
+        "kind": "network",
+        **known,
+        "learning_rate": config.learning_rate,
+        "rho": config.rho,
+        "effective_rate": config.learning_rate / (1 - config.rho),
+        "loss": loss,
+        "slope": slope,
+        "share": len(stuck) / config.num_runs,
+        "low": float(interval.low),
+        "high": float(interval.high),
+    }]  # fmt: skip
+    if not len(stuck):
+        return rows
+    places = stuck[: config.num_checked]
+    ends = curvature.find_critical_points(problem, np.asarray(trace.params)[places], iterations=30)
+    for place, end in zip(places, ends, strict=True):
+        point = curvature.examine_point(problem, end)
+        rows.append({
+            "kind": "end",
+            **known,
+            "run": int(place),
+            "run_loss": float(loss[place]),
+            "loss": point.loss,
+            "gradient_norm": point.gradient_norm,
+            "smallest": float(point.eigenvalues[0]),
+            "outcome": point.outcome,
+        })  # fmt: skip
+    return rows
+
+
+def _name(row: Any) -> str:
+    return f"{row['width']} neurons for {row['teachers']}"
+
+
+def _of(rows: Rows, kind: str) -> list[Any]:
+    return [row for row in rows if row["kind"] == kind]
+
+
+STUDY = Study(
+    name="bad_minima_exist",
+    question="Are local minima rare enough in a network to be forgotten?",
+    lecture='In high dimension it is "more about saddle points and less about local minima".',
+    truth=(
+        "A third of all runs of a 10-neuron student end in a minimum that is not global; one neuron more than needed"
+        " makes that rare."
+    ),
+    reference=SAFRAN,
+    config=Config,
+    presets={
+        "quick": Config(),
+        "full": Config(num_runs=1_000, num_checked=20),
+        "huge": Config(
+            networks=((6, 6), (8, 8), (10, 10), (11, 10), (15, 15), (16, 15), (20, 20), (21, 20)), num_runs=10_000,
+            num_checked=20,
+        ),
+    },
+    run=run,
+    judge=verdicts,
+    draw=draw,
+    caption=caption,
+)  # fmt: skip
+
+if __name__ == "__main__":
+    raise SystemExit(main(STUDY))
