@@ -11,13 +11,17 @@ from jaxopt_lab.objectives.linear_networks import (
 )
 from jaxopt_lab.objectives.noise import with_noise
 from jaxopt_lab.objectives.octopus import octopus, octopus_losses, octopus_saddle
+from jaxopt_lab.objectives.phase_retrieval import PHASE_SADDLE_LOSS, PHASE_SADDLE_RADIUS, phase_retrieval
 from jaxopt_lab.objectives.quadratics import laplacian, laplacian_eigenvector, quadratic
 from jaxopt_lab.objectives.registry import REGISTRY, ObjectiveSpec
 from jaxopt_lab.objectives.regressions import linear_regression, logistic_regression, streaming_regression
 from jaxopt_lab.objectives.saddles import degenerate_saddle, monkey_saddle, planted_index, quadratic_saddle
 from jaxopt_lab.objectives.student_teacher import student_teacher
+from jaxopt_lab.objectives.wells import rosenbrock, two_layers, two_wells
 
 __all__ = [
+    "PHASE_SADDLE_LOSS",
+    "PHASE_SADDLE_RADIUS",
     "REGISTRY",
     "ObjectiveSpec",
     "PlantedMatrix",
@@ -34,13 +38,17 @@ __all__ = [
     "octopus",
     "octopus_losses",
     "octopus_saddle",
+    "phase_retrieval",
     "planted_index",
     "planted_matrix",
     "quadratic",
     "quadratic_saddle",
+    "rosenbrock",
     "spectra",
     "spherical_spin_glass",
     "streaming_regression",
     "student_teacher",
+    "two_layers",
+    "two_wells",
     "with_noise",
 ]

@@ -12,10 +12,12 @@ from jaxopt_lab.objectives.landscapes import gaussian_field, spherical_spin_glas
 from jaxopt_lab.objectives.linear_networks import linear_network, planted_matrix
 from jaxopt_lab.objectives.noise import with_noise
 from jaxopt_lab.objectives.octopus import octopus
+from jaxopt_lab.objectives.phase_retrieval import phase_retrieval
 from jaxopt_lab.objectives.quadratics import laplacian, quadratic
 from jaxopt_lab.objectives.regressions import linear_regression, logistic_regression, streaming_regression
 from jaxopt_lab.objectives.saddles import degenerate_saddle, monkey_saddle, quadratic_saddle
 from jaxopt_lab.objectives.student_teacher import student_teacher
+from jaxopt_lab.objectives.wells import rosenbrock, two_layers, two_wells
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,4 +76,9 @@ REGISTRY: dict[str, ObjectiveSpec] = {
         at_origin=True,
     ),
     "monkey-saddle": ObjectiveSpec(monkey_saddle, "Hilbert and Cohn-Vossen 1932", at_origin=True),
+    "phase-retrieval": ObjectiveSpec(lambda: phase_retrieval(4), "Sun, Qu and Wright 2018"),
+    "phase-retrieval-sample": ObjectiveSpec(lambda: phase_retrieval(4, num_examples=20), "Sun, Qu and Wright 2018"),
+    "rosenbrock": ObjectiveSpec(lambda: rosenbrock(4), "Rosenbrock 1960"),
+    "two-wells": ObjectiveSpec(lambda: two_wells(dim=3), "Wu, Ma and E 2018"),
+    "two-layers": ObjectiveSpec(lambda: two_layers(3), "Lewkowycz et al. 2020"),
 }
