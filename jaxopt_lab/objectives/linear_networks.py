@@ -130,9 +130,10 @@ def linear_network(
       scale: size a > 0 of the start. Below about 1e-5 in float32, rounding and not the start seeds the modes.
 
     Returns:
-      The problem; its parameters are the tuple (W_1, ..., W_L). `truth` holds the minimum 0, and index and largest
-      eigenvalue of the saddle at the origin: r h and max s with two layers, 0 and 0 with more, where it is not strict.
-      There is no `minimizer`: minima are a manifold. Cost of a gradient: 6 h rows columns flops with two layers.
+      The problem; its parameters are the tuple (W_1, ..., W_L), its metric "strengths" is `mode_strengths`. `truth`
+      holds the minimum 0, and index and largest eigenvalue of the saddle at the origin: r h and max s with two layers,
+      0 and 0 with more, where it is not strict. There is no `minimizer`: minima are a manifold. Cost of a gradient with
+      two layers: 6 h rows columns flops.
 
     Raises:
       InputError: a rank above the width, a start at the saddle itself, an unknown start, or too little memory.
@@ -167,6 +168,7 @@ def linear_network(
     return Problem(
         loss=jax.tree_util.Partial(_product_loss, target),
         init=random if start == "random" else balanced,
+        metrics={"strengths": jax.tree_util.Partial(_strengths, target)},
         truth=Truth(
             smoothness=float(jnp.max(target.values)) if strict else 0.0,
             minimum=0.0,
@@ -196,6 +198,11 @@ def _product_loss(target: PlantedMatrix, params: Weights, batch: Batch, key: Key
     for layer in params[1:]:
         product = layer @ product
     return 0.5 * vectors.sum_of_squares(product - target.left * target.values @ target.right.T)
+
+
+def _strengths(target: PlantedMatrix, params: Weights, batch: Batch) -> jax.Array:
+    del batch
+    return mode_strengths(target, params)
 
 
 def _require_layers(where: str, target: PlantedMatrix, depth: int, width: int) -> None:
