@@ -127,7 +127,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
         spread = [[row["share"] - row["low"]], [row["high"] - row["share"]]]
         top.errorbar([place], [row["share"]], yerr=spread, fmt="o", color=maker.color(1),
                      label="" if place else f"{config.num_runs} runs, {config.level:.0%} interval")  # fmt: skip
-        ordered = np.sort(np.maximum(row["loss"], 1e-17))[::-1]
+        ordered = np.sort(np.maximum(row["loss"], 1e-14))[::-1]
         ranks = np.arange(1, len(ordered) + 1) / len(ordered)
         bottom.plot(ranks, ordered, color=maker.color(place + 1), label=_name(row))
     top.set_xticks(range(len(shares)), [f"{row['width']} for {row['teachers']}" for row in shares])
@@ -138,9 +138,9 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     top.legend(loc="upper left")
     bottom.axhline(STUCK, color="#8a94a0", linestyle=":")
     bottom.text(0.99, 1.4 * STUCK, "above: stuck", ha="right", va="bottom")
-    bottom.set(yscale="log", ylim=(1e-18, 1.0), xlabel="share of runs", ylabel="at least this loss after the last step")
+    bottom.set(yscale="log", ylim=(3e-15, 1.0), xlabel="share of runs", ylabel="at least this loss after the last step")
     bottom.set_title("A run either learns its teacher or stays far above")
-    bottom.legend(loc="lower left", bbox_to_anchor=(0.45, 0.25))
+    bottom.legend(loc="upper right", bbox_to_anchor=(1.0, 0.81))
     return figure
 
 

@@ -50,7 +50,7 @@ class Config:
 
     dim: int = 100
     """Spins N of the spherical 3-spin model, a count."""
-    num_runs: int = 10
+    num_runs: int = 12
     """Runs of descent over it, a count; a search starts from each of their kept points."""
     field_dim: int = 40
     """Dimensions N of the Gaussian field, a count."""
@@ -238,7 +238,7 @@ STUDY = Study(
     config=Config,
     presets={
         "quick": Config(),
-        "full": Config(dim=200, num_runs=12, num_features=20_000, num_field_runs=8, iterations=100),
+        "full": Config(dim=200, num_runs=16, num_features=20_000, num_field_runs=8, iterations=100),
         "huge": Config(dim=1_000, num_runs=16, field_dim=200, num_features=100_000, num_field_runs=16, iterations=200),
     },
     run=run,
