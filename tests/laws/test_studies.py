@@ -23,8 +23,9 @@ from experiments.saddles import (
     index_against_energy,
     minima_are_rare,
     network_index,
+    predictable_plateaus,
 )
-from experiments.sharpness import edge_of_stability
+from experiments.sharpness import edge_of_stability, low_rate_and_catapult, sharp_minima_race
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies
@@ -70,6 +71,16 @@ TINY = {
         "least_points": 8,
     },
     bad_minima_exist: {"networks": ((8, 8),), "num_runs": 30, "num_checked": 2},
+    sharp_minima_race: {"products": (0.5, 1.3, 1.4, 1.9, 2.1, 2.25, 3.7, 3.9), "num_runs": 60, "steps": 400},
+    low_rate_and_catapult: {"width": 1024, "rates": (0.1, 1.9, 2.5, 3.5, 4.5), "num_seeds": 2, "steps": 300},
+    predictable_plateaus: {
+        "dim": 30,
+        "singular_values": (8.0, 2.0),
+        "learning_rate": 0.02,
+        "scale": 1e-5,
+        "depths": (3,),
+        "starts": (1e-2, 1e-3),
+    },
     edge_of_stability: {"steps": 1500},
 }
 
@@ -160,6 +171,10 @@ def spoil_share(row):
         row["smallest"] = -1.0
 
 
+def spoil_race(row):
+    row["share"] = np.roll(row["share"], 1) * np.linspace(0.5, 1, len(row["share"]))
+
+
 SPOILERS = {
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),
@@ -181,6 +196,9 @@ SPOILERS = {
     "minima_are_rare": (scaled(log10=1.01, share=1.3, variance=1.5), 5),
     "index_against_energy": (spoil_index, 3),
     "bad_minima_exist": (spoil_share, 3),
+    "sharp_minima_race": (spoil_race, 6),
+    "low_rate_and_catapult": (scaled(sharpness=3.0, peak=1e-4, arrival=1.1), 5),
+    "predictable_plateaus": (scaled(times=1.05, levels=1.01, time=1.05), 10),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
 }
 
