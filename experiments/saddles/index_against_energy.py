@@ -238,7 +238,7 @@ STUDY = Study(
     config=Config,
     presets={
         "quick": Config(),
-        "full": Config(dim=200, num_runs=16, num_features=20_000, num_field_runs=8, iterations=100),
+        "full": Config(dim=160, num_runs=12, num_features=12_000),
         "huge": Config(dim=1_000, num_runs=16, field_dim=200, num_features=100_000, num_field_runs=16, iterations=200),
     },
     run=run,
