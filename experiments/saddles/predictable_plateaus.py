@@ -14,7 +14,8 @@ A value is learned when the loss crosses the middle between two plateaus. Then t
 the middle lies at .29 s, which the flow reaches when linear growth would be at .91 sqrt(s); the growing share of a
 start at rest is below 1 for heavy ball; inertia carries momentum over the last stretch, on which the flow slows down,
 up to two steps earlier; and the random start's component is a chi variable around a. One mode alone, run from the
-component that it really had, holds all of these ("alone" in the rows) and is right to less than a percent.
+component that it really had, holds all of these ("alone" in the rows) and is right to less than a percent. Levels are
+read where the gradient is least; under momentum only on long plateaus, as on short ones the last mode still rings.
 
 Source: Baldi and Hornik 1989 for the saddles; Saxe et al. 2013, arXiv 1312.6120, for the modes; O'Neill and Wright
 2018, arXiv 1706.07993, for the growth factors.
@@ -92,8 +93,8 @@ class Config:
         require_positive(where, "learning_rate", self.learning_rate)
         require_between(where, "learning_rate times the largest value", self.learning_rate * values[0], 0, 0.5)
         require_between(where, "rho", self.rho, 0, 1, ends="()")
-        for name in ("num_seeds", "every"):
-            require_count(where, name, getattr(self, name))
+        require_count(where, "num_seeds", self.num_seeds)
+        require_count(where, "every", self.every)
         for depth in self.depths:
             require_count(where, "depths", depth, minimum=2)
         if (
@@ -110,8 +111,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     """One row a method for the plateaus, and one a depth and start."""
     target = objectives.planted_matrix(config.singular_values, config.dim)
     problem = objectives.linear_network(target, scale=config.scale)
-    components = jax.tree_util.Partial(_components, target)
-    problem = dataclasses.replace(problem, metrics={"components": components})
+    problem = dataclasses.replace(problem, metrics={"components": jax.tree_util.Partial(_components, target)})
     rows = [_plateaus(config, problem, method) for method in METHODS]
     return rows + [_deep(config, depth, start) for depth in config.depths for start in config.starts]
 
@@ -127,12 +127,15 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
                 f"steps at s = {config.singular_values[worst]:g}, where it is furthest off", row[law][worst],
                 row["times"][worst], allowed, unit="steps", reference=ONEILL,
             ))  # fmt: skip
-        levels = theory.plateau_losses(config.singular_values)[1:-1]
-        worst = np.argmax(np.abs(row["levels"] / levels - 1))
-        found.append(judge(
-            f"Where its gradient is least, {method} stands at the loss of a saddle", "loss, where it is furthest off",
-            levels[worst], row["levels"][worst], 1e-3 if method == "descent" else 5e-3, reference=SADDLES,
-        ))  # fmt: skip
+        # Under momentum the mode learned last rings on, and its energy fades by rho a step: e^-8 = 3e-4 should be left.
+        settled = np.diff(row["predicted"]) > (8 / -math.log(row["rho"]) if row["rho"] else 0)
+        if settled.any():
+            levels, measured = theory.plateau_losses(config.singular_values)[1:-1][settled], row["levels"][settled]
+            worst = np.argmax(np.abs(measured / levels - 1))
+            found.append(judge(
+                f"Where its gradient is least, {method} stands at the loss of a saddle", "loss, where furthest off",
+                levels[worst], measured[worst], 5e-3 if row["rho"] else 1e-3, reference=SADDLES,
+            ))  # fmt: skip
     plain, heavy = plateaus["descent"], plateaus["heavy ball"]
     for place, name in ((0, "first"), (-1, "last")):
         gain = plain["predicted"][place] / heavy["predicted"][place]
@@ -166,8 +169,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
             top.text(
                 row["predicted"][0] * 0.95, middle[0], "Nesterov ", ha="right", va="center", color=maker.color(index)
             )
-    low = 0.1 * levels[-2]
-    top.set(xscale="log", yscale="log", ylim=(low, 2 * levels[0]), xlim=(20, None), xlabel="step", ylabel="loss")
+    top.set(xscale="log", yscale="log", xlim=(20, None), ylim=(0.1 * levels[-2], None), xlabel="step", ylabel="loss")
     top.set_title("Plateaus at saddles (dotted), left when predicted (bars)")
     for index, depth in enumerate(config.depths):
         starts = np.geomspace(config.starts[0], config.starts[-1], 100)

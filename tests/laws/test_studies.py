@@ -198,7 +198,7 @@ SPOILERS = {
     "bad_minima_exist": (spoil_share, 3),
     "sharp_minima_race": (spoil_race, 6),
     "low_rate_and_catapult": (scaled(sharpness=3.0, peak=1e-4, arrival=1.1), 5),
-    "predictable_plateaus": (scaled(times=1.05, levels=1.01, time=1.05), 10),
+    "predictable_plateaus": (scaled(times=1.05, levels=1.01, time=1.05), 8),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
 }
 
