@@ -24,6 +24,7 @@ from experiments.saddles import (
     minima_are_rare,
     network_index,
     predictable_plateaus,
+    second_order_escape,
 )
 from experiments.sharpness import edge_of_stability, low_rate_and_catapult, sharp_minima_race
 from jaxopt_lab.core import precision
@@ -71,6 +72,7 @@ TINY = {
         "least_points": 8,
     },
     bad_minima_exist: {"networks": ((8, 8),), "num_runs": 30, "num_checked": 2},
+    second_order_escape: {"gaps": (0.1, 0.02), "dim": 50, "phase_dim": 50, "num_seeds": 1},
     sharp_minima_race: {"products": (0.5, 1.3, 1.4, 1.9, 2.1, 2.25, 3.7, 3.9), "num_runs": 60, "steps": 400},
     low_rate_and_catapult: {"width": 1024, "rates": (0.1, 1.9, 2.5, 3.5, 4.5), "num_seeds": 2, "steps": 300},
     predictable_plateaus: {
@@ -86,7 +88,7 @@ TINY = {
 
 
 # Eight networks with normalization of their own take more than a minute to compile.
-SLOW = (network_spectra, network_noise_scale)
+SLOW = (network_spectra, network_noise_scale, second_order_escape)
 PARAMETERS = [pytest.param(module, marks=pytest.mark.slow) if module in SLOW else module for module in TINY]
 
 
@@ -171,6 +173,12 @@ def spoil_share(row):
         row["smallest"] = -1.0
 
 
+def spoil_costs(row):
+    if row["method"] in ("heavy ball", "Newton-CG"):
+        row["arrival"] *= {"heavy ball": 10, "Newton-CG": 500}[row["method"]] * row["gap"] ** 0.5
+    row.update(share=0.5, escape_steps=2 * row["escape_steps"])
+
+
 def spoil_race(row):
     row["share"] = np.roll(row["share"], 1) * np.linspace(0.5, 1, len(row["share"]))
 
@@ -196,6 +204,7 @@ SPOILERS = {
     "minima_are_rare": (scaled(log10=1.01, share=1.3, variance=1.5), 5),
     "index_against_energy": (spoil_index, 3),
     "bad_minima_exist": (spoil_share, 3),
+    "second_order_escape": (spoil_costs, 5),
     "sharp_minima_race": (spoil_race, 6),
     "low_rate_and_catapult": (scaled(sharpness=3.0, peak=1e-4, arrival=1.1), 5),
     "predictable_plateaus": (scaled(times=1.05, levels=1.01, time=1.05), 8),
