@@ -193,12 +193,12 @@ def _tasks(config: Config) -> dict[str, Task]:
         spectrum = np.concatenate([[-gap, -gap], np.geomspace(gap, 1, config.dim - 2)])
         # The minima lie at distance 1 along each of the two directions; the third derivative there is 6 gap.
         problem = objectives.quadratic_saddle(spectrum, confinement=gap, radius=config.offset)
-        low = problem.truth.minimum
+        low = problem.truth.minimum or 0.0
         tasks[f"gap {gap:g}"] = Task(problem, 1.0, gap, 6 * gap, 1.0, 0.5 * low, (1 - 1e-6) * low, int(30 / gap))
     phase = objectives.phase_retrieval(config.phase_dim)
     tasks["phase retrieval"] = Task(phase, 6.0, 2.0, 18.0, 1.0, 0.6, 1e-8, 600)
     octopus = objectives.octopus(config.octopus_dim)
-    low, size = octopus.truth.minimum, config.octopus_dim
+    low, size = octopus.truth.minimum or 0.0, config.octopus_dim
     tasks["octopus"] = Task(octopus, 8.0, 2.0, 4.0, 10.0, (1 - 0.5 / size) * low, low + 1e-6, 3000)
     return tasks
 
@@ -211,7 +211,7 @@ def _rule(config: Config, task: Task, method: str) -> tuple[Any, int]:
         return rules.sgd(rate), task.steps
     if method == "heavy ball":
         tuning = theory.optimal_heavy_ball(task.smoothness, min(task.gap, task.smoothness / 10))
-        return rules.heavy_ball(tuning.learning_rate, tuning.rho), task.steps
+        return rules.heavy_ball(float(tuning.learning_rate), float(tuning.rho)), task.steps
     if method == "perturbed":
         return rules.perturbed(rules.sgd(rate), threshold, 1e-2 * task.reach, wait=50), task.steps
     if method == "noisy":

@@ -126,7 +126,7 @@ def _valley_spectrum(dim: int) -> np.ndarray:
     """Eigenvalues of the tridiagonal Hessian at all ones, in increasing order."""
     diagonal = np.full(dim, 1002.0)
     diagonal[0], diagonal[-1] = 802.0, 200.0
-    return scipy.linalg.eigvalsh_tridiagonal(diagonal, np.full(dim - 1, -400.0))
+    return np.asarray(scipy.linalg.eigvalsh_tridiagonal(diagonal, np.full(dim - 1, -400.0)))
 
 
 def _wells_loss(
