@@ -8,11 +8,11 @@ import dataclasses
 
 import jax
 import numpy as np
-from scipy import stats
 
 from jaxopt_lab.core import Estimate, require_between, require_count, require_positive
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadratures
+from jaxopt_lab.curvature.traces import half_width
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,8 +109,7 @@ def index_of(
 
 def _enclosed(bounds: np.ndarray, level: float, cost: int) -> Estimate:
     """Means of lower and upper bounds [s, 2], each widened by its own t-interval."""
-    num = len(bounds)
-    reach = stats.t.ppf(0.5 + level / 2, num - 1) * bounds.std(0, ddof=1) / np.sqrt(num)
+    reach = np.array([half_width(side, level) for side in bounds.T])
     low, high = np.clip(bounds.mean(0) + reach * [-1, 1], 0.0, 1.0)
     return Estimate(float((low + high) / 2), interval=(float(low), float(high)), level=level, cost=cost)
 

@@ -33,7 +33,7 @@ def test_the_sharpness_of_a_run_is_the_top_of_the_dense_hessian():
     with precision():
         problem = edge_of_stability._flat_problem(config, seed=0)
         (row,) = edge_of_stability._runs(config, "gradient descent", 0, ["edge"], [0.05])
-        hessian = np.asarray(jax.hessian(problem.full_loss)(problem.init(jax.random.key(0))))
+        hessian = np.asarray(jax.jit(jax.hessian(problem.full_loss))(problem.init(jax.random.key(0))))
     # The tolerance of the tracked eigenvalue.
     assert row["sharpness"][0] == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-3)
     assert row["threshold"] == pytest.approx(40.0)

@@ -88,7 +88,13 @@ def test_it_trains_and_its_outputs_and_criterion_compose_to_the_loss(name, dtype
 
 
 @pytest.mark.parametrize(
-    ("name", "dtype"), [(name, "float64" if name.startswith("fashion") else "float32") for name in TINY]
+    ("name", "dtype"),
+    [
+        pytest.param(
+            name, "float64" if name.startswith("fashion") else "float32", marks=[pytest.mark.slow] * (name in TWINS)
+        )
+        for name in TINY
+    ],
 )
 def test_in_the_other_precision_loss_and_gradient_keep_the_dtype(name, dtype, clothes):
     with precision(dtype):
@@ -98,7 +104,7 @@ def test_in_the_other_precision_loss_and_gradient_keep_the_dtype(name, dtype, cl
     assert {leaf.dtype for leaf in jax.tree.leaves(traced)} == {jnp.dtype(dtype)}
 
 
-@pytest.mark.parametrize("name", [name for name in TINY if "mlp" in name or "net" in name or "transformer" in name])
+@pytest.mark.parametrize("name", ["digits-mlp", "digits-convnet", "digits-resnet", "markov-transformer"])
 def test_in_bfloat16_the_loss_is_float32_and_the_gradient_is_not(name, clothes):
     problem = tiny(name, clothes, dtype="bfloat16")
     params = jax.eval_shape(problem.init, jax.random.key(0))
