@@ -22,7 +22,7 @@ quick: $(VENV)/installed
 	$(BIN)/python -m experiments --preset quick
 
 test: $(VENV)/installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/installed
 	$(BIN)/ruff format --check .
