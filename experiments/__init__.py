@@ -16,4 +16,7 @@ HEADLINE = (
     "noise_floors",
     "batch_size_map",
     "edge_of_stability",
+    "predictable_plateaus",
+    "index_against_energy",
+    "bad_minima_exist",
 )

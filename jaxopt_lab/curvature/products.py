@@ -91,7 +91,22 @@ def require_composite(where: str, problem: Problem) -> Composite:
 
 
 def gauss_newton_map(outputs: Any, criterion: Any, params: Any) -> Any:
-    """The linear map v -> J' (C (J v)) at `params`: J of outputs(params), C the Hessian of criterion(outputs)."""
+    """The Gauss-Newton matrix on given data, as a function that can be used inside of compiled code.
+
+    Args:
+      outputs: params -> outputs, with the Jacobian J.
+      criterion: outputs -> scalar, with the Hessian C.
+      params: the point, a pytree.
+
+    Returns:
+      The linear map v -> J' (C (J v)), a pytree. Cost: one evaluation now, about 1.5 gradients a product.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> product = gauss_newton_map(lambda w: w**2, lambda z: 0.5 * jnp.sum(z**2), jnp.array([1.0, 3.0]))
+      >>> product(jnp.ones(2)).tolist()
+      [4.0, 36.0]
+    """
     values, linear = jax.linearize(outputs, params)
     middle = jax.linearize(jax.grad(criterion), values)[1]
     return jax.tree_util.Partial(output_product, linear, middle)
