@@ -49,6 +49,17 @@ def norm(tree: Any) -> jax.Array:
     return jnp.sqrt(sum_of_squares(tree))
 
 
+def largest(tree: Any) -> jax.Array:
+    """The largest magnitude of any entry, as a scalar; 0 for a tree without entries.
+
+    Example:
+      >>> float(largest({"a": jnp.array([1.0, -4.0]), "b": jnp.zeros((0, 2))}))
+      4.0
+    """
+    leaves = [jnp.max(jnp.abs(widened(leaf)), initial=0) for leaf in jax.tree.leaves(tree)]
+    return jnp.max(jnp.stack(leaves)) if leaves else jnp.zeros(())
+
+
 def cosine(left: Any, right: Any) -> jax.Array:
     """Cosine of the angle between two pytrees; 0 when either is zero."""
     scale = jnp.sqrt(sum_of_squares(left) * sum_of_squares(right))

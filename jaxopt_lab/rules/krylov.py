@@ -114,8 +114,7 @@ def restored(tree: Any, like: Any) -> Any:
 
 def normalized(tree: Any) -> tuple[Any, jax.Array]:
     """The vector over its norm, and the norm, for entries of any size; zero stays zero."""
-    leaves = [jnp.max(jnp.abs(leaf), initial=0) for leaf in jax.tree.leaves(tree)]
-    largest = lax.stop_gradient(jnp.max(jnp.stack(leaves))) if leaves else jnp.zeros(())
+    largest = lax.stop_gradient(vectors.largest(tree))
     divisor = jnp.where(largest > 0, largest, 1)
     shrunk = jax.tree.map(lambda leaf: leaf / divisor, tree)
     norm = safe_norm(shrunk)

@@ -77,7 +77,7 @@ def barzilai_borwein(
 
 def _rate(step: Any, change: Any, variant: str) -> tuple[jax.Array, jax.Array]:
     """The rate, and whether the curvature along the step is positive."""
-    step_scale, change_scale = _largest(step), _largest(change)
+    step_scale, change_scale = vectors.largest(step), vectors.largest(change)
     step, change = _divided(step, step_scale), _divided(change, change_scale)
     mixed = vectors.dot(step, change)
     if variant == "long":
@@ -87,11 +87,6 @@ def _rate(step: Any, change: Any, variant: str) -> tuple[jax.Array, jax.Array]:
     curved = mixed > 0
     ratio = numerator / jnp.where(curved, denominator, 1)
     return ratio * (step_scale / jnp.where(change_scale > 0, change_scale, 1)), curved
-
-
-def _largest(tree: Any) -> jax.Array:
-    leaves = [jnp.max(jnp.abs(vectors.widened(leaf)), initial=0) for leaf in jax.tree.leaves(tree)]
-    return jnp.max(jnp.stack(leaves)) if leaves else jnp.zeros(())
 
 
 def _divided(tree: Any, scale: jax.Array) -> Any:
