@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_lab.core import Batch, Key, Problem, available_memory, fail, require_count, require_memory
-from jaxopt_lab.objectives.quadratics import Start, starting_at
+from jaxopt_lab.objectives.quadratics import Start, on_sphere, starting_at
 
 
 def spherical_spin_glass(key: Key, dim: int, degree: int = 3, *, start: Start = None) -> Problem:
@@ -57,7 +57,7 @@ def spherical_spin_glass(key: Key, dim: int, degree: int = 3, *, start: Start = 
     if start is not None and not jnp.any(jnp.asarray(start)):
         raise fail(where, "start is the origin", "It has no direction: the energy is defined on the sphere.")
     loss = jax.tree_util.Partial(_spin_loss, _couplings(key, dim, degree, real))
-    init = functools.partial(_on_sphere, dim, real) if start is None else starting_at(start, dim, real)
+    init = on_sphere(dim, dim, real) if start is None else starting_at(start, dim, real)
     return Problem(loss=loss, init=init, name=f"spherical-{degree}-spin")
 
 
@@ -111,11 +111,6 @@ def _features(key: Key, dim: int, num_features: int, real: jnp.dtype) -> tuple[j
     wave_key, height_key = jax.random.split(key)
     waves = jax.random.normal(wave_key, (num_features, dim), real) / math.sqrt(dim)
     return waves, jax.random.normal(height_key, (2, num_features), real) * math.sqrt(dim / num_features)
-
-
-def _on_sphere(dim: int, real: jnp.dtype, key: Key) -> jax.Array:
-    drawn = jax.random.normal(key, (dim,), real)
-    return drawn * jnp.sqrt(dim / jnp.sum(jnp.square(drawn)))
 
 
 def _spin_loss(couplings: jax.Array, params: jax.Array, batch: Batch, key: Key | None) -> jax.Array:

@@ -201,6 +201,16 @@ def starting_at(start: Start, dim: int, dtype: jnp.dtype) -> Callable[[jax.Array
     return lambda key: jnp.array(given, copy=True)
 
 
+def on_sphere(dim: int, square: float, dtype: jnp.dtype) -> Callable[[jax.Array], jax.Array]:
+    """The `init` of a problem that starts at a uniform point of the sphere |x|^2 = square."""
+
+    def init(key: jax.Array) -> jax.Array:
+        drawn = jax.random.normal(key, (dim,), dtype)
+        return drawn * jnp.sqrt(square / jnp.sum(jnp.square(drawn)))
+
+    return init
+
+
 def _vector(name: str, given: jax.typing.ArrayLike, dim: int, dtype: jnp.dtype) -> jax.Array:
     vector = jnp.asarray(given, dtype)
     if vector.shape != (dim,):

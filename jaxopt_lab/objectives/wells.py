@@ -16,7 +16,7 @@ import numpy as np
 import scipy.linalg
 
 from jaxopt_lab.core import Batch, Key, Problem, Truth, fail, require_count, require_positive
-from jaxopt_lab.objectives.quadratics import Start, starting_at
+from jaxopt_lab.objectives.quadratics import Start, on_sphere, starting_at
 
 _DENSE = 2000
 
@@ -89,10 +89,7 @@ def two_layers(width: int, *, sharpness: float = 1.0) -> Problem:
     require_positive("two_layers", "sharpness", sharpness)
     real = jnp.zeros((), float).dtype
 
-    def init(key: Key) -> jax.Array:
-        drawn = jax.random.normal(key, (2 * width,), real)
-        return drawn * jnp.sqrt(width * sharpness / jnp.sum(jnp.square(drawn)))
-
+    init = on_sphere(2 * width, width * sharpness, real)
     return Problem(loss=_layers_loss, init=init, truth=Truth(minimum=0.0, minimizer=jnp.zeros(2 * width, real)),
                    name="two-layers")  # fmt: skip
 
