@@ -16,7 +16,7 @@ from jaxopt_lab.curvature.operators import Operator, from_diagonal, from_matrix,
 from jaxopt_lab.curvature.points import locate
 from jaxopt_lab.curvature.preconditioning import preconditioned, preconditioner_of
 from jaxopt_lab.curvature.products import gauss_newton, gauss_newton_map, hessian
-from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadratures
+from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadrature_of, gauss_quadratures
 from jaxopt_lab.curvature.traces import frobenius, trace
 from jaxopt_lab.curvature.tracking import Sharpness, track
 
@@ -50,6 +50,7 @@ __all__ = [
     "from_matrix",
     "gauss_newton",
     "gauss_newton_map",
+    "gauss_quadrature_of",
     "gauss_quadratures",
     "gradient_alignment",
     "gradient_covariance",

@@ -12,11 +12,12 @@ polynomials, section 3.41.
 
 import dataclasses
 import functools
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxopt_lab.core import available_memory, require_count, require_memory
+from jaxopt_lab.core import available_memory, fail, require_count, require_memory, vectors
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, random_vector
 from jaxopt_lab.curvature.projections import grow, start_from
@@ -98,16 +99,51 @@ def gauss_quadratures(
     require_count("gauss_quadratures", "num_probes", num_probes)
     require_count("gauss_quadratures", "num_steps", num_steps)
     steps = min(num_steps, operator.size)
+    _require_room("gauss_quadratures", operator, steps)
+    keys = jax.random.split(jax.random.key(0) if key is None else key, num_probes)
+    starts = (random_vector(probe, operator.like, "rademacher") for probe in keys)
+    return [_quadrature(operator, steps, start, probe) for start, probe in zip(starts, keys, strict=True)]
+
+
+def gauss_quadrature_of(operator: Operator, start: Any, num_steps: int, key: jax.Array | None = None) -> Quadrature:
+    """The Gauss rule of one vector's spectral measure, such as a gradient's.
+
+    Args:
+      operator: symmetric, d rows.
+      start: the vector, not zero; its length does not matter.
+      num_steps: k products; fewer where the Krylov space closes.
+      key: PRNG key; 0 by default.
+
+    Returns:
+      The quadrature. Cost: at most k products; k + 3 vectors of memory.
+
+    Raises:
+      InputError: a count below 1, too little memory, a vector of length zero, or a product that is not finite.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from jaxopt_lab.curvature import from_diagonal
+      >>> found = gauss_quadrature_of(from_diagonal(jnp.array([1.0, 2.0, 3.0])), jnp.array([3.0, 0.0, 4.0]), 10)
+      >>> found.rule[0].round(4).tolist(), found.rule[1].round(4).tolist()
+      ([1.0, 3.0], [0.36, 0.64])
+    """
+    require_count("gauss_quadrature_of", "num_steps", num_steps)
+    steps = min(num_steps, operator.size)
+    _require_room("gauss_quadrature_of", operator, steps)
+    if not float(vectors.norm(start)) > 0:
+        raise fail("gauss_quadrature_of", "the vector has length zero", "It has no spectral measure.")
+    return _quadrature(operator, steps, start, jax.random.key(0) if key is None else key)
+
+
+def _require_room(where: str, operator: Operator, num_steps: int) -> None:
     require_memory(
-        "gauss_quadratures", (steps + 3) * operator.vector_bytes, available_memory(), f"a basis of {steps} vectors",
+        where, (num_steps + 3) * operator.vector_bytes, available_memory(), f"a basis of {num_steps} vectors",
         f"{max(available_memory() // operator.vector_bytes - 3, 0)} would fit: lower num_steps to that.",
     )  # fmt: skip
-    keys = jax.random.split(jax.random.key(0) if key is None else key, num_probes)
-    return [_quadrature(operator, steps, probe) for probe in keys]
 
 
-def _quadrature(operator: Operator, num_steps: int, key: jax.Array) -> Quadrature:
-    state = start_from(operator, num_steps, random_vector(key, operator.like, "rademacher"), key)
+def _quadrature(operator: Operator, num_steps: int, start: Any, key: jax.Array) -> Quadrature:
+    state = start_from(operator, num_steps, start, key)
     while state.count < num_steps and not state.complete:
         state = grow(operator, state, refill=False)
     used = slice(state.count)

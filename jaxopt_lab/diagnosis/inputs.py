@@ -1,0 +1,142 @@
+"""What the inputs do to training: their means, their scales, and the steps of a linear model on them, raw and standardized.
+
+The second moment of the inputs with a bias unit is the Hessian of least squares on them, a quarter of logistic
+regression's at zero, and what the first layer of any network sees. With eigenpairs (lambda_i, v_i) and targets y the
+part of the loss that lies in a direction is <v_i, X'y / n>^2 / (2 lambda_i); how many steps that takes follows from
+the local model, which is exact here.
+
+Reference: LeCun, Kanter, Solla 1991, Phys. Rev. Lett. 66, 2396; `theory.condition_number_with_bias`.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.vectors import parameter_paths
+from jaxopt_lab.diagnosis.local_models import LocalModel, Method
+
+_MOST_FEATURES = 512
+_MOST_EXAMPLES = 4096
+_MOST_CLASSES = 100
+_SHARE = 0.1
+
+
+@dataclasses.dataclass(frozen=True)
+class InputStatistics:
+    """The inputs of a problem.
+
+    Attributes:
+      path: which leaf of the data they are.
+      num_features: numbers an example.
+      num_constant: features that never vary.
+      offset: root mean square over the features of mean / standard deviation.
+      spread: largest standard deviation over the smallest, constant features left out.
+      scale: root mean square of all entries.
+      kappa_raw: condition number of a linear model with bias on them.
+      kappa_standardized: the same after standardizing.
+      steps_raw: steps of descent at its best rate to 10 % of what a linear model has to gain.
+      steps_standardized: the same after standardizing.
+    """
+
+    path: str
+    num_features: int
+    num_constant: int
+    offset: float
+    spread: float
+    scale: float
+    kappa_raw: float
+    kappa_standardized: float
+    steps_raw: float
+    steps_standardized: float
+
+    @property
+    def gain(self) -> float:
+        """How many times fewer steps standardizing takes on the linear model."""
+        return self.steps_raw / self.steps_standardized
+
+
+def find_inputs(data: Any) -> int | None:
+    """Which leaf of the data the inputs are: the floating one with the most numbers an example, at least two."""
+    leaves = jax.tree.leaves(data)
+    sizes = [
+        int(np.prod(np.shape(leaf)[1:])) if np.ndim(leaf) >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating) else 0
+        for leaf in leaves
+    ]
+    best = int(np.argmax(sizes)) if sizes else 0
+    return best if sizes and sizes[best] >= 2 else None
+
+
+def measure_inputs(problem: Problem, *, adaptive: bool = False, seed: int = 0) -> InputStatistics | None:
+    """The statistics of a problem's inputs; None for a problem that has no floating inputs of two or more features.
+
+    Args:
+      problem: its data are looked at, at most 4096 examples and 512 features of them.
+      adaptive: whether the rule in use divides by each coordinate's scale, so that only means matter to it.
+      seed: seeds the choice of examples and features.
+
+    Returns:
+      The statistics. Cost: no gradient; two eigenvalue problems of the features.
+    """
+    place = find_inputs(problem.data)
+    if place is None:
+        return None
+    leaves = jax.tree.leaves(problem.data)
+    rng = np.random.default_rng(seed)
+    rows = np.sort(rng.permutation(leaves[place].shape[0])[:_MOST_EXAMPLES])
+    inputs = np.asarray(leaves[place], np.float64)[rows].reshape(len(rows), -1)
+    if not np.isfinite(inputs).all():
+        return None
+    targets = _targets([np.asarray(leaf)[rows] for k, leaf in enumerate(leaves) if k != place])
+    deviations = inputs.std(0)
+    varying = deviations > 1e-9 * max(float(np.abs(inputs).max()), 1e-300)
+    kept = np.flatnonzero(varying)
+    if not len(kept):
+        return None
+    kept = np.sort(rng.permutation(kept)[:_MOST_FEATURES])
+    features, means, scales = inputs[:, kept], inputs[:, kept].mean(0), deviations[kept]
+    seen = features / scales if adaptive else features
+    raw, plain = _linear_model(seen, targets), _linear_model((features - means) / scales, targets)
+    return InputStatistics(
+        path=parameter_paths(problem.data)[place],
+        num_features=inputs.shape[1],
+        num_constant=int((~varying).sum()),
+        offset=float(np.sqrt(np.mean(np.square(means / scales)))),
+        spread=float(scales.max() / scales.min()),
+        scale=float(np.sqrt(np.mean(np.square(features)))),
+        kappa_raw=raw[0],
+        kappa_standardized=plain[0],
+        steps_raw=raw[1],
+        steps_standardized=plain[1],
+    )
+
+
+def _targets(leaves: list[np.ndarray]) -> np.ndarray | None:
+    """Targets [n, c]: class numbers as one-hot vectors, numbers about their mean; None where there are none."""
+    for leaf in leaves:
+        if np.issubdtype(leaf.dtype, np.integer) and leaf.ndim == 1 and 1 < leaf.max() + 1 <= _MOST_CLASSES:
+            return np.eye(leaf.max() + 1)[leaf]
+        if np.issubdtype(leaf.dtype, np.floating) and np.isfinite(leaf).all():
+            return leaf.reshape(len(leaf), -1).astype(np.float64)
+    return None
+
+
+def _linear_model(features: np.ndarray, targets: np.ndarray | None) -> tuple[float, float]:
+    """Condition number with a bias unit, and the steps of descent to a tenth of what there is to gain."""
+    design = np.column_stack([features, np.ones(len(features))])
+    values, vectors = np.linalg.eigh(design.T @ design / len(design))
+    values = np.maximum(values, 0.0)
+    if targets is None:
+        weights = values**2
+    else:
+        weights = np.square(vectors.T @ (design.T @ targets) / len(design)).sum(1)
+    floor = 1e-12 * values[-1]
+    model = LocalModel(
+        eigenvalues=values, weights=np.where(values > floor, weights, 0.0), largest=float(values[-1]),
+        smallest=float(values[0]), error=0.0, rounding=floor, loss=0.0, products=0,
+    )  # fmt: skip
+    steps = model.steps_to(_SHARE, Method(1 / model.largest))
+    return float(values[-1] / max(values[0], floor)), max(steps, 1.0)

@@ -1,0 +1,166 @@
+"""Short probe runs: the rule in use from the point, at its own learning rate and at others, on the same batches."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jaxopt_lab import training
+from jaxopt_lab.core import Problem, Status
+
+RATES = (0.01, 0.1, 10.0, 100.0)
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaledRule:
+    """The rule with its steps multiplied by a factor, as a factory that is equal for equal rules."""
+
+    rule: optax.GradientTransformation
+
+    def __call__(self, factor: Any = 1.0) -> optax.GradientTransformation:
+        """The rule whose every step is `factor` times as long."""
+        return optax.chain(self.rule, optax.scale(factor))
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeRun:
+    """One run.
+
+    Attributes:
+      steps: steps at each record, [R].
+      losses: expected loss over all data, [R]; NaN behind the record at which it diverged.
+      cosines: cosine of the last two updates, [R].
+      ratios: norm of the last update over that of the parameters, [R].
+      validation: loss on the validation data, [R], or None.
+      status: how it ended.
+      params: where it ended.
+      state: of the rule, there.
+      model_state: of the model, there.
+    """
+
+    steps: np.ndarray
+    losses: np.ndarray
+    cosines: np.ndarray
+    ratios: np.ndarray
+    validation: np.ndarray | None
+    status: Status
+    params: Any
+    state: Any
+    model_state: Any
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it blew up or met a number that is not finite."""
+        return not self.status.feasible
+
+    @property
+    def start(self) -> float:
+        """The loss before the first step."""
+        return float(self.losses[0])
+
+    @property
+    def end(self) -> float:
+        """The loss at the end: the mean of the last quarter's records, which a noisy run needs."""
+        quarter = max(1, len(self.losses) // 4)
+        return float(np.mean(self.losses[-quarter:]))
+
+    @property
+    def cosine(self) -> float:
+        """Median cosine of successive updates in the last half."""
+        half = self.cosines[len(self.cosines) // 2 :]
+        known = half[np.isfinite(half)]
+        return float(np.median(known)) if known.size else float("nan")
+
+
+def probe_run(
+    problem: Problem, rule: optax.GradientTransformation, params: Any, *, steps: int, every: int,
+    batch_size: int | None, seed: int,
+) -> ProbeRun:  # fmt: skip
+    """Runs the rule from the point.
+
+    Args:
+      problem: what it is run on.
+      rule: the rule, whose state begins anew.
+      params: the point.
+      steps: number of steps.
+      every: steps between records.
+      batch_size: examples a step; None for all.
+      seed: seeds the order of the data.
+
+    Returns:
+      The run. Cost: steps batch_size / n gradients and a loss a record.
+    """
+    probes = [training.loss(), training.update_cosine(), training.update_ratio()]
+    if problem.validation is not None:
+        probes.append(training.validation_loss())
+    trace = training.run(
+        problem, ScaledRule(rule), {}, steps=steps, every=every, params=params, batch_size=batch_size, seeds=seed,
+        probes=probes, progress=False,
+    )  # fmt: skip
+    return ProbeRun(
+        steps=trace.steps,
+        losses=trace["loss"][0],
+        cosines=trace["update_cosine"][0],
+        ratios=trace["update_ratio"][0],
+        validation=trace["validation_loss"][0] if problem.validation is not None else None,
+        status=trace.status[0],
+        params=trace.params_of(),
+        state=jax.tree.map(lambda leaf: leaf[0], trace.state),
+        model_state=None if trace.model_state is None else trace.model_state_of(),
+    )
+
+
+def rate_runs(
+    problem: Problem, rule: optax.GradientTransformation, params: Any, *, steps: int, every: int,
+    batch_size: int | None, seed: int,
+) -> dict[float, np.ndarray]:  # fmt: skip
+    """The same run at other rates: factor -> losses [R], NaN behind the record at which it diverged."""
+    trace = training.run(
+        problem, ScaledRule(rule), {"factor": np.array(RATES)}, steps=steps, every=every, params=params,
+        batch_size=batch_size, seeds=seed, progress=False,
+    )  # fmt: skip
+    return dict(zip(RATES, trace["loss"], strict=True))
+
+
+def steps_to_reach(steps: np.ndarray, losses: np.ndarray, target: float) -> float:
+    """First step at which a curve is at or below the target, straight lines between records; inf for a miss."""
+    below = np.flatnonzero(losses <= target)
+    if not below.size:
+        return float("inf")
+    place = int(below[0])
+    if place == 0:
+        return float(steps[0])
+    high, low = losses[place - 1], losses[place]
+    if not np.isfinite(high) or high <= low:
+        return float(steps[place])
+    return float(steps[place - 1] + (steps[place] - steps[place - 1]) * (high - target) / (high - low))
+
+
+def speed_up(steps: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
+    """How many times fewer steps `after` takes to where `before` ends; below 1 the other way round.
+
+    Args:
+      steps: [R], beginning with 0.
+      before: losses [R].
+      after: losses [R].
+
+    Returns:
+      The ratio, in [1 / steps, steps]; NaN when both diverged.
+
+    Example:
+      >>> speed_up(np.arange(5), np.array([4.0, 3.0, 2.0, 1.0, 0.5]), np.array([4.0, 0.5, 0.5, 0.5, 0.5]))
+      4.0
+    """
+    last = float(steps[-1])
+    ends = [curve[-1] if np.isfinite(curve[-1]) else np.inf for curve in (before, after)]
+    if np.isinf(ends[0]) and np.isinf(ends[1]):
+        return float("nan")
+    if np.isinf(ends[0]) or ends[0] > np.max(before[:1]):
+        return last if ends[1] <= before[0] else float("nan") if np.isinf(ends[1]) else 1.0
+    reached = steps_to_reach(steps, after, ends[0])
+    if np.isfinite(reached):
+        return min(last / max(reached, 1.0), last)
+    back = steps_to_reach(steps, before, ends[1])
+    return max(back, 1.0) / last if np.isfinite(back) else 1 / last
