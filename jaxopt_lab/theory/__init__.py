@@ -51,6 +51,7 @@ from jaxopt_lab.theory.linear_networks import (
     plateau_losses,
 )
 from jaxopt_lab.theory.log_uniform import log_uniform_quadrature
+from jaxopt_lab.theory.mean_field import MeanField, depth_scale, mean_field_factor, mean_field_step
 from jaxopt_lab.theory.minibatch import (
     crossover_batch,
     isotropic_edge,
@@ -169,6 +170,7 @@ from jaxopt_lab.theory.velocities import (
 __all__ = [
     "EscapeTime",
     "LinearSaddle",
+    "MeanField",
     "Peak",
     "Quadrature",
     "Schedule",
@@ -196,6 +198,7 @@ __all__ = [
     "deep_learning_time",
     "deep_plateau_time",
     "degenerate_escape_steps",
+    "depth_scale",
     "effective_number_averaged",
     "escape_steps",
     "expected_losses",
@@ -227,6 +230,8 @@ __all__ = [
     "marchenko_pastur_edges",
     "marchenko_pastur_quadrature",
     "marchenko_pastur_spectrum",
+    "mean_field_factor",
+    "mean_field_step",
     "mean_gradient_age",
     "mean_square_edge",
     "minimum_probability",

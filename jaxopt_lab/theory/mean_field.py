@@ -1,0 +1,155 @@
+"""What a wide random layer does to the variance of its pre-activations and to the gradient, in the mean-field limit.
+
+    q'  = weight_variance E[a(sqrt(q) z)^2] + bias_variance           z ~ N(0, 1)
+    chi = weight_variance E[a'(sqrt(q) z)^2]
+
+Weights have variance weight_variance / fan-in. q is the mean square of the pre-activations, and chi the factor on the
+mean square of the gradient from a layer to the one before. At chi = 1 both keep; else they reach about
+-1 / ln chi layers.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import optimize
+
+from jaxopt_lab.core.errors import fail, require_choice
+from jaxopt_lab.theory.arguments import Floats, non_negative, positive
+
+# Equal steps converge exponentially for a Gaussian mean of an analytic function; 201 Gauss-Hermite nodes lie too far
+# apart for the derivative of tanh(10 z).
+_NODES = np.linspace(-12.0, 12.0, 4801)
+_SHARES = np.exp(-0.5 * np.square(_NODES)) / np.exp(-0.5 * np.square(_NODES)).sum()
+_LARGEST = 1e6
+
+
+class MeanField(NamedTuple):
+    """The state of a wide random network.
+
+    Attributes:
+      variance: mean square q of the pre-activations.
+      factor: chi, the factor on the mean square of the gradient per layer, going back.
+    """
+
+    variance: Floats
+    factor: Floats
+
+
+def mean_field_step(
+    activation: str, variance: ArrayLike, weight_variance: ArrayLike, bias_variance: ArrayLike = 0.0
+) -> MeanField:
+    """One layer: the next mean square q', and chi at q.
+
+    Args:
+      activation: "relu", "tanh", "sigmoid" or "identity".
+      variance: q >= 0 of the pre-activations that go in.
+      weight_variance: variance of a weight times the fan-in, > 0; 2 for He's rule, 1 for LeCun's.
+      bias_variance: >= 0.
+
+    Returns:
+      Both, broadcast.
+
+    Raises:
+      InputError: an argument out of its range.
+
+    Example:
+      >>> step = mean_field_step("relu", 1.0, 2.0)
+      >>> print(f"{step.variance:.6f} {step.factor:.6f}")
+      1.000000 1.000000
+    """
+    where = "mean_field_step"
+    require_choice(where, "activation", activation, _SECOND_MOMENTS)
+    variance = non_negative(where, "variance", variance)
+    weight_variance = positive(where, "weight_variance", weight_variance)
+    bias_variance = non_negative(where, "bias_variance", bias_variance)
+    square, slope = _SECOND_MOMENTS[activation](variance)
+    return MeanField(weight_variance * square + bias_variance, weight_variance * slope)
+
+
+def mean_field_factor(activation: str, weight_variance: float, bias_variance: float = 0.0) -> MeanField:
+    """The fixed point q* of the layers' map, and chi there.
+
+    Args:
+      activation: as in `mean_field_step`.
+      weight_variance: a number > 0.
+      bias_variance: a number >= 0.
+
+    Returns:
+      q* (infinite where the map only grows) and chi; relu and the identity have chi at every q.
+
+    Raises:
+      InputError: an argument out of its range; relu or the identity at chi = 1, which keeps every q.
+
+    Example:
+      >>> for name, variance in (("sigmoid", 1.0), ("sigmoid", 16.0), ("tanh", 2.25), ("tanh", 1.0)):
+      ...     point = mean_field_factor(name, variance)
+      ...     print(f"{name} {variance}: q = {point.variance:.6f}, chi = {point.factor:.6f}")
+      sigmoid 1.0: q = 0.264687, chi = 0.055721
+      sigmoid 16.0: q = 5.855404, chi = 0.398879
+      tanh 2.25: q = 0.793354, chi = 1.139323
+      tanh 1.0: q = 0.000000, chi = 1.000000
+
+    Reference: Poole et al. 2016, arXiv 1606.05340; Schoenholz et al. 2017, arXiv 1611.01232.
+    """
+    start = mean_field_step(activation, 0.0, weight_variance, bias_variance)
+    if activation in ("relu", "identity"):
+        chi = mean_field_step(activation, 1.0, weight_variance).factor
+        if chi == 1 and bias_variance == 0:
+            raise fail(
+                "mean_field_factor",
+                f"{activation} at weight_variance {weight_variance:g} keeps every q: no fixed point",
+                "chi is 1.",
+            )  # fmt: skip
+        stays = bias_variance == 0 and chi < 1
+        variance = 0.0 if stays else (bias_variance / (1 - chi) if chi < 1 else np.inf)
+        return MeanField(np.asarray(variance), chi)
+    if start.variance == 0 and start.factor <= 1:
+        return MeanField(np.asarray(0.0), start.factor)
+    excess = lambda q: float(mean_field_step(activation, q, weight_variance, bias_variance).variance - q)  # noqa: E731
+    low = 0.0 if start.variance > 0 else 1e-12
+    root = float(optimize.brentq(excess, low, _LARGEST, xtol=1e-14)) if excess(low) > 0 else low
+    return MeanField(np.asarray(root), mean_field_step(activation, root, weight_variance).factor)
+
+
+def depth_scale(factor: ArrayLike) -> Floats:
+    """Layers after which a signal has changed by a factor e, -1 / ln chi; negative where it grows.
+
+    Args:
+      factor: chi > 0, other than 1.
+
+    Returns:
+      The depth, broadcast; infinite at chi = 1.
+
+    Raises:
+      InputError: a factor that is not positive.
+
+    Example:
+      >>> depth_scale([0.055721, 1.0]).round(4).tolist()
+      [0.3463, inf]
+
+    Reference: Schoenholz et al. 2017, arXiv 1611.01232.
+    """
+    logarithm = np.log(positive("depth_scale", "factor", factor))
+    return np.where(logarithm == 0, np.inf, -1 / np.where(logarithm == 0, 1.0, logarithm))
+
+
+def _relu(variance: Floats) -> tuple[Floats, Floats]:
+    return 0.5 * variance, np.full_like(variance, 0.5)
+
+
+def _identity(variance: Floats) -> tuple[Floats, Floats]:
+    return variance, np.ones_like(variance)
+
+
+def _tanh(variance: Floats) -> tuple[Floats, Floats]:
+    values = np.tanh(np.sqrt(variance)[..., None] * _NODES)
+    return np.square(values) @ _SHARES, np.square(1 - np.square(values)) @ _SHARES
+
+
+def _sigmoid(variance: Floats) -> tuple[Floats, Floats]:
+    values = 0.5 * (1 + np.tanh(0.5 * np.sqrt(variance)[..., None] * _NODES))
+    return np.square(values) @ _SHARES, np.square(values * (1 - values)) @ _SHARES
+
+
+_SECOND_MOMENTS = {"relu": _relu, "identity": _identity, "tanh": _tanh, "sigmoid": _sigmoid}
