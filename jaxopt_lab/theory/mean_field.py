@@ -108,7 +108,7 @@ def mean_field_factor(activation: str, weight_variance: float, bias_variance: fl
         return MeanField(np.asarray(0.0), start.factor)
     excess = lambda q: float(mean_field_step(activation, q, weight_variance, bias_variance).variance - q)  # noqa: E731
     low = 0.0 if start.variance > 0 else 1e-12
-    root = float(optimize.brentq(excess, low, _LARGEST, xtol=1e-14)) if excess(low) > 0 else low
+    root = optimize.bisect(excess, low, _LARGEST, xtol=1e-14) if excess(low) > 0 else low
     return MeanField(np.asarray(root), mean_field_step(activation, root, weight_variance).factor)
 
 
