@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         training,
     )
     from jaxopt_lab.core import Estimate, Problem, Status, Truth, Verdict, from_loss, precision
+    from jaxopt_lab.diagnosis import diagnose
     from jaxopt_lab.networks import from_linen, from_nnx
     from jaxopt_lab.problems import load_problem
     from jaxopt_lab.training import Trace, run
@@ -50,6 +51,7 @@ _NAMES = {
     "Status": "core",
     "Truth": "core",
     "Verdict": "core",
+    "diagnose": "diagnosis",
     "from_loss": "core",
     "from_linen": "networks",
     "from_nnx": "networks",
@@ -69,6 +71,7 @@ __all__ = [
     "core",
     "curvature",
     "datasets",
+    "diagnose",
     "diagnosis",
     "from_linen",
     "from_loss",

@@ -111,8 +111,9 @@ def find_culprit(problem: Problem, params: Params, batch: Batch = None, key: Key
     batch = problem.data if batch is None else batch
     loss = as_partial(problem.loss)
     program = _program(params, batch, key, loss)
-    numbers, (wrong, value) = _looked_at(program), jax.device_get(_look(params, batch, key, loss))
-    nan, infinite = (dict(zip(numbers, row, strict=True)) for row in wrong)
+    sizes, value = jax.device_get(_look_once(params, batch, key, loss))
+    numbers = _looked_at(program)
+    nan, infinite = (dict(zip(numbers, test(sizes).tolist(), strict=True)) for test in (np.isnan, np.isinf))
     num_params, num_data = (len(jax.tree.leaves(tree)) for tree in (params, batch))
     origins = _origins(program, nan, infinite, program.inputs[num_params:])
     found = [origins.get(atom) for atom in program.outputs]
@@ -148,16 +149,17 @@ def _looked_at(program: Program) -> list[int]:
     ]
 
 
-@jax.jit
 def _look(params: Params, batch: Batch, key: Key | None, loss: Any) -> tuple[jax.Array, jax.Array]:
-    """Whether each value holds NaN and infinity, [2, values], and the loss."""
+    """The largest magnitude of each value, which NaN and infinity pass through, and the loss."""
     program = _program(params, batch, key, loss)
     values = evaluate(program, jax.tree.leaves((params, batch, key, loss)))
-    rows = [
-        jnp.stack([jnp.any(test(values[number])) for number in _looked_at(program)]) for test in (jnp.isnan, jnp.isinf)
-    ]
+    sizes = [jnp.max(jnp.abs(vectors.widened(values[number])), initial=0) for number in _looked_at(program)]
     loss_atom = program.outputs[0]
-    return jnp.stack(rows), values[loss_atom] if is_number(loss_atom) else jnp.asarray(loss_atom.val)
+    return jnp.stack(sizes), values[loss_atom] if is_number(loss_atom) else jnp.asarray(loss_atom.val)
+
+
+# It runs once: compiling it in haste takes a quarter of the time.
+_look_once = jax.jit(_look, compiler_options={"xla_backend_optimization_level": 0})
 
 
 def _origins(

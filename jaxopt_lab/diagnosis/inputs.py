@@ -40,6 +40,8 @@ class InputStatistics:
       kappa_standardized: the same after standardizing.
       steps_raw: steps of descent at its best rate to 10 % of what a linear model has to gain.
       steps_standardized: the same after standardizing.
+      top_raw: largest eigenvalue of the second moment, with a bias unit.
+      top_standardized: the same after standardizing.
     """
 
     path: str
@@ -52,6 +54,8 @@ class InputStatistics:
     kappa_standardized: float
     steps_raw: float
     steps_standardized: float
+    top_raw: float
+    top_standardized: float
 
     @property
     def gain(self) -> float:
@@ -111,6 +115,8 @@ def measure_inputs(problem: Problem, *, adaptive: bool = False, seed: int = 0) -
         kappa_standardized=plain[0],
         steps_raw=raw[1],
         steps_standardized=plain[1],
+        top_raw=raw[2],
+        top_standardized=plain[2],
     )
 
 
@@ -124,8 +130,8 @@ def _targets(leaves: list[np.ndarray]) -> np.ndarray | None:
     return None
 
 
-def _linear_model(features: np.ndarray, targets: np.ndarray | None) -> tuple[float, float]:
-    """Condition number with a bias unit, and the steps of descent to a tenth of what there is to gain."""
+def _linear_model(features: np.ndarray, targets: np.ndarray | None) -> tuple[float, float, float]:
+    """Condition number with a bias unit, steps of descent to a tenth of what there is to gain, largest eigenvalue."""
     design = np.column_stack([features, np.ones(len(features))])
     values, vectors = np.linalg.eigh(design.T @ design / len(design))
     values = np.maximum(values, 0.0)
@@ -139,4 +145,4 @@ def _linear_model(features: np.ndarray, targets: np.ndarray | None) -> tuple[flo
         smallest=float(values[0]), error=0.0, rounding=floor, loss=0.0, products=0,
     )  # fmt: skip
     steps = model.steps_to(_SHARE, Method(1 / model.largest))
-    return float(values[-1] / max(values[0], floor)), max(steps, 1.0)
+    return float(values[-1] / max(values[0], floor)), max(steps, 1.0), model.largest

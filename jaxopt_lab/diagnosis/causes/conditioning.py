@@ -1,0 +1,73 @@
+"""ill-conditioned: the curvatures that the gradient lies in differ so much that one learning rate cannot serve them.
+
+Held against the local model: steps that the rule in use takes, at its own best rate, to 1 % of what is left to gain,
+over those of heavy ball at its best. A condition number of 100 gives a ratio of about 4, 1e4 gives 40
+(`theory.optimal_heavy_ball`). Where the model is not what the run does (networks), it must also have a tenth of the loss
+to give, and noise must not be in the way: momentum gains 1 + (gain - 1) / (1 + B_noise / B) (McCandlish et al. 2018).
+A loss over data that has less than 1 % left is as good as done: its sampling error is larger.
+"""
+
+import numpy as np
+
+from jaxopt_lab.core import Estimate
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.local_models import LocalModel, Method
+from jaxopt_lab.diagnosis.prescriptions import use_heavy_ball
+
+SOURCE = "Polyak 1964; theory.optimal_heavy_ball"
+LEAST_GAIN = 4.0
+LEAST_STEPS = 50.0
+LEFT = 0.1
+SAMPLED, EXACT = 0.01, 1e-9
+_SHARE = 0.01
+
+
+def examine(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    model = known.model_end if known.model_end is not None and not known.model_end.preconditioned else known.model
+    if model is None or model.gradient_square == 0 or model.largest <= 0:
+        return None
+    ceiling = max(known.end - known.lower, 0.0) if np.isfinite(known.lower) else np.inf
+    if known.run is not None and known.run.diverged:
+        ceiling = max(known.loss - known.lower, 0.0) if np.isfinite(known.lower) else np.inf
+    gap = model.gap(ceiling)
+    own, plain = known.method, Method(1 / model.largest)
+    seen = known.here if known.here is not None and known.here.preconditioned else model
+    best_own = seen.best_rate(own or plain, _SHARE, ceiling)
+    steps = seen.steps_to(_SHARE, best_own, ceiling)
+    heavy = model.best_heavy_ball(_SHARE, ceiling)
+    fewest = max(model.steps_to(_SHARE, heavy, ceiling), 1.0)
+    exact = known.exact
+    noise = 0.0 if known.noise is None else known.noise.ratio
+    gain = 1 + (steps / fewest - 1) / (1 + noise)
+    if gain < LEAST_GAIN or steps < LEAST_STEPS:
+        return None
+    if not exact and (gap < LEFT * known.scale or known.progress > 0.5):
+        return None
+    if exact and gap < (SAMPLED if known.problem.data is not None else EXACT) * known.scale:
+        return None
+    low, high = model.condition_interval
+    others = {
+        "gradient descent": model.steps_to(_SHARE, model.best_rate(plain, _SHARE, ceiling), ceiling),
+        "heavy ball": fewest,
+        "Nesterov": _nesterov(model, ceiling),
+    }
+    evidence = [
+        read("condition number that the gradient sees", Estimate(low, interval=(low, high), level=1.0)),
+        read("steps of the rule in use at its best rate, to 1 % of what is left", steps, LEAST_STEPS, SOURCE),
+        *(read(f"steps of {name} at its best", count) for name, count in others.items()),
+        read("gain available", gain, LEAST_GAIN, SOURCE),
+        read("what is left to gain", gap),
+    ]
+    words = f"The curvatures that the gradient lies in differ {low:.3g} times: steps that the steepest allows are too short."
+    causes = ("unnormalized-inputs", "vanishing-signal", "exploding-signal", "bad-initialization", "saddle", "plateau")
+    return make_finding(
+        "ill-conditioned", words, evidence, use_heavy_ball(heavy.learning_rate, heavy.rho), gain,
+        horizon=int(min(steps, 1e6)), follows_from=causes,
+    )  # fmt: skip
+
+
+def _nesterov(model: LocalModel, ceiling: float) -> float:
+    rhos = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
+    return min(model.steps_to(_SHARE, Method(1 / model.largest, rho, rho), ceiling) for rho in rhos)

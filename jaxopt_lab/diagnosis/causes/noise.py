@@ -1,0 +1,62 @@
+"""gradient-noise: the run stands where its own noise holds it.
+
+    floor = lr tr S_B / (4 (1 - rho)),      over what is left to gain at the end of the run
+
+Threshold: the floor of the rule in use accounts for at least half of what is left, the noise of one step exceeds the
+gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Below the edge the floor
+is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, which is at least lr tr S_B / 4 (`theory.loss_floor`).
+"""
+
+import numpy as np
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.prescriptions import scale_rate
+
+SOURCE = "theory.loss_floor; McCandlish et al. 2018, equation 2.6"
+FLOOR_SHARE = 0.5
+NOISE_OVER_SIGNAL = 1.0
+LEFT = 0.1
+_FACTOR = 0.1
+
+
+def examine(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    run, noise, model = known.run, known.noise, known.here
+    if run is None or run.diverged or noise is None or model is None:
+        return None
+    rate = known.in_use.effective_rate
+    if not np.isfinite(rate):
+        return None
+    floor = rate * noise.trace.value / 4
+    ceiling = known.end - known.lower if np.isfinite(known.lower) else np.inf
+    left = model.gap(max(ceiling, 0.0))
+    share = floor / max(left, 1e-300)
+    if noise.ratio < NOISE_OVER_SIGNAL or share < FLOOR_SHARE or left < LEFT * known.scale:
+        return None
+    if _falling(run.losses, known):
+        return None
+    evidence = [
+        read("noise floor of the rule in use, of loss", floor),
+        read("what is left to gain", left),
+        read("floor over what is left", share, FLOOR_SHARE, SOURCE),
+        read("noise over signal of one step, B_simple / B", noise.ratio, NOISE_OVER_SIGNAL, SOURCE),
+        read("median cosine of successive updates", run.cosine),
+    ]
+    words = (
+        f"One step's gradient is {np.sqrt(noise.ratio):.3g} times more noise than signal, and at this rate the noise holds"
+        f" the loss {floor:.3g} above the bottom. Lower the rate, enlarge the batch or average the iterates."
+    )
+    gain = 1 / (_FACTOR + max(1 - min(share, 1.0), 0.0) * (1 - _FACTOR))
+    return make_finding(
+        "gradient-noise", words, evidence, scale_rate(_FACTOR), gain, gain_in="loss", horizon=known.steps,
+        follows_from=("learning-rate-too-high", "unnormalized-inputs", "non-finite"),
+    )  # fmt: skip
+
+
+def _falling(losses: np.ndarray, known: Evidence) -> bool:
+    """Whether the last quarter still lies clearly below the one before, by a tenth of what training is about."""
+    quarters = np.array_split(losses, 4)
+    if len(losses) < 8:
+        return False
+    return bool(quarters[2].mean() - quarters[3].mean() > 0.1 * known.scale)

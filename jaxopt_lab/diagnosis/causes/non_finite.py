@@ -1,0 +1,20 @@
+"""non-finite: the loss, its gradient, a parameter or the data hold a number that is infinite or not a number.
+
+No threshold: one such number is enough. A run that grows step by step until it overflows is another cause, a learning
+rate that is too high.
+"""
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples
+
+
+def examine(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    culprit = known.culprit
+    if culprit is None:
+        return None
+    evidence = [read("loss at the point", known.loss), read("gradient norm at the point", known.gradient_norm)]
+    examples = culprit.examples
+    cure = drop_examples(examples) if len(examples) else advise("Mend the operation that is named, or its input.")
+    return make_finding("non-finite", culprit.sentence, evidence, cure, float("inf"))

@@ -1,0 +1,127 @@
+"""vanishing-signal, exploding-signal, dead-units, bad-initialization: what the layers do to the signal.
+
+Forward: rms of the layers' outputs. Backward: rms of the gradient with respect to them. At mean-field's critical point
+both keep their size from layer to layer; off it they change by sqrt(chi) a layer, and networks train to a depth of about
+6 / |ln chi| (Schoenholz et al. 2017): a change of more than e^3 = 20 in all is too much.
+Dead: a quarter of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of 2^-n
+is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
+Initialization: the loss before the first step exceeds ln C by 3, or units are copies of each other, or the signal changes
+twentyfold within three layers: depth does not make it, the scale of the weights does.
+In all of them training must suffer: more than a fifth of the loss is left, or the run diverged.
+"""
+
+import numpy as np
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.layers import Signals
+from jaxopt_lab.diagnosis.prescriptions import initialize_by_data
+
+DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field_factor"
+TOO_MUCH = 20.0
+DEAD, SATURATED = 0.25, 0.75
+EXCESS, COPIES = 3.0, 0.5
+SUFFERS = 0.8
+_FEW = 3
+
+
+def examine_vanishing(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    signals = _suffering(known)
+    if signals is None or signals.num_hidden < 2:
+        return None
+    least = min(signals.forward_gain, signals.backward_gain)
+    if not least < 1 / TOO_MUCH:
+        return None
+    words = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: the first layers hardly learn."
+    return make_finding(
+        "vanishing-signal", words, _readings(signals), initialize_by_data(), min(1 / least, 1e9), horizon=known.steps,
+        follows_from=("bad-initialization", "non-finite") if _shallow(signals) else ("non-finite",),
+    )  # fmt: skip
+
+
+def examine_exploding(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    signals = _suffering(known)
+    if signals is None or signals.num_hidden < 2:
+        return None
+    most = max(signals.forward_gain, signals.backward_gain)
+    if not most > TOO_MUCH:
+        return None
+    words = f"The signal grows {most:.3g} times over {signals.num_hidden} hidden layers."
+    return make_finding(
+        "exploding-signal", words, _readings(signals), initialize_by_data(), min(most, 1e9), horizon=known.steps,
+        follows_from=("bad-initialization", "non-finite") if _shallow(signals) else ("non-finite",),
+    )  # fmt: skip
+
+
+def examine_dead(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    signals = _suffering(known)
+    if signals is None or not signals.activations:
+        return None
+    dead = max(each.dead for each in signals.activations)
+    saturated = max((each.saturated for each in signals.activations if np.isfinite(each.saturated)), default=0.0)
+    if dead < DEAD and saturated < SATURATED:
+        return None
+    evidence = [
+        read("largest share of dead units in a layer", dead, DEAD, "Glorot, Bordes, Bengio 2011"),
+        read("largest share of saturated entries in a layer", saturated, SATURATED, "Glorot and Bengio 2010"),
+        read("layers with dead units", sum(each.dead >= DEAD for each in signals.activations)),
+    ]
+    words = f"In one layer {dead:.0%} of the units pass no gradient on any example, and {saturated:.0%} of all entries are saturated."
+    alive = max(1 - max(dead, saturated), 1e-3)
+    return make_finding(
+        "dead-units", words, evidence, initialize_by_data(), 1 / alive, horizon=known.steps,
+        follows_from=("bad-initialization", "exploding-signal", "unnormalized-inputs", "non-finite"),
+    )  # fmt: skip
+
+
+def examine_initialization(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    signals = _suffering(known)
+    if signals is None or not known.from_init:
+        return None
+    base = known.baseline if known.num_classes else None
+    excess = known.loss - base if base is not None else float("nan")
+    copies = max((layer.copies for layer in signals.layers if layer.num_units > 1), default=0.0)
+    gains = [signals.forward_gain, signals.backward_gain]
+    scaled = _shallow(signals) and (max(gains) > TOO_MUCH or min(gains) < 1 / TOO_MUCH)
+    if not (excess > EXCESS or copies > COPIES or scaled):
+        return None
+    evidence = [
+        read("loss before the first step above that of a constant output", excess, EXCESS, "softmax at zero: ln C"),
+        read("largest share of units that are copies of others", copies, COPIES),
+        *_readings(signals),
+    ]
+    words = "The initial weights have the wrong scale."
+    if copies > COPIES:
+        words = f"{copies:.0%} of a layer's units are copies of each other and get equal gradients: they never part."
+    elif excess > EXCESS:
+        words = f"The loss starts {excess:.3g} above that of knowing nothing: the first steps go into unlearning."
+    sizes = [*gains, *(1 / max(gain, 1e-9) for gain in gains), 1 + max(np.nan_to_num(excess), 0.0)]
+    gain = min(max(sizes), 1e9)
+    return make_finding(
+        "bad-initialization", words, evidence, initialize_by_data(), gain, horizon=known.steps,
+        follows_from=() if _shallow(signals) or copies > COPIES else ("exploding-signal", "vanishing-signal"),
+    )  # fmt: skip
+
+
+def _suffering(known: Evidence) -> Signals | None:
+    """The layers' signals, where training suffers."""
+    if known.signals is None or len(known.signals.layers) < 2 or known.culprit is not None:
+        return None
+    return None if known.run is not None and not known.run.diverged and known.progress > SUFFERS else known.signals
+
+
+def _shallow(signals: Signals) -> bool:
+    """Whether there are so few layers that their scale, and not depth, makes the change."""
+    return signals.num_hidden <= _FEW
+
+
+def _readings(signals: Signals) -> list:
+    return [
+        read("forward signal, last hidden layer over first", signals.forward_gain, TOO_MUCH, DEPTH),
+        read("backward signal, first layer over last hidden", signals.backward_gain, TOO_MUCH, DEPTH),
+        read("hidden layers", signals.num_hidden),
+    ]

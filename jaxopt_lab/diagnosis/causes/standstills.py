@@ -1,0 +1,181 @@
+"""saddle, plateau, local-minimum, underfitting: why a run that does not diverge makes no progress.
+
+A convex loss never falls by more than slope times distance along a line. Where it falls ten times as much, the way down
+is not the gradient's:
+
+    saddle          curvature along it is certified negative and accounts for at least a tenth of the fall
+    plateau         it is not: the loss is flat here and falls farther off
+    local-minimum   no way down within twice the size of the parameters, and a lower loss is known
+    underfitting    the same, no lower loss is known, and more than 30 % of the best constant output's loss is left
+
+Sources: the convexity inequality; Dauphin et al. 2014 (saddles); Safran and Shamir 2018 (local minima exist).
+"""
+
+import numpy as np
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere, leave_saddle, scale_rate, stop_decay
+from jaxopt_lab.diagnosis.surroundings import Surroundings
+
+CONVEX = "convexity: f(x) - f(x + s) <= |g| |s|"
+SUPERLINEAR = 10.0
+QUADRATIC_PART = 0.1
+NEGLIGIBLE = 0.02
+LOWER_ELSEWHERE = 0.05
+LEFT = 0.3
+_AFTER = 5.0
+_BLAMED = ("non-finite", "vanishing-signal", "dead-units", "bad-initialization", "learning-rate-too-high")
+
+
+def examine_saddle(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    around = _stands(known)
+    if around is None or not _falls(known, around.drop_along):
+        return None
+    negative, distance = around.negative, around.distance_along * around.size
+    ratio = _superlinear(known, around.drop_along, distance)
+    share = 0.5 * abs(negative.value.value) * distance**2 / around.drop_along
+    if not negative.certified or ratio < SUPERLINEAR or share < QUADRATIC_PART:
+        return None
+    rate = known.in_use.learning_rate
+    steps = (
+        [negative.escape_steps(rate, distance, rho) for rho in (known.in_use.rho, 0.9)] if rate > 0 else [np.nan] * 2
+    )
+    evidence = [
+        read("gradient norm", known.gradient_norm),
+        read("most negative curvature, certified", negative.value, 0.0),
+        read("fall of the loss along it, over slope times distance", ratio, SUPERLINEAR, CONVEX),
+        read("predicted escape of the rule in use", steps[0], unit="steps"),
+        read("predicted escape with momentum .9", steps[1], unit="steps"),
+    ]
+    words = (
+        f"The gradient is small and the curvature is negative along one direction: {around.drop_along:.3g} of loss lie"
+        f" {distance:.3g} away along it."
+    )
+    gain = steps[0] / _AFTER if np.isfinite(steps[0]) else float(known.steps)
+    cure = leave_saddle(2 * known.gradient_norm + 1e-12, abs(negative.value.value) / 2, distance / 2)
+    return make_finding("saddle", words, evidence, cure, max(gain, 1.0), horizon=known.steps, follows_from=_BLAMED)
+
+
+def examine_plateau(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    around = _stands(known)
+    if around is None or examine_saddle(known) is not None:
+        return None
+    ways = ((around.drop_downhill, around.distance_downhill), (around.drop_along, around.distance_along))
+    drop, distance = max((drop, way * around.size) for drop, way in ways)
+    ratio = _superlinear(known, drop, distance)
+    if not _falls(known, drop) or ratio < SUPERLINEAR:
+        return None
+    share = known.share_of_edge
+    factor = 0.5 / share if np.isfinite(share) and 0 < share < 0.5 else 10.0
+    evidence = [
+        read("gradient norm", known.gradient_norm),
+        read("fall of the loss over slope times distance", ratio, SUPERLINEAR, CONVEX),
+        read("smallest curvature", around.negative.value),
+    ]
+    words = f"The loss is flat here and falls by {drop:.3g} at a distance of {distance:.3g}."
+    gain = min(factor, float(known.steps))
+    return make_finding(
+        "plateau", words, evidence, scale_rate(factor), gain, horizon=known.steps, follows_from=(*_BLAMED, "saddle")
+    )  # fmt: skip
+
+
+def examine_local_minimum(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    around = _stands(known)
+    if around is None or not _at_bottom(known, around):
+        return None
+    lowest = _lowest_elsewhere(known, around)
+    excess = known.loss - lowest
+    if not excess > LOWER_ELSEWHERE * known.scale:
+        return None
+    evidence = [
+        read("gradient norm", known.gradient_norm),
+        read("smallest curvature", around.negative.value, 0.0),
+        read("lowest loss that is known", lowest),
+        read("loss above it, over the scale of the loss", excess / known.scale, LOWER_ELSEWHERE),
+    ]
+    words = "The gradient is zero, no curvature is negative, and a lower loss is known: a local minimum, not a saddle."
+    gain = known.scale / max(known.scale - excess, 1e-3 * known.scale)
+    return make_finding(
+        "local-minimum", words, evidence, begin_elsewhere(), gain, gain_in="loss", horizon=known.steps,
+        follows_from=_BLAMED,
+    )  # fmt: skip
+
+
+def examine_underfitting(known: Evidence) -> Finding | None:
+    """The finding, or None."""
+    around, base = _stands(known), known.baseline
+    if around is None or base is None or not _at_bottom(known, around, strict=False):
+        return None
+    if known.loss - _lowest_elsewhere(known, around, data_only=True) > LOWER_ELSEWHERE * known.scale:
+        return None
+    left = known.loss / base if base > 0 else 0.0
+    if left < LEFT:
+        return None
+    decays = _decay(known) > 0
+    evidence = [
+        read("training loss over that of the best constant output", left, LEFT),
+        read("gradient norm", known.gradient_norm),
+        read("weight decay of the rule in use, a step", _decay(known)),
+    ]
+    words = "Training has come to its end and has learned little: the model cannot do better as it stands."
+    cure = stop_decay() if decays else advise("Use a larger model, better features, or less regularization.")
+    return make_finding(
+        "underfitting", words, evidence, cure, 1 / max(1 - left, 0.5), gain_in="loss", horizon=known.steps,
+        follows_from=(*_BLAMED, "local-minimum", "saddle", "plateau"),
+    )  # fmt: skip
+
+
+def _stands(known: Evidence) -> Surroundings | None:
+    """What lies around a point where the run stood still, unless the loss there is as low as it can be."""
+    if known.surroundings is None or known.culprit is not None:
+        return None
+    if np.isfinite(known.lower) and known.loss - known.lower < NEGLIGIBLE * known.scale and not known.from_init:
+        return None if known.scale > known.loss - known.lower else known.surroundings
+    return known.surroundings
+
+
+def _falls(known: Evidence, drop: float) -> bool:
+    scale = known.scale if np.isfinite(known.lower) else abs(drop)
+    return drop > NEGLIGIBLE * scale
+
+
+def _superlinear(known: Evidence, drop: float, distance: float) -> float:
+    """Fall over slope times distance; infinite at a gradient of zero."""
+    reach = known.gradient_norm * distance
+    return float("inf") if reach == 0 else drop / reach
+
+
+def _at_bottom(known: Evidence, around: Surroundings, *, strict: bool = True) -> bool:
+    """Whether nothing near leads down: no negative curvature to speak of, and no fall along the gradient."""
+    model = known.model
+    largest = abs(model.largest) if model is not None else 0.0
+    bent = around.negative.certified and around.negative.value.value < -1e-2 * largest
+    if bent and (strict or _falls(known, around.drop_along)):
+        return False
+    return around.drop_downhill < NEGLIGIBLE * known.scale
+
+
+def _lowest_elsewhere(known: Evidence, around: Surroundings, *, data_only: bool = False) -> float:
+    """The lowest loss that is known from elsewhere: the known minimum, or where other beginnings came to."""
+    lows = list(around.elsewhere)
+    if known.problem.truth.minimum is not None and not (data_only and known.problem.data is None):
+        lows.append(float(known.problem.truth.minimum))
+    return float(min(lows)) if lows else float("inf")
+
+
+def _decay(known: Evidence) -> float:
+    """By what share of themselves the rule in use shrinks the parameters when there is no gradient."""
+    import jax
+    import jax.numpy as jnp
+
+    ones = jax.tree.map(jnp.ones_like, known.params)
+    zeros = jax.tree.map(jnp.zeros_like, known.params)
+    try:
+        updates, _ = known.rule.update(zeros, known.rule.init(ones), ones)
+    except (TypeError, ValueError):
+        return 0.0
+    return float(-np.mean([float(jnp.mean(leaf)) for leaf in jax.tree.leaves(updates)]))

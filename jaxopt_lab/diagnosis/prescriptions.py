@@ -1,0 +1,127 @@
+"""Changes that remove a cause, as functions of (problem, rule)."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxopt_lab import rules
+from jaxopt_lab.core import Problem
+from jaxopt_lab.diagnosis.findings import Prescription, Rule
+from jaxopt_lab.diagnosis.inputs import find_inputs
+from jaxopt_lab.diagnosis.rescaling import DataDrivenInit
+from jaxopt_lab.diagnosis.runs import ScaledRule
+
+
+def scale_rate(factor: float) -> Prescription:
+    """The learning rate times `factor`."""
+    verb = "Raise" if factor > 1 else "Lower"
+    size = factor if factor > 1 else 1 / factor
+    return Prescription(f"{verb} the learning rate {size:.3g} times.", lambda p, r: (p, ScaledRule(r)(factor)))
+
+
+def use_heavy_ball(learning_rate: float, rho: float) -> Prescription:
+    """Heavy ball, tuned."""
+    words = f"Use momentum: heavy ball with learning rate {learning_rate:.4g} and rho {rho:.4g}."
+    return Prescription(words, lambda p, r: (p, rules.heavy_ball(learning_rate, rho)))
+
+
+def leave_saddle(gradient_threshold: float, curvature_threshold: float, distance: float) -> Prescription:
+    """Steps along negative curvature where the gradient is small."""
+    words = (
+        f"Step {distance:.3g} along the negative curvature where the gradient is below {gradient_threshold:.3g}"
+        " (rules.negative_curvature_step around the rule in use); momentum or a kick serve too, more slowly."
+    )
+
+    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
+        return problem, rules.negative_curvature_step(
+            rule, gradient_threshold, curvature_threshold, distance, wait=10, num_products=10
+        )
+
+    return Prescription(words, change)
+
+
+def standardize_inputs() -> Prescription:
+    """Inputs with mean 0 and standard deviation 1, by the training data."""
+    return Prescription(
+        "Standardize the inputs: subtract each feature's mean over the training data, divide by its deviation.",
+        lambda p, r: (standardized(p), r),
+    )
+
+
+def drop_examples(places: np.ndarray) -> Prescription:
+    """The data without some examples."""
+
+    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
+        kept = np.setdiff1d(np.arange(problem.num_examples or 0), places)
+        return dataclasses.replace(problem, data=jax.tree.map(lambda leaf: leaf[kept], problem.data)), rule
+
+    return Prescription(f"Leave out the {len(places)} examples that hold numbers that are not finite.", change)
+
+
+def initialize_by_data() -> Prescription:
+    """Initial weights scaled, layer by layer, so that every layer's outputs have mean 0 and deviation 1 on the data."""
+    return Prescription(
+        "Scale the initial weights layer by layer so that each layer's outputs have mean 0 and deviation 1 on a batch.",
+        lambda p, r: (dataclasses.replace(p, init=DataDrivenInit(p)), r),
+        restarts=True,
+    )
+
+
+def begin_elsewhere() -> Prescription:
+    """Another draw of the initial parameters."""
+
+    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
+        init = problem.init
+        return dataclasses.replace(problem, init=lambda key: init(jax.random.fold_in(key, 1))), rule
+
+    return Prescription("Begin from other initial parameters, or widen the model.", change, restarts=True)
+
+
+def decay_weights(rate: float) -> Prescription:
+    """Decoupled weight decay."""
+    words = f"Shrink the weights by {rate:.3g} of themselves a step (decoupled weight decay), or stop earlier."
+    return Prescription(words, lambda p, r: (p, optax.chain(r, optax.add_decayed_weights(-rate))))
+
+
+def stop_decay() -> Prescription:
+    """The rule without the weight decay that it holds."""
+    return Prescription("Take the weight decay away.", lambda p, r: (p, without_decay(r)))
+
+
+def advise(words: str) -> Prescription:
+    """What only a person can change."""
+    return Prescription(words)
+
+
+def without_decay(rule: Rule) -> optax.GradientTransformationExtraArgs:
+    """The rule, told that all parameters are zero: a decay of the weights then decays nothing."""
+    inner = optax.with_extra_args_support(rule)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        zeros = None if params is None else jax.tree.map(jnp.zeros_like, params)
+        return inner.update(updates, state, zeros, **extra)
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def standardized(problem: Problem) -> Problem:
+    """The problem with standardized inputs, in the training and in the validation data."""
+    place = find_inputs(problem.data)
+    if place is None:
+        return problem
+    leaves = jax.tree.leaves(problem.data)
+    inputs = np.asarray(leaves[place], np.float64)
+    mean, deviation = inputs.mean(0), inputs.std(0)
+    deviation = np.where(deviation > 1e-9 * max(float(np.abs(inputs).max()), 1e-300), deviation, 1.0)
+
+    def scaled(data: Any) -> Any:
+        found, structure = jax.tree.flatten(data)
+        found[place] = jnp.asarray((np.asarray(found[place], np.float64) - mean) / deviation, found[place].dtype)
+        return structure.unflatten(found)
+
+    validation = None if problem.validation is None else scaled(problem.validation)
+    return dataclasses.replace(problem, data=scaled(problem.data), validation=validation)

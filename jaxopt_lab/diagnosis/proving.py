@@ -1,0 +1,155 @@
+"""The proof of a prescription: the run before and after, from paired seeds and on the same batches.
+
+gain in steps   steps of the run before, over the steps of the run after to where that one ended
+gain in loss    loss above the lowest known at the end, before over after
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import optax
+from scipy.special import stdtrit
+
+from jaxopt_lab import training
+from jaxopt_lab.core import Estimate, Problem, fail, require_count
+from jaxopt_lab.diagnosis.findings import Finding
+from jaxopt_lab.diagnosis.runs import ScaledRule, speed_up
+
+_LEAST, _MOST = 20, 2000
+_RECORDS = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Proof:
+    """What the re-run showed.
+
+    Attributes:
+      cause: that was removed.
+      measured: the gain, geometric mean over the seeds with its 95 % interval.
+      predicted: the gain that was predicted, at most the number of steps.
+      unit: "steps", "loss" or "validation loss".
+      steps: steps at each record, [R].
+      before: losses [seeds, R]; of the validation data where the unit says so.
+      after: the same with the prescription applied.
+    """
+
+    cause: str
+    measured: Estimate
+    predicted: Estimate
+    unit: str
+    steps: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+
+    @property
+    def shown(self) -> bool:
+        """Whether the whole interval lies above 1."""
+        return self.measured.interval is not None and self.measured.interval[0] > 1
+
+    def line(self) -> str:
+        """The result as a sentence."""
+        low, high = self.measured.interval or (np.nan, np.nan)
+        what = {"steps": "times fewer steps", "loss": "times less loss"}.get(self.unit, "times less validation loss")
+        if not np.isfinite(self.measured.value):
+            return f"{self.cause}: no result, the run with the prescription did not stay finite either."
+        if not self.shown and not (low == high and low > 1):
+            return f"{self.cause}: no gain shown: {self.measured.value:.3g} {what}, in [{low:.3g}, {high:.3g}]."
+        return (
+            f"{self.cause}: {self.measured.value:.3g} {what}, in [{low:.3g}, {high:.3g}];"
+            f" predicted {self.predicted.value:.3g}."
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """The numbers, as plain lists and dictionaries."""
+        return {
+            "cause": self.cause, "unit": self.unit, "shown": self.shown,
+            "measured": dataclasses.asdict(self.measured), "predicted": dataclasses.asdict(self.predicted),
+        }  # fmt: skip
+
+
+def prove(
+    problem: Problem,
+    rule: optax.GradientTransformation,
+    finding: Finding,
+    *,
+    params: Any = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    seeds: Sequence[int] = (0, 1, 2),
+) -> Proof:
+    """Runs before and after the finding's prescription, paired.
+
+    Args:
+      problem: as it was diagnosed.
+      rule: as it was diagnosed.
+      finding: one of the diagnosis.
+      params: where both runs begin; None for the initialization of each seed. A prescription that changes the initial
+        parameters begins anew.
+      steps: of each run; None for the horizon of the prediction, at least 20 and at most 2000.
+      batch_size: examples a step; None for all.
+      seeds: of initialization and data order; two or more give an interval.
+
+    Returns:
+      The proof. Cost: 2 len(seeds) steps steps.
+
+    Raises:
+      InputError: no seed, or a prescription that only a person can carry out.
+    """
+    if not len(seeds):
+        raise fail("prove", "at least one seed is needed")
+    count = int(np.clip(finding.horizon, _LEAST, _MOST)) if steps is None else steps
+    require_count("prove", "steps", count, 2)
+    other_problem, other_rule = finding.prescription.apply(problem, rule)
+    restarts = finding.prescription.restarts
+    on_validation = finding.gain_in == "validation loss"
+    size = batch_size
+    taken, before = _curves(problem, rule, params, count, size, seeds, on_validation)
+    if size is not None and other_problem.num_examples is not None:
+        size = min(size, other_problem.num_examples)
+    _, after = _curves(other_problem, other_rule, None if restarts else params, count, size, seeds, on_validation)
+    lower = 0.0 if problem.truth.minimum is None else float(problem.truth.minimum)
+    gains = np.array(
+        [_gain(taken, one, two, finding.gain_in, lower) for one, two in zip(before, after, strict=True)]
+    )  # fmt: skip
+    predicted = (
+        min(finding.predicted_gain.value, float(count)) if finding.gain_in == "steps" else finding.predicted_gain.value
+    )
+    return Proof(
+        finding.cause, _geometric(gains), Estimate(predicted), finding.gain_in, taken, before, after
+    )  # fmt: skip
+
+
+def _curves(
+    problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seeds: Sequence[int], validation: bool
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    probes = [training.loss(), *([training.validation_loss()] if validation else [])]
+    trace = training.run(
+        problem, ScaledRule(rule), {}, steps=steps, every=max(1, steps // _RECORDS), params=params,
+        batch_size=batch_size, seeds=list(seeds), probes=probes, progress=False,
+    )  # fmt: skip
+    return trace.steps, trace["validation_loss" if validation else "loss"]
+
+
+def _gain(steps: np.ndarray, before: np.ndarray, after: np.ndarray, unit: str, lower: float) -> float:
+    if unit == "steps":
+        return speed_up(steps, before, after)
+    tail = max(1, len(steps) // 4)
+    ends = [float(np.mean(curve[-tail:])) - lower for curve in (before, after)]
+    if not np.isfinite(ends[1]):
+        return float("nan")
+    return ends[0] / max(ends[1], 1e-300) if np.isfinite(ends[0]) else float(steps[-1])
+
+
+def _geometric(gains: np.ndarray) -> Estimate:
+    """Geometric mean with the t-interval of the logarithms; of one seed the value alone."""
+    known = gains[np.isfinite(gains) & (gains > 0)]
+    if len(known) < len(gains) or not known.size:
+        return Estimate(float("nan"))
+    logs = np.log(known)
+    center = float(logs.mean())
+    if len(logs) < 2:
+        return Estimate(float(np.exp(center)))
+    half = float(stdtrit(len(logs) - 1, 0.975) * logs.std(ddof=1) / np.sqrt(len(logs)))
+    return Estimate(float(np.exp(center)), interval=(float(np.exp(center - half)), float(np.exp(center + half))))
