@@ -1,0 +1,1 @@
+"""Diagnosis: does the tool name the illness that was planted, and does its prescription gain what it promises?"""
