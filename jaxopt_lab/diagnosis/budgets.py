@@ -60,6 +60,15 @@ class Budget:
             return True
         return False
 
+    def pace(self, seconds: float) -> None:
+        """Lowers the total to what fits into the time, half of which compiling may take: one gradient takes so long."""
+        fits = 0.5 * self.seconds / max(seconds, 1e-9)
+        if fits < self.total:
+            self.refused[f"what costs more than {fits:.0f} gradient-equivalents"] = (
+                f"a gradient takes {seconds:.2g} s and the limit is {self.seconds:.0f} s"
+            )
+            self.total = max(fits, LEAST)
+
     def pay(self, cost: float) -> None:
         """Books a cost."""
         self.spent += cost

@@ -5,6 +5,7 @@ the rates are left out, and what surrounds the point is looked at instead.
 """
 
 import dataclasses
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -20,9 +21,10 @@ from jaxopt_lab.diagnosis.baselines import constant_loss
 from jaxopt_lab.diagnosis.budgets import Budget
 from jaxopt_lab.diagnosis.culprits import Culprit, find_culprit
 from jaxopt_lab.diagnosis.divergence import culprit_on_the_way
-from jaxopt_lab.diagnosis.identification import RuleInUse, identify
+from jaxopt_lab.diagnosis.identification import RuleInUse, identify, weight_decay
 from jaxopt_lab.diagnosis.inputs import InputStatistics, measure_inputs
 from jaxopt_lab.diagnosis.layers import Signals, measure_signals
+from jaxopt_lab.diagnosis.lines import NUM_LOSSES, Fall, fall_along
 from jaxopt_lab.diagnosis.local_models import LocalModel, Method, measure_model
 from jaxopt_lab.diagnosis.noises import BatchNoise, measure_noise
 from jaxopt_lab.diagnosis.surroundings import Surroundings, look_around
@@ -33,6 +35,7 @@ _MOST_STEPS = 1000
 _RECORDS = 25
 _STILL = 0.02
 _ALIKE = 0.1
+_DONE = 0.05
 _SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
 
 
@@ -51,6 +54,9 @@ class Evidence:
       seed: seeds everything that is drawn.
       loss: at the point.
       gradient_norm: at the point.
+      size: norm of the parameters, at least 1: the unit of distances.
+      downhill: the lowest place along minus the gradient; None at a gradient of zero.
+      decay: the share of themselves by which the rule shrinks the parameters in a step.
       culprit: where a number that is not finite comes from.
       noisy_loss: whether the loss has randomness of its own.
       baseline: the loss of the best constant output.
@@ -80,6 +86,9 @@ class Evidence:
     seed: int
     loss: float = float("nan")
     gradient_norm: float = float("nan")
+    size: float = 1.0
+    downhill: Fall | None = None
+    decay: float = 0.0
     culprit: Culprit | None = None
     noisy_loss: bool = False
     baseline: float | None = None
@@ -98,11 +107,17 @@ class Evidence:
     surroundings: Surroundings | None = None
 
     @property
+    def falls(self) -> tuple[Fall, ...]:
+        """The lowest places along the lines that were looked along."""
+        found = [self.downhill, None if self.surroundings is None else self.surroundings.along]
+        return tuple(fall for fall in found if fall is not None)
+
+    @property
     def lower(self) -> float:
         """The lowest loss that is known to be possible: the known minimum, or 0 for a loss that is never negative."""
         if self.problem.truth.minimum is not None:
             return float(self.problem.truth.minimum)
-        seen = [self.loss] + ([] if self.run is None else list(self.run.losses))
+        seen = [self.loss, *(fall.lowest for fall in self.falls)] + ([] if self.run is None else list(self.run.losses))
         return 0.0 if np.nanmin(seen) >= 0 else float("-inf")
 
     @property
@@ -112,23 +127,32 @@ class Evidence:
 
     @property
     def scale(self) -> float:
-        """The size of the loss that training is about: from the constant output, or the start, to the lowest known."""
-        tops = [self.loss, *([] if self.baseline is None else [self.baseline])]
-        lower = self.lower if np.isfinite(self.lower) else min(self.loss, self.end)
-        return max(max(tops) - lower, 1e-300)
+        """The size of the loss that training is about: what lies above the lowest known, or the largest fall seen."""
+        sizes = [fall.drop for fall in self.falls]
+        if np.isfinite(self.lower):
+            sizes += [self.loss - self.lower, *([] if self.baseline is None else [self.baseline - self.lower])]
+        elif self.run is not None and np.isfinite(self.run.end):
+            sizes.append(self.loss - self.run.end)
+        return max([*sizes, 1e-300])
 
     @property
     def progress(self) -> float:
         """The share of the loss above the lowest known that the run removed; NaN where it diverged."""
         if self.run is None or self.run.diverged:
             return float("nan")
-        lower = self.lower if np.isfinite(self.lower) else min(self.end, self.loss) - abs(self.loss)
-        return (self.loss - self.end) / max(self.loss - lower, 1e-300)
+        above = self.loss - self.lower if np.isfinite(self.lower) else self.scale
+        return (self.loss - self.end) / max(above, 1e-300)
 
     @property
     def still(self) -> bool:
         """Whether the run stood still: less than 2 % of the loss went, and it did not diverge."""
         return self.run is not None and not self.run.diverged and abs(self.progress) < _STILL
+
+    @property
+    def done(self) -> bool:
+        """Whether a loss over data is as low as training makes it: less than 5 % of its scale is left."""
+        known = self.problem.data is not None and np.isfinite(self.lower) and self.run is not None
+        return bool(known and self.end - self.lower < _DONE * self.scale)
 
     @property
     def random(self) -> bool:
@@ -194,7 +218,7 @@ def gather(
     from_init = params is None
     point = problem.init(jax.random.key(seed)) if from_init else params
     known = Evidence(
-        problem, rule, identify(rule, point), point, from_init, 0, batch_size, seed,
+        problem, rule, identify(rule, point), point, from_init, 0, batch_size, seed, decay=weight_decay(rule, point),
         **_look_at_point(problem, point, budget),
     )  # fmt: skip
     if known.culprit is not None:
@@ -227,9 +251,17 @@ def _look_at_point(problem: Problem, params: Any, budget: Budget) -> dict[str, A
         ) from error  # fmt: skip
     budget.pay(3 * budgets.GRADIENT)
     loss, norm = float(value), float(vectors.norm(gradient))
-    found: dict[str, Any] = {"loss": loss, "gradient_norm": norm, "noisy_loss": _is_noisy(problem, params)}
+    size = max(float(vectors.norm(params)), 1.0)
+    found: dict[str, Any] = {"loss": loss, "gradient_norm": norm, "size": size}
     if not (np.isfinite(loss) and np.isfinite(norm)):
-        found["culprit"] = find_culprit(frozen, params)
+        return found | {"culprit": find_culprit(frozen, params)}
+    _value_and_gradient(as_partial(frozen.loss), params, frozen.data)
+    began = time.monotonic()
+    found["noisy_loss"] = _is_noisy(problem, params)
+    budget.pace((time.monotonic() - began) / 2)
+    if norm > 0 and budget.allows("the line downhill", NUM_LOSSES * budgets.LOSS):
+        found["downhill"] = fall_along(frozen, params, vectors.scale(-1 / norm, gradient), size)
+        budget.pay(NUM_LOSSES * budgets.LOSS)
     return found
 
 
@@ -312,7 +344,9 @@ def _surroundings(known: Evidence, budget: Budget) -> dict[str, Any]:
     cost = 60 * budget.total / 200
     if not budget.allows("surroundings of the point", cost):
         return {}
-    around = look_around(known.problem, known.params, known.rule, known.batch_size, known.seed, cost)
+    around = look_around(
+        known.problem, known.params, known.rule, size=known.size, batch_size=known.batch_size, seed=known.seed, most=cost
+    )  # fmt: skip
     budget.pay(around.cost)
     return {"surroundings": around}
 

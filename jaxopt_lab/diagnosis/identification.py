@@ -91,6 +91,28 @@ def identify(rule: optax.GradientTransformation, params: Any) -> RuleInUse:
     return _named(single)
 
 
+def weight_decay(rule: optax.GradientTransformation, params: Any) -> float:
+    """The share of themselves by which the rule shrinks the parameters in a step without a gradient.
+
+    Args:
+      rule: any optax transformation.
+      params: parameters of the structure that it is used on.
+
+    Returns:
+      The share; 0 for a rule that needs more than gradients and parameters.
+
+    Example:
+      >>> round(weight_decay(optax.adamw(0.1, weight_decay=0.01), jnp.ones(3)), 6)
+      0.001
+    """
+    ones = jax.tree.map(jnp.ones_like, params)
+    try:
+        updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(ones), ones)
+    except (TypeError, ValueError):
+        return 0.0
+    return float(-np.mean([float(jnp.mean(leaf)) for leaf in jax.tree.leaves(updates)])) + 0.0
+
+
 def _named(response: np.ndarray) -> RuleInUse:
     """The two-step method with this impulse response."""
     shares = response / response[0]

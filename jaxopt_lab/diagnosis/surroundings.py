@@ -13,12 +13,12 @@ import numpy as np
 import optax
 
 from jaxopt_lab import curvature, training
-from jaxopt_lab.core import Problem, as_partial, vectors
+from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.diagnosis import budgets
+from jaxopt_lab.diagnosis.lines import NUM_LOSSES, Fall, fall_along
 from jaxopt_lab.diagnosis.runs import ScaledRule
 
 _PRODUCTS = 14
-_DISTANCES = np.geomspace(1e-4, 2.0, 12)
 _BEGINNINGS = 4
 _MOST_STEPS = 300
 
@@ -29,36 +29,30 @@ class Surroundings:
 
     Attributes:
       negative: the direction of the smallest curvature, and whether it is certainly negative.
-      drop_along: the most that the loss falls along it, both ways, within twice the size of the parameters.
-      drop_downhill: the same along minus the gradient.
-      distance_along: how far off that is, in units of the parameters.
-      distance_downhill: the same downhill.
-      size: norm of typical parameters, which the distances are relative to.
+      along: the lowest place along it, both ways.
       elsewhere: losses to which the rule in use comes from other beginnings, [b]; empty where there are none.
       elsewhere_steps: in so many steps.
       cost: gradient-equivalents.
     """
 
     negative: curvature.NegativeCurvature
-    drop_along: float
-    drop_downhill: float
-    distance_along: float
-    distance_downhill: float
-    size: float
+    along: Fall
     elsewhere: np.ndarray
     elsewhere_steps: int
     cost: float
 
 
 def look_around(
-    problem: Problem, params: Any, rule: optax.GradientTransformation, batch_size: int | None, seed: int, most: float
-) -> Surroundings:
+    problem: Problem, params: Any, rule: optax.GradientTransformation, *, size: float, batch_size: int | None,
+    seed: int, most: float,
+) -> Surroundings:  # fmt: skip
     """Looks around a point.
 
     Args:
       problem: what is trained.
       params: the point.
       rule: the rule in use.
+      size: of typical parameters, the unit of distances.
       batch_size: examples a step; None for all.
       seed: seeds the other beginnings.
       most: gradient-equivalents to spend, about.
@@ -72,15 +66,9 @@ def look_around(
     negative = curvature.negative_curvature(
         operator, gradient=point.gradient, max_products=num_products, tolerance=0.01
     )
+    along = fall_along(frozen, params, negative.direction, size, both=True)
+    cost = negative.value.cost * budgets.PRODUCT + 2 * NUM_LOSSES * budgets.LOSS
     beginnings = _beginnings(problem, params, seed)
-    size = float(np.median([vectors.norm(each) for each in [params, *beginnings]])) or 1.0
-    loss = as_partial(frozen.loss)
-    along = _lowest(loss, params, negative.direction, size, frozen.data, both=True)
-    length = float(vectors.norm(point.gradient))
-    downhill = (0.0, 0.0)
-    if length > 0:
-        downhill = _lowest(loss, params, vectors.scale(-1 / length, point.gradient), size, frozen.data, both=False)
-    cost = negative.value.cost * budgets.PRODUCT + 3 * len(_DISTANCES) * budgets.LOSS
     num = problem.num_examples
     a_step = 1.0 if num is None or batch_size is None else min(batch_size, num) / num
     steps = min(_MOST_STEPS, int((most - cost) / (len(beginnings) * a_step)))
@@ -88,11 +76,7 @@ def look_around(
     if steps >= 1:
         ends = np.array([_end(problem, rule, each, steps, batch_size, seed) for each in beginnings])
         cost += len(beginnings) * (steps * a_step + budgets.LOSS)
-    return Surroundings(
-        negative=negative, drop_along=along[0], drop_downhill=downhill[0], distance_along=along[1],
-        distance_downhill=downhill[1], size=size, elsewhere=ends[np.isfinite(ends)], elsewhere_steps=max(steps, 0),
-        cost=cost,
-    )  # fmt: skip
+    return Surroundings(negative, along, ends[np.isfinite(ends)], max(steps, 0), cost)
 
 
 def _beginnings(problem: Problem, params: Any, seed: int) -> list[Any]:
@@ -115,23 +99,6 @@ def _jittered(params: Any, key: jax.Array, spread: float) -> Any:
             for leaf, each in zip(leaves, keys, strict=True)
         ]
     )
-
-
-def _lowest(loss: Any, params: Any, direction: Any, size: float, data: Any, *, both: bool) -> tuple[float, float]:
-    """The largest drop of the loss along a line, and the distance at which it is, in units of the parameters' size."""
-    places = np.concatenate([[0.0], _DISTANCES, -_DISTANCES if both else []]) * size
-    losses = np.asarray(_losses_along(loss, params, direction, data, jnp.asarray(places)), np.float64)
-    best = int(np.nanargmin(np.where(np.isfinite(losses), losses, np.inf)))
-    return float(losses[0] - losses[best]), abs(float(places[best])) / size
-
-
-@jax.jit
-def _losses_along(loss: Any, params: Any, direction: Any, data: Any, places: jax.Array) -> jax.Array:
-    def at(place: jax.Array) -> jax.Array:
-        moved = jax.tree.map(lambda leaf, step: leaf + (place * step).astype(leaf.dtype), params, direction)
-        return loss(moved, data, None)
-
-    return jax.lax.map(at, places)
 
 
 def _end(problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seed: int) -> float:

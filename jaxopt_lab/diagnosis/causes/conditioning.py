@@ -43,7 +43,7 @@ def examine(known: Evidence) -> Finding | None:
     gain = 1 + (steps / fewest - 1) / (1 + noise)
     if gain < LEAST_GAIN or steps < LEAST_STEPS:
         return None
-    if not exact and (gap < LEFT * known.scale or known.progress > 0.5):
+    if not exact and (known.done or gap < LEFT * known.scale or known.progress > 0.5):
         return None
     if exact and gap < (SAMPLED if known.problem.data is not None else EXACT) * known.scale:
         return None

@@ -41,7 +41,7 @@ def examine_high(known: Evidence) -> Finding | None:
             "learning-rate-too-high", words, evidence, scale_rate(factor), float("inf"), follows_from=_BLAMED
         )  # fmt: skip
     climbed = run.end > known.loss + (CLIMBED - 1) * abs(known.loss) and _uphill_beyond_noise(known)
-    stuck = share >= 1 and known.progress < 0.05
+    stuck = share >= 1 and known.progress < 0.05 and not known.done
     better = _lower_at_less(known)
     evidence += [
         read("loss at the end over loss at the start", run.end / known.loss if known.loss else np.nan, CLIMBED),
@@ -64,7 +64,7 @@ def examine_low(known: Evidence) -> Finding | None:
     if run is None or run.diverged or known.culprit is not None or not run.losses[-1] < run.losses[0]:
         return None
     share = known.share_of_edge
-    if share > MOST_SHARE or (known.progress > 0.9 and not known.exact):
+    if share > MOST_SHARE or known.done or (known.progress > 0.9 and not known.exact):
         return None
     evidence = [read("learning rate times sharpness over the edge", share, MOST_SHARE, EDGE)]
     if known.rates is None:

@@ -36,7 +36,7 @@ def examine_vanishing(known: Evidence) -> Finding | None:
     words = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: the first layers hardly learn."
     return make_finding(
         "vanishing-signal", words, _readings(signals), initialize_by_data(), min(1 / least, 1e9), horizon=known.steps,
-        follows_from=("bad-initialization", "non-finite") if _shallow(signals) else ("non-finite",),
+        follows_from=("bad-initialization", *_decayed(known)) if _shallow(signals) else _decayed(known),
     )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ def examine_exploding(known: Evidence) -> Finding | None:
     words = f"The signal grows {most:.3g} times over {signals.num_hidden} hidden layers."
     return make_finding(
         "exploding-signal", words, _readings(signals), initialize_by_data(), min(most, 1e9), horizon=known.steps,
-        follows_from=("bad-initialization", "non-finite") if _shallow(signals) else ("non-finite",),
+        follows_from=("bad-initialization", *_decayed(known)) if _shallow(signals) else _decayed(known),
     )  # fmt: skip
 
 
@@ -73,7 +73,7 @@ def examine_dead(known: Evidence) -> Finding | None:
     alive = max(1 - max(dead, saturated), 1e-3)
     return make_finding(
         "dead-units", words, evidence, initialize_by_data(), 1 / alive, horizon=known.steps,
-        follows_from=("bad-initialization", "exploding-signal", "unnormalized-inputs", "non-finite"),
+        follows_from=("bad-initialization", "exploding-signal", "unnormalized-inputs", *_decayed(known)),
     )  # fmt: skip
 
 
@@ -112,6 +112,11 @@ def _suffering(known: Evidence) -> Signals | None:
     if known.signals is None or len(known.signals.layers) < 2 or known.culprit is not None:
         return None
     return None if known.run is not None and not known.run.diverged and known.progress > SUFFERS else known.signals
+
+
+def _decayed(known: Evidence) -> tuple[str, ...]:
+    """What explains weak signals in a rule that decays the weights: that it leaves the model too little."""
+    return ("underfitting",) if known.decay > 0 else ()
 
 
 def _shallow(signals: Signals) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.lines import Fall
 from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere, leave_saddle, scale_rate, stop_decay
 from jaxopt_lab.diagnosis.surroundings import Surroundings
 
@@ -31,11 +32,11 @@ _BLAMED = ("non-finite", "vanishing-signal", "dead-units", "bad-initialization",
 def examine_saddle(known: Evidence) -> Finding | None:
     """The finding, or None."""
     around = _stands(known)
-    if around is None or not _falls(known, around.drop_along):
+    if around is None or not _falls(known, around.along.drop):
         return None
-    negative, distance = around.negative, around.distance_along * around.size
-    ratio = _superlinear(known, around.drop_along, distance)
-    share = 0.5 * abs(negative.value.value) * distance**2 / around.drop_along
+    negative, distance = around.negative, around.along.distance
+    ratio = _superlinear(known, around.along)
+    share = 0.5 * abs(negative.value.value) * distance**2 / around.along.drop
     if not negative.certified or ratio < SUPERLINEAR or share < QUADRATIC_PART:
         return None
     rate = known.in_use.learning_rate
@@ -50,7 +51,7 @@ def examine_saddle(known: Evidence) -> Finding | None:
         read("predicted escape with momentum .9", steps[1], unit="steps"),
     ]
     words = (
-        f"The gradient is small and the curvature is negative along one direction: {around.drop_along:.3g} of loss lie"
+        f"The gradient is small and the curvature is negative along one direction: {around.along.drop:.3g} of loss lie"
         f" {distance:.3g} away along it."
     )
     gain = steps[0] / _AFTER if np.isfinite(steps[0]) else float(known.steps)
@@ -63,10 +64,9 @@ def examine_plateau(known: Evidence) -> Finding | None:
     around = _stands(known)
     if around is None or examine_saddle(known) is not None:
         return None
-    ways = ((around.drop_downhill, around.distance_downhill), (around.drop_along, around.distance_along))
-    drop, distance = max((drop, way * around.size) for drop, way in ways)
-    ratio = _superlinear(known, drop, distance)
-    if not _falls(known, drop) or ratio < SUPERLINEAR:
+    fall = max(known.falls, key=lambda each: each.drop)
+    ratio = _superlinear(known, fall)
+    if not _falls(known, fall.drop) or ratio < SUPERLINEAR:
         return None
     share = known.share_of_edge
     factor = 0.5 / share if np.isfinite(share) and 0 < share < 0.5 else 10.0
@@ -75,7 +75,7 @@ def examine_plateau(known: Evidence) -> Finding | None:
         read("fall of the loss over slope times distance", ratio, SUPERLINEAR, CONVEX),
         read("smallest curvature", around.negative.value),
     ]
-    words = f"The loss is flat here and falls by {drop:.3g} at a distance of {distance:.3g}."
+    words = f"The loss is flat here and falls by {fall.drop:.3g} at a distance of {fall.distance:.3g}."
     gain = min(factor, float(known.steps))
     return make_finding(
         "plateau", words, evidence, scale_rate(factor), gain, horizon=known.steps, follows_from=(*_BLAMED, "saddle")
@@ -115,17 +115,17 @@ def examine_underfitting(known: Evidence) -> Finding | None:
     left = known.loss / base if base > 0 else 0.0
     if left < LEFT:
         return None
-    decays = _decay(known) > 0
+    decays = known.decay > 0
     evidence = [
         read("training loss over that of the best constant output", left, LEFT),
         read("gradient norm", known.gradient_norm),
-        read("weight decay of the rule in use, a step", _decay(known)),
+        read("weight decay of the rule in use, a step", known.decay),
     ]
     words = "Training has come to its end and has learned little: the model cannot do better as it stands."
     cure = stop_decay() if decays else advise("Use a larger model, better features, or less regularization.")
     return make_finding(
         "underfitting", words, evidence, cure, 1 / max(1 - left, 0.5), gain_in="loss", horizon=known.steps,
-        follows_from=(*_BLAMED, "local-minimum", "saddle", "plateau"),
+        follows_from=() if decays else (*_BLAMED, "local-minimum", "saddle", "plateau"),
     )  # fmt: skip
 
 
@@ -133,20 +133,18 @@ def _stands(known: Evidence) -> Surroundings | None:
     """What lies around a point where the run stood still, unless the loss there is as low as it can be."""
     if known.surroundings is None or known.culprit is not None:
         return None
-    if np.isfinite(known.lower) and known.loss - known.lower < NEGLIGIBLE * known.scale and not known.from_init:
-        return None if known.scale > known.loss - known.lower else known.surroundings
-    return known.surroundings
+    low = np.isfinite(known.lower) and known.loss - known.lower < NEGLIGIBLE * known.scale
+    return None if low or known.done else known.surroundings
 
 
 def _falls(known: Evidence, drop: float) -> bool:
-    scale = known.scale if np.isfinite(known.lower) else abs(drop)
-    return drop > NEGLIGIBLE * scale
+    return drop > NEGLIGIBLE * known.scale
 
 
-def _superlinear(known: Evidence, drop: float, distance: float) -> float:
+def _superlinear(known: Evidence, fall: Fall) -> float:
     """Fall over slope times distance; infinite at a gradient of zero."""
-    reach = known.gradient_norm * distance
-    return float("inf") if reach == 0 else drop / reach
+    reach = known.gradient_norm * fall.distance
+    return float("inf") if reach == 0 else fall.drop / reach
 
 
 def _at_bottom(known: Evidence, around: Surroundings, *, strict: bool = True) -> bool:
@@ -154,9 +152,9 @@ def _at_bottom(known: Evidence, around: Surroundings, *, strict: bool = True) ->
     model = known.model
     largest = abs(model.largest) if model is not None else 0.0
     bent = around.negative.certified and around.negative.value.value < -1e-2 * largest
-    if bent and (strict or _falls(known, around.drop_along)):
+    if bent and (strict or _falls(known, around.along.drop)):
         return False
-    return around.drop_downhill < NEGLIGIBLE * known.scale
+    return known.downhill is None or not _falls(known, known.downhill.drop)
 
 
 def _lowest_elsewhere(known: Evidence, around: Surroundings, *, data_only: bool = False) -> float:
@@ -165,17 +163,3 @@ def _lowest_elsewhere(known: Evidence, around: Surroundings, *, data_only: bool 
     if known.problem.truth.minimum is not None and not (data_only and known.problem.data is None):
         lows.append(float(known.problem.truth.minimum))
     return float(min(lows)) if lows else float("inf")
-
-
-def _decay(known: Evidence) -> float:
-    """By what share of themselves the rule in use shrinks the parameters when there is no gradient."""
-    import jax
-    import jax.numpy as jnp
-
-    ones = jax.tree.map(jnp.ones_like, known.params)
-    zeros = jax.tree.map(jnp.zeros_like, known.params)
-    try:
-        updates, _ = known.rule.update(zeros, known.rule.init(ones), ones)
-    except (TypeError, ValueError):
-        return 0.0
-    return float(-np.mean([float(jnp.mean(leaf)) for leaf in jax.tree.leaves(updates)]))
