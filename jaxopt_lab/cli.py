@@ -79,6 +79,38 @@ def _spectrum(words: list[str]) -> int:
     return studies.guarded(lambda: diagnosis.spectrum_command(options))
 
 
+def _diagnose(words: list[str]) -> int:
+    parser = _parser("diagnose")
+    parser.add_argument("problem", metavar="PROBLEM", help="a ready-made problem, or module:function of your own")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of the problem")
+    parser.add_argument(
+        "--rule", default="sgd", help="a rule of this package or of optax, or module:function of your own"
+    )
+    parser.add_argument("--learning-rate", type=float, default=0.1, help="of the rule (default: 0.1)")
+    parser.add_argument("--rule-set", action="append", default=[], metavar="NAME=VALUE", help="an option of the rule")
+    parser.add_argument("--batch-size", type=int, metavar="B", help="examples a step (default: all)")
+    parser.add_argument(
+        "--steps", type=int, metavar="T", help="length of the short run (default: what the budget gives)"
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, metavar="FILE", help="parameters, as training.save_params writes them"
+    )
+    parser.add_argument(
+        "--train", type=int, default=0, metavar="STEPS", help="first train so many steps with Adam, 1e-3"
+    )
+    parser.add_argument("--budget", type=float, default=200.0, help="gradient-equivalents to spend (default: 200)")
+    parser.add_argument("--seconds", type=float, default=60.0, help="begin nothing more after so long (default: 60)")
+    parser.add_argument("--seed", type=int, default=0, help="seeds initialization, batches and probes (default: 0)")
+    parser.add_argument("--prove", action="store_true", help="run before and after each prescription, paired")
+    parser.add_argument("--proofs", type=int, default=3, metavar="SEEDS", help="seeds of each proof (default: 3)")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
+    parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    options = parser.parse_args(words)
+    from jaxopt_lab import diagnosis, studies
+
+    return studies.guarded(lambda: diagnosis.diagnose_command(options))
+
+
 def _report(words: list[str]) -> int:
     parser = _parser("report")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="a study's folder, or the one that holds several")
@@ -121,6 +153,7 @@ def _help() -> str:
 
 
 _VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
+    "diagnose": (_diagnose, "Say why training is slow and what fixes it: jaxopt-lab diagnose digits-mlp --rule adam."),
     "spectrum": (_spectrum, "Measure the Hessian's spectrum of a problem: jaxopt-lab spectrum digits-mlp."),
     "study": (_study, "Run one study, or list them: jaxopt-lab study NAME --preset quick."),
     "report": (_report, "Rebuild report.html from what a results folder holds."),

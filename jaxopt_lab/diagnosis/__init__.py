@@ -6,7 +6,7 @@ tells the rule in use, `measure_signals` what each layer does, `find_culprit` wh
 """
 
 from jaxopt_lab.diagnosis.budgets import Budget
-from jaxopt_lab.diagnosis.commands import spectrum_command
+from jaxopt_lab.diagnosis.commands import diagnose_command, spectrum_command
 from jaxopt_lab.diagnosis.culprits import Culprit, find_culprit
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.examination import diagnose
@@ -36,6 +36,7 @@ __all__ = [
     "Signals",
     "Spectrum",
     "diagnose",
+    "diagnose_command",
     "draw_spectrum",
     "find_culprit",
     "identify",

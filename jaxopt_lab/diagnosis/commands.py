@@ -4,16 +4,24 @@ import argparse
 import ast
 import json
 import sys
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import optax
 
-from jaxopt_lab import curvature, problems, reporting, training
+from jaxopt_lab import curvature, problems, reporting, rules, training
 from jaxopt_lab.core import Problem, fail, require_choice, require_count
+from jaxopt_lab.diagnosis.examination import diagnose
 from jaxopt_lab.diagnosis.figures import draw_spectrum
+from jaxopt_lab.diagnosis.pages import page_of
+from jaxopt_lab.diagnosis.proving import prove
 from jaxopt_lab.diagnosis.spectra import measure_spectrum
+from jaxopt_lab.diagnosis.wording import lines_of
 
+OPTAX_RULES = (
+    "sgd", "adam", "adamw", "rmsprop", "adagrad", "adabelief", "lion", "nadam", "radam", "yogi", "lamb", "lars", "amsgrad"
+)  # fmt: skip
 OPERATORS = {"hessian": curvature.hessian, "gauss_newton": curvature.gauss_newton, "fisher": curvature.fisher}
 
 
@@ -53,6 +61,75 @@ def spectrum_command(options: argparse.Namespace) -> int:
         reporting.save_png(figure, folder / "spectrum.png")
     print(f"\nFigure: {folder / 'spectrum.svg'}")
     return 0
+
+
+def diagnose_command(options: argparse.Namespace) -> int:
+    """`jaxopt-lab diagnose`: prints the page, and writes diagnosis.json and diagnosis.html.
+
+    Args:
+      options: the parsed words, see `jaxopt-lab diagnose --help`.
+
+    Returns:
+      The exit code 0.
+
+    Raises:
+      InputError: a wrong option, before anything is measured.
+    """
+    require_count("diagnose", "--train", options.train, 0)
+    require_count("diagnose", "--seed", options.seed, 0)
+    require_count("diagnose", "--proofs", options.proofs, 2)
+    rule = make_rule(options.rule, options.learning_rate, parse_settings(options.rule_set))
+    settings = parse_settings(options.set)
+    training.enable_compilation_cache()
+    problem = problems.load_problem(options.problem, **settings)
+    given = options.train or options.checkpoint is not None
+    params = _parameters(problem, options) if given else None
+    setting: dict[str, Any] = {"params": params, "batch_size": options.batch_size, "steps": options.steps}
+    found = diagnose(
+        problem, rule, **setting, seed=options.seed, budget=options.budget, seconds=options.seconds, say=_say
+    )  # fmt: skip
+    proofs = []
+    if options.prove:
+        for finding in found.findings:
+            if finding.prescription.change is not None:
+                _say(f"Proving {finding.cause} ...")
+                seeds = range(options.seed, options.seed + options.proofs)
+                proofs.append(prove(problem, rule, finding, **setting, seeds=list(seeds)))
+    record = reporting.to_json({"command": sys.argv[1:], "environment": reporting.environment()} | found.to_json())
+    record["proofs"] = reporting.to_json([proof.to_json() for proof in proofs])
+    print(json.dumps(record, indent=1) if options.json else "\n".join(lines_of(found, proofs)))
+    folder = options.out / f"diagnosis-{problem.name}"
+    folder.mkdir(parents=True, exist_ok=True)
+    reporting.write_text(folder / "diagnosis.json", json.dumps(record, indent=1))
+    reporting.write_text(folder / "diagnosis.html", page_of(found, proofs))
+    if not options.json:
+        print(f"\nPage: {folder / 'diagnosis.html'}")
+    return 0
+
+
+def make_rule(name: str, learning_rate: float, settings: Mapping[str, Any]) -> optax.GradientTransformation:
+    """A rule of this package or of optax by its name, or what a function of your own, module:function, returns.
+
+    Raises:
+      InputError: no such rule, or options that it does not take.
+
+    Example:
+      >>> rule = make_rule("sgd", 0.1, {"momentum": 0.9})
+      >>> isinstance(rule, optax.GradientTransformation)
+      True
+    """
+    ours = {label: spec.factory for label, spec in rules.REGISTRY.items() if "learning_rate" in spec.defaults}
+    theirs = {label: getattr(optax, label) for label in OPTAX_RULES}
+    known = ours | theirs
+    if ":" in name:
+        factory = problems.load_function(name)
+    else:
+        require_choice("diagnose", "--rule", name, known)
+        factory = known[name]
+    try:
+        return factory(learning_rate=learning_rate, **settings)
+    except TypeError as error:
+        raise fail("diagnose", f"--rule {name} does not take these options ({error})", "See --rule-set.") from None
 
 
 def parse_settings(words: list[str]) -> dict[str, Any]:

@@ -249,16 +249,16 @@ def _look_at_point(problem: Problem, params: Any, budget: Budget) -> dict[str, A
             problem.name, f"the loss cannot be differentiated ({str(error).splitlines()[0]})",
             "diagnose needs parameters of a floating type and a loss written in JAX.",
         ) from error  # fmt: skip
-    budget.pay(3 * budgets.GRADIENT)
+    budget.pay(4 * budgets.GRADIENT)
     loss, norm = float(value), float(vectors.norm(gradient))
     size = max(float(vectors.norm(params)), 1.0)
     found: dict[str, Any] = {"loss": loss, "gradient_norm": norm, "size": size}
     if not (np.isfinite(loss) and np.isfinite(norm)):
         return found | {"culprit": find_culprit(frozen, params)}
-    _value_and_gradient(as_partial(frozen.loss), params, frozen.data)
     began = time.monotonic()
+    jax.block_until_ready(_value_and_gradient(as_partial(frozen.loss), params, frozen.data))
+    budget.pace(time.monotonic() - began)
     found["noisy_loss"] = _is_noisy(problem, params)
-    budget.pace((time.monotonic() - began) / 2)
     if norm > 0 and budget.allows("the line downhill", NUM_LOSSES * budgets.LOSS):
         found["downhill"] = fall_along(frozen, params, vectors.scale(-1 / norm, gradient), size)
         budget.pay(NUM_LOSSES * budgets.LOSS)

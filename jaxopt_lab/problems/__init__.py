@@ -1,5 +1,5 @@
 """Ready-made problems by name, each with data, validation data, metrics and the form that curvature needs."""
 
-from jaxopt_lab.problems.registry import REGISTRY, ProblemSpec, load_problem
+from jaxopt_lab.problems.registry import REGISTRY, ProblemSpec, load_function, load_problem
 
-__all__ = ["REGISTRY", "ProblemSpec", "load_problem"]
+__all__ = ["REGISTRY", "ProblemSpec", "load_function", "load_problem"]

@@ -56,7 +56,23 @@ def load_problem(name: str, **options: Any) -> Problem:
     return spec.build(**{**spec.options, **options})
 
 
-def _from_user(name: str, options: Mapping[str, Any]) -> Problem:
+def load_function(name: str, where: str = "load_function") -> Callable[..., Any]:
+    """The function that a user names as `module:function`.
+
+    Args:
+      name: the module, a colon, and the function.
+      where: for the errors.
+
+    Returns:
+      The function.
+
+    Raises:
+      InputError: there is no such module, or no such function in it.
+
+    Example:
+      >>> load_function("math:sqrt")(4.0)
+      2.0
+    """
     module_name, _, function_name = name.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -64,13 +80,17 @@ def _from_user(name: str, options: Mapping[str, Any]) -> Problem:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
         raise fail(
-            "load_problem", f"there is no module {module_name!r}",
+            where, f"there is no module {module_name!r}",
             "It must be importable: run where the file lies, or set PYTHONPATH.",
         ) from error  # fmt: skip
     functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
     if not callable(getattr(module, function_name, None)):
-        require_choice("load_problem", f"the function of {module_name}", function_name, functions)
-    problem = getattr(module, function_name)(**options)
+        require_choice(where, f"the function of {module_name}", function_name, functions)
+    return getattr(module, function_name)
+
+
+def _from_user(name: str, options: Mapping[str, Any]) -> Problem:
+    problem = load_function(name, "load_problem")(**options)
     if not isinstance(problem, Problem):
         raise fail(
             "load_problem", f"{name} must return a Problem, got {type(problem).__name__}",

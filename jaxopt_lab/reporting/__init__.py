@@ -1,7 +1,7 @@
 """The results folder on disk, figures in one house style, and the self-contained HTML page."""
 
 from jaxopt_lab.reporting.encoding import config_from_json, config_hash, from_json, to_json
-from jaxopt_lab.reporting.figures import FigureMaker, house_style, save_png, save_svg
+from jaxopt_lab.reporting.figures import FigureMaker, house_style, save_png, save_svg, svg_text
 from jaxopt_lab.reporting.folders import (
     check_folder,
     environment,
@@ -24,8 +24,10 @@ from jaxopt_lab.reporting.page import (
     find_results,
     format_duration,
     format_number,
+    inline_svg,
     read_result,
     render_page,
+    render_template,
     write_page,
 )
 
@@ -44,6 +46,7 @@ __all__ = [
     "format_number",
     "from_json",
     "house_style",
+    "inline_svg",
     "open_folder",
     "read_record",
     "read_result",
@@ -51,8 +54,10 @@ __all__ = [
     "read_verdicts",
     "remove_folder",
     "render_page",
+    "render_template",
     "save_png",
     "save_svg",
+    "svg_text",
     "to_json",
     "write_json",
     "write_page",

@@ -138,6 +138,11 @@ def save_png(figure: "Figure", path: Path, *, dots_per_inch: int = 150) -> None:
     write_bytes(path, _rendered(figure, "png", dpi=dots_per_inch))
 
 
+def svg_text(figure: "Figure") -> str:
+    """A figure as the text of an SVG file. Call it inside `house_style`."""
+    return _rendered(figure, "svg").decode("utf-8")
+
+
 def _rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
     for axes in figure.axes:
         _plain_powers_of_ten(axes)

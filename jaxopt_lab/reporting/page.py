@@ -98,19 +98,9 @@ def write_page(
 
 def render_page(results: Sequence[StudyResult], failures: Sequence[Failure] = (), *, command: str = "") -> str:
     """The page as text; arguments as in `write_page`."""
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"number": format_number, "setting": format_setting, "duration": _unbroken_duration}
     verdicts = [verdict for result in results for verdict in result.verdicts]
-    return environment.get_template("report.html.j2").render(
-        generator=_GENERATOR,
+    return render_template(
+        "report.html.j2",
         results=results,
         failures=failures,
         command=command,
@@ -122,6 +112,26 @@ def render_page(results: Sequence[StudyResult], failures: Sequence[Failure] = ()
         ),
         title=_title(results),
     )
+
+
+def render_template(name: str, **values: Any) -> str:
+    """One of the package's pages as text.
+
+    Args:
+      name: a file of `reporting/templates`.
+      **values: what it shows; text in them is escaped.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"number": format_number, "setting": format_setting, "duration": _unbroken_duration}
+    return environment.get_template(name).render(generator=_GENERATOR, **values)
 
 
 def inline_svg(svg: str, *, prefix: str, label: str) -> str:

@@ -1,0 +1,111 @@
+"""Figures of the evidence: the run with its prediction, the curvatures with the rule's edge, the layers, a proof.
+
+Each function returns the figure and its conclusion, or None where the evidence is missing.
+"""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.proving import Proof
+from jaxopt_lab.reporting import FigureMaker
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Drawing = tuple["Figure", str] | None
+
+
+def draw_losses(known: Evidence, maker: FigureMaker) -> Drawing:
+    """The loss of the short run, of the same run at other rates, and of the local model."""
+    run = known.run
+    if run is None:
+        return None
+    figure, axes = maker.axes()
+    maker.measured(axes, run.steps, run.losses, label="in use")
+    rates = known.rates or {}
+    for place, (factor, losses) in enumerate(rates.items(), 1):
+        steps = known.rate_steps
+        axes.plot(steps, losses, color=maker.color(place), linewidth=0.9)
+        maker.label_end(axes, steps, losses, f"rate x {factor:g}", color=place)
+    if known.exact and known.model is not None and known.method is not None:
+        left = [known.model.remaining(float(step), known.method) for step in run.steps]
+        maker.predicted(axes, run.steps, known.loss - known.model.gap() * (1 - np.array(left)), color=0)
+    every = np.concatenate([run.losses, *rates.values()])
+    shown = every[np.isfinite(every)]
+    top = 3 * max(known.loss, known.baseline or 0.0, float(shown.min(initial=known.loss)))
+    if known.lower == 0 and (shown > 0).all():
+        axes.set(yscale="log", ylim=(0.5 * max(float(shown.min()), 1e-12 * top), top))
+    axes.set(xlabel="step", ylabel="loss over all data")
+    if known.baseline is not None:
+        axes.axhline(known.baseline, color=maker.color(6), linewidth=0.8, linestyle=":")
+    ending = "It diverged." if run.diverged else f"The run took {known.progress:.0%} of the loss."
+    line = " The line is the local model's prediction." if known.exact else ""
+    return figure, f"{ending}{line}" + (" Dotted: what a constant output earns." if known.baseline is not None else "")
+
+
+def draw_curvature(known: Evidence, maker: FigureMaker) -> Drawing:
+    """Where the gradient lies among the curvatures, and the edge of the rule in use."""
+    model = known.here
+    if model is None or not len(model.eigenvalues) or model.gradient_square == 0:
+        return None
+    figure, axes = maker.axes()
+    shares = model.weights / model.gradient_square
+    for sign, color, name in ((1, 0, "positive"), (-1, 1, "negative")):
+        side = (np.sign(model.eigenvalues) == sign) & (shares > 1e-16)
+        if side.any():
+            places = np.abs(model.eigenvalues[side])
+            axes.vlines(places, 1e-16, shares[side], color=maker.color(color), linewidth=1.2)
+            maker.measured(axes, places, shares[side], color=color, label=name)
+    axes.set(
+        xscale="log", yscale="log", ylim=(max(1e-10, 0.3 * shares[shares > 0].min()), 3),
+        xlabel=("preconditioned " if model.preconditioned else "") + "|curvature|", ylabel="share of the gradient's square",
+    )  # fmt: skip
+    caption = f"The gradient lies in curvatures from {np.abs(model.eigenvalues).min():.2g} to {model.largest:.2g}."
+    share = known.share_of_edge
+    if np.isfinite(share) and share > 0:
+        axes.axvline(model.largest / share, color=maker.color(6), linewidth=1.0, linestyle="--")
+        axes.annotate(
+            "edge of the rule", (model.largest / share, 1.0), rotation=90, va="top", ha="right",
+            textcoords="offset points", xytext=(-3, 0),
+        )  # fmt: skip
+        caption += f" The sharpest stands at {share:.2g} of the rule's stability edge."
+    return figure, caption
+
+
+def draw_layers(known: Evidence, maker: FigureMaker) -> Drawing:
+    """The signal forward and backward, layer by layer."""
+    signals = known.signals
+    if signals is None or len(signals.layers) < 2:
+        return None
+    figure, axes = maker.axes()
+    places = np.arange(1, len(signals.layers) + 1)
+    for values, color, name in (
+        ([layer.forward for layer in signals.layers], 0, "outputs"),
+        ([layer.backward for layer in signals.layers], 1, "gradients"),
+    ):
+        axes.plot(places, values, "o-", color=maker.color(color), linewidth=1.0)
+        maker.label_end(axes, places, values, name, color=color)
+    axes.set(yscale="log", xlabel="layer, first to last", ylabel="root mean square")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure, (
+        f"From the first hidden layer to the last the signal changes {signals.forward_gain:.2g} times, the gradient"
+        f" {signals.backward_gain:.2g} times on its way back."
+    )
+
+
+def draw_proof(proof: Proof, maker: FigureMaker) -> Drawing:
+    """The paired runs before and after."""
+    figure, axes = maker.axes()
+    for curves, color, name in ((proof.before, 0, "before"), (proof.after, 1, "after")):
+        for curve in curves:
+            axes.plot(proof.steps, curve, color=maker.color(color), linewidth=0.9)
+        maker.label_end(axes, proof.steps, curves[0], name, color=color)
+    both = np.concatenate([proof.before.ravel(), proof.after.ravel()])
+    finite = both[np.isfinite(both)]
+    if finite.size and (finite > 0).all():
+        limit = 10 * float(np.median(proof.before[:, 0]))
+        axes.set(yscale="log", ylim=(0.5 * float(finite.min()), max(limit, 2 * float(finite.min()))))
+    axes.set(xlabel="step", ylabel=proof.unit if proof.unit != "steps" else "loss")
+    return figure, proof.line()
