@@ -14,6 +14,7 @@ from experiments.conditioning import (
     transient_growth,
     zigzag,
 )
+from experiments.diagnosis import confusion_matrix
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
 from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
 from experiments.saddles import (
@@ -84,6 +85,12 @@ TINY = {
         "starts": (1e-2, 1e-3),
     },
     edge_of_stability: {"steps": 1500},
+    confusion_matrix: {
+        "families": ("quadratics",),
+        "causes": ("healthy", "ill-conditioned"),
+        "severities": (0.0,),
+        "num_proofs": 0,
+    },
 }
 
 
@@ -183,6 +190,10 @@ def spoil_race(row):
     row["share"] = np.roll(row["share"], 1) * np.linspace(0.5, 1, len(row["share"]))
 
 
+def spoil_diagnosis(row):
+    row["found"] = ["saddle"]
+
+
 SPOILERS = {
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),
@@ -209,6 +220,7 @@ SPOILERS = {
     "low_rate_and_catapult": (scaled(sharpness=3.0, peak=1e-4, arrival=1.1), 5),
     "predictable_plateaus": (scaled(times=1.05, levels=1.01, time=1.05), 8),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
+    "confusion_matrix": (spoil_diagnosis, 3),
 }
 
 
