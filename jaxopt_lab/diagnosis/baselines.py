@@ -44,6 +44,7 @@ def constant_loss(problem: Problem) -> tuple[float | None, int | None]:
 
     criterion = as_partial(form.criterion)
     constant = jnp.zeros(output.shape[-1], jnp.promote_types(output.dtype, jnp.float32))
+    value = jnp.inf
     for _ in range(_NEWTON_STEPS):
         constant, value = _newton_step(criterion, output.shape, output.dtype, constant, problem.data)
     classes = output.shape[-1] if form.family == "categorical" else 2 if form.family == "bernoulli" else None

@@ -20,7 +20,8 @@ from jaxopt_lab.diagnosis.spectra import measure_spectrum
 from jaxopt_lab.diagnosis.wording import lines_of
 
 OPTAX_RULES = (
-    "sgd", "adam", "adamw", "rmsprop", "adagrad", "adabelief", "lion", "nadam", "radam", "yogi", "lamb", "lars", "amsgrad"
+    "sgd", "adam", "adamw", "rmsprop", "adagrad", "adabelief", "lion", "nadam", "radam", "yogi", "lamb", "lars",
+    "amsgrad",
 )  # fmt: skip
 OPERATORS = {"hessian": curvature.hessian, "gauss_newton": curvature.gauss_newton, "fisher": curvature.fisher}
 

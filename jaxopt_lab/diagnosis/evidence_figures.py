@@ -60,7 +60,8 @@ def draw_curvature(known: Evidence, maker: FigureMaker) -> Drawing:
             maker.measured(axes, places, shares[side], color=color, label=name)
     axes.set(
         xscale="log", yscale="log", ylim=(max(1e-10, 0.3 * shares[shares > 0].min()), 3),
-        xlabel=("preconditioned " if model.preconditioned else "") + "|curvature|", ylabel="share of the gradient's square",
+        xlabel=("preconditioned " if model.preconditioned else "") + "|curvature|",
+        ylabel="share of the gradient's square",
     )  # fmt: skip
     caption = f"The gradient lies in curvatures from {np.abs(model.eigenvalues).min():.2g} to {model.largest:.2g}."
     share = known.share_of_edge

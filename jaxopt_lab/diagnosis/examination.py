@@ -9,8 +9,9 @@ import optax
 from jaxopt_lab.core import Problem, fail, require_count
 from jaxopt_lab.diagnosis.budgets import Budget
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
-from jaxopt_lab.diagnosis.evidence import Evidence, gather
+from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Diagnosis, Finding, make_finding, rank, read
+from jaxopt_lab.diagnosis.gathering import gather
 from jaxopt_lab.diagnosis.prescriptions import advise
 
 _WHY = {

@@ -1,4 +1,4 @@
-"""What the inputs do to training: their means, their scales, and the steps of a linear model on them, raw and standardized.
+"""What the inputs do to training: their means, scales, and the steps of a linear model on them, raw and standardized.
 
 The second moment of the inputs with a bias unit is the Hessian of least squares on them, a quarter of logistic
 regression's at zero, and what the first layer of any network sees. With eigenpairs (lambda_i, v_i) and targets y the
@@ -135,10 +135,8 @@ def _linear_model(features: np.ndarray, targets: np.ndarray | None) -> tuple[flo
     design = np.column_stack([features, np.ones(len(features))])
     values, vectors = np.linalg.eigh(design.T @ design / len(design))
     values = np.maximum(values, 0.0)
-    if targets is None:
-        weights = values**2
-    else:
-        weights = np.square(vectors.T @ (design.T @ targets) / len(design)).sum(1)
+    moments = np.diag(values) if targets is None else vectors.T @ (design.T @ targets) / len(design)
+    weights = np.square(moments).sum(1)
     floor = 1e-12 * values[-1]
     model = LocalModel(
         eigenvalues=values, weights=np.where(values > floor, weights, 0.0), largest=float(values[-1]),

@@ -136,7 +136,7 @@ class LocalModel:
         return min(tries, key=lambda each: self.steps_to(share, each, ceiling))
 
     def best_heavy_ball(self, share: float = 0.1, ceiling: float = np.inf) -> Method:
-        """Heavy ball at the momentum and the rate that take the fewest steps: critical at some curvature of the bowl."""
+        """Heavy ball at the momentum and the rate that take the fewest steps."""
         tries = [Method(float((1 + np.sqrt(rho)) ** 2) / self.largest * 0.98, float(rho)) for rho in _MOMENTA]
         return min(tries, key=lambda each: self.steps_to(share, each, ceiling))
 

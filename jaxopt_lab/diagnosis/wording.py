@@ -25,7 +25,7 @@ def lines_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> list[str]:
     proven = {proof.cause: proof for proof in proofs}
     found = [f"{diagnosis.name}, {diagnosis.rule}", verdict_of(diagnosis), ""]
     for place, finding in enumerate(diagnosis.findings, 1):
-        found += _finding_lines(place, finding, proven.get(finding.cause)) + [""]
+        found += [*_finding_lines(place, finding, proven.get(finding.cause)), ""]
     if diagnosis.not_examined:
         found.append("Not examined:")
         found += _wrapped([f"{what}: {why}." for what, why in diagnosis.not_examined.items()], "  ")

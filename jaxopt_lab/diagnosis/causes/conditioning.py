@@ -2,8 +2,8 @@
 
 Held against the local model: steps that the rule in use takes, at its own best rate, to 1 % of what is left to gain,
 over those of heavy ball at its best. A condition number of 100 gives a ratio of about 4, 1e4 gives 40
-(`theory.optimal_heavy_ball`). Where the model is not what the run does (networks), it must also have a tenth of the loss
-to give, and noise must not be in the way: momentum gains 1 + (gain - 1) / (1 + B_noise / B) (McCandlish et al. 2018).
+(`theory.optimal_heavy_ball`). Where the model is not what the run does (networks), it must also have a tenth of the
+loss to give, and noise must not be in the way: momentum gains 1 + (gain - 1) / (1 + B_noise / B) (McCandlish et al. 2018).
 A loss over data that has less than 1 % left is as good as done: its sampling error is larger.
 """
 
@@ -60,7 +60,7 @@ def examine(known: Evidence) -> Finding | None:
         read("gain available", gain, LEAST_GAIN, SOURCE),
         read("what is left to gain", gap),
     ]
-    words = f"The curvatures that the gradient lies in differ {low:.3g} times: steps that the steepest allows are too short."
+    words = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
     causes = ("unnormalized-inputs", "vanishing-signal", "exploding-signal", "bad-initialization", "saddle", "plateau")
     return make_finding(
         "ill-conditioned", words, evidence, use_heavy_ball(heavy.learning_rate, heavy.rho), gain,

@@ -1,8 +1,8 @@
 """overfitting: the validation loss lies far above the training loss.
 
 Threshold: the gap exceeds a quarter of the loss of the best constant output (or of the scale of the loss where that is
-not known), and three of its standard errors. A quarter: what was learned and does not carry over is then at least a third
-of what does.
+not known), and three of its standard errors. A quarter: what was learned and does not carry over is then at least a
+third of what does.
 """
 
 from jaxopt_lab.core import Estimate

@@ -1,8 +1,8 @@
 """unnormalized-inputs: means far from zero, or scales far apart, make every model on these inputs ill-conditioned.
 
 Thresholds: the features' means exceed their deviations (rms) or their deviations differ ten times, and standardizing
-saves a linear model on the same inputs and targets four times the steps. At mean = deviation in d features the condition
-number is already about d^2 (`theory.condition_number_with_bias`; LeCun, Kanter, Solla 1991). And training must suffer:
+saves a linear model on the same inputs and targets four times the steps. At mean = deviation in d features the
+condition number is already about d^2 (`theory.condition_number_with_bias`; LeCun, Kanter, Solla 1991). And training must suffer:
 the run diverged, or has more than a fifth of the loss left.
 """
 
@@ -38,7 +38,10 @@ def examine(known: Evidence) -> Finding | None:
         read("steps of a linear model, raw", inputs.steps_raw),
         read("steps of a linear model, standardized", inputs.steps_standardized),
     ]
-    words = f"The inputs ({inputs.path or 'data'}) are not normalized: means up to {inputs.offset:.3g} deviations, scales {inputs.spread:.3g} times apart."
+    words = (
+        f"The inputs ({inputs.path or 'data'}) are not normalized: means of {inputs.offset:.3g} deviations, scales"
+        f" {inputs.spread:.3g} times apart."
+    )
     gain = float("inf") if diverged else inputs.gain
     return make_finding(
         "unnormalized-inputs", words, evidence, standardize_inputs(), gain, horizon=known.steps,

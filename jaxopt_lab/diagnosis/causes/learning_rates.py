@@ -1,6 +1,7 @@
-"""learning-rate-too-high and learning-rate-too-low: where the rate stands against the stability edge of the rule in use.
+"""learning-rate-too-high and learning-rate-too-low: the rate against the stability edge of the rule in use.
 
-    share of the edge = lr lambda_max / edge,      edge: 2, 2 (1 + rho), 2 (1 + rho) / (1 + 2 rho), Adam 2 (1 + b1) / (1 - b1)
+    share of the edge = lr lambda_max / edge
+    edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
 Too high: the run diverged or climbed, or it stands past its edge without progress, or a tenth of the rate ends three
 times lower. A share of the edge of 1 and more alone is no illness: networks train there (Cohen et al. 2021).

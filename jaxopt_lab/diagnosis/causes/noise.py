@@ -3,8 +3,8 @@
     floor = lr tr S_B / (4 (1 - rho)),      over what is left to gain at the end of the run
 
 Threshold: the floor of the rule in use accounts for at least half of what is left, the noise of one step exceeds the
-gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Below the edge the floor
-is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, which is at least lr tr S_B / 4 (`theory.loss_floor`).
+gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Below the edge the
+floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, which is at least lr tr S_B / 4 (`theory.loss_floor`).
 """
 
 import numpy as np
@@ -44,8 +44,8 @@ def examine(known: Evidence) -> Finding | None:
         read("median cosine of successive updates", run.cosine),
     ]
     words = (
-        f"One step's gradient is {np.sqrt(noise.ratio):.3g} times more noise than signal, and at this rate the noise holds"
-        f" the loss {floor:.3g} above the bottom. Lower the rate, enlarge the batch or average the iterates."
+        f"One step's gradient is {np.sqrt(noise.ratio):.3g} times more noise than signal, and at this rate the noise"
+        f" holds the loss {floor:.3g} above the bottom. Lower the rate, enlarge the batch or average the iterates."
     )
     gain = 1 / (_FACTOR + max(1 - min(share, 1.0), 0.0) * (1 - _FACTOR))
     return make_finding(

@@ -4,6 +4,8 @@ No threshold: one such number is enough. A run that grows step by step until it 
 rate that is too high.
 """
 
+import numpy as np
+
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
 from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples
@@ -16,5 +18,9 @@ def examine(known: Evidence) -> Finding | None:
         return None
     evidence = [read("loss at the point", known.loss), read("gradient norm at the point", known.gradient_norm)]
     examples = culprit.examples
-    cure = drop_examples(examples) if len(examples) else advise("Mend the operation that is named, or its input.")
+    cure = (
+        drop_examples(np.array(examples))
+        if len(examples)
+        else advise("Mend the operation that is named, or its input.")
+    )
     return make_finding("non-finite", culprit.sentence, evidence, cure, float("inf"))

@@ -1,19 +1,19 @@
 """vanishing-signal, exploding-signal, dead-units, bad-initialization: what the layers do to the signal.
 
 Forward: rms of the layers' outputs. Backward: rms of the gradient with respect to them. At mean-field's critical point
-both keep their size from layer to layer; off it they change by sqrt(chi) a layer, and networks train to a depth of about
-6 / |ln chi| (Schoenholz et al. 2017): a change of more than e^3 = 20 in all is too much.
-Dead: a quarter of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of 2^-n
-is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
-Initialization: the loss before the first step exceeds ln C by 3, or units are copies of each other, or the signal changes
-twentyfold within three layers: depth does not make it, the scale of the weights does.
+both keep their size from layer to layer; off it they change by sqrt(chi) a layer, and networks train to a depth of
+about 6 / |ln chi| (Schoenholz et al. 2017): a change of more than e^3 = 20 in all is too much.
+Dead: a quarter of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of
+2^-n is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
+Initialization: the loss before the first step exceeds ln C by 3, or units are copies of each other, or the signal
+changes twentyfold within three layers: depth does not make it, the scale of the weights does.
 In all of them training must suffer: more than a fifth of the loss is left, or the run diverged.
 """
 
 import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
 from jaxopt_lab.diagnosis.layers import Signals
 from jaxopt_lab.diagnosis.prescriptions import initialize_by_data
 
@@ -33,7 +33,7 @@ def examine_vanishing(known: Evidence) -> Finding | None:
     least = min(signals.forward_gain, signals.backward_gain)
     if not least < 1 / TOO_MUCH:
         return None
-    words = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: the first layers hardly learn."
+    words = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: the first hardly learn."
     return make_finding(
         "vanishing-signal", words, _readings(signals), initialize_by_data(), min(1 / least, 1e9), horizon=known.steps,
         follows_from=("bad-initialization", *_decayed(known)) if _shallow(signals) else _decayed(known),
@@ -69,7 +69,7 @@ def examine_dead(known: Evidence) -> Finding | None:
         read("largest share of saturated entries in a layer", saturated, SATURATED, "Glorot and Bengio 2010"),
         read("layers with dead units", sum(each.dead >= DEAD for each in signals.activations)),
     ]
-    words = f"In one layer {dead:.0%} of the units pass no gradient on any example, and {saturated:.0%} of all entries are saturated."
+    words = f"In one layer {dead:.0%} of the units pass no gradient on any example; {saturated:.0%} are saturated."
     alive = max(1 - max(dead, saturated), 1e-3)
     return make_finding(
         "dead-units", words, evidence, initialize_by_data(), 1 / alive, horizon=known.steps,
@@ -124,7 +124,7 @@ def _shallow(signals: Signals) -> bool:
     return signals.num_hidden <= _FEW
 
 
-def _readings(signals: Signals) -> list:
+def _readings(signals: Signals) -> list[Reading]:
     return [
         read("forward signal, last hidden layer over first", signals.forward_gain, TOO_MUCH, DEPTH),
         read("backward signal, first layer over last hidden", signals.backward_gain, TOO_MUCH, DEPTH),

@@ -1,0 +1,309 @@
+"""The evidence, gathered within a budget.
+
+Each part costs what `budgets` says, in this order: what tells most for least comes first. Where a run made no progress
+what surrounds the point is looked at too.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxopt_lab import curvature
+from jaxopt_lab.core import Estimate, Problem, Status, as_partial, fail, mean_of_samples, vectors
+from jaxopt_lab.diagnosis import budgets, runs
+from jaxopt_lab.diagnosis.baselines import constant_loss
+from jaxopt_lab.diagnosis.budgets import Budget
+from jaxopt_lab.diagnosis.culprits import find_culprit
+from jaxopt_lab.diagnosis.divergence import culprit_on_the_way
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.identification import identify, weight_decay
+from jaxopt_lab.diagnosis.inputs import measure_inputs
+from jaxopt_lab.diagnosis.layers import measure_signals
+from jaxopt_lab.diagnosis.lines import NUM_LOSSES, fall_along
+from jaxopt_lab.diagnosis.local_models import LocalModel, measure_model
+from jaxopt_lab.diagnosis.noises import measure_noise
+from jaxopt_lab.diagnosis.surroundings import look_around
+from jaxopt_lab.diagnosis.thinning import thinned
+
+_RUN_SHARE = 0.3
+_RATE_SHARE = 0.2
+_MOST_STEPS = 1000
+_RECORDS = 25
+_SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
+
+
+def gather(
+    problem: Problem, rule: optax.GradientTransformation, *, params: Any, steps: int | None, batch_size: int | None,
+    seed: int, budget: Budget, say: Callable[[str], None],
+) -> Evidence:  # fmt: skip
+    """Measures what the budget allows.
+
+    Args:
+      problem: what is trained.
+      rule: the rule in use.
+      params: the point; None for the beginning of training.
+      steps: of the probe run; None chooses.
+      batch_size: examples a step; None for all.
+      seed: seeds everything that is drawn.
+      budget: is charged.
+      say: told what is being done.
+
+    Returns:
+      The evidence.
+    """
+    from_init = params is None
+    point = problem.init(jax.random.key(seed)) if from_init else params
+    known = Evidence(
+        problem, rule, identify(rule, point), point, from_init, 0, batch_size, seed, decay=weight_decay(rule, point)
+    )  # fmt: skip
+    add = lambda **fields: dataclasses.replace(known, **fields)  # noqa: E731
+    frozen = problem.freeze()
+    value, gradient = _first_gradient(frozen, point)
+    budget.pay(2 * budgets.GRADIENT)
+    if not (np.isfinite(value) and bool(vectors.all_finite(gradient))):
+        return add(culprit=find_culprit(frozen, point), loss=float(value), gradient_norm=float(vectors.norm(gradient)))
+    known = add(problem=thinned(problem, _seconds(frozen, point), batch_size, budget, seed))
+    known = add(**_look_at_point(known.problem, point, budget))
+    say("Layers and inputs ...")
+    known = add(**_look_at_parts(known, budget))
+    say("A short run ...")
+    known = add(**_run(known, steps, budget))
+    if known.run is not None and known.run.status is Status.NON_FINITE:
+        known = add(culprit=culprit_on_the_way(known.problem, rule, point, known.run, batch_size, seed))
+    say("Curvature ...")
+    known = add(**_curvature(known, budget))
+    if known.still:
+        say("What lies around ...")
+        known = add(**_surroundings(known, budget))
+    say("Other rates, noise ...")
+    known = add(**_rates(known, budget))
+    return add(**_end_of_run(known, budget))
+
+
+def _first_gradient(problem: Problem, params: Any) -> tuple[jax.Array, Any]:
+    """Loss and gradient at the point; an error in words where there is none."""
+    try:
+        return _value_and_gradient(as_partial(problem.loss), params, problem.data)
+    except TypeError as error:
+        raise fail(
+            problem.name, f"the loss cannot be differentiated ({str(error).splitlines()[0]})",
+            "diagnose needs parameters of a floating type and a loss written in JAX.",
+        ) from error  # fmt: skip
+
+
+def _seconds(problem: Problem, params: Any) -> float:
+    """What one gradient of all data takes once it is compiled."""
+    began = time.monotonic()
+    jax.block_until_ready(_value_and_gradient(as_partial(problem.loss), params, problem.data))
+    return time.monotonic() - began
+
+
+def _look_at_point(problem: Problem, params: Any, budget: Budget) -> dict[str, Any]:
+    frozen = problem.freeze()
+    value, gradient = _first_gradient(frozen, params)
+    loss, norm = float(value), float(vectors.norm(gradient))
+    size = max(float(vectors.norm(params)), 1.0)
+    found: dict[str, Any] = {"loss": loss, "gradient_norm": norm, "size": size}
+    found["noisy_loss"] = _is_noisy(problem, params)
+    budget.pay(3 * budgets.GRADIENT)
+    if norm > 0 and budget.allows("the line downhill", NUM_LOSSES * budgets.LOSS):
+        found["downhill"] = fall_along(frozen, params, vectors.scale(-1 / norm, gradient), size)
+        budget.pay(NUM_LOSSES * budgets.LOSS)
+    return found
+
+
+def _is_noisy(problem: Problem, params: Any) -> bool:
+    """Whether two keys give two gradients."""
+    keys = jax.random.split(jax.random.key(0))
+    one, other = (_sample_gradient(as_partial(problem.loss), params, problem.data, key) for key in keys)
+    return not all(bool(jnp.array_equal(a, b)) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
+
+
+def _look_at_parts(known: Evidence, budget: Budget) -> dict[str, Any]:
+    problem = known.problem
+    found: dict[str, Any] = {"inputs": measure_inputs(problem, adaptive=known.in_use.kind == "adaptive")}
+    found["baseline"], found["num_classes"] = constant_loss(problem)
+    if problem.data is not None and budget.allows("layers", 3 * budgets.GRADIENT):
+        found["signals"] = measure_signals(problem, known.params, seed=known.seed)
+        budget.pay(_share(problem, 256) * 2)
+    return found
+
+
+def _run(known: Evidence, steps: int | None, budget: Budget) -> dict[str, Any]:
+    a_step = _share(known.problem, known.batch_size)
+    records = min(_RECORDS, steps or _RECORDS)
+    afford = int((_RUN_SHARE * budget.total - records * budgets.LOSS) / a_step)
+    wanted = _MOST_STEPS if steps is None else steps
+    taken = min(wanted, afford, _MOST_STEPS)
+    if taken < 2 or not budget.allows("probe run", taken * a_step):
+        budget.refused["probe run"] = "a few steps cost more than the budget: give a larger one"
+        return {}
+    if steps is not None and taken < steps:
+        budget.refused[f"the run after step {taken}"] = f"{steps} steps cost {steps * a_step:.0f} gradient-equivalents"
+    run = runs.probe_run(
+        known.problem, known.rule, known.params, steps=taken, every=max(1, taken // records),
+        batch_size=known.batch_size, seed=known.seed,
+    )  # fmt: skip
+    budget.pay(taken * a_step + len(run.steps) * budgets.LOSS)
+    return {"run": run, "steps": taken}
+
+
+def _curvature(known: Evidence, budget: Budget) -> dict[str, Any]:
+    """Where the run stood still, all products at the point; else a few there and most where it ended.
+
+    A deterministic run of a rule whose edge is known needs no other rates: what those cost goes into products.
+    """
+    run = known.run
+    moved = run is not None and not run.diverged and not known.still
+    adaptive = known.in_use.kind == "adaptive"
+    known_rule = not known.random and known.in_use.kind in ("gradient descent", "heavy ball", "Nesterov")
+    at_point, at_end = ((6, 3), (42 if known_rule else 24, 4)) if moved else ((20, 8), (12, 4) if adaptive else (0, 0))
+    found: dict[str, Any] = {}
+    for name, counts in (("model", at_point), ("model_end", at_end)):
+        along, random = (max(2, round(count * budget.total / 200)) for count in counts)
+        if not any(counts) or (name == "model_end" and (run is None or run.diverged)):
+            continue
+        if budget.allows("curvature", (along + random) * budgets.PRODUCT):
+            there = (known.params, None, None) if name == "model" or run is None else (
+                run.params, run.model_state, run.state if adaptive else None
+            )  # fmt: skip
+            found[name] = _model(known, *there, (along, random))
+            budget.pay(found[name].products * budgets.PRODUCT)
+    return found
+
+
+def _model(known: Evidence, params: Any, model_state: Any, state: Any, counts: tuple[int, int]) -> LocalModel:
+    frozen = known.problem.freeze(model_state)
+    value, gradient = _value_and_gradient(as_partial(frozen.loss), params, frozen.data)
+    preconditioner = None
+    if state is not None:
+        try:
+            preconditioner = curvature.preconditioner_of(state)
+        except ValueError:
+            preconditioner = None
+    return measure_model(
+        curvature.hessian(frozen, params), gradient, float(value), num_products=counts[0], num_random=counts[1],
+        seed=known.seed, preconditioner=preconditioner,
+    )  # fmt: skip
+
+
+def _surroundings(known: Evidence, budget: Budget) -> dict[str, Any]:
+    cost = 60 * budget.total / 200
+    if not budget.allows("surroundings of the point", cost):
+        return {}
+    around = look_around(
+        known.problem, known.params, known.rule, size=known.size, batch_size=known.batch_size, seed=known.seed,
+        most=cost,
+    )  # fmt: skip
+    budget.pay(around.cost)
+    return {"surroundings": around}
+
+
+def _rates(known: Evidence, budget: Budget) -> dict[str, Any]:
+    if known.run is None or (known.exact and known.method is not None):
+        return {}
+    a_step = len(runs.RATES) * _share(known.problem, known.batch_size)
+    records = min(10, known.steps)
+    afford = int((min(_RATE_SHARE * budget.total, budget.left) - records * len(runs.RATES) * budgets.LOSS) / a_step)
+    taken = min(known.steps, afford)
+    if taken < 3:
+        budget.refused["other learning rates"] = "too little of the budget is left"
+        return {}
+    every = max(1, taken // records)
+    rates = runs.rate_runs(
+        known.problem, known.rule, known.params, steps=taken, every=every, batch_size=known.batch_size, seed=known.seed
+    )  # fmt: skip
+    budget.pay(taken * a_step + records * len(runs.RATES) * budgets.LOSS)
+    steps = np.array([0, *range(every, taken, every), taken])
+    return {"rates": rates, "rate_steps": steps}
+
+
+def _end_of_run(known: Evidence, budget: Budget) -> dict[str, Any]:
+    run, problem = known.run, known.problem
+    if run is None or run.diverged:
+        return {}
+    found: dict[str, Any] = {}
+    frozen = problem.freeze(run.model_state)
+    if known.signals is not None and budget.allows("layers at the end", _share(problem, 256) * 2):
+        found["signals_end"] = measure_signals(frozen, run.params, seed=known.seed)
+        budget.pay(_share(problem, 256) * 2)
+    if problem.validation is not None:
+        found["validation"] = _validation_loss(frozen, run.params)
+        found["shrinking"] = _shrinking(frozen, run.params)
+        budget.pay((1 + len(_SHRINKS)) * budgets.LOSS * _validation_share(problem))
+    if not known.random:
+        return found
+    a_sample = _share(problem, known.batch_size)
+    count = int(min(32, 0.1 * budget.total / a_sample))
+    if count >= 2 and budget.allows("gradient noise", count * a_sample):
+        _, gradient = _value_and_gradient(as_partial(frozen.loss), run.params, frozen.data)
+        preconditioner = _preconditioner(known)
+        found["noise"] = measure_noise(
+            frozen, run.params, gradient, batch_size=known.batch_size, num_samples=count, seed=known.seed,
+            preconditioner=preconditioner,
+        )  # fmt: skip
+        budget.pay(count * a_sample)
+    return found
+
+
+def _preconditioner(known: Evidence) -> Any:
+    if known.model_end is None or not known.model_end.preconditioned or known.run is None:
+        return None
+    return curvature.preconditioner_of(known.run.state)
+
+
+def _validation_loss(frozen: Problem, params: Any) -> Estimate:
+    """The mean over eight parts of the validation data, with the error that their scatter tells."""
+    leaves, structure = jax.tree.flatten(frozen.validation)
+    num = leaves[0].shape[0]
+    parts = min(8, num)
+    size = num // parts
+    loss = as_partial(frozen.loss)
+    values = []
+    for k in range(parts):
+        batch = structure.unflatten([leaf[k * size : (k + 1) * size] for leaf in leaves])
+        values.append(float(_value(loss, params, batch)))
+    return mean_of_samples(np.array(values)) if parts > 1 else Estimate(values[0])
+
+
+def _shrinking(frozen: Problem, params: Any) -> tuple[float, float]:
+    """The factor of the weights, at most 1, with the least validation loss, and that loss's gain."""
+    loss = as_partial(frozen.loss)
+    losses = [
+        float(_value(loss, jax.tree.map(lambda leaf, c=c: c * leaf, params), frozen.validation)) for c in _SHRINKS
+    ]
+    best = int(np.nanargmin(losses))
+    return _SHRINKS[best], losses[0] / max(losses[best], 1e-300)
+
+
+def _validation_share(problem: Problem) -> float:
+    """Validation examples for each that is trained on."""
+    num = jax.tree.leaves(problem.validation)[0].shape[0] if problem.validation is not None else 0
+    return num / (problem.num_examples or 1)
+
+
+def _share(problem: Problem, batch_size: int | None) -> float:
+    """Cost of one step on so many examples."""
+    num = problem.num_examples
+    return 1.0 if num is None or batch_size is None else min(batch_size, num) / num
+
+
+@jax.jit
+def _value_and_gradient(loss: Any, params: Any, data: Any) -> Any:
+    return jax.value_and_grad(loss)(params, data, None)
+
+
+@jax.jit
+def _sample_gradient(loss: Any, params: Any, data: Any, key: jax.Array) -> Any:
+    return jax.grad(loss)(params, data, key)
+
+
+@jax.jit
+def _value(loss: Any, params: Any, data: Any) -> jax.Array:
+    return jnp.asarray(loss(params, data, None))
