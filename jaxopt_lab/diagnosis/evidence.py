@@ -151,7 +151,7 @@ class Evidence:
             return False
         if self.in_use.kind == "adaptive":
             return self.model_end is not None and not self.model_end.preconditioned
-        predicted = model.gap() * (1 - model.remaining(float(run.steps[-1]), method))
+        predicted = model.decrease(float(run.steps[-1]), method)
         return abs(predicted - (self.loss - run.losses[-1])) <= _ALIKE * abs(predicted)
 
     @property

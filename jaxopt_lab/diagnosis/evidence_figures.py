@@ -30,8 +30,8 @@ def draw_losses(known: Evidence, maker: FigureMaker) -> Drawing:
         axes.plot(steps, losses, color=maker.color(place), linewidth=0.9)
         maker.label_end(axes, steps, losses, f"rate x {factor:g}", color=place)
     if known.exact and known.model is not None and known.method is not None:
-        left = [known.model.remaining(float(step), known.method) for step in run.steps]
-        maker.predicted(axes, run.steps, known.loss - known.model.gap() * (1 - np.array(left)), color=0)
+        falls = [known.model.decrease(float(step), known.method) for step in run.steps]
+        maker.predicted(axes, run.steps, known.loss - np.array(falls), color=0)
     every = np.concatenate([run.losses, *rates.values()])
     shown = every[np.isfinite(every)]
     top = 3 * max(known.loss, known.baseline or 0.0, float(shown.min(initial=known.loss)))

@@ -90,11 +90,14 @@ def _first_gradient(problem: Problem, params: Any) -> tuple[jax.Array, Any]:
     """Loss and gradient at the point; an error in words where there is none."""
     try:
         return _value_and_gradient(as_partial(problem.loss), params, problem.data)
-    except TypeError as error:
-        raise fail(
-            problem.name, f"the loss cannot be differentiated ({str(error).splitlines()[0]})",
-            "diagnose needs parameters of a floating type and a loss written in JAX.",
-        ) from error  # fmt: skip
+    except Exception as error:
+        reason = f"({type(error).__name__}: {str(error).splitlines()[0]})"
+        if "grad requires" in str(error):
+            remedy = "diagnose needs parameters of a floating type and a loss written in JAX."
+            raise fail(problem.name, f"the loss cannot be differentiated {reason}", remedy) from error
+        missing = "It has no data: give them as lab.from_loss(loss, params, data). " if problem.data is None else ""
+        remedy = f"{missing}It is called as loss(params, batch, None): without a key it must be deterministic."
+        raise fail(problem.name, f"the loss cannot be evaluated {reason}", remedy) from error
 
 
 def _seconds(problem: Problem, params: Any) -> float:

@@ -103,8 +103,12 @@ class LocalModel:
         """What the bowl has to give in all, at most `ceiling`."""
         return float(min(self.gains(ceiling).sum(), ceiling))
 
+    def decrease(self, steps: float, method: Method) -> float:
+        """How far the loss falls in so many steps; on a quadratic exact up to as many steps as there are nodes."""
+        return self.gap() * (1 - self.remaining(steps, method))
+
     def remaining(self, steps: float, method: Method, ceiling: float = np.inf) -> float:
-        """The share of the gap that is left after so many steps."""
+        """The share of the gap that is left after so many steps; the gap itself is that of the nodes."""
         gains = self.gains(ceiling)
         if not gains.any():
             return 0.0

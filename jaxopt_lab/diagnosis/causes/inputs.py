@@ -2,8 +2,8 @@
 
 Thresholds: the features' means exceed their deviations (rms) or their deviations differ ten times, and standardizing
 saves a linear model on the same inputs and targets four times the steps. At mean = deviation in d features the
-condition number is already about d^2 (`theory.condition_number_with_bias`; LeCun, Kanter, Solla 1991). And training must suffer:
-the run diverged, or has more than a fifth of the loss left.
+condition number is already about d^2 (`theory.condition_number_with_bias`; LeCun, Kanter, Solla 1991).
+And training must suffer: the run diverged, or has more than a fifth of the loss left.
 """
 
 import numpy as np

@@ -4,7 +4,8 @@
 
 Threshold: the floor of the rule in use accounts for at least half of what is left, the noise of one step exceeds the
 gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Below the edge the
-floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, which is at least lr tr S_B / 4 (`theory.loss_floor`).
+floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, which is at least lr tr S_B / 4
+(`theory.loss_floor`).
 """
 
 import numpy as np

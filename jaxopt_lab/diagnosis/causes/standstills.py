@@ -159,7 +159,7 @@ def _at_bottom(known: Evidence, around: Surroundings, *, strict: bool = True) ->
 
 def _lowest_elsewhere(known: Evidence, around: Surroundings, *, data_only: bool = False) -> float:
     """The lowest loss that is known from elsewhere: the known minimum, or where other beginnings came to."""
-    lows = list(around.elsewhere)
+    lows = [*around.elsewhere, *(fall.lowest for fall in known.falls)]
     if known.problem.truth.minimum is not None and not (data_only and known.problem.data is None):
         lows.append(float(known.problem.truth.minimum))
     return float(min(lows)) if lows else float("inf")

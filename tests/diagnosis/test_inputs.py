@@ -1,0 +1,63 @@
+import dataclasses
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxopt_lab import theory
+from jaxopt_lab.core import Problem
+from jaxopt_lab.diagnosis.inputs import find_inputs, measure_inputs
+from jaxopt_lab.diagnosis.prescriptions import standardized
+
+
+def problem_of(inputs, targets=None):
+    data = jnp.asarray(inputs) if targets is None else (jnp.asarray(inputs), jnp.asarray(targets))
+    return Problem(loss=lambda params, batch, key: jnp.zeros(()), init=lambda key: jnp.zeros(1), data=data)
+
+
+def gaussian(mean, num=4000, dim=6, seed=0):
+    return mean + np.random.default_rng(seed).normal(size=(num, dim))
+
+
+def test_the_condition_number_is_that_of_the_closed_form():
+    found = measure_inputs(problem_of(gaussian(3.0)))
+    expected = float(theory.condition_number_with_bias(3.0 * np.sqrt(6)))
+    assert found.kappa_raw == pytest.approx(expected, rel=0.15)  # 4000 examples: 1 / sqrt(n) at each end, and the spike
+    assert found.kappa_standardized == pytest.approx(1.0, abs=0.2)
+    assert found.offset == pytest.approx(3.0, rel=0.05)
+
+
+def test_scales_that_differ_show_in_the_spread():
+    inputs = gaussian(0.0) * np.array([1, 1, 1, 1, 1, 100.0])
+    assert measure_inputs(problem_of(inputs)).spread == pytest.approx(100, rel=0.1)
+    assert measure_inputs(problem_of(inputs), adaptive=True).kappa_raw < 1.5
+
+
+def test_the_gain_counts_only_directions_that_the_targets_need():
+    inputs = gaussian(0.0) * np.array([1, 1, 1, 1, 1, 0.01])
+    needed = measure_inputs(problem_of(inputs, 100 * inputs[:, 5]))
+    spared = measure_inputs(problem_of(inputs, inputs[:, 0]))
+    assert needed.gain > 1000
+    assert spared.gain == pytest.approx(1.0, abs=0.5)
+
+
+def test_constant_features_are_left_out_and_counted():
+    inputs = np.column_stack([gaussian(0.0), np.ones(4000)])
+    found = measure_inputs(problem_of(inputs))
+    assert found.num_constant == 1
+    assert np.isfinite(found.kappa_raw)
+
+
+def test_the_widest_floating_leaf_is_the_inputs():
+    tokens = jnp.zeros((5, 9), jnp.int32)
+    assert find_inputs({"x": jnp.zeros((5, 8)), "y": jnp.zeros(5)}) == 0
+    assert find_inputs((tokens, jnp.zeros((5, 3)))) == 1
+    assert find_inputs(tokens) is None
+    assert measure_inputs(problem_of(np.zeros((5, 3), np.int32))) is None
+
+
+def test_standardized_uses_the_training_data_alone():
+    problem = dataclasses.replace(problem_of(gaussian(5.0)), validation=jnp.zeros((3, 6)))
+    after = standardized(problem)
+    np.testing.assert_allclose(np.asarray(after.data).mean(0), 0.0, atol=1e-5)
+    np.testing.assert_allclose(np.asarray(after.validation), -5.0, rtol=0.1)
