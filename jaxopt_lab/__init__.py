@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         training,
     )
     from jaxopt_lab.core import Estimate, Problem, Status, Truth, Verdict, from_loss, precision
-    from jaxopt_lab.diagnosis import diagnose
+    from jaxopt_lab.diagnosis import Monitor, diagnose
     from jaxopt_lab.networks import from_linen, from_nnx
     from jaxopt_lab.problems import load_problem
     from jaxopt_lab.training import Trace, run
@@ -51,6 +51,7 @@ _NAMES = {
     "Status": "core",
     "Truth": "core",
     "Verdict": "core",
+    "Monitor": "diagnosis",
     "diagnose": "diagnosis",
     "from_loss": "core",
     "from_linen": "networks",
@@ -63,6 +64,7 @@ _NAMES = {
 
 __all__ = [
     "Estimate",
+    "Monitor",
     "Problem",
     "Status",
     "Trace",

@@ -15,7 +15,9 @@ from jaxopt_lab.diagnosis.findings import CAUSES, Diagnosis, Finding, Prescripti
 from jaxopt_lab.diagnosis.identification import RuleInUse, identify
 from jaxopt_lab.diagnosis.layers import ActivationSignal, LayerSignal, Signals, measure_signals
 from jaxopt_lab.diagnosis.local_models import LocalModel, Method, measure_model
+from jaxopt_lab.diagnosis.monitoring import Monitor, observe
 from jaxopt_lab.diagnosis.proving import Proof, prove
+from jaxopt_lab.diagnosis.signs import Signs, read_signs
 from jaxopt_lab.diagnosis.spectra import Spectrum, measure_spectrum
 
 __all__ = [
@@ -29,11 +31,13 @@ __all__ = [
     "LayerSignal",
     "LocalModel",
     "Method",
+    "Monitor",
     "Prescription",
     "Proof",
     "Reading",
     "RuleInUse",
     "Signals",
+    "Signs",
     "Spectrum",
     "diagnose",
     "diagnose_command",
@@ -43,6 +47,8 @@ __all__ = [
     "measure_model",
     "measure_signals",
     "measure_spectrum",
+    "observe",
     "prove",
+    "read_signs",
     "spectrum_command",
 ]

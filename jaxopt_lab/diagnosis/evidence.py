@@ -15,6 +15,7 @@ from jaxopt_lab.diagnosis.layers import Signals
 from jaxopt_lab.diagnosis.lines import Fall
 from jaxopt_lab.diagnosis.local_models import LocalModel, Method
 from jaxopt_lab.diagnosis.noises import BatchNoise
+from jaxopt_lab.diagnosis.signs import Signs
 from jaxopt_lab.diagnosis.surroundings import Surroundings
 
 _STILL = 0.02
@@ -35,6 +36,8 @@ class Evidence:
       steps: of the probe run.
       batch_size: examples a step; None for all.
       seed: seeds everything that is drawn.
+      opt_state: of the rule at the point, from a running training loop, or None.
+      signs: what a `Monitor` in it has recorded, or None.
       loss: at the point.
       gradient_norm: at the point.
       size: norm of the parameters, at least 1: the unit of distances.
@@ -67,6 +70,8 @@ class Evidence:
     steps: int
     batch_size: int | None
     seed: int
+    opt_state: Any = None
+    signs: Signs | None = None
     loss: float = float("nan")
     gradient_norm: float = float("nan")
     size: float = 1.0

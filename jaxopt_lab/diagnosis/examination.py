@@ -1,5 +1,6 @@
 """`diagnose`: why is this training slow, in numbers, and what fixes it."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -10,9 +11,10 @@ from jaxopt_lab.core import Problem, fail, require_count
 from jaxopt_lab.diagnosis.budgets import Budget
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Diagnosis, Finding, make_finding, rank, read
+from jaxopt_lab.diagnosis.findings import Diagnosis, Finding, Reading, make_finding, rank, read
 from jaxopt_lab.diagnosis.gathering import gather
 from jaxopt_lab.diagnosis.prescriptions import advise
+from jaxopt_lab.diagnosis.signs import Signs
 
 _WHY = {
     "signals": "the problem has no data, or no layer was seen in its program",
@@ -31,6 +33,7 @@ def diagnose(
     steps: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
+    opt_state: Any = None,
     budget: float = 200.0,
     seconds: float = 60.0,
     say: Callable[[str], None] | None = None,
@@ -44,6 +47,8 @@ def diagnose(
       steps: length of the short run that is made with the rule; None chooses.
       batch_size: examples a step in use; None for all.
       seed: seeds the initial parameters, the data order and every random vector.
+      opt_state: the rule's state in a running training loop, such as that of a `Monitor`; None without one. It tells an
+        adaptive rule's preconditioner at the point, and what the monitor has seen.
       budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; at least 10.
       seconds: wall seconds after which nothing more is begun.
       say: told what is being done, a sentence at a time.
@@ -78,8 +83,8 @@ def diagnose(
     require_count("diagnose", "seed", seed, 0)
     account = Budget(budget, seconds)
     known = gather(
-        problem, rule, params=params, steps=steps, batch_size=batch_size, seed=seed, budget=account,
-        say=say or (lambda sentence: None),
+        problem, rule, params=params, steps=steps, batch_size=batch_size, seed=seed, opt_state=opt_state,
+        budget=account, say=say or (lambda sentence: None),
     )  # fmt: skip
     return conclude(known, account)
 
@@ -96,11 +101,22 @@ def conclude(known: Evidence, account: Budget) -> Diagnosis:
                 missing.setdefault(cause, _WHY[needed])
         finding = examine(known)
         if finding is not None:
-            found.append(finding)
+            seen = () if known.signs is None else tuple(monitored(known.signs))
+            found.append(dataclasses.replace(finding, evidence=finding.evidence + seen))
     ranked = rank(found) or (_healthy(known),)
     return Diagnosis(
         known.problem.name, str(known.in_use), ranked, missing, account.spent, account.elapsed, known
     )  # fmt: skip
+
+
+def monitored(signs: Signs) -> list[Reading]:
+    """What a monitor in the training loop has seen, as readings."""
+    return [
+        read("cosine of successive updates, by the monitor", signs.update_cosine),
+        read("update over parameters, by the monitor", signs.update_ratio),
+        read("slope of ln loss, by the monitor", signs.loss_trend),
+        read("noise scale, by the monitor", signs.noise_scale),
+    ]
 
 
 def _healthy(known: Evidence) -> Finding:
@@ -109,5 +125,7 @@ def _healthy(known: Evidence) -> Finding:
         evidence.append(read("learning rate times sharpness over the edge", known.share_of_edge))
     if known.validation is not None:
         evidence.append(read("validation loss", known.validation))
+    if known.signs is not None:
+        evidence += monitored(known.signs)
     words = "Nothing that was examined holds training back."
     return make_finding("healthy", words, evidence, advise("Go on."), 1.0)

@@ -27,7 +27,9 @@ from jaxopt_lab.diagnosis.inputs import measure_inputs
 from jaxopt_lab.diagnosis.layers import measure_signals
 from jaxopt_lab.diagnosis.lines import NUM_LOSSES, fall_along
 from jaxopt_lab.diagnosis.local_models import LocalModel, measure_model
+from jaxopt_lab.diagnosis.monitoring import is_monitor
 from jaxopt_lab.diagnosis.noises import measure_noise
+from jaxopt_lab.diagnosis.signs import Signs, read_signs
 from jaxopt_lab.diagnosis.surroundings import look_around
 from jaxopt_lab.diagnosis.thinning import thinned
 
@@ -40,7 +42,7 @@ _SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
 
 def gather(
     problem: Problem, rule: optax.GradientTransformation, *, params: Any, steps: int | None, batch_size: int | None,
-    seed: int, budget: Budget, say: Callable[[str], None],
+    seed: int, opt_state: Any, budget: Budget, say: Callable[[str], None],
 ) -> Evidence:  # fmt: skip
     """Measures what the budget allows.
 
@@ -51,6 +53,7 @@ def gather(
       steps: of the probe run; None chooses.
       batch_size: examples a step; None for all.
       seed: seeds everything that is drawn.
+      opt_state: of the rule at the point, from a running training loop; None without one.
       budget: is charged.
       say: told what is being done.
 
@@ -60,7 +63,8 @@ def gather(
     from_init = params is None
     point = problem.init(jax.random.key(seed)) if from_init else params
     known = Evidence(
-        problem, rule, identify(rule, point), point, from_init, 0, batch_size, seed, decay=weight_decay(rule, point)
+        problem, rule, identify(rule, point), point, from_init, 0, batch_size, seed, decay=weight_decay(rule, point),
+        opt_state=opt_state, signs=_signs(opt_state, batch_size),
     )  # fmt: skip
     add = lambda **fields: dataclasses.replace(known, **fields)  # noqa: E731
     frozen = problem.freeze()
@@ -84,6 +88,13 @@ def gather(
     say("Other rates, noise ...")
     known = add(**_rates(known, budget))
     return add(**_end_of_run(known, budget))
+
+
+def _signs(opt_state: Any, batch_size: int | None) -> Signs | None:
+    """What a monitor in the state has recorded; None without a state or a monitor."""
+    if opt_state is None or not any(map(is_monitor, jax.tree.leaves(opt_state, is_leaf=is_monitor))):
+        return None
+    return read_signs(opt_state, batch_size)
 
 
 def _first_gradient(problem: Problem, params: Any) -> tuple[jax.Array, Any]:
@@ -173,7 +184,7 @@ def _curvature(known: Evidence, budget: Budget) -> dict[str, Any]:
         if not any(counts) or (name == "model_end" and (run is None or run.diverged)):
             continue
         if budget.allows("curvature", (along + random) * budgets.PRODUCT):
-            there = (known.params, None, None) if name == "model" or run is None else (
+            there = (known.params, None, known.opt_state if adaptive else None) if name == "model" or run is None else (
                 run.params, run.model_state, run.state if adaptive else None
             )  # fmt: skip
             found[name] = _model(known, *there, (along, random))

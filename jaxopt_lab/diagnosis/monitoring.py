@@ -155,20 +155,25 @@ def _transformation(rule: optax.GradientTransformationExtraArgs, every: int, len
             pair = half_grads or ((state.previous[1], grads) if noise else None)
             return _row(value, grads, updates, params, state.previous[0], pair, half_grads is not None)
 
-        def keep() -> tuple[Any, Any]:
-            newest = (updates, grads if noise else ())
-            return jax.tree.map(lambda old, new: new.astype(old.dtype), state.previous, newest)
+        def keep(_: int, previous: tuple[Any, Any]) -> tuple[Any, Any]:
+            newest = jax.lax.stop_gradient((updates, grads if noise else ()))
+            return jax.tree.map(lambda old, new: new.astype(old.dtype), previous, newest)
 
-        # The branch gives one row and not the ring: it would be copied at every step.
+        # So that XLA copies nothing at the other steps: the branch gives one row and not the ring; a loop of 0 or 1 rounds
+        # keeps in place, where a branch becomes a select; and all that is written in place waits for the row by a test
+        # that always holds, `halves` being 0 or 1.
         newest = jax.lax.cond(due, lambda: row().astype(state.records.dtype), lambda: state.records[place])
+        done = newest[-1] < 2
+        keeps = done & (count % every == every - 1)
         wrong = due & ~jnp.isfinite(newest[1])
         wrong = wrong if value is None else wrong | ~jnp.isfinite(jnp.asarray(value))
-        return updates, state._replace(
+        after = jax.tree.map(lambda leaf: jnp.where(done, leaf, jnp.zeros_like(leaf)), updates)
+        return after, state._replace(
             inner=inner,
             count=count,
             records=state.records.at[place].set(newest),
             first_wrong=jnp.where((state.first_wrong == 0) & wrong, count, state.first_wrong),
-            previous=jax.lax.cond(count % every == every - 1, keep, lambda: state.previous),
+            previous=jax.lax.fori_loop(0, keeps.astype(jnp.int32), keep, jax.lax.stop_gradient(state.previous)),
         )
 
     return init, update

@@ -161,3 +161,18 @@ def test_the_record_is_json_and_the_page_stands_alone(tmp_path):
     page = page_of(found)
     assert page.count("<svg") == 2
     assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_what_a_monitor_recorded_stands_in_the_evidence():
+    rule = lab.Monitor(optax.adam(0.05), every=2)
+    problem = regression()
+    params = problem.init(jax.random.key(0))
+    state = rule.init(params)
+    gradient = jax.jit(jax.grad(problem.full_loss))
+    for _ in range(20):
+        updates, state = rule.update(gradient(params), state, params, value=problem.full_loss(params))
+        params = optax.apply_updates(params, updates)
+    found = lab.diagnose(problem, rule, params=params, opt_state=state, steps=40)
+    readings = {reading.name: reading.value for reading in found.findings[0].evidence}
+    assert readings["cosine of successive updates, by the monitor"] > 0.9
+    assert found.evidence.model.preconditioned

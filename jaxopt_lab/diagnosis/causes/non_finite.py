@@ -14,6 +14,10 @@ from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples
 def examine(known: Evidence) -> Finding | None:
     """The finding, or None."""
     culprit = known.culprit
+    if culprit is None and known.signs is not None and known.signs.first_wrong is not None:
+        words = f"In the training loop loss or gradient are not finite from step {known.signs.first_wrong} on."
+        cure = advise("Diagnose at parameters from just before that step; they are finite here.")
+        return make_finding("non-finite", words, [read("loss at the point", known.loss)], cure, float("inf"))
     if culprit is None:
         return None
     evidence = [read("loss at the point", known.loss), read("gradient norm at the point", known.gradient_norm)]
