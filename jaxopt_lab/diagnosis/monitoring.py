@@ -159,9 +159,9 @@ def _transformation(rule: optax.GradientTransformationExtraArgs, every: int, len
             newest = jax.lax.stop_gradient((updates, grads if noise else ()))
             return jax.tree.map(lambda old, new: new.astype(old.dtype), previous, newest)
 
-        # So that XLA copies nothing at the other steps: the branch gives one row and not the ring; a loop of 0 or 1 rounds
-        # keeps in place, where a branch becomes a select; and all that is written in place waits for the row by a test
-        # that always holds, `halves` being 0 or 1.
+        # So that XLA copies nothing at the other steps: the branch gives one row and not the ring; a loop of 0 or 1
+        # rounds keeps in place, where a branch becomes a select; and all that is written in place waits for the row, by
+        # a test that always holds, `halves` being 0 or 1.
         newest = jax.lax.cond(due, lambda: row().astype(state.records.dtype), lambda: state.records[place])
         done = newest[-1] < 2
         keeps = done & (count % every == every - 1)

@@ -165,6 +165,17 @@ def test_it_composes_with_optax():
         assert read_signs(state).cosines[0] == pytest.approx(1.0)
 
 
+def test_a_gradient_passes_through_it_as_through_the_rule():
+    def moved(rate):
+        rule = Monitor(optax.sgd(rate), every=2)
+        state = rule.init(jnp.zeros(3))
+        for _ in range(2):
+            updates, state = rule.update(jnp.ones(3), state, jnp.zeros(3), value=1.0)
+        return jnp.sum(updates)
+
+    assert float(jax.jit(jax.grad(moved))(0.1)) == -3.0
+
+
 def test_the_state_can_be_donated_at_the_first_step():
     rule = Monitor(optax.adam(0.1), every=2)
     params = jax.tree.map(jnp.asarray, PARAMS)
