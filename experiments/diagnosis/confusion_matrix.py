@@ -116,8 +116,8 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     proved = _proved(rows)
     highest = max([2.0, *(gain for row in proved for gain in (row["predicted"], row["measured"]))])
     maker.predicted(bottom, [0.8, 2 * highest], [0.8, 2 * highest])
-    for place, cause in enumerate(dict.fromkeys(row["found"][0] for row in proved)):
-        ours = [row for row in proved if row["found"][0] == cause]
+    for place, cause in enumerate(dict.fromkeys(_found(row)[0] for row in proved)):
+        ours = [row for row in proved if _found(row)[0] == cause]
         bottom.plot([row["predicted"] for row in ours], [row["measured"] for row in ours], linestyle="none",
                     marker="os^Dv<>P"[place // 7], color=maker.color(place), label=cause, markersize=6)  # fmt: skip
     bottom.set(xscale="log", yscale="log", xlabel="predicted gain of the prescription", ylabel="measured gain")
@@ -190,7 +190,7 @@ def _examined(config: Config, case: Case) -> dict[str, Any]:
         "family": case.family,
         "severity": case.severity,
         "seed": case.seed,
-        "found": list(diagnosis.causes),
+        "found": ", ".join(diagnosis.causes),
         "predicted": float(first.predicted_gain.value),
         "evidence": _in_words(first),
         "spent": float(diagnosis.spent),
@@ -230,7 +230,11 @@ def _in_words(finding: Any) -> str:
 
 def _hit(row: Any, place: int) -> bool:
     """Whether one of the planted causes is among the first `place` that were found."""
-    return bool(set(row["planted"].split("+")) & set(list(row["found"])[:place]))
+    return bool(set(row["planted"].split("+")) & set(_found(row)[:place]))
+
+
+def _found(row: Any) -> list[str]:
+    return row["found"].split(", ")
 
 
 def _sick(rows: Rows) -> list[Any]:
@@ -258,7 +262,7 @@ def _draw_matrix(axes: "Axes", rows: Rows) -> None:
     """Shares of each row as shades, with counts; a case of two causes stands in the row of the one that was found."""
     counts = np.zeros((len(CAUSES), len(CAUSES)), int)
     for row in rows:
-        found = row["found"][0]
+        found = _found(row)[0]
         planted = found if _hit(row, 1) else row["planted"].split("+")[0]
         counts[CAUSES.index(planted), CAUSES.index(found)] += 1
     used = np.flatnonzero(counts.sum(0) + counts.sum(1))
@@ -287,7 +291,19 @@ STUDY = Study(
     reference="planted illnesses; Wilson 1927; Spearman 1904",
     config=Config,
     presets={
-        "quick": Config(families=("quadratics", "regressions", "perceptrons"), severities=(0.5,), num_seeds=1),
+        "quick": Config(
+            families=("quadratics", "regressions", "perceptrons"),
+            causes=(
+                "healthy",
+                "ill-conditioned",
+                "plateau",
+                "gradient-noise",
+                "learning-rate-too-low",
+                "overfitting",
+            ),
+            severities=(0.5,),
+            num_seeds=1,
+        ),
         "full": Config(),
         "huge": Config(num_seeds=100, num_proofs=5),
     },

@@ -116,15 +116,15 @@ def row(planted, found, predicted=np.nan, measured=np.nan):
 
 
 def test_two_causes_are_right_when_either_is_named():
-    pair = row("saddle+gradient-noise", ["plateau", "gradient-noise", "saddle"])
+    pair = row("saddle+gradient-noise", "plateau, gradient-noise, saddle")
     assert [confusion_matrix._hit(pair, place) for place in (1, 2)] == [False, True]
-    assert confusion_matrix._hit(row("saddle", ["saddle"]), 1)
+    assert confusion_matrix._hit(row("saddle", "saddle"), 1)
 
 
 def test_gains_in_the_wrong_order_fail_their_claim():
-    rows = [row("saddle", ["saddle"], predicted, 100 / predicted) for predicted in (2.0, 5.0, 40.0)]
+    rows = [row("saddle", "saddle", predicted, 100 / predicted) for predicted in (2.0, 5.0, 40.0)]
     *_, gains = confusion_matrix.verdicts(confusion_matrix.Config(), rows)
     assert gains.measured == -1
     assert not gains.holds
-    same = [row("saddle", ["saddle"], 5.0, measured) for measured in (1.0, 2.0, 3.0)]
+    same = [row("saddle", "saddle", 5.0, measured) for measured in (1.0, 2.0, 3.0)]
     assert not confusion_matrix.verdicts(confusion_matrix.Config(), same)[-1].holds

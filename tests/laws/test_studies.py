@@ -191,7 +191,7 @@ def spoil_race(row):
 
 
 def spoil_diagnosis(row):
-    row["found"] = ["saddle"]
+    row["found"] = "saddle"
 
 
 SPOILERS = {
