@@ -11,7 +11,7 @@ import jax
 import optax
 
 from jaxopt_lab import curvature, problems, reporting, rules, training
-from jaxopt_lab.core import Problem, fail, require_choice, require_count
+from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_positive
 from jaxopt_lab.diagnosis.examination import diagnose
 from jaxopt_lab.diagnosis.figures import draw_spectrum
 from jaxopt_lab.diagnosis.pages import page_of
@@ -79,15 +79,17 @@ def diagnose_command(options: argparse.Namespace) -> int:
     require_count("diagnose", "--train", options.train, 0)
     require_count("diagnose", "--seed", options.seed, 0)
     require_count("diagnose", "--proofs", options.proofs, 2)
+    require_positive("diagnose", "--learning-rate", options.learning_rate, "A negative one would climb.")
     rule = make_rule(options.rule, options.learning_rate, parse_settings(options.rule_set))
     settings = parse_settings(options.set)
     training.enable_compilation_cache()
     problem = problems.load_problem(options.problem, **settings)
     given = options.train or options.checkpoint is not None
     params = _parameters(problem, options) if given else None
-    setting: dict[str, Any] = {"params": params, "batch_size": options.batch_size, "steps": options.steps}
+    setting: dict[str, Any] = {"params": params, "batch_size": options.batch_size}
     found = diagnose(
-        problem, rule, **setting, seed=options.seed, budget=options.budget, seconds=options.seconds, say=_say
+        problem, rule, **setting, steps=options.steps, seed=options.seed, budget=options.budget,
+        seconds=options.seconds, say=_say,
     )  # fmt: skip
     proofs = []
     if options.prove:

@@ -3,7 +3,7 @@
 Each function returns the figure and its conclusion, or None where the evidence is missing.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from jaxopt_lab.diagnosis.proving import Proof
 from jaxopt_lab.reporting import FigureMaker
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Drawing = tuple["Figure", str] | None
@@ -23,20 +24,22 @@ def draw_losses(known: Evidence, maker: FigureMaker) -> Drawing:
     if run is None:
         return None
     figure, axes = maker.axes()
-    maker.measured(axes, run.steps, run.losses, label="in use")
     rates = known.rates or {}
-    for place, (factor, losses) in enumerate(rates.items(), 1):
-        steps = known.rate_steps
-        axes.plot(steps, losses, color=maker.color(place), linewidth=0.9)
-        maker.label_end(axes, steps, losses, f"rate x {factor:g}", color=place)
-    if known.exact and known.model is not None and known.method is not None:
-        falls = [known.model.decrease(float(step), known.method) for step in run.steps]
-        maker.predicted(axes, run.steps, known.loss - np.array(falls), color=0)
     every = np.concatenate([run.losses, *rates.values()])
     shown = every[np.isfinite(every)]
     top = 3 * max(known.loss, known.baseline or 0.0, float(shown.min(initial=known.loss)))
+    maker.measured(axes, run.steps, run.losses)
+    _label(axes, maker, run.steps, run.losses, "in use", 0, top)
+    for place, (factor, losses) in enumerate(rates.items(), 1):
+        axes.plot(known.rate_steps, losses, color=maker.color(place), linewidth=0.9)
+        _label(axes, maker, known.rate_steps, losses, f"rate x {factor:g}", place, top)
+    if known.exact and known.model is not None and known.method is not None:
+        falls = [known.model.decrease(float(step), known.method) for step in run.steps]
+        maker.predicted(axes, run.steps, known.loss - np.array(falls), color=0)
     if known.lower == 0 and (shown > 0).all():
         axes.set(yscale="log", ylim=(0.5 * max(float(shown.min()), 1e-12 * top), top))
+    else:
+        axes.set(ylim=(float(shown.min()) - 0.05 * known.scale, known.loss + 0.5 * known.scale))
     axes.set(xlabel="step", ylabel="loss over all data")
     if known.baseline is not None:
         axes.axhline(known.baseline, color=maker.color(6), linewidth=0.8, linestyle=":")
@@ -99,14 +102,23 @@ def draw_layers(known: Evidence, maker: FigureMaker) -> Drawing:
 def draw_proof(proof: Proof, maker: FigureMaker) -> Drawing:
     """The paired runs before and after."""
     figure, axes = maker.axes()
+    both = np.concatenate([proof.before.ravel(), proof.after.ravel()])
+    finite = both[np.isfinite(both)]
+    top = 10 * abs(float(np.median(proof.before[:, 0])))
     for curves, color, name in ((proof.before, 0, "before"), (proof.after, 1, "after")):
         for curve in curves:
             axes.plot(proof.steps, curve, color=maker.color(color), linewidth=0.9)
-        maker.label_end(axes, proof.steps, curves[0], name, color=color)
-    both = np.concatenate([proof.before.ravel(), proof.after.ravel()])
-    finite = both[np.isfinite(both)]
+        _label(axes, maker, proof.steps, curves[0], name, color, top)
     if finite.size and (finite > 0).all():
-        limit = 10 * float(np.median(proof.before[:, 0]))
-        axes.set(yscale="log", ylim=(0.5 * float(finite.min()), max(limit, 2 * float(finite.min()))))
+        axes.set(yscale="log", ylim=(0.5 * float(finite.min()), max(top, 2 * float(finite.min()))))
+    elif finite.size:
+        axes.set(ylim=(float(finite.min()) - 0.1 * top, top))
     axes.set(xlabel="step", ylabel=proof.unit if proof.unit != "steps" else "loss")
     return figure, proof.line()
+
+
+def _label(axes: "Axes", maker: FigureMaker, steps: Any, losses: np.ndarray, text: str, color: int, top: float) -> None:
+    """Writes beside the last place of a curve that stands inside of the picture."""
+    inside = np.isfinite(losses) & (losses < top)
+    if inside.any():
+        maker.label_end(axes, np.asarray(steps)[inside], losses[inside], text, color=color)

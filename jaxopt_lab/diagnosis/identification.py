@@ -1,6 +1,7 @@
 """The rule in use, told by what it does: learning rate, momentum and stability edge of any optax transformation.
 
-A rule is fed one gradient at the origin and then zeros. What it answers is its impulse response h_0, h_1, h_2, ...
+A rule is fed one small gradient at the origin, in one entry of each leaf, so that clipping lets it pass, and then
+zeros. What it answers is its impulse response h_0, h_1, h_2, ...
 
     gradient descent   -lr, 0, 0
     heavy ball         -lr, -lr rho, -lr rho^2
@@ -22,6 +23,7 @@ from jaxopt_lab import theory
 
 _LENGTH = 5
 _CLOSE = 1e-3
+_SMALL = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +77,7 @@ def identify(rule: optax.GradientTransformation, params: Any) -> RuleInUse:
       adaptive, learning rate 0.003, momentum 0.9
     """
     try:
-        single, double = (_response(rule, params, size) for size in (1.0, 2.0))
+        single, double = (_response(rule, params, size) / _SMALL for size in (_SMALL, 2 * _SMALL))
         first_moment = _first_moment(rule, params)
     except (TypeError, ValueError):
         return RuleInUse("unknown")
@@ -84,8 +86,8 @@ def identify(rule: optax.GradientTransformation, params: Any) -> RuleInUse:
         return RuleInUse("unknown")
     ratio = double[0] / start
     if abs(ratio - 1) < _CLOSE:
-        rho = first_moment or 0.0
-        return RuleInUse("adaptive", -start, rho, effective_rate=-start)
+        rho, rate = first_moment or 0.0, -start * _SMALL
+        return RuleInUse("adaptive", rate, rho, effective_rate=rate)
     if not np.allclose(double, 2 * single, rtol=_CLOSE, atol=_CLOSE * abs(start)):
         return RuleInUse("unknown")
     return _named(single)
@@ -131,15 +133,19 @@ def _named(response: np.ndarray) -> RuleInUse:
 
 
 def _response(rule: optax.GradientTransformation, params: Any, size: float) -> np.ndarray:
-    """Mean over all entries of the steps that answer the gradient `size`, 0, 0, ... at the origin, [5]."""
+    """Mean over the leaves of the steps that answer `size` in the first entry of each, then 0, 0, ... [5]."""
     origin = jax.tree.map(jnp.zeros_like, params)
     state, steps = rule.init(origin), []
     for place in range(_LENGTH):
-        grads = jax.tree.map(lambda leaf, at=place: jnp.full_like(leaf, size if at == 0 else 0.0), origin)
+        grads = jax.tree.map(lambda leaf, at=place: _first_entry(leaf, size if at == 0 else 0.0), origin)
         updates, state = rule.update(grads, state, origin)
-        flat = [np.asarray(leaf, np.float64).ravel() for leaf in jax.tree.leaves(updates)]
-        steps.append(np.concatenate(flat).mean())
+        entries = [leaf.ravel()[0] for leaf in jax.tree.leaves(updates) if leaf.size]
+        steps.append(np.mean([np.asarray(entry, np.float64) for entry in entries]))
     return np.array(steps)
+
+
+def _first_entry(leaf: jax.Array, value: float) -> jax.Array:
+    return leaf if not leaf.size else leaf.at[(0,) * leaf.ndim].set(value)
 
 
 def _first_moment(rule: optax.GradientTransformation, params: Any) -> float | None:

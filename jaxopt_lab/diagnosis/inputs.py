@@ -2,8 +2,8 @@
 
 The second moment of the inputs with a bias unit is the Hessian of least squares on them, a quarter of logistic
 regression's at zero, and what the first layer of any network sees. With eigenpairs (lambda_i, v_i) and targets y the
-part of the loss that lies in a direction is <v_i, X'y / n>^2 / (2 lambda_i); how many steps that takes follows from
-the local model, which is exact here.
+part of the best constant output's loss that lies in a direction is <v_i, X'(y - mean) / n>^2 / (2 lambda_i); how many
+steps that takes follows from the local model, which is exact here.
 
 Reference: LeCun, Kanter, Solla 1991, Phys. Rev. Lett. 66, 2396; `theory.condition_number_with_bias`.
 """
@@ -131,11 +131,11 @@ def _targets(leaves: list[np.ndarray]) -> np.ndarray | None:
 
 
 def _linear_model(features: np.ndarray, targets: np.ndarray | None) -> tuple[float, float, float]:
-    """Condition number with a bias unit, steps of descent to a tenth of what there is to gain, largest eigenvalue."""
+    """Condition number with a bias unit, steps from the best constant to a tenth of its excess, largest eigenvalue."""
     design = np.column_stack([features, np.ones(len(features))])
     values, vectors = np.linalg.eigh(design.T @ design / len(design))
     values = np.maximum(values, 0.0)
-    moments = np.diag(values) if targets is None else vectors.T @ (design.T @ targets) / len(design)
+    moments = np.diag(values) if targets is None else vectors.T @ (design.T @ (targets - targets.mean(0))) / len(design)
     weights = np.square(moments).sum(1)
     floor = 1e-12 * values[-1]
     model = LocalModel(

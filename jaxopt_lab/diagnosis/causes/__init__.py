@@ -27,7 +27,7 @@ EXAMINATIONS: dict[str, tuple[Callable[[Evidence], Finding | None], str]] = {
     "plateau": (standstills.examine_plateau, "surroundings"),
     "local-minimum": (standstills.examine_local_minimum, "surroundings"),
     "gradient-noise": (noise.examine, "noise"),
-    "learning-rate-too-low": (learning_rates.examine_low, "rates"),
+    "learning-rate-too-low": (learning_rates.examine_low, "run"),
     "ill-conditioned": (conditioning.examine, "model"),
     "overfitting": (generalization.examine, "validation"),
     "underfitting": (standstills.examine_underfitting, "surroundings"),

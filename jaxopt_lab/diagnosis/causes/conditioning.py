@@ -65,7 +65,7 @@ def examine(known: Evidence) -> Finding | None:
     causes = ("unnormalized-inputs", "vanishing-signal", "exploding-signal", "bad-initialization", "saddle", "plateau")
     return make_finding(
         "ill-conditioned", words, evidence, use_heavy_ball(heavy.learning_rate, heavy.rho), gain,
-        horizon=int(min(steps, 1e6)), follows_from=causes,
+        horizon=int(min(steps + known.steps, 1e6)), follows_from=causes,
     )  # fmt: skip
 
 

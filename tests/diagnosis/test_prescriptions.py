@@ -1,0 +1,82 @@
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxopt_lab as lab
+from jaxopt_lab.core import InputError
+from jaxopt_lab.diagnosis import prescriptions
+from jaxopt_lab.diagnosis.identification import identify, weight_decay
+from jaxopt_lab.diagnosis.layers import measure_signals
+from jaxopt_lab.diagnosis.noises import measure_noise
+from jaxopt_lab.diagnosis.rescaling import rescaled
+from jaxopt_lab.diagnosis.thinning import thinned
+
+DEEP = lab.load_problem("mnist1d-mlp", width=16, depth=4, activation="sigmoid", num_examples=200)
+ONES = jnp.ones(3)
+
+
+def test_scaling_by_the_data_makes_every_hidden_layer_alike():
+    params = DEEP.init(jax.random.key(0))
+    before, after = measure_signals(DEEP, params), measure_signals(DEEP, rescaled(DEEP, params, jax.random.key(1)))
+    assert before.backward_gain < 0.05
+    assert 0.3 < after.backward_gain < 3
+    for layer in after.layers[:-1]:
+        assert layer.deviation == pytest.approx(1.0, abs=1e-3)
+        np.testing.assert_allclose(layer.centres, 0.0, atol=1e-4)
+
+
+def test_units_that_are_copies_are_drawn_anew():
+    alike = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.1), DEEP.init(jax.random.key(0)))
+    after = measure_signals(DEEP, rescaled(DEEP, alike, jax.random.key(1)))
+    assert max(layer.copies for layer in after.layers) == 0
+
+
+def test_a_rate_is_scaled_and_a_decay_taken_away():
+    _, faster = prescriptions.scale_rate(10.0).apply(DEEP, optax.sgd(0.1))
+    assert identify(faster, ONES).learning_rate == pytest.approx(1.0)
+    _, free = prescriptions.stop_decay().apply(DEEP, optax.adamw(0.1, weight_decay=0.5))
+    assert weight_decay(optax.adamw(0.1, weight_decay=0.5), ONES) == pytest.approx(0.05)
+    assert weight_decay(free, ONES) == 0
+    _, shrinking = prescriptions.decay_weights(0.01).apply(DEEP, optax.sgd(0.1))
+    assert weight_decay(shrinking, ONES) == pytest.approx(0.01)
+
+
+def test_what_only_a_person_can_do_is_not_applied():
+    with pytest.raises(InputError, match="Use a larger model"):
+        prescriptions.advise("Use a larger model.").apply(DEEP, optax.sgd(0.1))
+
+
+def test_another_beginning_is_another_draw():
+    other, _ = prescriptions.begin_elsewhere().apply(DEEP, optax.sgd(0.1))
+    key = jax.random.key(0)
+    assert not jnp.array_equal(jax.tree.leaves(other.init(key))[-1], jax.tree.leaves(DEEP.init(key))[-1])
+
+
+def test_the_noise_of_a_batch_is_the_sampling_variance_of_a_mean():
+    rng = np.random.default_rng(0)
+    rows = jnp.asarray(rng.normal(size=(64, 4)), jnp.float32)
+    problem = lab.from_loss(lambda w, batch, key: jnp.mean(batch @ w), jnp.zeros(4), rows)
+    found = measure_noise(problem, jnp.zeros(4), rows.mean(0), batch_size=8, num_samples=400, seed=0)
+    population = float(np.asarray(rows).var(0, ddof=1).sum())
+    exact = population / 8 * (1 - 8 / 64)  # without replacement
+    assert found.trace.value == pytest.approx(exact, abs=4 * found.trace.standard_error)
+    assert found.gradient_square == pytest.approx(float(jnp.sum(jnp.square(rows.mean(0)))), rel=1e-5)
+
+
+def test_examples_are_thinned_until_the_budget_fits_into_the_time():
+    budget = lab.diagnosis.Budget(200.0, 60.0)
+    assert thinned(DEEP, 0.01, 32, budget, 0) is DEEP
+    fewer = thinned(DEEP, 1.0, 8, budget, 0)
+    assert fewer.num_examples == 128  # 15 % of 160 is fewer than the least
+    assert any("examples" in what for what in budget.refused)
+
+
+def test_bad_examples_are_left_out():
+    data = jnp.arange(6.0).reshape(6, 1)
+    problem = dataclasses.replace(lab.from_loss(lambda w, b, k: jnp.mean(b @ w), jnp.zeros(1), data))
+    fewer, _ = prescriptions.drop_examples(np.array([1, 4])).apply(problem, optax.sgd(0.1))
+    assert fewer.data[:, 0].tolist() == [0, 2, 3, 5]
