@@ -126,7 +126,7 @@ def _noisy(kind: Kind, severity: float, seed: int) -> dict[str, Any]:
     problem = mislabelled(_base(kind, seed)["problem"], between(severity, 0.1, 0.3), seed)
     rule = descent(kind.noisy_rate)
     near = trained(problem, kind.rule(kind.rate), None, kind.steps, kind.batch_size, seed)
-    held = trained(problem, rule, near, 200, 1, seed)
+    held = trained(problem, rule, near, 1000, 1, seed)
     fields = {"problem": problem, "rule": rule, "params": held, "steps": kind.steps, "batch_size": 1}
     return fields | {"cure": {"batch_size": None}}
 
@@ -168,7 +168,7 @@ def _overfitted(kind: Kind, severity: float, seed: int) -> dict[str, Any]:
 def _underfitted(kind: Kind, severity: float, seed: int) -> dict[str, Any]:
     good = _base(kind, seed)
     if severity < 1 / 3:
-        bad = _base(kind, seed, width=1, depth=1)
+        bad = _base(kind, seed, width=1, depth=1) | {"rule": kind.rule(kind.rate / 5)}  # its edge is lower
     else:
         bad = good | {"rule": kind.rule(kind.rate, decay=between(severity, *kind.decays))}
     end = trained(bad["problem"], bad["rule"], None, 10 * kind.steps, kind.batch_size, seed)
