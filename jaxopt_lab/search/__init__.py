@@ -1,0 +1,51 @@
+"""Search: spaces, samplers, schedules, adaptive searches, and sweeps that are one compiled program each.
+
+`sweep` tries the points of a non-adaptive sampler, keeps all curves, and continues after a kill. `coarse_to_fine`,
+`block_coordinate`, `successive_halving` and `ask_and_tell` choose their next trials by the last ones: they are for
+exploring, and keep a record of why they went where they went.
+"""
+
+from jaxopt_lab.search import schedules
+from jaxopt_lab.search.asking import ask_and_tell
+from jaxopt_lab.search.dimensions import (
+    Dimension,
+    choices,
+    effective_rate,
+    integers,
+    log_uniform,
+    one_minus_log_uniform,
+    parse_dimension,
+    uniform,
+    when,
+)
+from jaxopt_lab.search.samplers import SAMPLERS, grid_points, halton_points, random_points, sample, sobol_points
+from jaxopt_lab.search.schedules import Scheduled
+from jaxopt_lab.search.spaces import Space
+from jaxopt_lab.search.strategies import Box, Found, block_coordinate, coarse_to_fine, successive_halving
+
+__all__ = [
+    "Box",
+    "Dimension",
+    "Found",
+    "SAMPLERS",
+    "Scheduled",
+    "Space",
+    "ask_and_tell",
+    "block_coordinate",
+    "choices",
+    "coarse_to_fine",
+    "effective_rate",
+    "grid_points",
+    "halton_points",
+    "integers",
+    "log_uniform",
+    "one_minus_log_uniform",
+    "parse_dimension",
+    "random_points",
+    "sample",
+    "schedules",
+    "sobol_points",
+    "successive_halving",
+    "uniform",
+    "when",
+]

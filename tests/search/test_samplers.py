@@ -1,0 +1,156 @@
+import numpy as np
+import pytest
+
+from jaxopt_lab import search
+from jaxopt_lab.core import InputError
+
+LINE = search.Space(x=search.uniform(0.0, 1.0))
+PLANE = search.Space(x=search.uniform(0.0, 1.0), y=search.uniform(0.0, 1.0))
+
+
+def test_a_grid_has_a_point_in_every_cell():
+    points = search.grid_points(PLANE, 20)
+    cells = {tuple(cell) for cell in (points * 4).astype(int)}
+    assert len(points) == 16
+    assert cells == {(i, j) for i in range(4) for j in range(4)}
+
+
+def test_a_grid_takes_all_choices_and_no_whole_number_twice():
+    space = search.Space(kind=search.choices(1, 2, 3), wait=search.integers(1, 2), rate=search.log_uniform(0.1, 1.0))
+    columns = space.columns(search.grid_points(space, 60))
+    assert len(set(zip(*columns.values(), strict=True))) == len(columns["kind"]) == 3 * 2 * 10
+    with pytest.raises(InputError, match="2 trials cannot cover 3 combinations of choices"):
+        search.grid_points(space, 2)
+
+
+@pytest.mark.parametrize("sampler", search.SAMPLERS)
+def test_points_are_reproducible_and_in_the_cube(sampler):
+    first, again, other = (search.sample(sampler, PLANE, 64, seed) for seed in (3, 3, 4))
+    np.testing.assert_array_equal(first, again)
+    assert first.shape == (64, 2)
+    assert first.min() >= 0
+    assert first.max() < 1
+    assert (sampler == "grid") == np.array_equal(first, other)
+
+
+def test_sobol_points_are_balanced_in_every_dyadic_cell():
+    points = search.sobol_points(PLANE, 64, 1)
+    for counts in ((8, 8), (64, 1), (1, 64), (16, 4)):
+        cells = (points * counts).astype(int)
+        assert len(np.unique(cells, axis=0)) == 64
+
+
+def test_random_points_test_more_values_of_each_than_a_grid():
+    assert len(np.unique(search.random_points(PLANE, 64)[:, 0])) == 64
+    assert len(np.unique(search.grid_points(PLANE, 64)[:, 0])) == 8
+
+
+def test_coarse_to_fine_beats_a_grid_of_as_many_trials_fourfold():
+    # A28: a noise-free unimodal response; three stages of 8 shrink the box twice to 2/9, a grid of 24 divides once.
+    coarse, plain = [], []
+    for optimum in np.random.default_rng(0).uniform(0.15, 0.85, 200):
+
+        def gap(columns, steps, optimum=optimum):
+            return np.abs(columns["x"] - optimum)
+
+        found = search.coarse_to_fine(gap, LINE, trials=8, steps=(1, 1, 1), max_widenings=0)
+        assert found.num_trials == 24
+        coarse.append(found.loss)
+        plain.append(gap({"x": LINE.columns(search.grid_points(LINE, 24))["x"]}, 1).min())
+    assert np.median(plain) / np.median(coarse) >= 4
+
+
+def test_coarse_to_fine_widens_until_both_ends_blow_up():
+    space = search.Space(rate=search.log_uniform(1e-5, 1e-4))
+
+    def loss(columns, steps):
+        rate = columns["rate"]
+        return np.where(rate > 2.0, np.inf, np.abs(np.log(rate)))
+
+    found = search.coarse_to_fine(loss, space, trials=8, steps=(10, 10))
+    assert abs(np.log(found.values["rate"])) < 1
+    assert any("widened, the high end of rate does not blow up" in line for line in found.lines())
+    assert not found.warnings
+
+
+def test_coarse_to_fine_warns_of_short_horizons():
+    best = {10: -3.0, 100: -3.0, 1000: 0.0}  # the best logarithm of the rate grows with the horizon
+    space = search.Space(rate=search.log_uniform(np.exp(-8.0), np.exp(4.0)))
+    found = search.coarse_to_fine(
+        lambda columns, steps: np.abs(np.log(columns["rate"]) - best[steps]), space, trials=8, steps=(10, 100, 1000)
+    )
+    assert "trials of 10 steps chose among those of 1000" in found.warnings[0]
+    assert (
+        "rate: trials of 1000 steps are best at the high edge of the box that trials of 100 steps drew"
+        in found.warnings[1]
+    )
+
+
+def test_block_coordinate_leaves_r_squared_of_the_error():
+    # A29: the exact minimum on each line; a fine line of trials comes as near to it as its spacing.
+    r = 0.9
+
+    def loss(columns, steps):
+        x, y = columns["x"] - 0.5, columns["y"] - 0.5
+        return x * x + y * y - 2 * r * x * y
+
+    start = {"x": 0.75, "y": 0.75}
+    found = search.block_coordinate(loss, PLANE, sweeps=1, trials=4001, shrink=1.0, start=start)
+    assert found.values["x"] - 0.5 == pytest.approx(r * 0.25, abs=3e-4)
+    assert found.values["y"] - 0.5 == pytest.approx(r * r * 0.25, abs=3e-4)
+    assert [box.reason for box in found.boxes] == [
+        "sweep 1 along x, the others held",
+        "sweep 1 along y, the others held",
+    ]
+
+
+def test_successive_halving_runs_the_best_longer():
+    found = search.successive_halving(
+        lambda columns, steps: np.abs(columns["x"] - 0.3) + 1 / steps,
+        LINE,
+        trials=64,
+        steps=(1, 4, 16),
+        sampler="sobol",
+    )
+    assert [len(box.losses) for box in found.boxes] == [64, 16, 4]
+    assert abs(found.values["x"] - 0.3) < 1 / 64
+    assert found.num_steps == 64 + 16 * 4 + 4 * 16
+
+
+def test_optuna_asks_in_batches():
+    pytest.importorskip("optuna")
+    space = search.Space(x=search.uniform(0.0, 1.0), kind=search.choices(0, 1))
+    found = search.ask_and_tell(
+        lambda columns, steps: np.where(columns["kind"] == 1, (columns["x"] - 0.3) ** 2, np.inf),
+        space,
+        trials=40,
+        batch=8,
+    )
+    assert len(found.boxes) == 5
+    assert found.values["kind"] == 1
+    assert found.loss < 1e-2
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: search.sample("sobel", PLANE, 4), "Did you mean 'sobol'?"),
+        (lambda: search.random_points(PLANE, 0), "trials must be a whole number of at least 1, got 0"),
+        (lambda: search.random_points(search.Space(x=1.0), 4), "nothing to search"),
+        (lambda: search.coarse_to_fine(lambda c, s: np.zeros(3), LINE, trials=8), "one loss for each of 8 trials, got shape"),
+        (lambda: search.coarse_to_fine(lambda c, s: np.full(8, np.nan), LINE, trials=8), "all 8 trials diverged"),
+        (lambda: search.coarse_to_fine(lambda c, s: c["x"], LINE, steps=()), "at least one stage"),
+        (lambda: search.successive_halving(lambda c, s: c["x"], LINE, factor=1), "factor must be a whole number of at least 2"),
+    ],
+)  # fmt: skip
+def test_wrong_input_is_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_without_optuna_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "optuna", None)
+    with pytest.raises(
+        InputError, match=r"ask_and_tell: optuna is not installed. Install it: pip install 'jaxopt_lab\[optuna\]'"
+    ):
+        search.ask_and_tell(lambda columns, steps: columns["x"], LINE)
