@@ -21,6 +21,7 @@ from jaxopt_lab.diagnosis.surroundings import Surroundings
 _STILL = 0.02
 _ALIKE = 0.1
 _DONE = 0.05
+_GOOD = 0.8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,8 +45,10 @@ class Evidence:
       downhill: the lowest place along minus the gradient; None at a gradient of zero.
       decay: the share of themselves by which the rule shrinks the parameters in a step.
       culprit: where a number that is not finite comes from.
+      wrong_step: the step of the run at which it struck, or None.
       noisy_loss: whether the loss has randomness of its own.
-      baseline: the loss of the best constant output.
+      baseline: the loss of the best constant output; where the outputs are not known, with all parameters zero; None
+        without data.
       num_classes: of a classifier.
       signals: of the layers at the point.
       signals_end: the same where the run ended.
@@ -78,6 +81,7 @@ class Evidence:
     downhill: Fall | None = None
     decay: float = 0.0
     culprit: Culprit | None = None
+    wrong_step: int | None = None
     noisy_loss: bool = False
     baseline: float | None = None
     num_classes: int | None = None
@@ -115,10 +119,12 @@ class Evidence:
 
     @property
     def scale(self) -> float:
-        """The size of the loss that training is about: what lies above the lowest known, or the largest fall seen."""
+        """The size of the loss that training is about: what a constant output leaves, or the largest fall seen."""
+        if self.baseline is not None and self.baseline > self.lower > -np.inf:
+            return self.baseline - self.lower
         sizes = [fall.drop for fall in self.falls]
         if np.isfinite(self.lower):
-            sizes += [self.loss - self.lower, *([] if self.baseline is None else [self.baseline - self.lower])]
+            sizes.append(self.loss - self.lower)
         elif self.run is not None and np.isfinite(self.run.end):
             sizes.append(self.loss - self.run.end)
         return max([*sizes, 1e-300])
@@ -132,9 +138,23 @@ class Evidence:
         return (self.loss - self.end) / max(above, 1e-300)
 
     @property
+    def suffers(self) -> bool:
+        """Whether training goes badly: it diverged, or more than a fifth is left of what a constant output leaves.
+
+        Without data: of what the start leaves.
+        """
+        if self.run is None or self.run.diverged:
+            return self.run is not None
+        if self.baseline is None or not np.isfinite(self.lower):
+            return self.progress < _GOOD
+        return self.end - self.lower > (1 - _GOOD) * self.scale
+
+    @property
     def still(self) -> bool:
         """Whether the run stood still: less than 2 % of the loss went, and it did not diverge."""
-        return self.run is not None and not self.run.diverged and abs(self.progress) < _STILL
+        if self.run is None or self.run.diverged:
+            return False
+        return abs(self.progress) < _STILL or abs(self.loss - self.end) < _STILL * self.scale
 
     @property
     def done(self) -> bool:

@@ -102,6 +102,8 @@ class Finding:
       predicted_gain: how many times fewer steps, or less loss, that is predicted to give.
       gain_in: "steps", "loss" or "validation loss": what the gain divides.
       horizon: steps over which the gain is predicted.
+      forecast: steps -> the gain predicted for runs of so many steps; None where it does not depend on them.
+      alternatives: other changes that remove it.
       follows_from: causes that explain this one when they hold too.
     """
 
@@ -113,6 +115,8 @@ class Finding:
     predicted_gain: Estimate
     gain_in: str = "steps"
     horizon: int = 0
+    forecast: Callable[[int], float] | None = None
+    alternatives: tuple[Prescription, ...] = ()
     follows_from: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
@@ -121,6 +125,7 @@ class Finding:
             "cause": self.cause, "severity": self.severity, "explanation": self.explanation,
             "evidence": [dataclasses.asdict(reading) for reading in self.evidence],
             "prescription": self.prescription.words, "applicable": self.prescription.change is not None,
+            "alternatives": [each.words for each in self.alternatives],
             "predicted_gain": dataclasses.asdict(self.predicted_gain), "gain_in": self.gain_in,
             "horizon": self.horizon,
         }  # fmt: skip
@@ -128,13 +133,15 @@ class Finding:
 
 def make_finding(
     cause: str, explanation: str, evidence: list[Reading], prescription: Prescription, gain: float | Estimate,
-    *, gain_in: str = "steps", horizon: int = 0, follows_from: tuple[str, ...] = (),
+    *, gain_in: str = "steps", horizon: int = 0, forecast: Callable[[int], float] | None = None,
+    alternatives: tuple[Prescription, ...] = (), follows_from: tuple[str, ...] = (),
 ) -> Finding:  # fmt: skip
     """A finding, with its severity from the gain."""
     estimate = gain if isinstance(gain, Estimate) else Estimate(float(gain))
     severity = 1 - 1 / max(estimate.value, 1.0)
     return Finding(
-        cause, severity, tuple(evidence), explanation, prescription, estimate, gain_in, horizon, follows_from
+        cause, severity, tuple(evidence), explanation, prescription, estimate, gain_in, horizon, forecast, alternatives,
+        follows_from,
     )  # fmt: skip
 
 

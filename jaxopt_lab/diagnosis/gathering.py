@@ -79,15 +79,16 @@ def gather(
     say("A short run ...")
     known = add(**_run(known, steps, budget))
     if known.run is not None and known.run.status is Status.NON_FINITE:
-        known = add(culprit=culprit_on_the_way(known.problem, rule, point, known.run, batch_size, seed))
+        culprit, step = culprit_on_the_way(known.problem, rule, point, known.run, batch_size, seed) or (None, None)
+        known = add(culprit=culprit, wrong_step=step)
     say("Curvature ...")
     known = add(**_curvature(known, budget))
     if known.still:
         say("What lies around ...")
         known = add(**_surroundings(known, budget))
-    say("Other rates, noise ...")
-    known = add(**_rates(known, budget))
-    return add(**_end_of_run(known, budget))
+    say("Noise, other rates ...")
+    known = add(**_end_of_run(known, budget))
+    return add(**_rates(known, budget))
 
 
 def _signs(opt_state: Any, batch_size: int | None) -> Signs | None:
@@ -143,6 +144,10 @@ def _look_at_parts(known: Evidence, budget: Budget) -> dict[str, Any]:
     problem = known.problem
     found: dict[str, Any] = {"inputs": measure_inputs(problem, adaptive=known.in_use.kind == "adaptive")}
     found["baseline"], found["num_classes"] = constant_loss(problem)
+    if found["baseline"] is None and problem.data is not None:
+        zero = float(_value(as_partial(problem.freeze().loss), vectors.zeros_like(known.params), problem.data))
+        found["baseline"] = zero if np.isfinite(zero) else None
+        budget.pay(budgets.LOSS)
     if problem.data is not None and budget.allows("layers", 3 * budgets.GRADIENT):
         found["signals"] = measure_signals(problem, known.params, seed=known.seed)
         budget.pay(_share(problem, 256) * 2)
@@ -177,7 +182,7 @@ def _curvature(known: Evidence, budget: Budget) -> dict[str, Any]:
     moved = run is not None and not run.diverged and not known.still
     adaptive = known.in_use.kind == "adaptive"
     known_rule = not known.random and known.in_use.kind in ("gradient descent", "heavy ball", "Nesterov")
-    at_point, at_end = ((6, 3), (42 if known_rule else 24, 4)) if moved else ((20, 8), (12, 4) if adaptive else (0, 0))
+    at_point, at_end = ((6, 3), (42 if known_rule else 20, 4)) if moved else ((20, 8), (12, 4) if adaptive else (0, 0))
     found: dict[str, Any] = {}
     for name, counts in (("model", at_point), ("model_end", at_end)):
         along, random = (max(2, round(count * budget.total / 200)) for count in counts)

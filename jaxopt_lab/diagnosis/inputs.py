@@ -22,7 +22,7 @@ from jaxopt_lab.diagnosis.local_models import LocalModel, Method
 _MOST_FEATURES = 512
 _MOST_EXAMPLES = 4096
 _MOST_CLASSES = 100
-_SHARE = 0.1
+_SHARE = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +38,7 @@ class InputStatistics:
       scale: root mean square of all entries.
       kappa_raw: condition number of a linear model with bias on them.
       kappa_standardized: the same after standardizing.
-      steps_raw: steps of descent at its best rate to 10 % of what a linear model has to gain.
+      steps_raw: steps of descent at its best rate to 1 % of what a linear model has to gain.
       steps_standardized: the same after standardizing.
       top_raw: largest eigenvalue of the second moment, with a bias unit.
       top_standardized: the same after standardizing.
@@ -131,7 +131,7 @@ def _targets(leaves: list[np.ndarray]) -> np.ndarray | None:
 
 
 def _linear_model(features: np.ndarray, targets: np.ndarray | None) -> tuple[float, float, float]:
-    """Condition number with a bias unit, steps from the best constant to a tenth of its excess, largest eigenvalue."""
+    """Condition number with a bias unit, steps from the best constant to 1 % of its excess, largest eigenvalue."""
     design = np.column_stack([features, np.ones(len(features))])
     values, vectors = np.linalg.eigh(design.T @ design / len(design))
     values = np.maximum(values, 0.0)

@@ -14,6 +14,7 @@ from jaxopt_lab.diagnosis.findings import Prescription, Rule
 from jaxopt_lab.diagnosis.inputs import find_inputs
 from jaxopt_lab.diagnosis.rescaling import DataDrivenInit
 from jaxopt_lab.diagnosis.runs import ScaledRule
+from jaxopt_lab.diagnosis.surroundings import ElsewhereInit
 
 
 def scale_rate(factor: float) -> Prescription:
@@ -21,6 +22,18 @@ def scale_rate(factor: float) -> Prescription:
     verb = "Raise" if factor > 1 else "Lower"
     size = factor if factor > 1 else 1 / factor
     return Prescription(f"{verb} the learning rate {size:.3g} times.", lambda p, r: (p, ScaledRule(r)(factor)))
+
+
+def enlarge_batch(factor: int) -> Prescription:
+    """`factor` batches for each step, by accumulating their gradients."""
+    words = f"Take batches {factor} times as large (optax.MultiSteps accumulates them)."
+    return Prescription(words, lambda p, r: (p, optax.MultiSteps(r, every_k_schedule=factor).gradient_transformation()))
+
+
+def average_iterates() -> Prescription:
+    """The mean of the iterates, read with `rules.averaged_params`."""
+    words = "Average the iterates (rules.average_iterates around the rule, read with rules.averaged_params)."
+    return Prescription(words, lambda p, r: (p, rules.average_iterates(r)))
 
 
 def use_heavy_ball(learning_rate: float, rho: float) -> Prescription:
@@ -52,14 +65,20 @@ def standardize_inputs() -> Prescription:
     )
 
 
-def drop_examples(places: np.ndarray) -> Prescription:
-    """The data without some examples."""
+def drop_examples(num: int) -> Prescription:
+    """The data without the examples that hold numbers that are not finite, in whatever leaf."""
 
     def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
-        kept = np.setdiff1d(np.arange(problem.num_examples or 0), places)
-        return dataclasses.replace(problem, data=jax.tree.map(lambda leaf: leaf[kept], problem.data)), rule
+        return dataclasses.replace(problem, data=_finite_examples(problem.data)), rule
 
-    return Prescription(f"Leave out the {len(places)} examples that hold numbers that are not finite.", change)
+    return Prescription(f"Leave out the {num} examples that hold numbers that are not finite.", change)
+
+
+def _finite_examples(data: Any) -> Any:
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    finite = [np.isfinite(leaf.astype(np.float32)).reshape(len(leaf), -1).all(1) for leaf in leaves]
+    kept = np.flatnonzero(np.all(finite, axis=0))
+    return jax.tree.map(lambda leaf: leaf[kept], data)
 
 
 def initialize_by_data() -> Prescription:
@@ -72,11 +91,10 @@ def initialize_by_data() -> Prescription:
 
 
 def begin_elsewhere() -> Prescription:
-    """Another draw of the initial parameters."""
+    """Another draw of the initial parameters; where there is but one, noise of their own size on it."""
 
     def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
-        init = problem.init
-        return dataclasses.replace(problem, init=lambda key: init(jax.random.fold_in(key, 1))), rule
+        return dataclasses.replace(problem, init=ElsewhereInit(problem)), rule
 
     return Prescription("Begin from other initial parameters, or widen the model.", change, restarts=True)
 

@@ -113,9 +113,8 @@ def prove(
     gains = np.array(
         [_gain(taken, one, two, finding.gain_in, lower) for one, two in zip(before, after, strict=True)]
     )  # fmt: skip
-    predicted = (
-        min(finding.predicted_gain.value, float(count)) if finding.gain_in == "steps" else finding.predicted_gain.value
-    )
+    expected = finding.predicted_gain.value if finding.forecast is None else finding.forecast(count)
+    predicted = min(expected, float(count)) if finding.gain_in == "steps" else expected
     return Proof(
         finding.cause, _geometric(gains), Estimate(predicted), finding.gain_in, taken, before, after
     )  # fmt: skip

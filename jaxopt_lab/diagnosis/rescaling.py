@@ -33,7 +33,9 @@ class DataDrivenInit:
     problem: Problem
 
     def __call__(self, key: jax.Array) -> Any:
-        """The parameters."""
+        """The parameters; when traced, for their shapes alone, those of the problem."""
+        if isinstance(key, jax.core.Tracer):
+            return self.problem.init(key)
         return rescaled(self.problem, self.problem.init(key), key)
 
 

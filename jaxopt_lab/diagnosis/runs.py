@@ -157,8 +157,8 @@ def speed_up(steps: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
     ends = [curve[-1] if np.isfinite(curve[-1]) else np.inf for curve in (before, after)]
     if np.isinf(ends[0]) and np.isinf(ends[1]):
         return float("nan")
-    if np.isinf(ends[0]) or ends[0] > np.max(before[:1]):
-        return last if ends[1] <= before[0] else float("nan") if np.isinf(ends[1]) else 1.0
+    if np.isinf(ends[0]):
+        return last if ends[1] <= before[0] or not np.isfinite(before[0]) else 1.0
     reached = steps_to_reach(steps, after, ends[0])
     if np.isfinite(reached):
         return min(last / max(reached, 1.0), last)

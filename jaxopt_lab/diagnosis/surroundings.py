@@ -30,6 +30,7 @@ class Surroundings:
     Attributes:
       negative: the direction of the smallest curvature, and whether it is certainly negative.
       along: the lowest place along it, both ways.
+      gradient_at_saddle: norm of the gradient where the quadratic along that direction has its critical point.
       elsewhere: losses to which the rule in use comes from other beginnings, [b]; empty where there are none.
       elsewhere_steps: in so many steps.
       cost: gradient-equivalents.
@@ -37,6 +38,7 @@ class Surroundings:
 
     negative: curvature.NegativeCurvature
     along: Fall
+    gradient_at_saddle: float
     elsewhere: np.ndarray
     elsewhere_steps: int
     cost: float
@@ -68,7 +70,8 @@ def look_around(
     )
     along = fall_along(frozen, params, negative.direction, size, both=True)
     cost = negative.value.cost * budgets.PRODUCT + 2 * NUM_LOSSES * budgets.LOSS
-    beginnings = _beginnings(problem, params, seed)
+    elsewhere = ElsewhereInit(problem)
+    beginnings = [elsewhere(jax.random.fold_in(jax.random.key(seed), k)) for k in range(_BEGINNINGS)]
     num = problem.num_examples
     a_step = 1.0 if num is None or batch_size is None else min(batch_size, num) / num
     steps = min(_MOST_STEPS, int((most - cost) / (len(beginnings) * a_step)))
@@ -76,29 +79,36 @@ def look_around(
     if steps >= 1:
         ends = np.array([_end(problem, rule, each, steps, batch_size, seed) for each in beginnings])
         cost += len(beginnings) * (steps * a_step + budgets.LOSS)
-    return Surroundings(negative, along, ends[np.isfinite(ends)], max(steps, 0), cost)
+    bottom = negative.slope / negative.value.value if negative.value.value else 0.0
+    middle = vectors.axpy(bottom, negative.direction, params)
+    there = float(vectors.norm(curvature.locate(frozen, middle).gradient)) if np.isfinite(bottom) else np.inf
+    return Surroundings(negative, along, there, ends[np.isfinite(ends)], max(steps, 0), cost)
 
 
-def _beginnings(problem: Problem, params: Any, seed: int) -> list[Any]:
-    """Other initial parameters; where the problem has but one beginning, that one with noise of its own size."""
-    keys = [jax.random.fold_in(jax.random.key(seed), 1000 + k) for k in range(_BEGINNINGS)]
-    drawn = [problem.init(key) for key in keys]
-    alike = all(bool(jnp.array_equal(a, b)) for a, b in zip(*map(jax.tree.leaves, drawn[:2]), strict=True))
-    if not alike:
-        return drawn
-    spread = float(vectors.norm(drawn[0])) / np.sqrt(vectors.size(params)) or 1.0
-    return [_jittered(each, key, spread) for each, key in zip(drawn, keys, strict=True)]
+@dataclasses.dataclass(frozen=True)
+class ElsewhereInit:
+    """Other initial parameters than a problem's own: another draw, or its only ones with noise of their own size.
 
+    Attributes:
+      problem: whose initialization it is.
+    """
 
-def _jittered(params: Any, key: jax.Array, spread: float) -> Any:
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(key, len(leaves))
-    return structure.unflatten(
-        [
-            leaf + spread * jax.random.normal(each, leaf.shape, leaf.dtype)
-            for leaf, each in zip(leaves, keys, strict=True)
-        ]
-    )
+    problem: Problem
+
+    def __call__(self, key: jax.Array) -> Any:
+        """The parameters; when traced, for their shapes alone, those of the problem."""
+        if isinstance(key, jax.core.Tracer):
+            return self.problem.init(key)
+        one, other = (self.problem.init(jax.random.fold_in(key, 1000 + k)) for k in range(2))
+        if any(not bool(jnp.array_equal(a, b)) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True)):
+            return other
+        spread = float(vectors.norm(one)) / np.sqrt(vectors.size(one)) or 1.0
+        leaves, structure = jax.tree.flatten(one)
+        keys = jax.random.split(key, len(leaves))
+        drawn = zip(leaves, keys, strict=True)
+        return structure.unflatten(
+            [leaf + spread * jax.random.normal(each, leaf.shape, leaf.dtype) for leaf, each in drawn]
+        )
 
 
 def _end(problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seed: int) -> float:

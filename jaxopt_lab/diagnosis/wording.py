@@ -61,6 +61,7 @@ def _finding_lines(place: int, finding: Finding, proof: Proof | None) -> list[st
     if finding.cause == "healthy":
         return lines
     lines += ["   Prescription", *_wrapped([finding.prescription.words, f"Predicted: {gain_of(finding)}."], "     ")]
+    lines += _wrapped([f"Or: {each.words}" for each in finding.alternatives], "     ")
     if proof is not None:
         lines += ["   Proof", *_wrapped([proof.line()], "     ")]
     return lines

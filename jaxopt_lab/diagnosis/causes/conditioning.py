@@ -22,6 +22,7 @@ LEAST_STEPS = 50.0
 LEFT = 0.1
 SAMPLED, EXACT = 0.01, 1e-9
 _SHARE = 0.01
+HORIZON = 2000.0
 
 
 def examine(known: Evidence) -> Finding | None:
@@ -61,11 +62,19 @@ def examine(known: Evidence) -> Finding | None:
         read("gain available", gain, LEAST_GAIN, SOURCE),
         read("what is left to gain", gap),
     ]
+    horizon = int(min(steps + known.steps, HORIZON))
+    goal = seen.remaining(horizon, own or plain, ceiling)
+    heavy = model.best_heavy_ball(max(goal, _SHARE), ceiling)
+
+    def forecast(count: int) -> float:
+        there = seen.remaining(count, own or plain, ceiling)
+        return count / max(model.steps_to(max(there, 1e-12), heavy, ceiling), 1.0)
+
     words = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
     causes = ("unnormalized-inputs", "vanishing-signal", "exploding-signal", "bad-initialization", "saddle", "plateau")
     return make_finding(
         "ill-conditioned", words, evidence, use_heavy_ball(heavy.learning_rate, heavy.rho), gain,
-        horizon=int(min(steps + known.steps, 1e6)), follows_from=causes,
+        horizon=horizon, forecast=forecast, follows_from=causes,
     )  # fmt: skip
 
 

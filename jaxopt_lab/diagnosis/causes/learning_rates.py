@@ -3,8 +3,9 @@
     share of the edge = lr lambda_max / edge
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
-Too high: the run diverged or climbed, or it stands past its edge without progress, or a tenth of the rate ends three
-times lower. A share of the edge of 1 and more alone is no illness: networks train there (Cohen et al. 2021).
+Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or training goes badly and
+a lower rate ends three times lower. A share of the edge of 1 and more alone is no illness: networks train there (Cohen
+et al. 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
 the share must be below 0.2 too: from there a factor of four is left with room to the edge (`theory.two_step_edge`).
 """
@@ -19,7 +20,7 @@ from jaxopt_lab.diagnosis.prescriptions import scale_rate
 from jaxopt_lab.diagnosis.runs import speed_up
 
 EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.two_step_edge"
-CLIMBED = 1.05
+CLIMBED = 0.05
 LOWER = 3.0
 LEAST_GAIN = 4.0
 MOST_SHARE = 0.2
@@ -41,16 +42,18 @@ def examine_high(known: Evidence) -> Finding | None:
         return make_finding(
             "learning-rate-too-high", words, evidence, scale_rate(factor), float("inf"), follows_from=_BLAMED
         )  # fmt: skip
-    climbed = run.end > known.loss + (CLIMBED - 1) * abs(known.loss) and _uphill_beyond_noise(known)
-    stuck = share >= 1 and known.progress < 0.05 and not known.done
-    better = _lower_at_less(known)
+    climbed = run.end > known.loss + CLIMBED * known.scale and _uphill_beyond_noise(known)
+    learned_nothing = known.baseline is not None and run.end > 0.95 * known.baseline
+    stuck = share >= 1 and (known.progress < 0.05 or learned_nothing) and not known.done
+    better = float("nan") if known.done else _lower_at_less(known)
     evidence += [
-        read("loss at the end over loss at the start", run.end / known.loss if known.loss else np.nan, CLIMBED),
+        read("climb of the loss, over its scale", (run.end - known.loss) / known.scale, CLIMBED),
         read("loss above the lowest known, over that at a lower rate", better, LOWER),
         read("median cosine of successive updates", run.cosine),
     ]
     noisy = not share >= 0.5 and noise.examine(known) is not None
-    if not (climbed or stuck or (better >= LOWER and not noisy)):
+    lower_is_better = better >= LOWER and known.suffers
+    if not (stuck or ((climbed or lower_is_better) and not noisy)):
         return None
     words = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
     gain = min(max(better, LOWER), 1e6) if np.isfinite(better) else float(known.steps)
@@ -82,8 +85,14 @@ def examine_low(known: Evidence) -> Finding | None:
     words = f"The rate is {factor:.3g} times below what the curvature allows; the run goes straight and slowly."
     causes = (*_BLAMED, "vanishing-signal", "dead-units", "plateau", "saddle")
     return make_finding(
-        "learning-rate-too-low", words, evidence, scale_rate(factor), factor, horizon=known.steps, follows_from=causes
+        "learning-rate-too-low", words, evidence, scale_rate(factor), factor, horizon=_horizon(known, factor),
+        follows_from=causes,
     )  # fmt: skip
+
+
+def _horizon(known: Evidence, factor: float) -> int:
+    """Steps after which a run that is `factor` times slower has gone as far as the better one in a few."""
+    return max(known.steps, int(min(4 * factor, 2000)))
 
 
 def _by_model(known: Evidence) -> float:
@@ -143,4 +152,4 @@ def _lower_at_less(known: Evidence) -> float:
     if not np.isfinite(ends).any():
         return float("nan")
     lower = known.lower if np.isfinite(known.lower) else float(np.nanmin([*ends, here])) - 1e-3 * known.scale
-    return (here - lower) / max(float(np.nanmin(ends)) - lower, 1e-12 * known.scale)
+    return (here - lower) / max(float(np.nanmin(ends)) - lower, 1e-3 * known.scale)

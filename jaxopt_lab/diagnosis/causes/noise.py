@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
-from jaxopt_lab.diagnosis.prescriptions import scale_rate
+from jaxopt_lab.diagnosis.prescriptions import average_iterates, enlarge_batch, scale_rate
 
 SOURCE = "theory.loss_floor; McCandlish et al. 2018, equation 2.6"
 FLOOR_SHARE = 0.5
@@ -48,9 +48,11 @@ def examine(known: Evidence) -> Finding | None:
         f"One step's gradient is {np.sqrt(noise.ratio):.3g} times more noise than signal, and at this rate the noise"
         f" holds the loss {floor:.3g} above the bottom. Lower the rate, enlarge the batch or average the iterates."
     )
-    gain = 1 / (_FACTOR + max(1 - min(share, 1.0), 0.0) * (1 - _FACTOR))
+    excess = known.end - known.lower if np.isfinite(known.lower) else left
+    gain = excess / max(excess - (1 - _FACTOR) * min(floor, left), 1e-3 * excess)
     return make_finding(
-        "gradient-noise", words, evidence, scale_rate(_FACTOR), gain, gain_in="loss", horizon=known.steps,
+        "gradient-noise", words, evidence, scale_rate(_FACTOR), gain, gain_in="loss", horizon=max(known.steps, 1000),
+        alternatives=(enlarge_batch(round(1 / _FACTOR)), average_iterates()),
         follows_from=("learning-rate-too-high", "unnormalized-inputs", "non-finite"),
     )  # fmt: skip
 

@@ -4,8 +4,6 @@ No threshold: one such number is enough. A run that grows step by step until it 
 rate that is too high.
 """
 
-import numpy as np
-
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
 from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples
@@ -22,9 +20,6 @@ def examine(known: Evidence) -> Finding | None:
         return None
     evidence = [read("loss at the point", known.loss), read("gradient norm at the point", known.gradient_norm)]
     examples = culprit.examples
-    cure = (
-        drop_examples(np.array(examples))
-        if len(examples)
-        else advise("Mend the operation that is named, or its input.")
-    )
-    return make_finding("non-finite", culprit.sentence, evidence, cure, float("inf"))
+    cure = drop_examples(len(examples)) if len(examples) else advise("Mend the operation that is named, or its input.")
+    words = culprit.sentence if known.wrong_step is None else f"At step {known.wrong_step}: {culprit.sentence}"
+    return make_finding("non-finite", words, evidence, cure, float("inf"))

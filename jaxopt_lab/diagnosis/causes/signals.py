@@ -5,13 +5,19 @@ both keep their size from layer to layer; off it they change by sqrt(chi) a laye
 about 6 / |ln chi| (Schoenholz et al. 2017): a change of more than e^3 = 20 in all is too much.
 Dead: a quarter of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of
 2^-n is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
-Initialization: the loss before the first step exceeds ln C by 3, or units are copies of each other, or the signal
-changes twentyfold within three layers: depth does not make it, the scale of the weights does.
-In all of them training must suffer: more than a fifth of the loss is left, or the run diverged.
+Initialization: the loss before the first step exceeds ln C by 3 (or is four times that of a constant output), or units
+are copies of each other, or the signal changes twentyfold within three layers: not depth makes it, but the weights.
+In all of them training must suffer: more than a fifth of a constant output's loss is left, or the run diverged.
 """
 
+import itertools
+
+import jax
+import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_lab import theory
+from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
 from jaxopt_lab.diagnosis.layers import Signals
@@ -21,8 +27,8 @@ DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_
 TOO_MUCH = 20.0
 DEAD, SATURATED = 0.25, 0.75
 EXCESS, COPIES = 3.0, 0.5
-SUFFERS = 0.8
 _FEW = 3
+_NAMES = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 
 
 def examine_vanishing(known: Evidence) -> Finding | None:
@@ -33,9 +39,10 @@ def examine_vanishing(known: Evidence) -> Finding | None:
     least = min(signals.forward_gain, signals.backward_gain)
     if not least < 1 / TOO_MUCH:
         return None
-    words = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: the first hardly learn."
+    words = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: they hardly learn."
     return make_finding(
-        "vanishing-signal", words, _readings(signals), initialize_by_data(), min(1 / least, 1e9), horizon=known.steps,
+        "vanishing-signal", words, _readings(known, signals), initialize_by_data(), min(1 / least, 1e9),
+        horizon=known.steps,
         follows_from=("bad-initialization", *_decayed(known)) if _shallow(signals) else _decayed(known),
     )  # fmt: skip
 
@@ -50,7 +57,7 @@ def examine_exploding(known: Evidence) -> Finding | None:
         return None
     words = f"The signal grows {most:.3g} times over {signals.num_hidden} hidden layers."
     return make_finding(
-        "exploding-signal", words, _readings(signals), initialize_by_data(), min(most, 1e9), horizon=known.steps,
+        "exploding-signal", words, _readings(known, signals), initialize_by_data(), min(most, 1e9), horizon=known.steps,
         follows_from=("bad-initialization", *_decayed(known)) if _shallow(signals) else _decayed(known),
     )  # fmt: skip
 
@@ -82,23 +89,26 @@ def examine_initialization(known: Evidence) -> Finding | None:
     signals = _suffering(known)
     if signals is None or not known.from_init:
         return None
-    base = known.baseline if known.num_classes else None
-    excess = known.loss - base if base is not None else float("nan")
-    copies = max((layer.copies for layer in signals.layers if layer.num_units > 1), default=0.0)
+    base = known.baseline if known.baseline is not None else float("nan")
+    excess = (known.loss - base) / (1.0 if known.num_classes else max(base, 1e-300))
+    copies = max((layer.copies for layer in signals.layers[:-1] if layer.num_units > 1), default=0.0)
     gains = [signals.forward_gain, signals.backward_gain]
     scaled = _shallow(signals) and (max(gains) > TOO_MUCH or min(gains) < 1 / TOO_MUCH)
     if not (excess > EXCESS or copies > COPIES or scaled):
         return None
+    what = "nats" if known.num_classes else "times its size"
     evidence = [
-        read("loss before the first step above that of a constant output", excess, EXCESS, "softmax at zero: ln C"),
+        read(f"loss before the first step above a constant output's, {what}", excess, EXCESS, "softmax at zero: ln C"),
         read("largest share of units that are copies of others", copies, COPIES),
-        *_readings(signals),
+        *_readings(known, signals),
     ]
     words = "The initial weights have the wrong scale."
     if copies > COPIES:
         words = f"{copies:.0%} of a layer's units are copies of each other and get equal gradients: they never part."
     elif excess > EXCESS:
-        words = f"The loss starts {excess:.3g} above that of knowing nothing: the first steps go into unlearning."
+        words = (
+            f"The loss starts at {known.loss:.3g}, knowing nothing is {base:.3g}: the first steps go into unlearning."
+        )
     sizes = [*gains, *(1 / max(gain, 1e-9) for gain in gains), 1 + max(np.nan_to_num(excess), 0.0)]
     gain = min(max(sizes), 1e9)
     return make_finding(
@@ -109,9 +119,9 @@ def examine_initialization(known: Evidence) -> Finding | None:
 
 def _suffering(known: Evidence) -> Signals | None:
     """The layers' signals, where training suffers."""
-    if known.signals is None or len(known.signals.layers) < 2 or known.culprit is not None:
+    if known.signals is None or not known.signals.layers or known.culprit is not None:
         return None
-    return None if known.run is not None and not known.run.diverged and known.progress > SUFFERS else known.signals
+    return known.signals if known.suffers or known.run is None else None
 
 
 def _decayed(known: Evidence) -> tuple[str, ...]:
@@ -124,9 +134,32 @@ def _shallow(signals: Signals) -> bool:
     return signals.num_hidden <= _FEW
 
 
-def _readings(signals: Signals) -> list[Reading]:
-    return [
+def _readings(known: Evidence, signals: Signals) -> list[Reading]:
+    found = [
         read("forward signal, last hidden layer over first", signals.forward_gain, TOO_MUCH, DEPTH),
         read("backward signal, first layer over last hidden", signals.backward_gain, TOO_MUCH, DEPTH),
         read("hidden layers", signals.num_hidden),
     ]
+    expected = _mean_field_gain(known, signals)
+    if expected is not None:
+        found.insert(2, read("the same by mean field, for these weights", expected, source="theory.mean_field_step"))
+    return found
+
+
+def _mean_field_gain(known: Evidence, signals: Signals) -> float | None:
+    """What the gradient changes by on its way back, by the weights' variances; None for other activations."""
+    weights = dict(zip(parameter_paths(known.params), jax.tree.leaves(known.params), strict=True))
+    hidden = signals.layers[:-1]
+    if len(hidden) < 2:
+        return None
+    kinds = {each.layer: _NAMES.get(each.operation) for each in signals.activations}
+    if not all(kinds.get(layer.name) and layer.name in weights for layer in hidden):
+        return None
+    variance, factor = hidden[0].forward ** 2, 1.0
+    for before, layer in itertools.pairwise(hidden):
+        spread = layer.fan_in * float(jnp.mean(jnp.square(weights[layer.name])))
+        if spread <= 0:
+            return None
+        step = theory.mean_field_step(kinds[before.name] or "", variance, spread)
+        variance, factor = float(step.variance), factor * float(step.factor)
+    return float(np.sqrt(factor))

@@ -3,16 +3,19 @@
 A convex loss never falls by more than slope times distance along a line. Where it falls ten times as much, the way down
 is not the gradient's:
 
-    saddle          curvature along it is certified negative and accounts for at least a tenth of the fall
-    plateau         it is not: the loss is flat here and falls farther off
+    saddle          curvature along it is certified negative and accounts for at least a tenth of the fall, and the
+                    gradient falls to a fifth where the quadratic has its critical point
+    plateau         it is not so: the loss is flat here and falls farther off
     local-minimum   no way down within twice the size of the parameters, and a lower loss is known
-    underfitting    the same, no lower loss is known, and more than 30 % of the best constant output's loss is left
+    underfitting    the same, no lower loss is known, and more than 30 % of the best constant output's loss is left; or
+                    weight decay takes at least half as much from the weights as the gradient gives
 
 Sources: the convexity inequality; Dauphin et al. 2014 (saddles); Safran and Shamir 2018 (local minima exist).
 """
 
 import numpy as np
 
+from jaxopt_lab.core import vectors
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
 from jaxopt_lab.diagnosis.lines import Fall
@@ -23,8 +26,10 @@ CONVEX = "convexity: f(x) - f(x + s) <= |g| |s|"
 SUPERLINEAR = 10.0
 QUADRATIC_PART = 0.1
 NEGLIGIBLE = 0.02
+NEAR = 0.2
 LOWER_ELSEWHERE = 0.05
 LEFT = 0.3
+HELD = 0.5
 _AFTER = 5.0
 _BLAMED = ("non-finite", "vanishing-signal", "dead-units", "bad-initialization", "learning-rate-too-high")
 
@@ -37,7 +42,8 @@ def examine_saddle(known: Evidence) -> Finding | None:
     negative, distance = around.negative, around.along.distance
     ratio = _superlinear(known, around.along)
     share = 0.5 * abs(negative.value.value) * distance**2 / around.along.drop
-    if not negative.certified or ratio < SUPERLINEAR or share < QUADRATIC_PART:
+    near = around.gradient_at_saddle
+    if not negative.certified or ratio < SUPERLINEAR or share < QUADRATIC_PART or near > NEAR * known.gradient_norm:
         return None
     rate = known.in_use.learning_rate
     steps = (
@@ -47,6 +53,7 @@ def examine_saddle(known: Evidence) -> Finding | None:
         read("gradient norm", known.gradient_norm),
         read("most negative curvature, certified", negative.value, 0.0),
         read("fall of the loss along it, over slope times distance", ratio, SUPERLINEAR, CONVEX),
+        read("gradient norm where the saddle should be", near, NEAR * known.gradient_norm),
         read("predicted escape of the rule in use", steps[0], unit="steps"),
         read("predicted escape with momentum .9", steps[1], unit="steps"),
     ]
@@ -98,7 +105,9 @@ def examine_local_minimum(known: Evidence) -> Finding | None:
         read("loss above it, over the scale of the loss", excess / known.scale, LOWER_ELSEWHERE),
     ]
     words = "The gradient is zero, no curvature is negative, and a lower loss is known: a local minimum, not a saddle."
-    gain = known.scale / max(known.scale - excess, 1e-3 * known.scale)
+    bottom = known.lower if np.isfinite(known.lower) else lowest
+    others = np.mean(around.elsewhere) - bottom if around.elsewhere.size else excess
+    gain = float(max((known.loss - bottom) / max(others, 1e-2 * (known.loss - bottom), 1e-300), 1.5))
     return make_finding(
         "local-minimum", words, evidence, begin_elsewhere(), gain, gain_in="loss", horizon=known.steps,
         follows_from=_BLAMED,
@@ -108,25 +117,43 @@ def examine_local_minimum(known: Evidence) -> Finding | None:
 def examine_underfitting(known: Evidence) -> Finding | None:
     """The finding, or None."""
     around, base = _stands(known), known.baseline
-    if around is None or base is None or not _at_bottom(known, around, strict=False):
+    held = _held_by_decay(known)
+    at_bottom = around is not None and _at_bottom(known, around, strict=False)
+    if base is None or known.done or not (held >= HELD or at_bottom):
         return None
-    if known.loss - _lowest_elsewhere(known, around, data_only=True) > LOWER_ELSEWHERE * known.scale:
-        return None
-    left = known.loss / base if base > 0 else 0.0
-    if left < LEFT:
-        return None
-    decays = known.decay > 0
+    left = (known.end - max(known.lower, 0.0)) / base if base > 0 else 0.0
+    if held < HELD:
+        if (
+            around is None
+            or known.loss - _lowest_elsewhere(known, around, data_only=True) > LOWER_ELSEWHERE * known.scale
+        ):
+            return None
+        if left < LEFT:
+            return None
     evidence = [
         read("training loss over that of the best constant output", left, LEFT),
+        read("weight decay over gradient in the rule's step", held, HELD),
         read("gradient norm", known.gradient_norm),
         read("weight decay of the rule in use, a step", known.decay),
     ]
     words = "Training has come to its end and has learned little: the model cannot do better as it stands."
-    cure = stop_decay() if decays else advise("Use a larger model, better features, or less regularization.")
+    cure = advise("Use a larger model, better features, or less regularization.")
+    if held >= HELD:
+        words = "Weight decay holds the loss up: it pulls the weights back as hard as the gradient pushes them."
+        cure = stop_decay()
     return make_finding(
-        "underfitting", words, evidence, cure, 1 / max(1 - left, 0.5), gain_in="loss", horizon=known.steps,
-        follows_from=() if decays else (*_BLAMED, "local-minimum", "saddle", "plateau"),
+        "underfitting", words, evidence, cure, 1 / max(1 - left, 0.5), gain_in="loss", horizon=max(known.steps, 200),
+        follows_from=() if held >= HELD else (*_BLAMED, "local-minimum", "saddle", "plateau"),
     )  # fmt: skip
+
+
+def _held_by_decay(known: Evidence) -> float:
+    """What weight decay takes from the parameters in a step, over what the gradient gives; at the end of the run."""
+    model, rate = known.model_end or known.model, known.in_use.effective_rate
+    if known.decay <= 0 or known.run is None or known.run.diverged or model is None or not rate > 0:
+        return 0.0
+    pulled = known.decay * float(vectors.norm(known.run.params))
+    return pulled / max(rate * np.sqrt(model.gradient_square), 1e-300)
 
 
 def _stands(known: Evidence) -> Surroundings | None:
