@@ -18,10 +18,13 @@ from jaxopt_lab.search.dimensions import (
     uniform,
     when,
 )
+from jaxopt_lab.search.outcomes import Sweep, Trials, median_interval
 from jaxopt_lab.search.samplers import SAMPLERS, grid_points, halton_points, random_points, sample, sobol_points
 from jaxopt_lab.search.schedules import Scheduled
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.strategies import Box, Found, block_coordinate, coarse_to_fine, successive_halving
+from jaxopt_lab.search.sweeps import sweep
+from jaxopt_lab.search.tables import load_sweep
 
 __all__ = [
     "Box",
@@ -30,6 +33,8 @@ __all__ = [
     "SAMPLERS",
     "Scheduled",
     "Space",
+    "Sweep",
+    "Trials",
     "ask_and_tell",
     "block_coordinate",
     "choices",
@@ -38,7 +43,9 @@ __all__ = [
     "grid_points",
     "halton_points",
     "integers",
+    "load_sweep",
     "log_uniform",
+    "median_interval",
     "one_minus_log_uniform",
     "parse_dimension",
     "random_points",
@@ -46,6 +53,7 @@ __all__ = [
     "schedules",
     "sobol_points",
     "successive_halving",
+    "sweep",
     "uniform",
     "when",
 ]

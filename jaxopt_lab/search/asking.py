@@ -5,6 +5,7 @@ sampler costs a twelfth of the processor time or less, because sixteen trials ru
 """
 
 import contextlib
+import importlib
 from typing import Any
 
 import numpy as np
@@ -45,7 +46,7 @@ def ask_and_tell(
     require_count("ask_and_tell", "trials", trials)
     require_count("ask_and_tell", "batch", batch)
     try:
-        import optuna
+        optuna = importlib.import_module("optuna")
     except ImportError:
         raise fail("ask_and_tell", "optuna is not installed", "Install it: pip install 'jaxopt_lab[optuna]'.") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -1,5 +1,6 @@
 """The engine: compiled segments of steps over many configurations, probes, checkpoints, devices."""
 
+from jaxopt_lab.training.baselines import constant_loss
 from jaxopt_lab.training.checkpoints import checkpoints_in
 from jaxopt_lab.training.devices import device_kind, enable_compilation_cache, measure_bandwidth
 from jaxopt_lab.training.engine import run
@@ -30,6 +31,7 @@ __all__ = [
     "Trace",
     "band_energy",
     "checkpoints_in",
+    "constant_loss",
     "coordinates",
     "cost",
     "device_kind",

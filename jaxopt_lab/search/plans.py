@@ -1,0 +1,312 @@
+"""What a sweep will do, settled and told before any compute is spent.
+
+A sweep is a list of runs, trial by trial and seed by seed, cut into chunks of K runs that go side by side. The cut and
+K are part of the plan, so that a sweep that was killed, or that several machines share, gives the bits of an unbroken
+one.
+"""
+
+import dataclasses
+import hashlib
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxopt_lab import training
+from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite, vectors
+from jaxopt_lab.search.samplers import SAMPLERS, sample
+from jaxopt_lab.search.spaces import Space
+
+Rule = Callable[..., optax.GradientTransformation]
+LOOPS = ("auto", "vmap", "map", "step")
+
+_MAP_FROM = 8e6  # operations a step from which side by side loses to one after the other on a CPU
+_WIDTH_TIMES_DIM = {"data": 2**17, "no data": 2**19, "accelerator": 2**26}
+_MOST_SIDE_BY_SIDE = 4096
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """One rule of a sweep: its name, its factory, its space, and its trials, name -> [trials]."""
+
+    name: str
+    factory: Rule
+    space: Space
+    columns: dict[str, np.ndarray]
+
+    @property
+    def num_trials(self) -> int:
+        """Number of trials."""
+        return len(next(iter(self.columns.values())))
+
+
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """K runs of one rule that go side by side; run r is trial r // seeds with seed r % seeds."""
+
+    number: int
+    arm: int
+    low: int
+    high: int
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepPlan:
+    """A sweep, settled.
+
+    Attributes:
+      problem: what is minimized.
+      arms: the rules.
+      seeds: [seeds].
+      steps: of each run.
+      every: steps between records.
+      batch_size: examples a step, or None.
+      objective: the name of the probe that is compared.
+      probes: what is recorded.
+      maximize: whether a larger objective is better.
+      baseline: the loss of the best constant output, or None.
+      loop: how the engine goes through a chunk.
+      width: K.
+      config: all that can change a number, as JSON data; K and the loop stand there only where they were given.
+    """
+
+    problem: Problem
+    arms: tuple[Arm, ...]
+    seeds: np.ndarray
+    steps: int
+    every: int
+    batch_size: int | None
+    objective: str
+    probes: tuple[training.Probe, ...]
+    maximize: bool
+    baseline: float | None
+    loop: str
+    width: int
+    config: dict[str, Any]
+
+    @property
+    def records(self) -> np.ndarray:
+        """Steps done at each record."""
+        return np.array([*range(0, self.steps, self.every), self.steps])
+
+    @property
+    def num_runs(self) -> int:
+        """Trials times seeds, of all rules."""
+        return sum(arm.num_trials for arm in self.arms) * len(self.seeds)
+
+    def chunks(self) -> list[Chunk]:
+        """All chunks in order."""
+        cut = []
+        for place, arm in enumerate(self.arms):
+            runs = arm.num_trials * len(self.seeds)
+            for low in range(0, runs, self.width):
+                cut.append(Chunk(len(cut), place, low, min(low + self.width, runs)))
+        return cut
+
+    def hyperparameters(self, chunk: Chunk) -> tuple[dict[str, np.ndarray], np.ndarray]:
+        """The hyperparameters, name -> [runs], and the seeds [runs] of a chunk."""
+        runs = np.arange(chunk.low, chunk.high)
+        columns = self.arms[chunk.arm].columns
+        picked = {name: column[runs // len(self.seeds)] for name, column in columns.items()}
+        return picked, self.seeds[runs % len(self.seeds)]
+
+    def lines(self) -> list[str]:
+        """The plan as printed lines."""
+        num_trials = " + ".join(f"{arm.num_trials} trials of {arm.name}" for arm in self.arms)
+        dim = vectors.size(jax.eval_shape(self.problem.init, jax.random.key(0)))
+        state = 4 * dim * 4 * self.width / 2**20
+        batch = f", batches of {self.batch_size}" if self.batch_size else ""
+        return [
+            f"{self.problem.name}, {dim} parameters{batch}: {num_trials} x {len(self.seeds)} seeds ="
+            f" {self.num_runs} runs of {self.steps} steps",
+            f"{len(self.arms)} compiled {'program' if len(self.arms) == 1 else 'programs'}, K = {self.width} runs"
+            f" {_MANNER[self.loop]}, {len(self.chunks())} chunks, about {max(state, 0.1):.1f} MiB of state at a time",
+        ]
+
+
+_MANNER = {
+    "vmap": "side by side",
+    "map": "one after the other in one program",
+    "step": "one after the other, step by step",
+}
+
+
+def make_plan(
+    problem: Problem,
+    rule: Rule | Mapping[str, tuple[Rule, Space]],
+    space: Space | None,
+    *,
+    trials: int,
+    seeds: int,
+    steps: int,
+    batch_size: int | None,
+    sampler: str,
+    seed: int,
+    every: int | None,
+    objective: str,
+    maximize: bool | None,
+    baseline: float | str | None,
+    loop: str,
+    width: int | None,
+) -> SweepPlan:
+    """Checks the arguments of `sweep` and settles what they leave open."""
+    for name, value in (("trials", trials), ("seeds", seeds), ("steps", steps)):
+        require_count("sweep", name, value)
+    require_count("sweep", "seed", seed, 0)
+    require_choice("sweep", "loop", loop, LOOPS)
+    require_choice("sweep", "sampler", sampler, SAMPLERS)
+    if width is not None:
+        require_count("sweep", "width", width)
+    if every is not None:
+        require_count("sweep", "every", every)
+    if batch_size is not None and (problem.num_examples is None or not 1 <= batch_size <= problem.num_examples):
+        raise fail(
+            "sweep", f"batch_size {batch_size} needs as many examples, {problem.name} has {problem.num_examples}"
+        )
+    arms = tuple(
+        Arm(name, factory, each, each.columns(sample(sampler, each, trials, seed)))
+        for name, (factory, each) in _rules(rule, space).items()
+    )
+    probes = _probes(problem, objective)
+    larger = objective.endswith("accuracy") if maximize is None else maximize
+    level = training.constant_loss(problem)[0] if baseline == "auto" else baseline
+    if isinstance(level, str):
+        raise fail("sweep", f"baseline must be a number, None or 'auto', got {baseline!r}")
+    require_finite("sweep", "baseline", level or 0.0)
+    used = every or _usual_interval(problem, steps, batch_size)
+    seed_list = seed + np.arange(seeds)
+    chosen = _loop(loop, problem, batch_size)
+    config = {
+        "problem": problem.name, "problem_digest": _problem_digest(problem), "steps": steps, "every": used,
+        "seeds": seed_list.tolist(), "batch_size": batch_size, "trials": trials, "sampler": sampler, "seed": seed,
+        "objective": objective, "maximize": larger, "baseline": None if level is None else float(level),
+        "dtype": str(jnp.zeros((), float).dtype), "loop": loop, "width": width,
+        "rules": {
+            arm.name: {"digest": _rule_digest(arm, problem), "space": arm.space.to_json()} for arm in arms
+        },
+    }  # fmt: skip
+    runs = max(arm.num_trials for arm in arms) * seeds
+    wide = width or _width(problem, runs, chosen)
+    return SweepPlan(
+        problem, arms, seed_list, steps, used, batch_size, objective, probes, larger, level, chosen, wide, config
+    )
+
+
+def _rules(rule: Any, space: Space | None) -> dict[str, tuple[Rule, Space]]:
+    if isinstance(rule, Mapping):
+        if space is not None:
+            raise fail("sweep", "a mapping of rules brings its spaces, and space was given too", "Leave space out.")
+        found: dict[str, Any] = dict(rule)
+    else:
+        found = {_name(rule): (rule, space)}
+    for name, pair in found.items():
+        if not isinstance(pair, tuple) or len(pair) != 2 or not callable(pair[0]) or not isinstance(pair[1], Space):
+            raise fail(
+                "sweep", f"rule {name} must come as (factory, Space), got {pair!r}",
+                "Example: sweep(problem, rules.sgd, Space(learning_rate=log_uniform(1e-3, 1))).",
+            )  # fmt: skip
+    if not found:
+        raise fail("sweep", "there is no rule")
+    return found
+
+
+def _name(rule: Any) -> str:
+    inner = getattr(rule, "func", getattr(rule, "factory", rule))
+    return str(getattr(inner, "__name__", type(inner).__name__)).replace("_", "-")
+
+
+def _probes(problem: Problem, objective: str) -> tuple[training.Probe, ...]:
+    metrics = {name if on == "training" else f"validation_{name}": training.metric(name, on)
+               for name in problem.metrics for on in ("training", "validation")}  # fmt: skip
+    known = {"loss": training.loss(), "validation_loss": training.validation_loss()} | metrics
+    require_choice("sweep", "objective", objective, known)
+    if objective.startswith("validation_") and problem.validation is None:
+        raise fail("sweep", f"objective {objective} needs validation data, {problem.name} has none", "Compare 'loss'.")
+    return (training.loss(),) if objective == "loss" else (training.loss(), known[objective])
+
+
+def _usual_interval(problem: Problem, steps: int, batch_size: int | None) -> int:
+    """Steps between records such that these cost about a tenth of the steps; between 4 and 50 records."""
+    examples = problem.num_examples or 1
+    records = 0.1 * steps * 3 * (batch_size or examples) / examples
+    return max(1, -(-steps // int(np.clip(records, 4, 50))))
+
+
+def _loop(loop: str, problem: Problem, batch_size: int | None) -> str:
+    """Side by side where the steps are small; one after the other for large ones, and by steps for convolutions."""
+    if loop != "auto" or jax.default_backend() != "cpu":
+        return "vmap" if loop == "auto" else loop
+    shapes = jax.eval_shape(problem.init, jax.random.key(0))
+    if "conv_general_dilated" in _loss_program(problem):
+        return "step"
+    operations = 6 * vectors.size(shapes) * (batch_size or problem.num_examples or 0)
+    return "map" if operations > _MAP_FROM else "vmap"
+
+
+def _width(problem: Problem, runs: int, loop: str) -> int:
+    """K: what the caches hold, by measurement on digits networks and quadratics, as a power of two."""
+    if loop in ("map", "step"):
+        return min(8, runs)
+    dim = vectors.size(jax.eval_shape(problem.init, jax.random.key(0)))
+    kind = "accelerator" if jax.default_backend() != "cpu" else "data" if problem.num_examples else "no data"
+    fitting = max(1, min(_WIDTH_TIMES_DIM[kind] // max(dim, 1), _MOST_SIDE_BY_SIDE))
+    return min(1 << (fitting.bit_length() - 1), runs)
+
+
+def _problem_digest(problem: Problem) -> str:
+    """What tells two problems apart: the program of the loss, and every array in it and in the data."""
+    total = hashlib.sha256(_loss_program(problem).encode())
+    trees = (problem.data, problem.validation, problem.model_state, problem.init(jax.random.key(0)))
+    for leaf in jax.tree.leaves(trees):
+        array = np.ascontiguousarray(np.asarray(leaf))
+        total.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return total.hexdigest()[:16]
+
+
+def _loss_program(problem: Problem) -> str:
+    shapes = jax.eval_shape(problem.init, jax.random.key(0))
+    closed = jax.make_jaxpr(problem.loss)(shapes, problem.data, jax.random.key(0))
+    arrays = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in closed.consts if not _is_key(leaf)))
+    return _without_addresses(str(closed.jaxpr)) + arrays.hexdigest()
+
+
+def _rule_digest(arm: Arm, problem: Problem) -> str:
+    """What tells two rules apart: the program of one update."""
+    params = jax.eval_shape(problem.init, jax.random.key(0))
+    first = {name: column[0] for name, column in arm.columns.items()}
+
+    def start(point: Any, hyper: Any) -> Any:
+        return arm.factory(**hyper).init(point)
+
+    def update(point: Any, hyper: Any, state: Any) -> Any:
+        return arm.factory(**hyper).update(point, state, point)
+
+    try:
+        state = jax.eval_shape(start, params, first)
+    except TypeError as error:
+        raise fail(
+            "sweep",
+            f"{arm.name} does not take the hyperparameters {', '.join(first)} ({error})",
+            "Name them as it does.",
+        ) from error
+    try:
+        text = str(jax.make_jaxpr(update)(params, first, state))
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+    ):  # an update that needs the engine's extra inputs is told apart by its state and its name
+        text = f"{arm.name}{arm.factory!r}{jax.tree.map(lambda leaf: leaf.shape, state)}"
+    return hashlib.sha256(_without_addresses(text).encode()).hexdigest()[:16]
+
+
+def _without_addresses(text: str) -> str:
+    return re.sub(r"0x[0-9a-f]+", "", text)
+
+
+def _is_key(leaf: Any) -> bool:
+    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

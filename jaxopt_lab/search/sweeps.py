@@ -1,0 +1,262 @@
+"""`sweep`: many trials of one or many rules, each with several seeds, as one compiled program a rule.
+
+The points are chosen before the first run, by a grid, at random, or quasi-randomly, so that the comparison is not led
+by its own noise. What is finished is kept chunk by chunk: after a kill the same call continues, and the result is bit
+for bit that of an unbroken sweep.
+"""
+
+import contextlib
+import dataclasses
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxopt_lab import reporting, training
+from jaxopt_lab.core import InputError, Problem, Status, fail, require_count
+from jaxopt_lab.search.outcomes import NOT_RUN, Sweep, settings_of
+from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, make_plan
+from jaxopt_lab.search.spaces import Space
+from jaxopt_lab.search.stores import Store
+from jaxopt_lab.search.tables import Table
+
+Say = Callable[[str], None]
+_LONG_CHUNK_SECONDS = 60.0
+
+
+def sweep(
+    problem: Problem,
+    rule: Rule | Mapping[str, tuple[Rule, Space]],
+    space: Space | None = None,
+    *,
+    trials: int = 64,
+    seeds: int = 3,
+    steps: int = 2000,
+    batch_size: int | None = None,
+    sampler: str = "random",
+    seed: int = 0,
+    every: int | None = None,
+    objective: str = "loss",
+    maximize: bool | None = None,
+    baseline: float | str | None = "auto",
+    width: int | None = None,
+    loop: str = "auto",
+    folder: str | os.PathLike[str] | None = None,
+    shard: tuple[int, int] = (0, 1),
+    say: Say | None = None,
+    words: tuple[str, ...] = (),
+) -> Sweep:
+    """Runs trials x seeds of a rule over a problem and ranks the trials by the median over the seeds.
+
+    Args:
+      problem: what to minimize.
+      rule: a factory, hyperparameters -> rule; or name -> (factory, space) for many rules in one study.
+      space: what is searched, for a single rule.
+      trials: trials of each rule; a grid may take fewer.
+      seeds: seeds of each trial, the same for all: seed, seed + 1, ... give initialization and data order.
+      steps: steps of each run.
+      batch_size: examples a step, or None for all.
+      sampler: "random", "sobol", "halton" or "grid".
+      seed: of the sampler, and the first of the seeds.
+      every: steps between records; None takes so many that they cost about a tenth of the training.
+      objective: "loss", "validation_loss", or a metric: "accuracy" on the training data, "validation_accuracy", ...
+      maximize: whether a larger objective is better; None: when its name ends with accuracy.
+      baseline: a loss above which a finished run is infeasible; "auto" takes that of the best constant output where
+        the problem tells its outputs from its criterion.
+      width: K, runs side by side; None chooses. Recorded: another K can change last bits.
+      loop: "vmap", "map", "step", or "auto".
+      folder: where finished chunks are kept and found again; None keeps nothing.
+      shard: (i, n): compute chunks i, i + n, ... of the sweep; n processes with one folder share it.
+      say: gets the plan, the best so far and the time left, a line at a time.
+      words: the words of a command line that redo it, for the record.
+
+    Returns:
+      The sweep; the runs of other shards that are not finished are missing in it.
+
+    Raises:
+      InputError: a wrong argument, a folder that holds something else or cannot be written, a full disk, or a shard
+        that another process works on. What is finished stays.
+
+    Example:
+      >>> from jaxopt_lab import objectives, rules, search
+      >>> bowl = objectives.quadratic([1.0, 0.1], start=1.0)
+      >>> found = search.sweep(bowl, rules.sgd, search.Space(learning_rate=search.log_uniform(0.1, 10.0)),
+      ...                      trials=64, seeds=1, steps=40, sampler="grid")
+      >>> f"{found.best()['hyperparameters']['learning_rate']:.1f}"  # the best rate is near 2 / (1 + 0.1)
+      '1.8'
+    """
+    tell = say or _silent
+    index, count = _shard(shard)
+    plan = make_plan(
+        problem, rule, space, trials=trials, seeds=seeds, steps=steps, batch_size=batch_size, sampler=sampler,
+        seed=seed, every=every, objective=objective, maximize=maximize, baseline=baseline, loop=loop, width=width,
+    )  # fmt: skip
+    if folder is None:
+        if count > 1:
+            raise fail("sweep", "shards need a folder that they share", "Give folder=...")
+        return _run(plan, None, (index, count), tell)
+    store = Store(Path(folder), plan.config)
+    standing = store.settle(_record(plan, words))
+    plan = _as_settled(plan, standing, tell)
+    with store.shard(index, count):
+        return _run(plan, store, (index, count), tell)
+
+
+def _run(plan: SweepPlan, store: Store | None, shard: tuple[int, int], tell: Say) -> Sweep:
+    """The loop over chunks: find what is stored, compute the rest of this shard, keep it, tell."""
+    for line in plan.lines():
+        tell(line)
+    began, cpu = time.perf_counter(), time.process_time()
+    settled = _settled(plan)
+    table = Table(reporting.from_json(reporting.to_json(plan.config)), settled)
+    waiting = [chunk for chunk in table.chunks if not _found(store, chunk, table, tell)]
+    mine = [chunk for chunk in waiting if chunk.number % shard[1] == shard[0]]
+    if len(waiting) < len(table.chunks):
+        tell(f"{len(table.chunks) - len(waiting)} of {len(table.chunks)} chunks are already there")
+    pace = _measure(plan, mine, tell) if mine and (store is not None or tell is not _silent) else None
+    ended = "stopped"
+    try:
+        started = time.perf_counter()
+        for done, chunk in enumerate(mine, 1):
+            arrays = _compute(plan, chunk, store, pace)
+            if store is not None:
+                store.write(chunk.number, arrays)
+            table.put(chunk, arrays)
+            _tell_progress(table, done, len(mine), time.perf_counter() - started, tell)
+        ended = "done"
+    finally:
+        if store is not None:
+            for chunk in waiting:
+                if chunk not in mine:
+                    _found(store, chunk, table, tell)
+        found = table.sweep(_facts(plan, shard, began, cpu))
+        if store is not None:
+            status = "done" if found.complete else ("running" if ended == "done" else "stopped")
+            with contextlib.nullcontext() if ended == "done" else contextlib.suppress(InputError):
+                store.finish(
+                    found.table(), {"status": status, "facts": found.facts}, _session(found.facts, shard, mine)
+                )
+    return found
+
+
+def _silent(line: str) -> None:
+    """Nobody listens."""
+
+
+def _found(store: Store | None, chunk: Chunk, table: Table, tell: Say) -> bool:
+    """Takes in a stored chunk; a torn one is computed again."""
+    if store is None:
+        return False
+    try:
+        arrays = store.read(chunk.number, table.probes)
+    except InputError as error:
+        tell(f"A torn file is computed again: {error}")
+        return False
+    if arrays is not None:
+        table.put(chunk, arrays)
+    return arrays is not None
+
+
+def _compute(plan: SweepPlan, chunk: Chunk, store: Store | None, pace: float | None) -> dict[str, np.ndarray]:
+    """One chunk through the engine; a long one keeps checkpoints of its own."""
+    hyper, seeds = plan.hyperparameters(chunk)
+    long = store is not None and pace is not None and pace * plan.steps > _LONG_CHUNK_SECONDS
+    place = store.folder / "checkpoints" / f"seg-{chunk.number:05d}" if store is not None and long else None
+    trace = training.run(
+        plan.problem, plan.arms[chunk.arm].factory, hyper, steps=plan.steps, seeds=seeds, probes=plan.probes,
+        every=plan.every, batch_size=plan.batch_size, loop=plan.loop, width=plan.width, folder=place,
+        feasibility=training.Feasibility(baseline=plan.baseline),
+    )  # fmt: skip
+    if place is not None:
+        reporting.remove_folder(place)
+    return {name: np.asarray(values) for name, values in trace.metrics.items()} | {
+        "status": np.array([int(status) for status in trace.status], np.int8)
+    }
+
+
+def _measure(plan: SweepPlan, chunks: list[Chunk], tell: Say) -> float:
+    """Seconds a step of one chunk, from a short run of the very program that the sweep runs."""
+    hyper, seeds = plan.hyperparameters(chunks[0])
+    per_segment = 1 << (-(-len(plan.records) // 20) - 1).bit_length()
+    whole = (2 * per_segment - 1) * plan.every <= 0.05 * plan.steps * len(chunks)
+    interval = plan.every if whole else max(1, min(plan.every, plan.steps // (50 * per_segment)))
+    trace = training.run(
+        plan.problem, plan.arms[chunks[0].arm].factory, hyper, steps=(2 * per_segment - 1) * interval, seeds=seeds,
+        probes=plan.probes, every=interval, batch_size=plan.batch_size, loop=plan.loop, width=plan.width, segments=2,
+        progress=False,
+    )  # fmt: skip
+    pace = 1 / trace.facts["steps_per_second"]
+    seconds = reporting.format_duration(pace * plan.steps * len(chunks))
+    tell(f"{'about' if whole else 'at most'} {seconds} without compilation, from a short segment")
+    return pace
+
+
+def _tell_progress(table: Table, done: int, total: int, seconds: float, tell: Say) -> None:
+    """The best so far with its interval, how many are alive and diverged, and the time left."""
+    if tell is _silent:
+        return
+    status = np.concatenate(table.status)
+    ran = status != NOT_RUN
+    good = int((status == Status.COMPLETED).sum())
+    left = reporting.format_duration(seconds / done * (total - done))
+    line = f"chunk {done}/{total}: {int(ran.sum())} runs, {good} alive, {int(ran.sum()) - good} infeasible, {left} left"
+    found = table.sweep({})
+    if any(each.finished.any() for each in found.trials.values()):
+        best = found.best()
+        low, high = best["interval"]
+        line += f"; best {best['median']:.5g} [{low:.4g}, {high:.4g}] {best['rule']}: {settings_of(best)}"
+    tell(line)
+
+
+def _settled(plan: SweepPlan) -> dict[str, Any]:
+    """What the first process decides for all of them."""
+    return {
+        "width": plan.width, "loop": plan.loop, "probes": [probe.name for probe in plan.probes],
+        "chunks": [[c.number, c.arm, c.low, c.high] for c in plan.chunks()],
+        "columns": {arm.name: {name: column.tolist() for name, column in arm.columns.items()} for arm in plan.arms},
+    }  # fmt: skip
+
+
+def _record(plan: SweepPlan, words: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "study": f"sweep {plan.problem.name}", "status": "running", "config": plan.config, "settled": _settled(plan),
+        "words": list(words), "facts": {}, "sessions": [], **reporting.environment(),
+    }  # fmt: skip
+
+
+def _as_settled(plan: SweepPlan, standing: Mapping[str, Any], tell: Say) -> SweepPlan:
+    """The plan with the K and the loop that the folder's first process settled."""
+    here = reporting.to_json(reporting.environment())
+    for name in ("versions", "device"):
+        if standing[name] != here[name]:
+            tell(f"The folder was begun with other {name}: {standing[name]}; last bits may differ.")
+    settled = standing["settled"]
+    return dataclasses.replace(plan, width=settled["width"], loop=settled["loop"])
+
+
+def _facts(plan: SweepPlan, shard: tuple[int, int], began: float, cpu: float) -> dict[str, Any]:
+    return {
+        "loop": plan.loop, "width": plan.width, "chunks": len(plan.chunks()), "runs": plan.num_runs,
+        "device": jax.devices()[0].device_kind, "wall_seconds": round(time.perf_counter() - began, 3),
+        "cpu_seconds": round(time.process_time() - cpu, 3),
+    }  # fmt: skip
+
+
+def _session(facts: Mapping[str, Any], shard: tuple[int, int], mine: list[Chunk]) -> dict[str, Any]:
+    seconds = {name: facts[name] for name in ("wall_seconds", "cpu_seconds")}
+    return {"shard": f"{shard[0]}/{shard[1]}", "chunks": len(mine), **seconds}
+
+
+def _shard(shard: tuple[int, int]) -> tuple[int, int]:
+    if not isinstance(shard, tuple) or len(shard) != 2:
+        raise fail("sweep", f"shard must be (i, n), got {shard!r}")
+    index, count = shard
+    require_count("sweep", "the number of shards", count)
+    require_count("sweep", "the shard", index, 0)
+    if index >= count:
+        raise fail("sweep", f"shard must be (i, n) with i < n, got {shard}", "The first shard is (0, n).")
+    return index, count

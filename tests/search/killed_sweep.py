@@ -1,0 +1,87 @@
+"""A child process for the kill tests: a sweep that kills itself at a given moment, or goes on to its end.
+
+Arguments: folder, the moment ("never", "chunk:K" before the K-th chunk is computed, "write:K" in the middle of the K-th
+write of a file, "wait" to sit in the first chunk), and optionally a shard as I/N. By hand, `python -m
+tests.search.killed_sweep FOLDER random:20` kills at 20 random moments and compares with an unbroken sweep.
+"""
+
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import time
+
+from jaxopt_lab import objectives, rules, search, training
+from jaxopt_lab.core import archives
+
+
+def run(folder, shard=(0, 1), **options):
+    """The sweep of the tests: 2 dimensions, 6 trials x 2 seeds in 6 chunks of 2."""
+    problem = objectives.with_noise(objectives.quadratic([1.0, 0.1], start=1.0), "gaussian", 0.01)
+    space = search.Space(learning_rate=search.log_uniform(0.1, 10.0), rho=search.uniform(0.0, 0.9))
+    given = {"trials": 6, "seeds": 2, "steps": 40, "every": 10, "width": 2, "sampler": "sobol"} | options
+    return search.sweep(problem, rules.heavy_ball, space, folder=folder, shard=shard, **given)
+
+
+def bits(folder) -> dict[str, bytes]:
+    """The result files, byte by byte."""
+    files = [*pathlib.Path(folder).glob("curves/*.npz"), pathlib.Path(folder) / "configs.jsonl"]
+    return {file.name: file.read_bytes() for file in files}
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main(folder: str, moment: str, shard: str = "0/1") -> None:
+    kind, _, number = moment.partition(":")
+    calls = {"chunk": 0, "write": 0}
+    training_run, fsync = training.run, os.fsync
+
+    def counted_run(*arguments, **options):
+        calls["chunk"] += 1
+        if kind == "wait" and calls["chunk"] == 2:
+            sys.stdout.write("waiting\n")
+            sys.stdout.flush()
+            time.sleep(60)
+        if kind == "chunk" and calls["chunk"] == int(number):
+            die()
+        return training_run(*arguments, **options)
+
+    def counted_fsync(file):
+        calls["write"] += 1
+        if kind == "write" and calls["write"] == int(number):
+            os.truncate(file, os.fstat(file).st_size // 2)
+            die()
+        return fsync(file)
+
+    training.run, archives.os.fsync = counted_run, counted_fsync
+    training.enable_compilation_cache(pathlib.Path(__file__).parents[2] / ".cache" / "xla")
+    index, _, count = shard.partition("/")
+    run(folder, (int(index), int(count)))
+
+
+def many(folder: str, kills: int) -> None:
+    """Kills a sweep at random moments until it has been killed `kills` times, and compares."""
+    command = [sys.executable, "-m", "tests.search.killed_sweep"]
+    subprocess.run([*command, f"{folder}/whole", "never"], check=True)
+    moments = random.Random(0)
+    for attempt in range(kills):
+        child = subprocess.Popen([*command, f"{folder}/broken-{attempt}", "never"])
+        time.sleep(moments.uniform(0.5, 6.0))
+        child.kill()
+        child.wait()
+        done = len(list(pathlib.Path(folder).glob(f"broken-{attempt}/curves/*.npz")))
+        subprocess.run([*command, f"{folder}/broken-{attempt}", "never"], check=True)
+        same = bits(f"{folder}/broken-{attempt}") == bits(f"{folder}/whole")
+        sys.stdout.write(f"killed after {done} chunks: {'the same bits' if same else 'DIFFERENT'}\n")
+        sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2 and sys.argv[2].startswith("random:"):
+        many(sys.argv[1], int(sys.argv[2].partition(":")[2]))
+    else:
+        main(*sys.argv[1:])

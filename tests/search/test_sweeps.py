@@ -1,0 +1,229 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxopt_lab import objectives, rules, search, training
+from jaxopt_lab.core import InputError, Status, archives
+from tests.search.killed_sweep import bits, run
+
+ROOT = Path(__file__).parents[2]
+RATES = search.Space(learning_rate=search.log_uniform(0.1, 10.0))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A folder with an unbroken sweep."""
+    folder = tmp_path_factory.mktemp("whole") / "sweep"
+    run(folder)
+    return folder
+
+
+def child(folder, *words, check=True):
+    command = [sys.executable, "-m", "tests.search.killed_sweep", str(folder), *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=check)
+
+
+def test_the_best_rate_of_a_quadratic_is_the_closed_form():
+    bowl = objectives.quadratic([1.0, 0.1], start=1.0)
+    found = search.sweep(bowl, rules.sgd, RATES, trials=200, seeds=1, steps=40, sampler="grid", every=40)
+    # The loss after t steps is sum of lambda (1 - lr lambda)^2t / 2, least where both factors are nearly equal.
+    rates = found.of().columns["learning_rate"]
+    curvatures = np.array([1.0, 0.1])
+    exact = 0.5 * (curvatures * (1 - rates[:, None] * curvatures) ** 80).sum(1)
+    kept = found.of().feasible[:, 0]
+    np.testing.assert_allclose(found.of().objective[kept, 0], exact[kept], rtol=1e-4)  # float32, 40 steps
+    assert found.best()["trial"] == int(np.argmin(exact))
+    np.testing.assert_array_equal(~kept, exact > 1e6 * 0.55)  # the start's loss is 0.55
+    assert found.near_edge() == {}
+    narrow = search.Space(learning_rate=search.log_uniform(0.1, 1.0))
+    edge = search.sweep(bowl, rules.sgd, narrow, trials=200, seeds=1, steps=40, sampler="grid", every=40)
+    assert edge.near_edge() == {"learning_rate": "high"}
+    assert "widen it before anything is concluded" in edge.lines()[-1]
+
+
+def test_seeds_are_paired_and_the_median_keeps_misses():
+    found = run(None, seeds=3, width=9)
+    trials = found.of()
+    assert trials.objective.shape == (6, 3)
+    np.testing.assert_array_equal(trials.curves["loss"][:, 0, 0], trials.curves["loss"][0, 0, 0])  # one start a seed
+    values = np.where(trials.feasible, trials.objective, np.inf)
+    np.testing.assert_array_equal(trials.medians, np.median(values, axis=1))
+    row = found.best()
+    assert row["interval"] == [min(row["objective"]), max(row["objective"])]
+    assert row["level"] == 0.75
+
+
+def test_a_run_in_a_sweep_is_a_run_of_the_engine():
+    found = run(None)
+    trials = found.of()
+    problem = objectives.with_noise(objectives.quadratic([1.0, 0.1], start=1.0), "gaussian", 0.01)
+    hyper = {name: column[[1, 1]] for name, column in trials.columns.items()}
+    trace = training.run(problem, rules.heavy_ball, hyper, steps=40, every=10, seeds=[0, 1], width=2)
+    np.testing.assert_array_equal(trials.curves["loss"][1], trace["loss"])
+
+
+def test_many_rules_share_one_sweep():
+    bowl = objectives.quadratic([1.0, 0.1], start=1.0)
+    momentum = search.Space(learning_rate=search.effective_rate(0.1, 10.0), rho=0.5)
+    lines = []
+    found = search.sweep(
+        bowl, {"sgd": (rules.sgd, RATES), "heavy ball": (rules.heavy_ball, momentum)}, trials=8, seeds=1, steps=40,
+        every=10, sampler="grid", say=lines.append,
+    )  # fmt: skip
+    assert set(found.trials) == {"sgd", "heavy ball"}
+    assert found.best()["rule"] == "heavy ball"
+    assert [row["median"] for row in found.table()] == sorted(row["median"] for row in found.table())
+    assert "8 trials of sgd + 8 trials of heavy ball x 1 seeds = 16 runs of 40 steps" in lines[0]
+    assert "2 compiled programs, K = 8 runs side by side, 2 chunks" in lines[1]
+    assert "from a short segment" in lines[2]
+    assert lines[-1].startswith("chunk 2/2: 16 runs, ")
+    json.dumps(found.to_json())
+
+
+def test_an_objective_may_be_a_validation_metric_and_the_baseline_is_found():
+    from jaxopt_lab import problems
+
+    problem = problems.load_problem("digits-mlp", width=4, depth=1, num_examples=60)
+    found = search.sweep(
+        problem, rules.sgd, search.Space(learning_rate=search.log_uniform(0.03, 1000.0)), trials=8, seeds=1, steps=30,
+        objective="validation_accuracy", every=30, sampler="grid",
+    )  # fmt: skip
+    trials = found.of()
+    assert trials.maximize
+    assert found.best()["median"] == trials.objective[trials.feasible].max()
+    assert found.config["baseline"] == pytest.approx(2.3, abs=0.1)  # ln 10
+    assert Status.WORSE_THAN_BASELINE in trials.status
+    assert trials.share_infeasible > 0
+
+
+@pytest.mark.parametrize("moment", ["chunk:2", "chunk:5", "write:4"])
+def test_killed_and_continued_it_gives_the_bits_of_an_unbroken_sweep(moment, whole, tmp_path):
+    assert child(tmp_path / "sweep", moment, check=False).returncode == -9
+    assert len(list((tmp_path / "sweep").glob("curves/*.npz"))) < 6
+    told = []
+    found = run(tmp_path / "sweep", say=told.append)
+    assert found.complete
+    assert bits(tmp_path / "sweep") == bits(whole)
+    assert json.loads((tmp_path / "sweep" / "study.json").read_text())["status"] == "done"
+
+
+def test_shards_fill_one_folder(whole, tmp_path):
+    first = run(tmp_path / "sweep", (0, 2))
+    assert not first.complete
+    assert json.loads((tmp_path / "sweep" / "study.json").read_text())["status"] == "running"
+    assert len(first.table()) == 3
+    second = run(tmp_path / "sweep", (1, 2), width=2)
+    assert second.complete
+    assert bits(tmp_path / "sweep") == bits(whole)
+    loaded = search.load_sweep(tmp_path / "sweep")
+    assert loaded.table() == second.table()
+    np.testing.assert_array_equal(loaded.of().curves["loss"], second.of().curves["loss"])
+
+
+def test_a_torn_segment_is_computed_again(whole, tmp_path):
+    run(tmp_path / "sweep")
+    segment = tmp_path / "sweep" / "curves" / "seg-00005.npz"
+    segment.write_bytes(segment.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"seg-00005\.npz: the checkpoint cannot be read"):
+        search.load_sweep(tmp_path / "sweep")
+    told = []
+    run(tmp_path / "sweep", say=told.append)
+    assert any("A torn file is computed again" in line for line in told)
+    assert bits(tmp_path / "sweep") == bits(whole)
+
+
+def test_two_processes_on_one_shard_are_refused(tmp_path):
+    command = [sys.executable, "-m", "tests.search.killed_sweep", str(tmp_path / "sweep"), "wait"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "waiting\n"
+        with pytest.raises(InputError, match=f"process {other.pid} works on shard 0/1 of .*Let it finish, or stop it"):
+            run(tmp_path / "sweep")
+        other.kill()
+    assert run(tmp_path / "sweep").complete  # a lock whose process is gone is free
+
+
+def test_stopped_by_hand_it_leaves_a_usable_sweep(tmp_path, monkeypatch):
+    real, calls = training.run, []
+
+    def stopping(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(training, "run", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "sweep")
+    assert json.loads((tmp_path / "sweep" / "study.json").read_text())["status"] == "stopped"
+    kept = search.load_sweep(tmp_path / "sweep")
+    assert len(kept.table()) == len((tmp_path / "sweep" / "configs.jsonl").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [(errno.ENOSPC, "the disk of .* is full. Make room; the same command continues"),
+     (errno.EROFS, r"cannot be written \(Read-only file system\). Give write access")],
+)  # fmt: skip
+def test_a_disk_that_fails_is_said_plainly_and_loses_nothing(code, message, whole, tmp_path, monkeypatch):
+    real, calls = archives.save, []
+
+    def failing(*arguments):
+        calls.append(1)
+        if len(calls) == 3:
+            raise OSError(code, os.strerror(code))
+        return real(*arguments)
+
+    monkeypatch.setattr(archives, "save", failing)
+    with pytest.raises(InputError, match=message):
+        run(tmp_path / "sweep")
+    assert len(search.load_sweep(tmp_path / "sweep").table()) == 2
+    run(tmp_path / "sweep")
+    assert bits(tmp_path / "sweep") == bits(whole)
+
+
+def test_folders_of_others_are_left_alone(whole, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"is not empty and holds no sweep\. Name another folder; nothing was written"):
+        run(tmp_path)
+    with pytest.raises(InputError, match=r"notes\.txt is a file"):
+        run(tmp_path / "notes.txt" / "sweep")
+    with pytest.raises(InputError, match="holds another sweep"):
+        run(whole, steps=41)
+    with pytest.raises(InputError, match=r"study\.json cannot be read"):
+        search.load_sweep(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"trials": 0}, "sweep: trials must be a whole number of at least 1, got 0"),
+        ({"sampler": "bayes"}, "sampler must be one of: grid, random, sobol, halton; got 'bayes'"),
+        ({"objective": "accuracy"}, "objective must be one of: loss, validation_loss; got 'accuracy'"),
+        ({"objective": "validation_loss"}, "needs validation data, .* has none. Compare 'loss'"),
+        ({"batch_size": 8}, "batch_size 8 needs as many examples"),
+        ({"shard": (2, 2)}, r"shard must be \(i, n\) with i < n, got \(2, 2\)"),
+        ({"shard": (0, 2)}, "shards need a folder that they share"),
+        ({"loop": "chunks"}, "loop must be one of: auto, vmap, map, step; got 'chunks'"),
+        ({"baseline": "none"}, "baseline must be a number, None or 'auto', got 'none'"),
+    ],
+)
+def test_wrong_input_is_refused(options, message):
+    shard = options.pop("shard", (0, 1))
+    with pytest.raises(InputError, match=message):
+        run(None, shard, **options)
+
+
+def test_a_rule_and_its_space_must_fit():
+    bowl = objectives.quadratic([1.0])
+    with pytest.raises(InputError, match="sgd does not take the hyperparameters learning_rate, rho"):
+        search.sweep(bowl, rules.sgd, search.Space(learning_rate=search.log_uniform(0.1, 1.0), rho=0.9))
+    with pytest.raises(InputError, match=r"rule sgd must come as \(factory, Space\), got .*Example: sweep"):
+        search.sweep(bowl, rules.sgd)
+    with pytest.raises(InputError, match="a mapping of rules brings its spaces"):
+        search.sweep(bowl, {"sgd": (rules.sgd, RATES)}, RATES)
