@@ -111,13 +111,24 @@ def _diagnose(words: list[str]) -> int:
     return studies.guarded(lambda: diagnosis.diagnose_command(options))
 
 
+def _sweep(words: list[str]) -> int:
+    from jaxopt_lab import search, studies
+
+    return studies.guarded(lambda: search.sweep_command(words))
+
+
 def _report(words: list[str]) -> int:
     parser = _parser("report")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a study's folder, or the one that holds several")
+    parser.add_argument(
+        "folder", type=Path, metavar="FOLDER", help="the folder of a study or a sweep, or of several studies"
+    )
     options = parser.parse_args(words)
-    from jaxopt_lab import reporting, studies
+    from jaxopt_lab import reporting, search, studies
 
     def action() -> int:
+        if reporting.holds_sweep(options.folder):
+            print(f"Report: {search.write_sweep_page(options.folder)}")
+            return 0
         page = options.folder / "report.html"
         reporting.write_page(page, reporting.find_results(options.folder))
         print(f"Report: {page}")
@@ -128,12 +139,17 @@ def _report(words: list[str]) -> int:
 
 def _resume(words: list[str]) -> int:
     parser = _parser("resume")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a study that was stopped")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a study or a sweep that was stopped")
     _add_experiments(parser)
     options = parser.parse_args(words)
-    from jaxopt_lab import studies
+    from jaxopt_lab import reporting, search, studies
 
-    return studies.guarded(lambda: studies.resume(options.folder, options.experiments))
+    def action() -> int:
+        if reporting.holds_sweep(options.folder):
+            return search.resume_sweep(options.folder)
+        return studies.resume(options.folder, options.experiments)
+
+    return studies.guarded(action)
 
 
 def _parser(verb: str, *, add_help: bool = True) -> argparse.ArgumentParser:
@@ -155,9 +171,10 @@ def _help() -> str:
 _VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "diagnose": (_diagnose, "Say why training is slow and what fixes it: jaxopt-lab diagnose digits-mlp --rule adam."),
     "spectrum": (_spectrum, "Measure the Hessian's spectrum of a problem: jaxopt-lab spectrum digits-mlp."),
+    "sweep": (_sweep, "Try many settings of a rule: jaxopt-lab sweep digits-mlp --space learning_rate=log:1e-3:1."),
     "study": (_study, "Run one study, or list them: jaxopt-lab study NAME --preset quick."),
     "report": (_report, "Rebuild report.html from what a results folder holds."),
-    "resume": (_resume, "Continue a study that was stopped."),
+    "resume": (_resume, "Continue a study or a sweep that was stopped."),
 }
 
 

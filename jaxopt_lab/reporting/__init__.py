@@ -3,9 +3,11 @@
 from jaxopt_lab.reporting.encoding import config_from_json, config_hash, from_json, to_json
 from jaxopt_lab.reporting.figures import FigureMaker, house_style, save_png, save_svg, svg_text
 from jaxopt_lab.reporting.folders import (
+    SWEEP_MARK,
     check_folder,
     environment,
     folder_name,
+    holds_sweep,
     open_folder,
     read_record,
     read_rows,
@@ -34,6 +36,7 @@ from jaxopt_lab.reporting.page import (
 __all__ = [
     "Failure",
     "FigureMaker",
+    "SWEEP_MARK",
     "StudyResult",
     "check_folder",
     "check_page",
@@ -45,6 +48,7 @@ __all__ = [
     "format_duration",
     "format_number",
     "from_json",
+    "holds_sweep",
     "house_style",
     "inline_svg",
     "open_folder",

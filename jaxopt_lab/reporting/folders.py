@@ -28,6 +28,7 @@ from jaxopt_lab.core import Verdict, fail
 from jaxopt_lab.reporting.encoding import config_hash, from_json, to_json
 
 _MARK = "jaxopt_lab study"
+SWEEP_MARK = "jaxopt_lab sweep"
 _NEEDED = {"study", "config", "status"}
 _TEMPORARY = ".writing"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jaxopt_lab")
@@ -100,6 +101,14 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(record, dict) or record.get("kind") != _MARK or not record.keys() >= _NEEDED:
         raise fail("results folder", f"{path} was not written by jaxopt_lab", remedy)
     return record
+
+
+def holds_sweep(folder: Path) -> bool:
+    """Whether a folder is that of a sweep, as the `kind` in its `study.json` says."""
+    try:
+        return json.loads((Path(folder) / "study.json").read_text(encoding="utf-8")).get("kind") == SWEEP_MARK
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

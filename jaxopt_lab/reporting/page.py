@@ -12,7 +12,7 @@ from typing import Any
 
 from jaxopt_lab.core import Verdict, fail
 from jaxopt_lab.reporting.encoding import from_json
-from jaxopt_lab.reporting.folders import read_record, read_verdicts, require_folders, write_text
+from jaxopt_lab.reporting.folders import holds_sweep, read_record, read_verdicts, require_folders, write_text
 
 _GENERATOR = '<meta name="generator" content="jaxopt_lab">'
 
@@ -64,7 +64,8 @@ def find_results(folder: Path) -> list[StudyResult]:
     """
     if (folder / "study.json").is_file():
         return [read_result(folder)]
-    inside = sorted(path.parent for path in folder.glob("*/study.json")) if folder.is_dir() else []
+    found = sorted(path.parent for path in folder.glob("*/study.json")) if folder.is_dir() else []
+    inside = [path for path in found if not holds_sweep(path)]  # a sweep has a page of its own
     if not inside:
         raise fail("report", f"{folder} holds no results", "Name a study's folder, or the one given as --out.")
     return [read_result(path) for path in inside]

@@ -7,6 +7,7 @@ exploring, and keep a record of why they went where they went.
 
 from jaxopt_lab.search import schedules
 from jaxopt_lab.search.asking import ask_and_tell
+from jaxopt_lab.search.commands import find_factory, resume_sweep, sweep_command
 from jaxopt_lab.search.dimensions import (
     Dimension,
     choices,
@@ -14,11 +15,12 @@ from jaxopt_lab.search.dimensions import (
     integers,
     log_uniform,
     one_minus_log_uniform,
-    parse_dimension,
     uniform,
     when,
 )
 from jaxopt_lab.search.outcomes import Sweep, Trials, median_interval
+from jaxopt_lab.search.pages import write_sweep_page
+from jaxopt_lab.search.parsing import parse_dimension, parse_space
 from jaxopt_lab.search.samplers import SAMPLERS, grid_points, halton_points, random_points, sample, sobol_points
 from jaxopt_lab.search.schedules import Scheduled
 from jaxopt_lab.search.spaces import Space
@@ -40,6 +42,7 @@ __all__ = [
     "choices",
     "coarse_to_fine",
     "effective_rate",
+    "find_factory",
     "grid_points",
     "halton_points",
     "integers",
@@ -48,12 +51,16 @@ __all__ = [
     "median_interval",
     "one_minus_log_uniform",
     "parse_dimension",
+    "parse_space",
     "random_points",
+    "resume_sweep",
     "sample",
     "schedules",
     "sobol_points",
     "successive_halving",
     "sweep",
+    "sweep_command",
     "uniform",
     "when",
+    "write_sweep_page",
 ]

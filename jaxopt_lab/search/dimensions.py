@@ -9,7 +9,7 @@ barely interact; searched in lr and rho, the good ones lie on a narrow diagonal.
 """
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -257,45 +257,6 @@ def effective_rate(low: float, high: float, momentum: str = "rho") -> EffectiveR
 def when(name: str, value: float, dimension: Dimension, otherwise: float) -> When:
     """A conditional part: `dimension` where hyperparameter `name` equals `value`, elsewhere the number `otherwise`."""
     return When(name, value, dimension, otherwise)
-
-
-def parse_dimension(text: str) -> Dimension | float:
-    """A dimension from one word of a command line.
-
-    Args:
-      text: `log:LOW:HIGH`, `uniform:LOW:HIGH`, `one-minus:LOW:HIGH`, `integers:LOW:HIGH`, `effective:LOW:HIGH`,
-        `choices:A,B,C`, or a number that is held fixed.
-
-    Returns:
-      The dimension, or the number.
-
-    Raises:
-      InputError: the word is none of these.
-
-    Example:
-      >>> parse_dimension("log:1e-4:1")
-      Range(low=0.0001, high=1.0, scale='log_uniform')
-    """
-    kind, _, rest = text.partition(":")
-    makers = {"log": log_uniform, "uniform": uniform, "one-minus": one_minus_log_uniform, "effective": effective_rate}
-    try:
-        if not rest:
-            return float(text)
-        require_choice("--space", "the kind of a dimension", kind, [*makers, "integers", "choices"])
-        if kind == "choices":
-            return choices(*_numbers(rest.split(",")))
-        low, high = rest.split(":")
-        return integers(int(low), int(high)) if kind == "integers" else makers[kind](float(low), float(high))
-    except ValueError as error:
-        if type(error) is not ValueError:
-            raise
-        raise fail(
-            "--space", f"a dimension must look like log:1e-4:1 or choices:0,0.9, got {text!r}", "See --help."
-        ) from None
-
-
-def _numbers(words: Sequence[str]) -> list[Any]:
-    return [float(word) for word in words]
 
 
 def _require_order(where: str, low: Any, high: Any) -> None:

@@ -6,6 +6,7 @@ order statistics, which assumes nothing of the distribution.
 
 import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ class Sweep:
       seeds: [seeds].
       config: all that can change a number.
       facts: how it ran: loop, width K, chunks, seconds.
+      folder: where it is kept, or None.
     """
 
     problem: str
@@ -115,6 +117,7 @@ class Sweep:
     seeds: np.ndarray
     config: Mapping[str, Any]
     facts: Mapping[str, Any]
+    folder: Path | None = None
 
     @property
     def complete(self) -> bool:

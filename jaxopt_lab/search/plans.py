@@ -6,8 +6,6 @@ one.
 """
 
 import dataclasses
-import hashlib
-import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,6 +16,7 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite, vectors
+from jaxopt_lab.search.identities import loss_program, problem_digest, rule_digest
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
 
@@ -181,19 +180,22 @@ def make_plan(
     seed_list = seed + np.arange(seeds)
     chosen = _loop(loop, problem, batch_size)
     config = {
-        "problem": problem.name, "problem_digest": _problem_digest(problem), "steps": steps, "every": used,
+        "problem": problem.name, "problem_digest": problem_digest(problem), "steps": steps, "every": used,
         "seeds": seed_list.tolist(), "batch_size": batch_size, "trials": trials, "sampler": sampler, "seed": seed,
         "objective": objective, "maximize": larger, "baseline": None if level is None else float(level),
         "dtype": str(jnp.zeros((), float).dtype), "loop": loop, "width": width,
-        "rules": {
-            arm.name: {"digest": _rule_digest(arm, problem), "space": arm.space.to_json()} for arm in arms
-        },
+        "rules": {arm.name: _arm_record(arm, problem) for arm in arms},
     }  # fmt: skip
     runs = max(arm.num_trials for arm in arms) * seeds
     wide = width or _width(problem, runs, chosen)
     return SweepPlan(
         problem, arms, seed_list, steps, used, batch_size, objective, probes, larger, level, chosen, wide, config
     )
+
+
+def _arm_record(arm: Arm, problem: Problem) -> dict[str, Any]:
+    first = {name: column[0] for name, column in arm.columns.items()}
+    return {"digest": rule_digest(arm.factory, first, problem), "space": arm.space.to_json()}
 
 
 def _rules(rule: Any, space: Space | None) -> dict[str, tuple[Rule, Space]]:
@@ -241,7 +243,7 @@ def _loop(loop: str, problem: Problem, batch_size: int | None) -> str:
     if loop != "auto" or jax.default_backend() != "cpu":
         return "vmap" if loop == "auto" else loop
     shapes = jax.eval_shape(problem.init, jax.random.key(0))
-    if "conv_general_dilated" in _loss_program(problem):
+    if "conv_general_dilated" in loss_program(problem):
         return "step"
     operations = 6 * vectors.size(shapes) * (batch_size or problem.num_examples or 0)
     return "map" if operations > _MAP_FROM else "vmap"
@@ -255,58 +257,3 @@ def _width(problem: Problem, runs: int, loop: str) -> int:
     kind = "accelerator" if jax.default_backend() != "cpu" else "data" if problem.num_examples else "no data"
     fitting = max(1, min(_WIDTH_TIMES_DIM[kind] // max(dim, 1), _MOST_SIDE_BY_SIDE))
     return min(1 << (fitting.bit_length() - 1), runs)
-
-
-def _problem_digest(problem: Problem) -> str:
-    """What tells two problems apart: the program of the loss, and every array in it and in the data."""
-    total = hashlib.sha256(_loss_program(problem).encode())
-    trees = (problem.data, problem.validation, problem.model_state, problem.init(jax.random.key(0)))
-    for leaf in jax.tree.leaves(trees):
-        array = np.ascontiguousarray(np.asarray(leaf))
-        total.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
-    return total.hexdigest()[:16]
-
-
-def _loss_program(problem: Problem) -> str:
-    shapes = jax.eval_shape(problem.init, jax.random.key(0))
-    closed = jax.make_jaxpr(problem.loss)(shapes, problem.data, jax.random.key(0))
-    arrays = hashlib.sha256(b"".join(np.asarray(leaf).tobytes() for leaf in closed.consts if not _is_key(leaf)))
-    return _without_addresses(str(closed.jaxpr)) + arrays.hexdigest()
-
-
-def _rule_digest(arm: Arm, problem: Problem) -> str:
-    """What tells two rules apart: the program of one update."""
-    params = jax.eval_shape(problem.init, jax.random.key(0))
-    first = {name: column[0] for name, column in arm.columns.items()}
-
-    def start(point: Any, hyper: Any) -> Any:
-        return arm.factory(**hyper).init(point)
-
-    def update(point: Any, hyper: Any, state: Any) -> Any:
-        return arm.factory(**hyper).update(point, state, point)
-
-    try:
-        state = jax.eval_shape(start, params, first)
-    except TypeError as error:
-        raise fail(
-            "sweep",
-            f"{arm.name} does not take the hyperparameters {', '.join(first)} ({error})",
-            "Name them as it does.",
-        ) from error
-    try:
-        text = str(jax.make_jaxpr(update)(params, first, state))
-    except (
-        ValueError,
-        TypeError,
-        AttributeError,
-    ):  # an update that needs the engine's extra inputs is told apart by its state and its name
-        text = f"{arm.name}{arm.factory!r}{jax.tree.map(lambda leaf: leaf.shape, state)}"
-    return hashlib.sha256(_without_addresses(text).encode()).hexdigest()[:16]
-
-
-def _without_addresses(text: str) -> str:
-    return re.sub(r"0x[0-9a-f]+", "", text)
-
-
-def _is_key(leaf: Any) -> bool:
-    return isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)

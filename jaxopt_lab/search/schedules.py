@@ -127,19 +127,20 @@ class Scheduled:
     def __init__(self, factory: Callable[..., optax.GradientTransformation], shape: str, **fixed: float) -> None:
         require_choice("Scheduled", "shape", shape, SHAPES)
         for name in fixed:
-            require_choice("Scheduled", f"an argument of {shape}", name, _arguments(shape))
+            require_choice("Scheduled", f"an argument of {shape}", name, arguments_of(shape))
         object.__setattr__(self, "factory", factory)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "fixed", tuple(sorted(fixed.items())))
 
     def __call__(self, learning_rate: Number, **hyperparameters: Any) -> optax.GradientTransformation:
         """The rule at one peak and the other hyperparameters."""
-        own = {name: hyperparameters.pop(name) for name in _arguments(self.shape) if name in hyperparameters}
+        own = {name: hyperparameters.pop(name) for name in arguments_of(self.shape) if name in hyperparameters}
         rate = SHAPES[self.shape](learning_rate, **(dict(self.fixed) | own))
         return self.factory(learning_rate=rate, **hyperparameters)
 
 
-def _arguments(shape: str) -> tuple[str, ...]:
+def arguments_of(shape: str) -> tuple[str, ...]:
+    """The names of a schedule's arguments after its peak."""
     code = SHAPES[shape].__code__
     return code.co_varnames[1 : code.co_argcount]
 

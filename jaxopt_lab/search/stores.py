@@ -25,7 +25,6 @@ import numpy as np
 from jaxopt_lab import reporting
 from jaxopt_lab.core import InputError, archives, fail
 
-KIND = "jaxopt_lab sweep"
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -66,7 +65,7 @@ class Store:
         path, mine = self.folder / "study.json", self.folder / f".study.json.{os.getpid()}"
         with plain_errors(self.folder):
             if not path.exists():
-                mine.write_text(_json({"kind": KIND, **record}))
+                mine.write_text(_json({"kind": reporting.SWEEP_MARK, **record}))
                 with contextlib.suppress(FileExistsError):
                     os.link(mine, path)
                 mine.unlink()
@@ -129,7 +128,7 @@ def read_sweep_record(folder: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise fail("sweep", f"{path} cannot be read ({error})", "Name the folder of a sweep.") from None
-    if not isinstance(record, dict) or record.get("kind") != KIND:
+    if not isinstance(record, dict) or record.get("kind") != reporting.SWEEP_MARK:
         raise fail("sweep", f"{path} is not of a sweep", "Name the folder of a sweep.")
     return record
 

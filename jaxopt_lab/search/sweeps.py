@@ -46,6 +46,7 @@ def sweep(
     width: int | None = None,
     loop: str = "auto",
     folder: str | os.PathLike[str] | None = None,
+    out: str | os.PathLike[str] | None = None,
     shard: tuple[int, int] = (0, 1),
     say: Say | None = None,
     words: tuple[str, ...] = (),
@@ -70,6 +71,7 @@ def sweep(
       width: K, runs side by side; None chooses. Recorded: another K can change last bits.
       loop: "vmap", "map", "step", or "auto".
       folder: where finished chunks are kept and found again; None keeps nothing.
+      out: instead of `folder`: the folder of all results, in which the sweep's own is named by its config's hash.
       shard: (i, n): compute chunks i, i + n, ... of the sweep; n processes with one folder share it.
       say: gets the plan, the best so far and the time left, a line at a time.
       words: the words of a command line that redo it, for the record.
@@ -85,7 +87,7 @@ def sweep(
       >>> from jaxopt_lab import objectives, rules, search
       >>> bowl = objectives.quadratic([1.0, 0.1], start=1.0)
       >>> found = search.sweep(bowl, rules.sgd, search.Space(learning_rate=search.log_uniform(0.1, 10.0)),
-      ...                      trials=64, seeds=1, steps=40, sampler="grid")
+      ...                      trials=400, seeds=1, steps=40, sampler="grid")
       >>> f"{found.best()['hyperparameters']['learning_rate']:.1f}"  # the best rate is near 2 / (1 + 0.1)
       '1.8'
     """
@@ -95,6 +97,10 @@ def sweep(
         problem, rule, space, trials=trials, seeds=seeds, steps=steps, batch_size=batch_size, sampler=sampler,
         seed=seed, every=every, objective=objective, maximize=maximize, baseline=baseline, loop=loop, width=width,
     )  # fmt: skip
+    if out is not None:
+        if folder is not None:
+            raise fail("sweep", "folder and out were both given", "Give out, or the sweep's own folder.")
+        folder = Path(out) / reporting.folder_name(f"sweep-{problem.name}", plan.config)
     if folder is None:
         if count > 1:
             raise fail("sweep", "shards need a folder that they share", "Give folder=...")
@@ -102,6 +108,7 @@ def sweep(
     store = Store(Path(folder), plan.config)
     standing = store.settle(_record(plan, words))
     plan = _as_settled(plan, standing, tell)
+    tell(f"Kept in {store.folder}")
     with store.shard(index, count):
         return _run(plan, store, (index, count), tell)
 
@@ -133,7 +140,7 @@ def _run(plan: SweepPlan, store: Store | None, shard: tuple[int, int], tell: Say
             for chunk in waiting:
                 if chunk not in mine:
                     _found(store, chunk, table, tell)
-        found = table.sweep(_facts(plan, shard, began, cpu))
+        found = table.sweep(_facts(plan, began, cpu), None if store is None else store.folder)
         if store is not None:
             status = "done" if found.complete else ("running" if ended == "done" else "stopped")
             with contextlib.nullcontext() if ended == "done" else contextlib.suppress(InputError):
@@ -238,7 +245,7 @@ def _as_settled(plan: SweepPlan, standing: Mapping[str, Any], tell: Say) -> Swee
     return dataclasses.replace(plan, width=settled["width"], loop=settled["loop"])
 
 
-def _facts(plan: SweepPlan, shard: tuple[int, int], began: float, cpu: float) -> dict[str, Any]:
+def _facts(plan: SweepPlan, began: float, cpu: float) -> dict[str, Any]:
     return {
         "loop": plan.loop, "width": plan.width, "chunks": len(plan.chunks()), "runs": plan.num_runs,
         "device": jax.devices()[0].device_kind, "wall_seconds": round(time.perf_counter() - began, 3),

@@ -33,7 +33,7 @@ def load_sweep(folder: str | os.PathLike[str]) -> Sweep:
         arrays = store.read(chunk.number, names)
         if arrays is not None:
             table.put(chunk, arrays)
-    return table.sweep(record.get("facts", {}))
+    return table.sweep(record.get("facts", {}), folder)
 
 
 class Table:
@@ -62,7 +62,7 @@ class Table:
                 kept[name] = np.full((len(self.status[chunk.arm]), len(self.steps)), np.nan, arrays[name].dtype)
             kept[name][chunk.low : chunk.high] = arrays[name]
 
-    def sweep(self, facts: Mapping[str, Any]) -> Sweep:
+    def sweep(self, facts: Mapping[str, Any], folder: Path | None = None) -> Sweep:
         """What is there so far."""
         found = {}
         for place, name in enumerate(self.names):
@@ -77,5 +77,12 @@ class Table:
                 self.config["maximize"],
             )  # fmt: skip
         return Sweep(
-            self.config["problem"], self.config["objective"], found, self.steps, self.seeds, self.config, dict(facts)
+            self.config["problem"],
+            self.config["objective"],
+            found,
+            self.steps,
+            self.seeds,
+            self.config,
+            dict(facts),
+            folder,
         )

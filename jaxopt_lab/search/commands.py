@@ -1,0 +1,178 @@
+"""What `jaxopt-lab sweep` does: reads its options, sweeps, prints the best trials, and leaves a folder with a page."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import optax
+
+from jaxopt_lab import problems, rules, training
+from jaxopt_lab.core import fail, require_choice
+from jaxopt_lab.search.pages import write_sweep_page
+from jaxopt_lab.search.parsing import parse_number, parse_space
+from jaxopt_lab.search.samplers import SAMPLERS
+from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
+from jaxopt_lab.search.spaces import Space
+from jaxopt_lab.search.stores import read_sweep_record
+from jaxopt_lab.search.sweeps import sweep
+
+_OPTAX = (
+    "adam", "adamw", "adamax", "nadam", "nadamw", "amsgrad", "adabelief", "adagrad", "adadelta", "rmsprop", "lion",
+    "lamb", "lars", "novograd", "radam", "rprop", "sm3", "yogi", "fromage", "noisy_sgd", "sign_sgd", "adan",
+)  # fmt: skip
+
+
+def sweep_command(words: Sequence[str]) -> int:
+    """`jaxopt-lab sweep`: prints the plan and the best trials, and writes the sweep's folder with its page.
+
+    Args:
+      words: the words after the verb, see `jaxopt-lab sweep --help`.
+
+    Returns:
+      The exit code 0.
+
+    Raises:
+      InputError: a wrong option, before anything is run.
+    """
+    options = _parser().parse_args(list(words))
+    shard = _shard(options.shard)
+    arms = _arms(options)
+    training.enable_compilation_cache()
+    problem = problems.load_problem(options.problem, **dict(map(_setting, options.set)))
+    found = sweep(
+        problem, arms, trials=options.trials, seeds=options.seeds, steps=options.steps, batch_size=options.batch_size,
+        sampler=options.sampler, seed=options.seed, every=options.every, objective=options.objective,
+        width=options.width, loop=options.loop, out=options.out, shard=shard, say=_say,
+        words=tuple(_without(words, "--out", "--shard")),
+    )  # fmt: skip
+    print("\n".join(found.lines()))
+    if found.folder is not None:
+        print(f"Report: {write_sweep_page(found.folder)}")
+    return 0
+
+
+def resume_sweep(folder: Path) -> int:
+    """Continues a sweep that the command line began, in the same folder.
+
+    Args:
+      folder: the sweep's folder.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      InputError: the folder holds no sweep, or one that a Python program began.
+    """
+    words = read_sweep_record(folder)["words"]
+    if not words:
+        raise fail("resume", f"{folder} was begun by a Python program", "Run that program again: it continues.")
+    return sweep_command([*words, "--out", str(Path(folder).resolve().parent)])
+
+
+def find_factory(name: str) -> Callable[..., optax.GradientTransformation]:
+    """The factory of a rule: one of this package, one of optax, or a function of your own, module:function.
+
+    Raises:
+      InputError: no such rule.
+
+    Example:
+      >>> find_factory("heavy_ball").__name__
+      'heavy_ball'
+    """
+    if ":" in name:
+        return problems.load_function(name, "--rule")
+    ours = {label: spec.factory for label, spec in rules.REGISTRY.items() if "learning_rate" in spec.defaults}
+    known = {label: getattr(optax, label) for label in _OPTAX if hasattr(optax, label)} | ours
+    require_choice("sweep", "--rule", name.replace("-", "_"), known)
+    return known[name.replace("-", "_")]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxopt-lab sweep", allow_abbrev=False,
+        description="Try many settings of one or more rules: jaxopt-lab sweep digits-mlp --rule heavy_ball"
+        " --space learning_rate=effective:1e-3:10 --space rho=one-minus:0:0.99 --batch-size 32.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("problem", metavar="PROBLEM", help="a ready-made problem, or module:function of your own")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of the problem")
+    add(
+        "--rule", action="append", default=[], help="a rule of this package or of optax, or module:function; repeatable"
+    )
+    add("--space", action="append", default=[], metavar="[RULE.]NAME=DIMENSION",
+        help="what a hyperparameter may be: log:LOW:HIGH, uniform:, one-minus: (1 - x on a logarithmic scale),"
+        " integers:, effective: (learning rate over 1 - rho), choices:A,B, or a number; with RULE. for that one"
+        " only")  # fmt: skip
+    add("--schedule", metavar="NAME[:ARG=VALUE,...]",
+        help=f"the learning rate is the peak of a schedule: {', '.join(SHAPES)}; steps is filled in")  # fmt: skip
+    add("--trials", type=int, default=64, help="settings of each rule (default: 64)")
+    add("--seeds", type=int, default=3, help="seeds of each trial (default: 3)")
+    add("--steps", type=int, default=2000, help="steps of each run (default: 2000)")
+    add("--batch-size", type=int, metavar="B", help="examples a step (default: all)")
+    add("--sampler", default="random", help=f"{', '.join(SAMPLERS)} (default: random)")
+    add("--objective", default="loss", help="loss, validation_loss, or a metric such as validation_accuracy")
+    add("--every", type=int, help="steps between records")
+    add("--seed", type=int, default=0, help="of the sampler, and the first of the seeds (default: 0)")
+    add("--width", type=int, metavar="K", help="runs side by side (default: chosen)")
+    add("--loop", default="auto", help="vmap, map, step or auto (default: auto)")
+    add("--shard", default="0/1", metavar="I/N", help="compute a part: N machines with one --out share the sweep")
+    add("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    return parser
+
+
+def _arms(options: argparse.Namespace) -> dict[str, tuple[Any, Space]]:
+    names = options.rule or ["sgd"]
+    for word in options.space:
+        rule, dot, _ = word.partition("=")[0].partition(".")
+        if dot:
+            require_choice("sweep", "the rule in --space", rule, names)
+    if not options.space:
+        raise fail("sweep", "there is no --space", "Example: --space learning_rate=log:1e-4:1.")
+    return {name: (_scheduled(find_factory(name), options), parse_space(_own(name, options.space))) for name in names}
+
+
+def _own(rule: str, words: Sequence[str]) -> list[str]:
+    """The words of --space that speak of one rule, those of it alone last."""
+    named = [word for word in words if "." in word.partition("=")[0]]
+    mine = [word.partition(".")[2] for word in named if word.startswith(f"{rule}.")]
+    return [word for word in words if word not in named] + mine
+
+
+def _scheduled(factory: Any, options: argparse.Namespace) -> Any:
+    if options.schedule is None:
+        return factory
+    shape, _, rest = options.schedule.partition(":")
+    require_choice("sweep", "--schedule", shape, SHAPES)
+    given = dict(_setting(word) for word in rest.split(",") if word)
+    filled = {"steps": options.steps} if "steps" in arguments_of(shape) else {}
+    return Scheduled(factory, shape, **(filled | given))
+
+
+def _setting(word: str) -> tuple[str, Any]:
+    name, equals, value = word.partition("=")
+    if not (name and equals):
+        raise fail("sweep", f"an option must be NAME=VALUE, got {word!r}")
+    return name.replace("-", "_"), parse_number(value)
+
+
+def _shard(word: str) -> tuple[int, int]:
+    index, slash, count = word.partition("/")
+    if not (slash and index.isdigit() and count.isdigit()):
+        raise fail("sweep", f"--shard must look like 0/4, got {word!r}")
+    return int(index), int(count)
+
+
+def _without(words: Sequence[str], *options: str) -> list[str]:
+    kept, skip = [], False
+    for word in words:
+        if not skip and word not in options and not word.startswith(tuple(f"{option}=" for option in options)):
+            kept.append(word)
+        skip = word in options
+    return kept
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()

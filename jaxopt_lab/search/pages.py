@@ -1,0 +1,80 @@
+"""A sweep as one self-contained HTML page: the table of trials, curves with bands, slices, and how to redo it."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from jaxopt_lab import reporting
+from jaxopt_lab.search.outcomes import Sweep
+from jaxopt_lab.search.pictures import draw_curves, draw_slices
+from jaxopt_lab.search.stores import plain_errors, read_sweep_record
+from jaxopt_lab.search.tables import load_sweep
+
+_MOST_ROWS = 500
+
+
+def write_sweep_page(folder: str | os.PathLike[str]) -> Path:
+    """Writes `report.html` into a sweep's folder, from what is stored there.
+
+    Args:
+      folder: a sweep's folder, finished or not.
+
+    Returns:
+      The page.
+
+    Raises:
+      InputError: the folder holds no sweep, or a file in it is torn.
+    """
+    folder = Path(folder)
+    record, sweep = read_sweep_record(folder), load_sweep(folder)
+    with plain_errors(folder):
+        reporting.write_text(folder / "report.html", page_of(sweep, record))
+    return folder / "report.html"
+
+
+def page_of(sweep: Sweep, record: dict[str, Any]) -> str:
+    """The page as text.
+
+    Args:
+      sweep: what was found.
+      record: the `study.json` of its folder.
+
+    Returns:
+      HTML that asks for nothing from elsewhere.
+    """
+    rows = sweep.table()
+    names = list(dict.fromkeys(name for row in rows for name in row["hyperparameters"]))
+    shares = [
+        {
+            "rule": trials.rule,
+            "finished": int(trials.finished.sum()),
+            "trials": len(trials.finished),
+            "infeasible": f"{trials.share_infeasible:.0%}" if trials.finished.any() else "",
+            "best": sweep.best(trials.rule) if trials.finished.any() else None,
+            "edges": sweep.near_edge(trials.rule) if trials.finished.any() else {},
+        }
+        for trials in sweep.trials.values()
+    ]
+    return reporting.render_template(
+        "sweep.html.j2", sweep=sweep, record=record, rows=rows[:_MOST_ROWS], num_rows=len(rows), names=names,
+        shares=shares, figures=_figures(sweep) if rows else [], command=_command(record),
+        objective=sweep.objective.replace("_", " "),
+        seconds=sum(session["wall_seconds"] for session in record.get("sessions", [])),
+    )  # fmt: skip
+
+
+def _command(record: dict[str, Any]) -> str:
+    return shlex.join(["jaxopt-lab", "sweep", *record["words"]]) if record["words"] else ""
+
+
+def _figures(sweep: Sweep) -> list[dict[str, Any]]:
+    found = []
+    with reporting.house_style() as maker:
+        drawn = [draw_curves(sweep, maker)]
+        drawn += [pair for each in sweep.trials.values() if (pair := draw_slices(sweep, each, maker)) is not None]
+        for place, (figure, caption) in enumerate(drawn):
+            svg = reporting.svg_text(figure)
+            image = reporting.inline_svg(svg, prefix=f"figure-{place}", label=caption)
+            found.append({"image": image, "caption": caption})
+    return found
