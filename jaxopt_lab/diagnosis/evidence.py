@@ -22,6 +22,7 @@ _STILL = 0.02
 _ALIKE = 0.1
 _DONE = 0.05
 _GOOD = 0.8
+MOST_PROVED = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,6 +63,7 @@ class Evidence:
       validation: loss on the validation data at the end of the run.
       shrinking: (factor of the weights, gain): the least validation loss along shrinking weights, and how many times it
         is lower.
+      weight_curvature: of the loss along the weights themselves, at the end of the run.
       surroundings: what lies around a point at which the run stands still.
     """
 
@@ -96,6 +98,7 @@ class Evidence:
     noise: BatchNoise | None = None
     validation: Estimate | None = None
     shrinking: tuple[float, float] | None = None
+    weight_curvature: float = 0.0
     surroundings: Surroundings | None = None
 
     @property
@@ -202,3 +205,8 @@ class Evidence:
         if self.in_use.kind == "adaptive" and not self.here.preconditioned:
             return float("nan")
         return self.in_use.learning_rate * self.here.largest / self.in_use.edge
+
+
+def horizon_for(known: Evidence, gain: float) -> int:
+    """Steps of a proof in which a run that is `gain` times slower comes as far as the better one does in four."""
+    return max(known.steps, int(min(4 * gain, MOST_PROVED)))

@@ -255,7 +255,8 @@ def _end_of_run(known: Evidence, budget: Budget) -> dict[str, Any]:
     if problem.validation is not None:
         found["validation"] = _validation_loss(frozen, run.params)
         found["shrinking"] = _shrinking(frozen, run.params)
-        budget.pay((1 + len(_SHRINKS)) * budgets.LOSS * _validation_share(problem))
+        found["weight_curvature"] = _weight_curvature(frozen, run.params)
+        budget.pay((1 + len(_SHRINKS)) * budgets.LOSS * _validation_share(problem) + budgets.PRODUCT)
     if not known.random:
         return found
     a_sample = _share(problem, known.batch_size)
@@ -299,6 +300,13 @@ def _shrinking(frozen: Problem, params: Any) -> tuple[float, float]:
     ]
     best = int(np.nanargmin(losses))
     return _SHRINKS[best], losses[0] / max(losses[best], 1e-300)
+
+
+def _weight_curvature(frozen: Problem, params: Any) -> float:
+    """The curvature along the weights themselves, w'Hw / w'w."""
+    weights = jax.tree.map(vectors.widened, params)
+    square = float(vectors.sum_of_squares(weights))
+    return float(vectors.dot(weights, curvature.hessian(frozen, params)(weights))) / square if square else 0.0
 
 
 def _validation_share(problem: Problem) -> float:

@@ -30,7 +30,8 @@ class Surroundings:
     Attributes:
       negative: the direction of the smallest curvature, and whether it is certainly negative.
       along: the lowest place along it, both ways.
-      gradient_at_saddle: norm of the gradient where the quadratic along that direction has its critical point.
+      slope_at_saddle: slope along that direction where the quadratic along it has its critical point, over the slope
+        here; 0 where the slope is zero here.
       elsewhere: losses to which the rule in use comes from other beginnings, [b]; empty where there are none.
       elsewhere_steps: in so many steps.
       cost: gradient-equivalents.
@@ -38,7 +39,7 @@ class Surroundings:
 
     negative: curvature.NegativeCurvature
     along: Fall
-    gradient_at_saddle: float
+    slope_at_saddle: float
     elsewhere: np.ndarray
     elsewhere_steps: int
     cost: float
@@ -79,9 +80,12 @@ def look_around(
     if steps >= 1:
         ends = np.array([_end(problem, rule, each, steps, batch_size, seed) for each in beginnings])
         cost += len(beginnings) * (steps * a_step + budgets.LOSS)
-    bottom = negative.slope / negative.value.value if negative.value.value else 0.0
+    bottom = -negative.slope / negative.value.value if negative.value.value else 0.0
     middle = vectors.axpy(bottom, negative.direction, params)
-    there = float(vectors.norm(curvature.locate(frozen, middle).gradient)) if np.isfinite(bottom) else np.inf
+    there = 0.0
+    if negative.slope:
+        slope = float(vectors.dot(curvature.locate(frozen, middle).gradient, negative.direction))
+        there = abs(slope / negative.slope)
     return Surroundings(negative, along, there, ends[np.isfinite(ends)], max(steps, 0), cost)
 
 

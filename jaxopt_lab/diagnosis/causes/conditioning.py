@@ -71,7 +71,15 @@ def examine(known: Evidence) -> Finding | None:
         return count / max(model.steps_to(max(there, 1e-12), heavy, ceiling), 1.0)
 
     words = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
-    causes = ("unnormalized-inputs", "vanishing-signal", "exploding-signal", "bad-initialization", "saddle", "plateau")
+    causes = (
+        "unnormalized-inputs",
+        "vanishing-signal",
+        "exploding-signal",
+        "bad-initialization",
+        "saddle",
+        "plateau",
+        "underfitting",
+    )
     return make_finding(
         "ill-conditioned", words, evidence, use_heavy_ball(heavy.learning_rate, heavy.rho), gain,
         horizon=horizon, forecast=forecast, follows_from=causes,

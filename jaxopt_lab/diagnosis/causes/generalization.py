@@ -5,6 +5,8 @@ not known), and three of its standard errors. A quarter: what was learned and do
 third of what does.
 """
 
+import numpy as np
+
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
@@ -30,8 +32,19 @@ def examine(known: Evidence) -> Finding | None:
     ]
     words = "The model has learned its training examples and not the task."
     kept, gain = known.shrinking if known.shrinking is not None else (1.0, 1.0)
-    rate = 1 - kept ** (1 / max(known.steps, 1)) if kept < 1 else 1e-3
+    rate = _decay(known, kept)
     return make_finding(
         "overfitting", words, evidence, decay_weights(rate), max(gain, 1.0), gain_in="validation loss",
-        horizon=known.steps, follows_from=("non-finite",),
+        horizon=max(known.steps, min(2000, int(3 / rate))), follows_from=("non-finite",),
     )  # fmt: skip
+
+
+def _decay(known: Evidence, kept: float) -> float:
+    """The decay a step that holds the weights at `kept` of themselves against a quadratic of their own curvature.
+
+    Ridge regression keeps lambda / (lambda + alpha) of a direction; a decay of lr alpha a step does that.
+    """
+    rate = known.in_use.effective_rate
+    if kept >= 1 or known.weight_curvature <= 0 or not rate > 0:
+        return 1e-3
+    return float(np.clip(rate * known.weight_curvature * (1 - kept) / kept, 1e-4, 0.3))

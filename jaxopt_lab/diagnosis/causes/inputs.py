@@ -12,7 +12,7 @@ import numpy as np
 from jaxopt_lab import theory
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis.causes import conditioning
-from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
 from jaxopt_lab.diagnosis.inputs import InputStatistics
 from jaxopt_lab.diagnosis.prescriptions import standardize_inputs
@@ -48,7 +48,7 @@ def examine(known: Evidence) -> Finding | None:
     )
     gain = float("inf") if diverged else inputs.gain
     return make_finding(
-        "unnormalized-inputs", words, evidence, standardize_inputs(), gain, horizon=known.steps,
+        "unnormalized-inputs", words, evidence, standardize_inputs(), gain, horizon=horizon_for(known, gain),
         follows_from=("non-finite",),
     )  # fmt: skip
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis.causes import noise
-from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
 from jaxopt_lab.diagnosis.prescriptions import scale_rate
 from jaxopt_lab.diagnosis.runs import speed_up
@@ -83,16 +83,11 @@ def examine_low(known: Evidence) -> Finding | None:
     factor = float(np.clip(0.5 / share, 2.0, 1e4)) if share > 0 else best
     evidence.append(read("median cosine of successive updates", run.cosine))
     words = f"The rate is {factor:.3g} times below what the curvature allows; the run goes straight and slowly."
-    causes = (*_BLAMED, "vanishing-signal", "dead-units", "plateau", "saddle")
+    causes = (*_BLAMED, "vanishing-signal", "dead-units", "plateau", "saddle", "underfitting")
     return make_finding(
-        "learning-rate-too-low", words, evidence, scale_rate(factor), factor, horizon=_horizon(known, factor),
+        "learning-rate-too-low", words, evidence, scale_rate(factor), factor, horizon=horizon_for(known, factor),
         follows_from=causes,
     )  # fmt: skip
-
-
-def _horizon(known: Evidence, factor: float) -> int:
-    """Steps after which a run that is `factor` times slower has gone as far as the better one in a few."""
-    return max(known.steps, int(min(4 * factor, 2000)))
 
 
 def _by_model(known: Evidence) -> float:

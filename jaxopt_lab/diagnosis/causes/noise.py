@@ -3,9 +3,9 @@
     floor = lr tr S_B / (4 (1 - rho)),      over what is left to gain at the end of the run
 
 Threshold: the floor of the rule in use accounts for at least half of what is left, the noise of one step exceeds the
-gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Below the edge the
-floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, which is at least lr tr S_B / 4
-(`theory.loss_floor`).
+gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about (a twentieth where
+the run no longer gains). Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes,
+which is at least lr tr S_B / 4 (`theory.loss_floor`).
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ from jaxopt_lab.diagnosis.prescriptions import average_iterates, enlarge_batch, 
 SOURCE = "theory.loss_floor; McCandlish et al. 2018, equation 2.6"
 FLOOR_SHARE = 0.5
 NOISE_OVER_SIGNAL = 1.0
-LEFT = 0.1
+LEFT, STANDING = 0.1, 0.05
 _FACTOR = 0.1
 
 
@@ -33,7 +33,11 @@ def examine(known: Evidence) -> Finding | None:
     ceiling = known.end - known.lower if np.isfinite(known.lower) else np.inf
     left = model.gap(max(ceiling, 0.0))
     share = floor / max(left, 1e-300)
-    if noise.ratio < NOISE_OVER_SIGNAL or share < FLOOR_SHARE or left < LEFT * known.scale:
+    if (
+        noise.ratio < NOISE_OVER_SIGNAL
+        or share < FLOOR_SHARE
+        or left < (LEFT if known.progress > LEFT else STANDING) * known.scale
+    ):
         return None
     if _falling(run.losses, known):
         return None
@@ -58,8 +62,9 @@ def examine(known: Evidence) -> Finding | None:
 
 
 def _falling(losses: np.ndarray, known: Evidence) -> bool:
-    """Whether the last quarter still lies clearly below the one before, by a tenth of what training is about."""
-    quarters = np.array_split(losses, 4)
+    """Whether the last quarter lies below the one before, by a tenth of what training is about and by its scatter."""
     if len(losses) < 8:
         return False
-    return bool(quarters[2].mean() - quarters[3].mean() > 0.1 * known.scale)
+    before, last = np.array_split(losses, 4)[2:]
+    fall = before.mean() - last.mean()
+    return bool(fall > 0.1 * known.scale and fall > 2 * max(before.std(), last.std()))

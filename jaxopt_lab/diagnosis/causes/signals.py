@@ -3,7 +3,7 @@
 Forward: rms of the layers' outputs. Backward: rms of the gradient with respect to them. At mean-field's critical point
 both keep their size from layer to layer; off it they change by sqrt(chi) a layer, and networks train to a depth of
 about 6 / |ln chi| (Schoenholz et al. 2017): a change of more than e^3 = 20 in all is too much.
-Dead: a quarter of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of
+Dead: half of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of
 2^-n is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
 Initialization: the loss before the first step exceeds ln C by 3 (or is four times that of a constant output), or units
 are copies of each other, or the signal changes twentyfold within three layers: not depth makes it, but the weights.
@@ -18,14 +18,14 @@ import numpy as np
 
 from jaxopt_lab import theory
 from jaxopt_lab.core.vectors import parameter_paths
-from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
 from jaxopt_lab.diagnosis.layers import Signals
 from jaxopt_lab.diagnosis.prescriptions import initialize_by_data
 
 DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field_factor"
 TOO_MUCH = 20.0
-DEAD, SATURATED = 0.25, 0.75
+DEAD, SATURATED = 0.5, 0.75
 EXCESS, COPIES = 3.0, 0.5
 _FEW = 3
 _NAMES = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
@@ -42,7 +42,7 @@ def examine_vanishing(known: Evidence) -> Finding | None:
     words = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: they hardly learn."
     return make_finding(
         "vanishing-signal", words, _readings(known, signals), initialize_by_data(), min(1 / least, 1e9),
-        horizon=known.steps,
+        horizon=horizon_for(known, 1 / least),
         follows_from=("bad-initialization", *_decayed(known)) if _shallow(signals) else _decayed(known),
     )  # fmt: skip
 
@@ -57,7 +57,8 @@ def examine_exploding(known: Evidence) -> Finding | None:
         return None
     words = f"The signal grows {most:.3g} times over {signals.num_hidden} hidden layers."
     return make_finding(
-        "exploding-signal", words, _readings(known, signals), initialize_by_data(), min(most, 1e9), horizon=known.steps,
+        "exploding-signal", words, _readings(known, signals), initialize_by_data(), min(most, 1e9),
+        horizon=horizon_for(known, most),
         follows_from=("bad-initialization", *_decayed(known)) if _shallow(signals) else _decayed(known),
     )  # fmt: skip
 
@@ -79,7 +80,7 @@ def examine_dead(known: Evidence) -> Finding | None:
     words = f"In one layer {dead:.0%} of the units pass no gradient on any example; {saturated:.0%} are saturated."
     alive = max(1 - max(dead, saturated), 1e-3)
     return make_finding(
-        "dead-units", words, evidence, initialize_by_data(), 1 / alive, horizon=known.steps,
+        "dead-units", words, evidence, initialize_by_data(), 1 / alive, horizon=horizon_for(known, 1 / alive),
         follows_from=("bad-initialization", "exploding-signal", "unnormalized-inputs", *_decayed(known)),
     )  # fmt: skip
 
@@ -112,7 +113,7 @@ def examine_initialization(known: Evidence) -> Finding | None:
     sizes = [*gains, *(1 / max(gain, 1e-9) for gain in gains), 1 + max(np.nan_to_num(excess), 0.0)]
     gain = min(max(sizes), 1e9)
     return make_finding(
-        "bad-initialization", words, evidence, initialize_by_data(), gain, horizon=known.steps,
+        "bad-initialization", words, evidence, initialize_by_data(), gain, horizon=horizon_for(known, gain),
         follows_from=() if _shallow(signals) or copies > COPIES else ("exploding-signal", "vanishing-signal"),
     )  # fmt: skip
 

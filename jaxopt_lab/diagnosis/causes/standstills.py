@@ -4,10 +4,10 @@ A convex loss never falls by more than slope times distance along a line. Where 
 is not the gradient's:
 
     saddle          curvature along it is certified negative and accounts for at least a tenth of the fall, and the
-                    gradient falls to a fifth where the quadratic has its critical point
+                    slope falls to a fifth where the quadratic has its critical point
     plateau         it is not so: the loss is flat here and falls farther off
     local-minimum   no way down within twice the size of the parameters, and a lower loss is known
-    underfitting    the same, no lower loss is known, and more than 30 % of the best constant output's loss is left; or
+    underfitting    the same, no lower loss is known, and half of the best constant output's loss is left; or
                     weight decay takes at least half as much from the weights as the gradient gives
 
 Sources: the convexity inequality; Dauphin et al. 2014 (saddles); Safran and Shamir 2018 (local minima exist).
@@ -16,7 +16,7 @@ Sources: the convexity inequality; Dauphin et al. 2014 (saddles); Safran and Sha
 import numpy as np
 
 from jaxopt_lab.core import vectors
-from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
 from jaxopt_lab.diagnosis.lines import Fall
 from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere, leave_saddle, scale_rate, stop_decay
@@ -28,7 +28,7 @@ QUADRATIC_PART = 0.1
 NEGLIGIBLE = 0.02
 NEAR = 0.2
 LOWER_ELSEWHERE = 0.05
-LEFT = 0.3
+LEFT = 0.5
 HELD = 0.5
 _AFTER = 5.0
 _BLAMED = ("non-finite", "vanishing-signal", "dead-units", "bad-initialization", "learning-rate-too-high")
@@ -42,8 +42,8 @@ def examine_saddle(known: Evidence) -> Finding | None:
     negative, distance = around.negative, around.along.distance
     ratio = _superlinear(known, around.along)
     share = 0.5 * abs(negative.value.value) * distance**2 / around.along.drop
-    near = around.gradient_at_saddle
-    if not negative.certified or ratio < SUPERLINEAR or share < QUADRATIC_PART or near > NEAR * known.gradient_norm:
+    near = around.slope_at_saddle
+    if not negative.certified or ratio < SUPERLINEAR or share < QUADRATIC_PART or near > NEAR:
         return None
     rate = known.in_use.learning_rate
     steps = (
@@ -53,7 +53,7 @@ def examine_saddle(known: Evidence) -> Finding | None:
         read("gradient norm", known.gradient_norm),
         read("most negative curvature, certified", negative.value, 0.0),
         read("fall of the loss along it, over slope times distance", ratio, SUPERLINEAR, CONVEX),
-        read("gradient norm where the saddle should be", near, NEAR * known.gradient_norm),
+        read("slope along it where the saddle should be, over the slope here", near, NEAR),
         read("predicted escape of the rule in use", steps[0], unit="steps"),
         read("predicted escape with momentum .9", steps[1], unit="steps"),
     ]
@@ -63,7 +63,9 @@ def examine_saddle(known: Evidence) -> Finding | None:
     )
     gain = steps[0] / _AFTER if np.isfinite(steps[0]) else float(known.steps)
     cure = leave_saddle(2 * known.gradient_norm + 1e-12, abs(negative.value.value) / 2, distance / 2)
-    return make_finding("saddle", words, evidence, cure, max(gain, 1.0), horizon=known.steps, follows_from=_BLAMED)
+    return make_finding(
+        "saddle", words, evidence, cure, max(gain, 1.0), horizon=horizon_for(known, _AFTER * gain), follows_from=_BLAMED
+    )  # fmt: skip
 
 
 def examine_plateau(known: Evidence) -> Finding | None:
@@ -75,17 +77,16 @@ def examine_plateau(known: Evidence) -> Finding | None:
     ratio = _superlinear(known, fall)
     if not _falls(known, fall.drop) or ratio < SUPERLINEAR:
         return None
-    share = known.share_of_edge
-    factor = 0.5 / share if np.isfinite(share) and 0 < share < 0.5 else 10.0
+    factor = float(np.clip(0.5 / _bent_share(known), 10.0, 1e4))
     evidence = [
         read("gradient norm", known.gradient_norm),
         read("fall of the loss over slope times distance", ratio, SUPERLINEAR, CONVEX),
         read("smallest curvature", around.negative.value),
     ]
     words = f"The loss is flat here and falls by {fall.drop:.3g} at a distance of {fall.distance:.3g}."
-    gain = min(factor, float(known.steps))
     return make_finding(
-        "plateau", words, evidence, scale_rate(factor), gain, horizon=known.steps, follows_from=(*_BLAMED, "saddle")
+        "plateau", words, evidence, scale_rate(factor), factor, horizon=horizon_for(known, factor),
+        follows_from=(*_BLAMED, "saddle"),
     )  # fmt: skip
 
 
@@ -116,20 +117,12 @@ def examine_local_minimum(known: Evidence) -> Finding | None:
 
 def examine_underfitting(known: Evidence) -> Finding | None:
     """The finding, or None."""
-    around, base = _stands(known), known.baseline
-    held = _held_by_decay(known)
-    at_bottom = around is not None and _at_bottom(known, around, strict=False)
-    if base is None or known.done or not (held >= HELD or at_bottom):
+    base, held = known.baseline, _held_by_decay(known)
+    if base is None or base <= 0 or not np.isfinite(known.end):
         return None
-    left = (known.end - max(known.lower, 0.0)) / base if base > 0 else 0.0
-    if held < HELD:
-        if (
-            around is None
-            or known.loss - _lowest_elsewhere(known, around, data_only=True) > LOWER_ELSEWHERE * known.scale
-        ):
-            return None
-        if left < LEFT:
-            return None
+    left = known.end / base
+    if not (held >= HELD and not known.done) and not (left >= LEFT and _exhausted(known)):
+        return None
     evidence = [
         read("training loss over that of the best constant output", left, LEFT),
         read("weight decay over gradient in the rule's step", held, HELD),
@@ -141,10 +134,23 @@ def examine_underfitting(known: Evidence) -> Finding | None:
     if held >= HELD:
         words = "Weight decay holds the loss up: it pulls the weights back as hard as the gradient pushes them."
         cure = stop_decay()
+    fall = 0.0 if known.downhill is None or held < HELD else known.downhill.drop
+    excess = max(known.end - max(known.lower, 0.0), 1e-300)
+    gain = max(excess / max(excess - fall, 0.02 * excess), 1 / max(1 - left, 0.5))
     return make_finding(
-        "underfitting", words, evidence, cure, 1 / max(1 - left, 0.5), gain_in="loss", horizon=max(known.steps, 200),
+        "underfitting", words, evidence, cure, gain, gain_in="loss", horizon=max(known.steps, 200),
         follows_from=() if held >= HELD else (*_BLAMED, "local-minimum", "saddle", "plateau"),
     )  # fmt: skip
+
+
+def _exhausted(known: Evidence) -> bool:
+    """Whether the model is as good as it gets: at its known minimum, or at a bottom that others do not undercut."""
+    if known.problem.truth.minimum is not None and known.still:
+        return known.end - known.lower < NEGLIGIBLE * known.end
+    around = _stands(known)
+    if around is None or not _at_bottom(known, around, strict=False):
+        return False
+    return known.loss - _lowest_elsewhere(known, around, data_only=True) <= LOWER_ELSEWHERE * known.scale
 
 
 def _held_by_decay(known: Evidence) -> float:
@@ -154,6 +160,14 @@ def _held_by_decay(known: Evidence) -> float:
         return 0.0
     pulled = known.decay * float(vectors.norm(known.run.params))
     return pulled / max(rate * np.sqrt(model.gradient_square), 1e-300)
+
+
+def _bent_share(known: Evidence) -> float:
+    """Learning rate times the largest curvature, up or down, over the edge of the rule in use; 1 where not known."""
+    model, use = known.model, known.in_use
+    if model is None or not np.isfinite(use.edge):
+        return 1.0
+    return max(use.learning_rate * max(abs(model.largest), abs(model.smallest)) / use.edge, 1e-12)
 
 
 def _stands(known: Evidence) -> Surroundings | None:
