@@ -112,9 +112,10 @@ def _diagnose(words: list[str]) -> int:
 
 
 def _sweep(words: list[str]) -> int:
-    from jaxopt_lab import search, studies
+    from jaxopt_lab import studies
+    from jaxopt_lab.search import commands
 
-    return studies.guarded(lambda: search.sweep_command(words))
+    return studies.guarded(lambda: commands.sweep_command(words))
 
 
 def _report(words: list[str]) -> int:
@@ -142,11 +143,13 @@ def _resume(words: list[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a study or a sweep that was stopped")
     _add_experiments(parser)
     options = parser.parse_args(words)
-    from jaxopt_lab import reporting, search, studies
+    from jaxopt_lab import reporting, studies
 
     def action() -> int:
         if reporting.holds_sweep(options.folder):
-            return search.resume_sweep(options.folder)
+            from jaxopt_lab.search import commands
+
+            return commands.resume_sweep(options.folder)
         return studies.resume(options.folder, options.experiments)
 
     return studies.guarded(action)

@@ -7,7 +7,6 @@ exploring, and keep a record of why they went where they went.
 
 from jaxopt_lab.search import schedules
 from jaxopt_lab.search.asking import ask_and_tell
-from jaxopt_lab.search.commands import find_factory, resume_sweep, sweep_command
 from jaxopt_lab.search.dimensions import (
     Dimension,
     choices,
@@ -42,7 +41,6 @@ __all__ = [
     "choices",
     "coarse_to_fine",
     "effective_rate",
-    "find_factory",
     "grid_points",
     "halton_points",
     "integers",
@@ -53,13 +51,11 @@ __all__ = [
     "parse_dimension",
     "parse_space",
     "random_points",
-    "resume_sweep",
     "sample",
     "schedules",
     "sobol_points",
     "successive_halving",
     "sweep",
-    "sweep_command",
     "uniform",
     "when",
     "write_sweep_page",

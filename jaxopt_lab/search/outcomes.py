@@ -5,12 +5,13 @@ order statistics, which assumes nothing of the distribution.
 """
 
 import dataclasses
+import itertools
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from jaxopt_lab.core import Estimate, Status, fail, require_choice
 from jaxopt_lab.search.spaces import Space
@@ -205,8 +206,9 @@ def median_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, flo
     """
     ranked = np.sort(np.asarray(values, float))
     n = len(ranked)
+    tails = list(itertools.accumulate(math.comb(n, k) for k in range(n)))  # of a fair coin tossed n times
     for left_out in range((n - 1) // 2, -1, -1):
-        confidence = float(1 - 2 * stats.binom.cdf(left_out, n, 0.5))
+        confidence = 1 - 2 * tails[left_out] / 2**n
         if confidence >= level or left_out == 0:
             return float(ranked[left_out]), float(ranked[n - 1 - left_out]), confidence
     raise fail("median_interval", "there is no value")

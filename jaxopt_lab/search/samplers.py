@@ -11,7 +11,6 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from scipy.stats import qmc
 
 from jaxopt_lab.core import fail, require_choice, require_count
 from jaxopt_lab.search.dimensions import Choices, Integers
@@ -66,6 +65,8 @@ def sobol_points(space: Space, trials: int, seed: int = 0) -> np.ndarray:
     Reference: Owen, Scrambled net variance for integrals of smooth functions, 1997.
     """
     _check("sobol_points", space, trials, seed)
+    from scipy.stats import qmc
+
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The balance properties", UserWarning)
         return qmc.Sobol(space.dim, scramble=True, rng=np.random.default_rng(seed)).random(trials)
@@ -74,6 +75,8 @@ def sobol_points(space: Space, trials: int, seed: int = 0) -> np.ndarray:
 def halton_points(space: Space, trials: int, seed: int = 0) -> np.ndarray:
     """Scrambled Halton points [trials, dim]; as good for any number of trials, better for few dimensions."""
     _check("halton_points", space, trials, seed)
+    from scipy.stats import qmc
+
     return qmc.Halton(space.dim, scramble=True, rng=np.random.default_rng(seed)).random(trials)
 
 

@@ -124,12 +124,12 @@ def _run(plan: SweepPlan, store: Store | None, shard: tuple[int, int], tell: Say
     mine = [chunk for chunk in waiting if chunk.number % shard[1] == shard[0]]
     if len(waiting) < len(table.chunks):
         tell(f"{len(table.chunks) - len(waiting)} of {len(table.chunks)} chunks are already there")
-    pace = _measure(plan, mine, tell) if mine and (store is not None or tell is not _silent) else None
+    whole = _measure(plan, mine, tell) if mine and (store is not None or tell is not _silent) else None
     ended = "stopped"
     try:
         started = time.perf_counter()
         for done, chunk in enumerate(mine, 1):
-            arrays = _compute(plan, chunk, store, pace)
+            arrays = _compute(plan, chunk, store, whole)
             if store is not None:
                 store.write(chunk.number, arrays)
             table.put(chunk, arrays)
@@ -168,15 +168,15 @@ def _found(store: Store | None, chunk: Chunk, table: Table, tell: Say) -> bool:
     return arrays is not None
 
 
-def _compute(plan: SweepPlan, chunk: Chunk, store: Store | None, pace: float | None) -> dict[str, np.ndarray]:
+def _compute(plan: SweepPlan, chunk: Chunk, store: Store | None, whole: float | None) -> dict[str, np.ndarray]:
     """One chunk through the engine; a long one keeps checkpoints of its own."""
     hyper, seeds = plan.hyperparameters(chunk)
-    long = store is not None and pace is not None and pace * plan.steps > _LONG_CHUNK_SECONDS
+    long = store is not None and whole is not None and whole > _LONG_CHUNK_SECONDS
     place = store.folder / "checkpoints" / f"seg-{chunk.number:05d}" if store is not None and long else None
     trace = training.run(
         plan.problem, plan.arms[chunk.arm].factory, hyper, steps=plan.steps, seeds=seeds, probes=plan.probes,
         every=plan.every, batch_size=plan.batch_size, loop=plan.loop, width=plan.width, folder=place,
-        feasibility=training.Feasibility(baseline=plan.baseline),
+        feasibility=training.Feasibility(baseline=plan.baseline), keep_final=False,
     )  # fmt: skip
     if place is not None:
         reporting.remove_folder(place)
@@ -186,20 +186,23 @@ def _compute(plan: SweepPlan, chunk: Chunk, store: Store | None, pace: float | N
 
 
 def _measure(plan: SweepPlan, chunks: list[Chunk], tell: Say) -> float:
-    """Seconds a step of one chunk, from a short run of the very program that the sweep runs."""
+    """Seconds of one chunk, from two short runs of the very program that the sweep runs, of few and of more steps."""
     hyper, seeds = plan.hyperparameters(chunks[0])
     per_segment = 1 << (-(-len(plan.records) // 20) - 1).bit_length()
-    whole = (2 * per_segment - 1) * plan.every <= 0.05 * plan.steps * len(chunks)
-    interval = plan.every if whole else max(1, min(plan.every, plan.steps // (50 * per_segment)))
-    trace = training.run(
-        plan.problem, plan.arms[chunks[0].arm].factory, hyper, steps=(2 * per_segment - 1) * interval, seeds=seeds,
-        probes=plan.probes, every=interval, batch_size=plan.batch_size, loop=plan.loop, width=plan.width, segments=2,
-        progress=False,
-    )  # fmt: skip
-    pace = 1 / trace.facts["steps_per_second"]
-    seconds = reporting.format_duration(pace * plan.steps * len(chunks))
-    tell(f"{'about' if whole else 'at most'} {seconds} without compilation, from a short segment")
-    return pace
+    longer = max(2, min(plan.every, plan.steps // (30 * per_segment)))
+    seconds = []
+    for interval in (1, 1, longer):  # the first one compiles
+        trace = training.run(
+            plan.problem, plan.arms[chunks[0].arm].factory, hyper, steps=(2 * per_segment - 1) * interval, seeds=seeds,
+            probes=plan.probes, every=interval, batch_size=plan.batch_size, loop=plan.loop, width=plan.width,
+            segments=2, progress=False, keep_final=False,
+        )  # fmt: skip
+        seconds.append(trace.facts["seconds"])
+    step = max(0.0, seconds[2] - seconds[1]) / ((2 * per_segment - 1) * (longer - 1))
+    record = max(0.0, seconds[1] - (2 * per_segment - 1) * step) / (2 * per_segment)
+    whole = plan.steps * step + len(plan.records) * record
+    tell(f"about {reporting.format_duration(whole * len(chunks))} without compilation, from a short segment")
+    return whole
 
 
 def _tell_progress(table: Table, done: int, total: int, seconds: float, tell: Say) -> None:

@@ -43,6 +43,7 @@ def run(
     folder: str | os.PathLike[str] | None = None,
     checkpoint_seconds: float = 30.0,
     progress: bool | None = None,
+    keep_final: bool = True,
 ) -> Trace:
     """Runs N configurations of a rule over a problem, N the common length of hyperparameters and seeds.
 
@@ -64,6 +65,7 @@ def run(
       folder: keep checkpoints here, and resume from them; None: as `checkpoints_in` says, or none.
       checkpoint_seconds: least time between two checkpoints; 0 writes one after every segment.
       progress: show a bar; None: when standard error is a terminal.
+      keep_final: whether the trace holds the final parameters and states; a sweep needs none of them.
 
     Returns:
       The trace.
@@ -99,11 +101,11 @@ def run(
     if alive.any() and "loss" in metrics:
         status[alive] = [limits.at_end(loss) for loss in metrics["loss"][alive, -1]]
     status[status == Status.RUNNING] = Status.COMPLETED
-    final = groups.gather(packed, alive)
+    final = groups.gather(packed, alive) if keep_final else None
     ended = tuple(Status(code) for code in status)
+    params, state, model_state = (None,) * 3 if final is None else (final.params, final.state, final.model_state)
     return Trace(
-        plan.steps, metrics, final.params, final.state, ended, plan.hyperparameters, plan.seeds, facts,
-        final.model_state,
+        plan.steps, metrics, params, state, ended, plan.hyperparameters, plan.seeds, facts, model_state
     )  # fmt: skip
 
 

@@ -143,6 +143,7 @@ def _concatenated(trees: list[Any]) -> Any:
     return trees[0] if len(trees) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *trees)
 
 
+@jax.jit
 def _rows(tree: Any, rows: np.ndarray) -> Any:
     return jax.tree.map(lambda leaf: leaf[rows], tree)
 

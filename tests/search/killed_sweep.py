@@ -35,7 +35,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(folder: str, moment: str, shard: str = "0/1") -> None:
+def main(folder: str, moment: str, shard: str = "0/1", steps: str = "40") -> None:
     kind, _, number = moment.partition(":")
     calls = {"chunk": 0, "write": 0}
     training_run, fsync = training.run, os.fsync
@@ -60,21 +60,26 @@ def main(folder: str, moment: str, shard: str = "0/1") -> None:
     training.run, archives.os.fsync = counted_run, counted_fsync
     training.enable_compilation_cache(pathlib.Path(__file__).parents[2] / ".cache" / "xla")
     index, _, count = shard.partition("/")
-    run(folder, (int(index), int(count)))
+    run(folder, (int(index), int(count)), steps=int(steps), every=max(1, int(steps) // 4))
 
 
 def many(folder: str, kills: int) -> None:
-    """Kills a sweep at random moments until it has been killed `kills` times, and compares."""
+    """Kills a sweep `kills` times, each at a random moment after it made its folder, and compares."""
+    words = ["never", "0/1", "200000"]
     command = [sys.executable, "-m", "tests.search.killed_sweep"]
-    subprocess.run([*command, f"{folder}/whole", "never"], check=True)
-    moments = random.Random(0)
+    began = time.monotonic()
+    subprocess.run([*command, f"{folder}/whole", *words], check=True)
+    moments, longest = random.Random(0), 0.6 * (time.monotonic() - began)
     for attempt in range(kills):
-        child = subprocess.Popen([*command, f"{folder}/broken-{attempt}", "never"])
-        time.sleep(moments.uniform(0.5, 6.0))
+        broken = pathlib.Path(folder) / f"broken-{attempt}"
+        child = subprocess.Popen([*command, str(broken), *words])
+        while not (broken / "study.json").exists():
+            time.sleep(0.01)
+        time.sleep(moments.uniform(0.0, longest))
         child.kill()
         child.wait()
-        done = len(list(pathlib.Path(folder).glob(f"broken-{attempt}/curves/*.npz")))
-        subprocess.run([*command, f"{folder}/broken-{attempt}", "never"], check=True)
+        done = len(list(broken.glob("curves/*.npz")))
+        subprocess.run([*command, str(broken), *words], check=True)
         same = bits(f"{folder}/broken-{attempt}") == bits(f"{folder}/whole")
         sys.stdout.write(f"killed after {done} chunks: {'the same bits' if same else 'DIFFERENT'}\n")
         sys.stdout.flush()

@@ -1,0 +1,106 @@
+import json
+import re
+
+import pytest
+
+from jaxopt_lab import objectives, reporting, rules, search
+from jaxopt_lab.cli import main
+from jaxopt_lab.search import schedules
+
+WORDS = [
+    "sweep", "tests.search.test_pages:bowl", "--rule", "sgd", "--rule", "heavy_ball", "--space", "learning_rate=log:0.1:100",
+    "--space", "heavy_ball.rho=one-minus:0:0.9", "--trials", "6", "--seeds", "2", "--steps", "20", "--every", "20",
+]  # fmt: skip
+
+
+def bowl():
+    return objectives.quadratic([1.0, 0.1], start=1.0)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory):
+    out = tmp_path_factory.mktemp("results")
+    assert main([*WORDS, "--out", str(out)]) == 0
+    (folder,) = out.iterdir()
+    return folder
+
+
+def test_the_verb_leaves_a_folder_named_by_its_config_and_a_page(swept):
+    record = json.loads((swept / "study.json").read_text())
+    assert swept.name == reporting.folder_name("sweep-quadratic", record["config"])
+    assert record["status"] == "done"
+    assert record["words"] == WORDS[1:]
+    page = (swept / "report.html").read_text()
+    assert page.count("<tr>") > 12
+    assert "All 12 trials" in page
+    assert "jaxopt-lab sweep tests.search.test_pages:bowl" in page
+    assert page.count("<svg") == 3  # curves, and slices of each rule
+    assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)  # nothing comes from elsewhere
+    assert "diverged or ended worse than a constant predictor" in page
+
+
+def test_report_and_resume_know_sweeps(swept, capsys):
+    before = (swept / "report.html").read_text()
+    (swept / "report.html").unlink()
+    assert main(["report", str(swept)]) == 0
+    assert (swept / "report.html").read_text() == before
+    assert main(["resume", str(swept)]) == 0
+    assert "2 of 2 chunks are already there" in capsys.readouterr().err
+
+
+def test_shards_of_the_command_line_share_a_folder(swept, tmp_path, capsys):
+    assert main([*WORDS, "--out", str(tmp_path), "--shard", "1/2"]) == 0
+    assert "no trial is finished" in capsys.readouterr().out
+    assert main([*WORDS, "--out", str(tmp_path), "--shard", "0/2"]) == 0
+    (folder,) = tmp_path.iterdir()
+    assert (folder / "configs.jsonl").read_bytes() == (swept / "configs.jsonl").read_bytes()
+
+
+def test_a_page_of_studies_leaves_sweeps_out(swept):
+    assert main(["report", str(swept.parent)]) == 2  # there is no study beside it
+
+
+def test_a_sweep_from_python_is_continued_from_python(tmp_path, capsys):
+    space = search.Space(learning_rate=search.log_uniform(0.1, 1.0))
+    found = search.sweep(bowl(), rules.sgd, space, trials=2, seeds=1, steps=2, out=tmp_path)
+    assert found.folder.parent == tmp_path
+    assert main(["resume", str(found.folder)]) == 2
+    assert "was begun by a Python program. Run that program again: it continues." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--space", "learning_rate"], "a hyperparameter must be NAME=DIMENSION, got 'learning_rate'"),
+        ([], "there is no --space. Example: --space learning_rate=log:1e-4:1."),
+        (["--rule", "adm", "--space", "learning_rate=log:0.1:1"], "Did you mean 'adam'?"),
+        (["--space", "adam.learning_rate=log:0.1:1"], "the rule in --space must be one of: sgd; got 'adam'"),
+        (["--space", "learning_rate=log:0.1:1", "--shard", "2"], "--shard must look like 0/4, got '2'"),
+        (["--space", "learning_rate=log:0.1:1", "--schedule", "cosin"], "Did you mean 'cosine'?"),
+        (["--space", "learning_rate=log:0.1:1", "--set", "width"], "an option must be NAME=VALUE, got 'width'"),
+        (["--space", "learning_rate=log:0.1:1", "--objective", "accuracy"], "objective must be one of: loss"),
+    ],
+)
+def test_wrong_words_are_refused(words, message, tmp_path, capsys):
+    assert main(["sweep", "tests.search.test_pages:bowl", *words, "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_schedule_on_the_command_line_fills_its_steps_in(tmp_path):
+    words = [
+        "--space",
+        "learning_rate=log:0.1:1",
+        "--schedule",
+        "warmup_cosine:warmup=2",
+        "--trials",
+        "2",
+        "--seeds",
+        "1",
+    ]
+    assert main(["sweep", "tests.search.test_pages:bowl", *words, "--steps", "8", "--out", str(tmp_path)]) == 0
+    (folder,) = tmp_path.iterdir()
+    kept = search.load_sweep(folder).of()
+    factory = schedules.Scheduled(rules.sgd, "warmup_cosine", warmup=2, steps=8)
+    again = search.sweep(bowl(), factory, kept.space, trials=2, seeds=1, steps=8)
+    assert (again.of().objective == kept.objective).all()
