@@ -62,13 +62,13 @@ def gather(
     """
     from_init = params is None
     point = problem.init(jax.random.key(seed)) if from_init else params
+    frozen = problem.freeze()
+    value, gradient = _first_gradient(frozen, point)
     known = Evidence(
         problem, rule, identify(rule, point), point, from_init, 0, batch_size, seed, decay=weight_decay(rule, point),
         opt_state=opt_state, signs=_signs(opt_state, batch_size),
     )  # fmt: skip
     add = lambda **fields: dataclasses.replace(known, **fields)  # noqa: E731
-    frozen = problem.freeze()
-    value, gradient = _first_gradient(frozen, point)
     budget.pay(2 * budgets.GRADIENT)
     if not (np.isfinite(value) and bool(vectors.all_finite(gradient))):
         return add(culprit=find_culprit(frozen, point), loss=float(value), gradient_norm=float(vectors.norm(gradient)))

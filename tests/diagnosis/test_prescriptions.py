@@ -1,5 +1,3 @@
-import dataclasses
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,8 +73,10 @@ def test_examples_are_thinned_until_the_budget_fits_into_the_time():
     assert any("examples" in what for what in budget.refused)
 
 
-def test_bad_examples_are_left_out():
-    data = jnp.arange(6.0).reshape(6, 1)
-    problem = dataclasses.replace(lab.from_loss(lambda w, b, k: jnp.mean(b @ w), jnp.zeros(1), data))
-    fewer, _ = prescriptions.drop_examples(np.array([1, 4])).apply(problem, optax.sgd(0.1))
-    assert fewer.data[:, 0].tolist() == [0, 2, 3, 5]
+def test_bad_examples_are_left_out_whatever_leaf_they_are_in():
+    inputs, targets = np.arange(12.0).reshape(6, 2), np.arange(6.0)
+    inputs[1, 1], targets[4] = np.nan, np.inf
+    data = jnp.asarray(inputs), jnp.asarray(targets)
+    problem = lab.from_loss(lambda w, b, k: jnp.mean(b[0] @ w - b[1]), jnp.zeros(2), data)
+    fewer, _ = prescriptions.drop_examples(2).apply(problem, optax.sgd(0.1))
+    assert fewer.data[0][:, 0].tolist() == [0, 4, 6, 10]

@@ -43,7 +43,7 @@ def examine_vanishing(known: Evidence) -> Finding | None:
     return make_finding(
         "vanishing-signal", words, _readings(known, signals), initialize_by_data(), min(1 / least, 1e9),
         horizon=horizon_for(known, 1 / least),
-        follows_from=("bad-initialization", *_decayed(known)) if _shallow(signals) else _decayed(known),
+        follows_from=("dead-units", *_blamed(known, signals)),
     )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def examine_exploding(known: Evidence) -> Finding | None:
     return make_finding(
         "exploding-signal", words, _readings(known, signals), initialize_by_data(), min(most, 1e9),
         horizon=horizon_for(known, most),
-        follows_from=("bad-initialization", *_decayed(known)) if _shallow(signals) else _decayed(known),
+        follows_from=_blamed(known, signals),
     )  # fmt: skip
 
 
@@ -114,7 +114,9 @@ def examine_initialization(known: Evidence) -> Finding | None:
     gain = min(max(sizes), 1e9)
     return make_finding(
         "bad-initialization", words, evidence, initialize_by_data(), gain, horizon=horizon_for(known, gain),
-        follows_from=() if _shallow(signals) or copies > COPIES else ("exploding-signal", "vanishing-signal"),
+        follows_from=("unnormalized-inputs",) if _shallow(signals) or copies > COPIES else (
+            "unnormalized-inputs", "exploding-signal", "vanishing-signal"
+        ),
     )  # fmt: skip
 
 
@@ -123,6 +125,11 @@ def _suffering(known: Evidence) -> Signals | None:
     if known.signals is None or not known.signals.layers or known.culprit is not None:
         return None
     return known.signals if known.suffers or known.run is None else None
+
+
+def _blamed(known: Evidence, signals: Signals) -> tuple[str, ...]:
+    """What explains a signal that changes from layer to layer; a few layers' is their weights' scale."""
+    return ("unnormalized-inputs", *_decayed(known), *(("bad-initialization",) if _shallow(signals) else ()))
 
 
 def _decayed(known: Evidence) -> tuple[str, ...]:
