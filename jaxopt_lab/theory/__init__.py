@@ -5,6 +5,7 @@ Deterministic quadratics: `rates` (tuned methods), `modes` (one eigenvalue), `tr
 `geometry` (angles, zig-zags), `signals` and `velocities` (what momentum does to a gradient sequence).
 Noise: `noise_floors` (additive), `minibatch` and `second_moments` (linear regression on fresh batches: edges,
 curves), `noise_scale` (critical batch). Data: `random_matrices` (Marchenko-Pastur), `preprocessing` (centring).
+Search for hyperparameters: `search` (chances to hit, distances, the bias of short horizons).
 Functions take numbers or arrays and broadcast; `lookahead` is 0 for heavy ball and rho for Nesterov.
 """
 
@@ -113,6 +114,19 @@ from jaxopt_lab.theory.rates import (
     standard_nesterov,
     steps_to_accuracy,
 )
+from jaxopt_lab.theory.search import (
+    best_constant_rate,
+    block_coordinate_factor,
+    coarse_to_fine_width,
+    expected_best_rank,
+    grid_hit_probability,
+    grid_search_distance,
+    noisy_quadratic_loss,
+    random_hit_probability,
+    random_search_distance,
+    stratified_search_distance,
+    trials_to_hit,
+)
 from jaxopt_lab.theory.second_moments import (
     noisy_quadratic_losses,
     regression_risks,
@@ -182,8 +196,11 @@ __all__ = [
     "average_gradient_descent_loss",
     "averaged_heavy_ball_edge",
     "averaged_variance",
+    "best_constant_rate",
+    "block_coordinate_factor",
     "chebyshev_responses",
     "chebyshev_schedule",
+    "coarse_to_fine_width",
     "coasting_distance",
     "condition_number_with_bias",
     "condition_number_without_bias",
@@ -201,10 +218,13 @@ __all__ = [
     "depth_scale",
     "effective_number_averaged",
     "escape_steps",
+    "expected_best_rank",
     "expected_losses",
     "gaussian_field_index",
     "gradient_descent_edge",
     "gradient_descent_worst_case",
+    "grid_hit_probability",
+    "grid_search_distance",
     "growth_factor",
     "heavy_ball_cycle",
     "heavy_ball_edge",
@@ -243,6 +263,7 @@ __all__ = [
     "noise_feedback",
     "noise_gain",
     "noisy_escape_time",
+    "noisy_quadratic_loss",
     "noisy_quadratic_losses",
     "normalized_sharpness_aware_edge",
     "octopus_exit_times",
@@ -259,6 +280,8 @@ __all__ = [
     "plateau_exit_steps",
     "plateau_losses",
     "random_escape_time",
+    "random_hit_probability",
+    "random_search_distance",
     "regression_risks",
     "relative_examples",
     "relative_steps",
@@ -285,10 +308,12 @@ __all__ = [
     "steps_to_accuracy",
     "steps_to_speed",
     "steps_to_target",
+    "stratified_search_distance",
     "stream_mode_responses",
     "strongly_convex_lower_bound",
     "terminal_velocity",
     "transfer_gain",
+    "trials_to_hit",
     "two_batch_estimate",
     "two_step_edge",
     "typical_gradient_cosine",
