@@ -27,6 +27,7 @@ from experiments.saddles import (
     predictable_plateaus,
     second_order_escape,
 )
+from experiments.search import random_against_grid
 from experiments.sharpness import edge_of_stability, low_rate_and_catapult, sharp_minima_race
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
@@ -85,6 +86,7 @@ TINY = {
         "starts": (1e-2, 1e-3),
     },
     edge_of_stability: {"steps": 1500},
+    random_against_grid: {"num_searches": 40, "dims": (2, 3), "distance_trials": (4, 64)},
     confusion_matrix: {
         "families": ("quadratics",),
         "causes": ("healthy", "ill-conditioned"),
@@ -220,6 +222,7 @@ SPOILERS = {
     "low_rate_and_catapult": (scaled(sharpness=3.0, peak=1e-4, arrival=1.1), 5),
     "predictable_plateaus": (scaled(times=1.05, levels=1.01, time=1.05), 8),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
+    "random_against_grid": (scaled(measured=0.9, rank=0.98), 9),
     "confusion_matrix": (spoil_diagnosis, 3),
 }
 
