@@ -27,7 +27,7 @@ from experiments.saddles import (
     predictable_plateaus,
     second_order_escape,
 )
-from experiments.search import random_against_grid
+from experiments.search import coarse_to_fine, random_against_grid
 from experiments.sharpness import edge_of_stability, low_rate_and_catapult, sharp_minima_race
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
@@ -87,6 +87,14 @@ TINY = {
     },
     edge_of_stability: {"steps": 1500},
     random_against_grid: {"num_searches": 40, "dims": (2, 3), "distance_trials": (4, 64)},
+    coarse_to_fine: {
+        "num_optima": 100,
+        "horizons": (100, 1000),
+        "num_rates": 12,
+        "num_seeds": 40,
+        "search_trials": 8,
+        "width": 512,
+    },
     confusion_matrix: {
         "families": ("quadratics",),
         "causes": ("healthy", "ill-conditioned"),
@@ -223,6 +231,7 @@ SPOILERS = {
     "predictable_plateaus": (scaled(times=1.05, levels=1.01, time=1.05), 8),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
     "random_against_grid": (scaled(measured=0.9, rank=0.98), 9),
+    "coarse_to_fine": (scaled(largest=1.2, gain=0.8, first_lost=3.0, loss=1.5, upper_end=10.0), 5),
     "confusion_matrix": (spoil_diagnosis, 3),
 }
 

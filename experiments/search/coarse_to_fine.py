@@ -1,0 +1,299 @@
+"""Does it help to search coarse to fine, and may the coarse stage be short?
+
+What the lecture says: first search a wide range where you "only train for a couple iterations", and look whether the
+"network is kind of blowing up at either end of the range"; then search narrower and longer.
+
+What is true: narrowing is right. S stages of N evenly spaced trials know the optimum up to (2 / (N + 1))^S of the
+range: three stages of 8 are 6.75 times as precise as 24 trials at once, where the response has one minimum and no
+noise. A box of that width is safe for evenly spaced trials only: of 8 random ones none is so near to the optimum in
+one search of six, and then the box has lost it. But short is wrong for the learning rate. On a noisy quadratic with a
+flat direction, 100 steps are best with a rate ten times below that of 1000 steps: noise is felt at once, progress along
+the flat direction only later. A coarse stage of 100 steps draws its box around the wrong rate, and the long runs inside
+of it end at its edge; the same number of steps, spent on fewer long runs, finds a better one.
+
+Source: Wu, Ren, Liao, Grosse, Understanding short-horizon bias in stochastic meta-optimization, ICLR 2018,
+arXiv 1803.02021.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from jaxopt_lab import objectives, rules, search, theory, training
+from jaxopt_lab.core import Problem, Verdict, fail, judge, require_between, require_count
+from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.studies import Rows, Study, main
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REFERENCE = "Wu et al. 2018, arXiv 1803.02021"
+LECTURE = "CS231n 2017, lecture 7"
+OURS = "derived in the study's text"
+SPECTRUM, NOISE = (1.0, 1e-3), 1.0
+START = (1.0, 1000**0.5)
+RESAMPLES = 400
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All that can change a number. The noisy quadratic has eigenvalues 1 and 1/1000 and starts with equal losses."""
+
+    trials: int = 8
+    """Trials of each stage of the search without noise."""
+    stages: int = 3
+    """Stages of that search."""
+    num_optima: int = 1000
+    """Places of the optimum, evenly spread over the range."""
+    horizons: tuple[int, ...] = (10, 100, 1000)
+    """Lengths of runs on the noisy quadratic, steps: multiples of 10, increasing."""
+    lowest_rate: float = 5e-3
+    """Smallest learning rate."""
+    highest_rate: float = 1.0
+    """Largest learning rate; the edge is 2."""
+    num_rates: int = 24
+    """Learning rates between the two, evenly spaced in logarithm."""
+    num_seeds: int = 100
+    """Runs for each learning rate; the same noise for all rates."""
+    search_trials: int = 16
+    """Trials of both stages of the search on the noisy quadratic."""
+    width: int = 1024
+    """Runs side by side in the one compiled program (K), a count."""
+    seed: int = 0
+    """The first of the seeds."""
+
+    def __post_init__(self) -> None:
+        require_count("coarse_to_fine", "trials", self.trials, 2)
+        require_count("coarse_to_fine", "stages", self.stages, 2)
+        require_count("coarse_to_fine", "num_optima", self.num_optima, 10)
+        require_count("coarse_to_fine", "num_rates", self.num_rates, 5)
+        require_count("coarse_to_fine", "num_seeds", self.num_seeds, 20)
+        require_count("coarse_to_fine", "search_trials", self.search_trials, 4)
+        require_count("coarse_to_fine", "width", self.width)
+        require_count("coarse_to_fine", "seed", self.seed, 0)
+        require_between("coarse_to_fine", "highest_rate", self.highest_rate, 0, 2, ends="()", why="It diverges at 2.")
+        require_between("coarse_to_fine", "lowest_rate", self.lowest_rate, 0, self.highest_rate, ends="()")
+        if len(self.horizons) < 2 or list(self.horizons) != sorted(set(self.horizons)):
+            raise fail("coarse_to_fine", f"horizons must be two or more that increase, got {self.horizons}")
+        if any(steps < 10 or steps % 10 for steps in self.horizons):
+            raise fail("coarse_to_fine", f"horizons must be multiples of 10, got {self.horizons}")
+
+
+def run(config: Config) -> list[dict[str, Any]]:
+    """Searches without noise; losses of the noisy quadratic at each horizon; two searches of equal cost on it."""
+    problem = objectives.with_noise(objectives.quadratic(SPECTRUM, start=np.array(START)), "gaussian", NOISE)
+    return [
+        *(_stages(config, sampler) for sampler in ("grid", "random")),
+        *_horizons(config, problem),
+        *_searches(config, problem),
+    ]
+
+
+def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+    """Precision of the stages; boxes that lose the optimum; losses and best rates by horizon; the cost of the bias."""
+    grid, random = (next(r for r in rows if r.get("sampler") == name) for name in ("grid", "random"))
+    horizons = [row for row in rows if row["kind"] == "horizon"]
+    short, long = horizons[-2:]
+    narrowed, direct = (next(r for r in rows if r.get("search") == name) for name in ("narrowed", "direct"))
+    apart = max(float(np.max(np.abs(row["loss"] - row["predicted"]) / row["error"])) for row in horizons)
+    spread = 4 * np.sqrt(random["predicted_lost"] * (1 - random["predicted_lost"]) / config.num_optima)
+    logs = np.log([long["best_rate"], short["best_rate"]])
+    predicted = float(np.log(long["predicted_rate"] / short["predicted_rate"]))
+    return [
+        judge(f"After {config.stages} stages of {config.trials} evenly spaced trials the best is within the bound",
+              "largest distance to the optimum", grid["bound"], grid["largest"], 1e-12, kind="at-most",
+              unit="of the range", reference=OURS),
+        judge("They are more precise than as many trials at once", "mean distance at once over that in stages",
+              grid["predicted_gain"], grid["gain"], 0.1, reference=LECTURE),  # 10 %: a box cuts cells of the next one
+        judge("With evenly spaced trials no box loses the optimum", "share of the searches", 0.0, grid["lost"], 0.0,
+              kind="at-most", reference=OURS),
+        judge("With random trials the first box, as wide, loses it", "share of the searches",
+              random["predicted_lost"], random["first_lost"], spread, kind="within", reference=OURS),
+        # Four standard errors, from independent seeds.
+        judge("The loss at every horizon and rate is that of the recursion",
+              f"largest difference in standard errors, {len(horizons) * config.num_rates} losses", 4.0, apart, 0.0,
+              kind="at-most", reference=REFERENCE),
+        judge(f"{short['steps']} steps prefer a rate far below that of {long['steps']}",
+              "logarithm of the ratio of the best rates", predicted, float(logs[0] - logs[1]),
+              4 * float(np.hypot(long["log_error"], short["log_error"])), kind="within", reference=REFERENCE),
+        judge(f"A box drawn by {short['steps']} steps excludes the best rate of {long['steps']}",
+              "upper end of the box over that rate", 1.0, narrowed["upper_end"] / long["predicted_rate"], 0.0,
+              kind="at-most", reference=REFERENCE),
+        judge("The same number of steps in long runs alone finds a lower loss",
+              "excess loss of the narrowed search over that of the direct one", 1.0,
+              narrowed["excess"] / direct["excess"], 0.0, kind="at-least", reference=REFERENCE),
+    ]  # fmt: skip
+
+
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+    """Loss against the rate for the two longest horizons, their best rates, and the box that the shorter one draws."""
+    horizons = [row for row in rows if row["kind"] == "horizon"][-2:]
+    narrowed = next(row for row in rows if row.get("search") == "narrowed")
+    figure, panels = maker.axes(2, height=6.4, sharex=True)
+    dense = np.geomspace(config.lowest_rate, config.highest_rate, 200)
+    for color, (axes, row) in enumerate(zip(panels, horizons, strict=True)):
+        law = theory.noisy_quadratic_loss(SPECTRUM, dense, row["steps"], NOISE, start=START)
+        maker.predicted(axes, dense, law, color=color)
+        maker.measured(axes, row["learning_rate"], row["loss"], color=color)
+        axes.errorbar(row["learning_rate"], row["loss"], yerr=4 * row["error"], fmt="none", ecolor=maker.color(color))
+        axes.axvline(row["predicted_rate"], color=maker.color(color), linewidth=1, linestyle="--")
+        axes.axvspan(narrowed["lower_end"], narrowed["upper_end"], color=maker.color(0), alpha=0.15, linewidth=0)
+        axes.set(xscale="log", ylabel=f"loss after {row['steps']:,} steps")
+        axes.set_title(f"{row['steps']:,} steps: best rate {row['predicted_rate']:.2g}")
+    panels[0].text(narrowed["upper_end"] * 1.1, 0.92, "box for the next stage", color=maker.color(0), va="top",
+                   transform=panels[0].get_xaxis_transform())  # fmt: skip
+    panels[-1].set_xlabel("learning rate")
+    return figure
+
+
+def caption(config: Config, rows: Rows) -> str:
+    """The conclusion."""
+    short, long = [row for row in rows if row["kind"] == "horizon"][-2:]
+    narrowed, direct = (next(r for r in rows if r.get("search") == name) for name in ("narrowed", "direct"))
+    return (
+        f"Runs of {short['steps']:,} steps are best at a rate of {short['best_rate']:.2g}, runs of {long['steps']:,} at"
+        f" {long['best_rate']:.2g}: a box that the short ones draw excludes it, and the search ends"
+        f" {narrowed['excess'] / long['floor']:.0%} above the smallest loss; as many steps in long runs alone"
+        f" {direct['excess'] / long['floor']:.1%}."
+    )
+
+
+def _stages(config: Config, sampler: str) -> dict[str, Any]:
+    """Searches for optima everywhere in [0, 1] on the response |x - optimum|, stage after stage."""
+    space = search.Space(x=search.uniform(0.0, 1.0))
+    optima = (np.arange(config.num_optima) + 0.5) / config.num_optima
+    gaps, first, lost = [], [], []
+    for number, optimum in enumerate(optima):
+        found = search.coarse_to_fine(
+            lambda columns, steps, at=optimum: np.abs(columns["x"] - at), space, trials=config.trials,
+            steps=(1,) * config.stages, sampler=sampler, seed=config.seed + 1000 * number, max_widenings=0,
+        )  # fmt: skip
+        gaps.append(found.loss)
+        outside = [not box.space.dimensions["x"].low <= optimum <= box.space.dimensions["x"].high
+                   for box in found.boxes]  # fmt: skip
+        first.append(outside[1])
+        lost.append(any(outside))
+    total, half = config.trials * config.stages, 1 / (config.trials + 1)
+    box = float(theory.coarse_to_fine_width(config.trials, config.stages - 1))
+    at_once = float(theory.grid_search_distance(total))
+    # No trial within `half`: its stretch is 2 half wide, but for optima nearer to an end.
+    inner, outer = (1 - 2 * half) ** (config.trials + 1), (1 - half) ** (config.trials + 1)
+    return {
+        "kind": "stages",
+        "sampler": sampler,
+        "mean": float(np.mean(gaps)),
+        "largest": float(np.max(gaps)),
+        "gain": at_once / float(np.mean(gaps)),
+        "predicted_gain": at_once / (box * float(theory.grid_search_distance(config.trials))),
+        "bound": box / (2 * config.trials),
+        "lost": float(np.mean(lost)),
+        "first_lost": float(np.mean(first)),
+        "predicted_lost": inner + 2 * (outer - inner) * half,
+    }
+
+
+def _horizons(config: Config, problem: Problem) -> list[dict[str, Any]]:
+    """The mean loss for each rate at each horizon, and the best rate with its bootstrap error."""
+    rates = np.geomspace(config.lowest_rate, config.highest_rate, config.num_rates)
+    losses = _losses(config, problem, rates, config.horizons)
+    rng, rows = np.random.default_rng(config.seed), []
+    picked = rng.integers(0, config.num_seeds, (RESAMPLES, config.num_seeds))
+    for steps, each in zip(config.horizons, losses, strict=True):
+        again = [np.log(_lowest(rates, each[:, chosen].mean(1))) for chosen in picked]
+        best = theory.best_constant_rate(SPECTRUM, steps, NOISE, start=START)
+        rows.append(
+            {
+                "kind": "horizon",
+                "steps": steps,
+                "learning_rate": rates,
+                "effective_rate": rates,
+                "loss": each.mean(1),
+                "error": each.std(1, ddof=1) / np.sqrt(config.num_seeds),
+                "predicted": theory.noisy_quadratic_loss(SPECTRUM, rates, steps, NOISE, start=START),
+                "best_rate": _lowest(rates, each.mean(1)),
+                "log_error": float(np.std(again)),
+                "predicted_rate": best,
+                "floor": float(theory.noisy_quadratic_loss(SPECTRUM, best, steps, NOISE, start=START)),
+            }
+        )
+    return rows
+
+
+def _searches(config: Config, problem: Problem) -> list[dict[str, Any]]:
+    """Coarse to fine, short runs first; and a grid of long runs alone, of as many steps. Excess losses are exact."""
+    short, long = config.horizons[-2:]
+    space = search.Space(learning_rate=search.log_uniform(config.lowest_rate, config.highest_rate))
+
+    def evaluate(columns: Any, steps: int) -> np.ndarray:
+        return _losses(config, problem, columns["learning_rate"], (steps,))[0].mean(1)
+
+    narrowed = search.coarse_to_fine(
+        evaluate, space, trials=config.search_trials, steps=(short, long), seed=config.seed, max_widenings=0
+    )
+    direct = search.coarse_to_fine(
+        evaluate, space, trials=narrowed.num_steps // long, steps=(long,), seed=config.seed, max_widenings=0
+    )
+    best = theory.best_constant_rate(SPECTRUM, long, NOISE, start=START)
+    rows = []
+    for name, found in (("narrowed", narrowed), ("direct", direct)):
+        rates = np.array([found.values["learning_rate"], best])
+        ours, floor = theory.noisy_quadratic_loss(SPECTRUM, rates, long, NOISE, start=START)
+        box = found.boxes[-1].space.dimensions["learning_rate"]
+        rows.append(
+            {
+                "kind": "search",
+                "search": name,
+                "learning_rate": found.values["learning_rate"],
+                "effective_rate": found.values["learning_rate"],
+                "lower_end": box.low,
+                "upper_end": box.high,
+                "excess": float(ours - floor),
+                "num_steps": found.num_steps,
+                "warnings": len(found.warnings),
+            }
+        )
+    return rows
+
+
+def _losses(config: Config, problem: Problem, rates: np.ndarray, horizons: tuple[int, ...]) -> list[np.ndarray]:
+    """Losses [rates, seeds] at each horizon; every rate meets the same noise."""
+    seeds = np.tile(config.seed + np.arange(config.num_seeds), len(rates))
+    trace = training.run(
+        problem, rules.sgd, {"learning_rate": np.repeat(rates, config.num_seeds)}, steps=horizons[-1], every=10,
+        seeds=seeds, width=config.width, feasibility=training.Feasibility(blow_up=np.inf),
+    )  # fmt: skip
+    return [trace["loss"][:, steps // 10].reshape(len(rates), -1) for steps in horizons]
+
+
+def _lowest(rates: np.ndarray, losses: np.ndarray) -> float:
+    """The rate at the lowest point of the parabola through the best three, in the logarithm."""
+    place = int(np.clip(np.argmin(losses), 1, len(rates) - 2))
+    before, at, after = losses[place - 1 : place + 2]
+    bend = before - 2 * at + after
+    shift = np.clip(0.5 * (before - after) / bend, -1, 1) if bend > 0 else 0.0
+    return float(rates[place] * (rates[1] / rates[0]) ** shift)
+
+
+STUDY = Study(
+    name="coarse_to_fine",
+    question="Does it help to search coarse to fine, and may the coarse stage be short?",
+    lecture='In the coarse stage "only train for a couple iterations".',
+    truth=(
+        "Narrowing multiplies the precision; but short runs prefer learning rates that are ten times too small, and a"
+        " box that they draw excludes the best one."
+    ),
+    reference=REFERENCE,
+    config=Config,
+    presets={
+        "quick": Config(),
+        "full": Config(horizons=(10, 100, 1000, 10_000), num_optima=5000, num_seeds=400),
+    },
+    run=run,
+    judge=verdicts,
+    draw=draw,
+    caption=caption,
+)
+
+if __name__ == "__main__":
+    raise SystemExit(main(STUDY))
