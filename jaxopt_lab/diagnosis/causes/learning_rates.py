@@ -4,7 +4,7 @@
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
 Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or training goes badly and
-a lower rate ends three times lower. A share of the edge of 1 and more alone is no illness: networks train there (Cohen
+a lower rate ends three times lower (1.5 times where nothing was learned). A share of the edge of 1 and more alone is no illness: networks train there (Cohen
 et al. 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
 the share must be below 0.2 too: from there a factor of four is left with room to the edge (`theory.two_step_edge`).
@@ -21,7 +21,7 @@ from jaxopt_lab.diagnosis.runs import speed_up
 
 EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.two_step_edge"
 CLIMBED = 0.05
-LOWER = 3.0
+LOWER, NOTHING_LEARNED = 3.0, 1.5
 LEAST_GAIN = 4.0
 MOST_SHARE = 0.2
 _SHARE = 0.1
@@ -52,7 +52,7 @@ def examine_high(known: Evidence) -> Finding | None:
         read("median cosine of successive updates", run.cosine),
     ]
     noisy = not share >= 0.5 and noise.examine(known) is not None
-    lower_is_better = better >= LOWER and known.suffers
+    lower_is_better = known.suffers and better >= (NOTHING_LEARNED if learned_nothing else LOWER)
     if not (stuck or ((climbed or lower_is_better) and not noisy)):
         return None
     words = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."

@@ -3,10 +3,10 @@
     floor = lr tr S_B / (4 (1 - rho)),      over what is left to gain at the end of the run
 
 Threshold: the floor of the rule in use accounts for at least half of what is left, the noise of one step exceeds the
-gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Where the run no longer
-gains, a quarter and a twentieth do: what is left is then read at one place of a path that scatters by such factors. Below
-the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least lr tr S_B / 4
-(`theory.loss_floor`).
+gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Where the run no
+longer gains, a quarter and a twentieth do: what is left is then read at one place of a path that scatters by such
+factors. Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least
+lr tr S_B / 4 (`theory.loss_floor`).
 """
 
 import numpy as np
