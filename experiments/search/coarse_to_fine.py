@@ -58,8 +58,6 @@ class Config:
     """Runs for each learning rate; the same noise for all rates."""
     search_trials: int = 16
     """Trials of both stages of the search on the noisy quadratic."""
-    width: int = 1024
-    """Runs side by side in the one compiled program (K), a count."""
     seed: int = 0
     """The first of the seeds."""
 
@@ -70,7 +68,6 @@ class Config:
         require_count("coarse_to_fine", "num_rates", self.num_rates, 5)
         require_count("coarse_to_fine", "num_seeds", self.num_seeds, 20)
         require_count("coarse_to_fine", "search_trials", self.search_trials, 4)
-        require_count("coarse_to_fine", "width", self.width)
         require_count("coarse_to_fine", "seed", self.seed, 0)
         require_between("coarse_to_fine", "highest_rate", self.highest_rate, 0, 2, ends="()", why="It diverges at 2.")
         require_between("coarse_to_fine", "lowest_rate", self.lowest_rate, 0, self.highest_rate, ends="()")
@@ -258,12 +255,13 @@ def _searches(config: Config, problem: Problem) -> list[dict[str, Any]]:
 
 def _losses(config: Config, problem: Problem, rates: np.ndarray, horizons: tuple[int, ...]) -> list[np.ndarray]:
     """Losses [rates, seeds] at each horizon; every rate meets the same noise."""
-    seeds = np.tile(config.seed + np.arange(config.num_seeds), len(rates))
+    padded = np.resize(rates, max(len(rates), config.num_rates))  # as many in each call: one program for all
+    seeds = np.tile(config.seed + np.arange(config.num_seeds), len(padded))
     trace = training.run(
-        problem, rules.sgd, {"learning_rate": np.repeat(rates, config.num_seeds)}, steps=horizons[-1], every=10,
-        seeds=seeds, width=config.width, feasibility=training.Feasibility(blow_up=np.inf),
+        problem, rules.sgd, {"learning_rate": np.repeat(padded, config.num_seeds)}, steps=horizons[-1], every=10,
+        seeds=seeds, feasibility=training.Feasibility(blow_up=np.inf),
     )  # fmt: skip
-    return [trace["loss"][:, steps // 10].reshape(len(rates), -1) for steps in horizons]
+    return [trace["loss"][:, steps // 10].reshape(len(padded), -1)[: len(rates)] for steps in horizons]
 
 
 def _lowest(rates: np.ndarray, losses: np.ndarray) -> float:

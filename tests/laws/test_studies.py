@@ -93,7 +93,6 @@ TINY = {
         "num_rates": 12,
         "num_seeds": 40,
         "search_trials": 8,
-        "width": 512,
     },
     confusion_matrix: {
         "families": ("quadratics",),
