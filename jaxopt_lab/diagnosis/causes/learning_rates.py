@@ -4,8 +4,8 @@
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
 Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or training goes badly and
-a lower rate ends three times lower (1.5 times where nothing was learned). A share of the edge of 1 and more alone is no illness: networks train there (Cohen
-et al. 2021).
+a lower rate ends three times lower (1.5 times where nothing was learned). A share of the edge of 1 and more alone is no
+illness: networks train there (Cohen et al. 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
 the share must be below 0.2 too: from there a factor of four is left with room to the edge (`theory.two_step_edge`).
 """
@@ -71,6 +71,8 @@ def examine_low(known: Evidence) -> Finding | None:
     if share > MOST_SHARE or known.done or (known.progress > 0.9 and not known.exact):
         return None
     evidence = [read("learning rate times sharpness over the edge", share, MOST_SHARE, EDGE)]
+    if known.rates is None and not known.exact:
+        return None
     if known.rates is None:
         faster = _by_model(known)
         evidence.append(read("times fewer steps at the best rate, by the local model", faster, LEAST_GAIN))

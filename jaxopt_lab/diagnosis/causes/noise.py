@@ -34,7 +34,9 @@ def examine(known: Evidence) -> Finding | None:
     ceiling = known.end - known.lower if np.isfinite(known.lower) else np.inf
     left = model.gap(max(ceiling, 0.0))
     share = floor / max(left, 1e-300)
-    if noise.ratio < NOISE_OVER_SIGNAL or share < FLOOR_SHARE or left < (STANDING if stands else LEFT) * known.scale:
+    stands = known.progress <= LEFT
+    least, part = (STANDING, FLOOR_SHARE / 2) if stands else (LEFT, FLOOR_SHARE)
+    if noise.ratio < NOISE_OVER_SIGNAL or share < part or left < least * known.scale:
         return None
     if _falling(run.losses, known):
         return None
