@@ -27,7 +27,7 @@ from experiments.saddles import (
     predictable_plateaus,
     second_order_escape,
 )
-from experiments.search import coarse_to_fine, random_against_grid
+from experiments.search import block_coordinate, coarse_to_fine, random_against_grid
 from experiments.sharpness import edge_of_stability, low_rate_and_catapult, sharp_minima_race
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
@@ -94,6 +94,7 @@ TINY = {
         "num_seeds": 40,
         "search_trials": 8,
     },
+    block_coordinate: {"rhos": (0.0, 0.9, 0.99), "num_rates": 10, "num_seeds": 40, "horizon": 500},
     confusion_matrix: {
         "families": ("quadratics",),
         "causes": ("healthy", "ill-conditioned"),
@@ -231,6 +232,7 @@ SPOILERS = {
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
     "random_against_grid": (scaled(measured=0.9, rank=0.98), 9),
     "coarse_to_fine": (scaled(largest=1.2, gain=0.8, first_lost=3.0, loss=1.5, upper_end=10.0), 5),
+    "block_coordinate": (scaled(factor=1.1, loss=2.0, best_rate=3.0), 3),
     "confusion_matrix": (spoil_diagnosis, 3),
 }
 
