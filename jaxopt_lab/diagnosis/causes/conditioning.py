@@ -73,6 +73,7 @@ def examine(known: Evidence) -> Finding | None:
     words = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
     causes = (
         "unnormalized-inputs",
+        "dead-units",
         "vanishing-signal",
         "exploding-signal",
         "bad-initialization",

@@ -5,8 +5,8 @@
 Threshold: the floor of the rule in use accounts for at least half of what is left, the noise of one step exceeds the
 gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Where the run no
 longer gains, a quarter and a twentieth do: what is left is then read at one place of a path that scatters by such
-factors. Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least
-lr tr S_B / 4 (`theory.loss_floor`).
+factors; a quarter of what was learned over a constant output does too. Below the edge the floor is a sum of
+lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least lr tr S_B / 4 (`theory.loss_floor`).
 """
 
 import numpy as np
@@ -36,7 +36,8 @@ def examine(known: Evidence) -> Finding | None:
     share = floor / max(left, 1e-300)
     stands = known.progress <= LEFT
     least, part = (STANDING, FLOOR_SHARE / 2) if stands else (LEFT, FLOOR_SHARE)
-    if noise.ratio < NOISE_OVER_SIGNAL or share < part or left < least * known.scale:
+    small = left < least * known.scale and not _as_much_as_was_learned(known, left)
+    if noise.ratio < NOISE_OVER_SIGNAL or share < part or small:
         return None
     if _falling(run.losses, known):
         return None
@@ -67,3 +68,10 @@ def _falling(losses: np.ndarray, known: Evidence) -> bool:
     before, last = np.array_split(losses, 4)[2:]
     fall = before.mean() - last.mean()
     return bool(fall > 0.1 * known.scale and fall > 2 * max(before.std(), last.std()))
+
+
+def _as_much_as_was_learned(known: Evidence, left: float) -> bool:
+    """Whether what is left is a quarter of what the model does better than a constant output, which is little."""
+    if known.baseline is None or not known.suffers:
+        return False
+    return left > 0.25 * max(known.baseline - known.end, 0.0)

@@ -139,7 +139,7 @@ def examine_underfitting(known: Evidence) -> Finding | None:
     gain = max(excess / max(excess - fall, 0.02 * excess), 1 / max(1 - left, 0.5))
     return make_finding(
         "underfitting", words, evidence, cure, gain, gain_in="loss", horizon=max(known.steps, 200),
-        follows_from=() if held >= HELD else (*_BLAMED, "local-minimum", "saddle", "plateau"),
+        follows_from=() if held >= HELD else (*_BLAMED, "local-minimum", "saddle", "plateau", "gradient-noise"),
     )  # fmt: skip
 
 
