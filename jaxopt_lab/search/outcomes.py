@@ -5,6 +5,7 @@ order statistics, which assumes nothing of the distribution.
 """
 
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Mapping
@@ -41,23 +42,23 @@ class Trials:
     curves: dict[str, np.ndarray]
     maximize: bool = False
 
-    @property
+    @functools.cached_property
     def finished(self) -> np.ndarray:
         """The trials of which every seed ran, bool [trials]."""
         return (self.status != NOT_RUN).all(1)
 
-    @property
+    @functools.cached_property
     def feasible(self) -> np.ndarray:
         """The runs that neither diverged nor ended worse than a constant predictor, bool [trials, seeds]."""
         return (self.status == Status.COMPLETED) & np.isfinite(self.objective)
 
-    @property
+    @functools.cached_property
     def values(self) -> np.ndarray:
         """The objective with a miss as the worst of all: infinite, [trials, seeds]; NaN where a run is not finished."""
         worst = -np.inf if self.maximize else np.inf
         return np.where(self.status == NOT_RUN, np.nan, np.where(self.feasible, self.objective, worst))
 
-    @property
+    @functools.cached_property
     def medians(self) -> np.ndarray:
         """Median over the seeds, [trials]; of an even number of seeds the worse of the middle two."""
         ranked = np.sort(self.values if not self.maximize else -self.values, 1)
@@ -70,7 +71,8 @@ class Trials:
         ran = self.status != NOT_RUN
         return float(1 - self.feasible[ran].mean()) if ran.any() else float("nan")
 
-    def order(self) -> np.ndarray:
+    @functools.cached_property
+    def ranking(self) -> np.ndarray:
         """The finished trials' numbers, best first; equal ones in their order."""
         done = np.flatnonzero(self.finished)
         key = -self.medians[done] if self.maximize else self.medians[done]
@@ -130,42 +132,42 @@ class Sweep:
         if rule is not None:
             require_choice("Sweep", "rule", rule, self.trials)
             return self.trials[rule]
-        ranked = [each for each in self.trials.values() if len(each.order())]
+        ranked = [each for each in self.trials.values() if len(each.ranking)]
         if not ranked:
             raise fail("Sweep", "no trial is finished", "Run the same sweep again to continue it.")
         sign = -1 if ranked[0].maximize else 1
-        return min(ranked, key=lambda each: sign * each.medians[each.order()[0]])
+        return min(ranked, key=lambda each: sign * each.medians[each.ranking[0]])
 
     def best(self, rule: str | None = None) -> dict[str, Any]:
         """The best finished trial as a row: rule, trial, hyperparameters, median, interval, objective by seed."""
         trials = self.of(rule)
-        if not len(trials.order()):
+        if not len(trials.ranking):
             raise fail("Sweep", f"no trial of {trials.rule} is finished", "Run the same sweep again to continue it.")
-        return trials.row(int(trials.order()[0]))
+        return trials.row(int(trials.ranking[0]))
 
     def near_edge(self, rule: str | None = None) -> dict[str, str]:
         """The hyperparameters of the best trial near an end of their range: then widen before anything is concluded."""
         trials = self.of(rule)
         return trials.space.near_edge(self.best(trials.rule)["hyperparameters"])
 
-    def table(self) -> list[dict[str, Any]]:
-        """All finished trials of all rules as rows, best first."""
-        rows = [each.row(int(trial)) for each in self.trials.values() for trial in each.order()]
+    def table(self, most: int | None = None) -> list[dict[str, Any]]:
+        """The finished trials of all rules as rows, best first; at most the best `most`."""
+        rows = [each.row(int(trial)) for each in self.trials.values() for trial in each.ranking[:most]]
         sign = -1 if any(each.maximize for each in self.trials.values()) else 1
-        return sorted(rows, key=lambda row: sign * row["median"])
+        return sorted(rows, key=lambda row: sign * row["median"])[:most]
 
     def lines(self, most: int = 10) -> list[str]:
         """The sweep for a terminal: the best trials, what diverged, and what to doubt."""
-        rows = [each.row(int(t)) for each in self.trials.values() for t in each.order()[:most]]
-        sign = -1 if any(each.maximize for each in self.trials.values()) else 1
-        rows = sorted(rows, key=lambda row: sign * row["median"])[:most]
+        level = f", {1 - 2.0 ** (1 - len(self.seeds)):.0%} interval" if 1 < len(self.seeds) < 6 else ""
         words = [
-            f"{self.problem}: {self.objective} after {int(self.steps[-1])} steps, median of {len(self.seeds)} seeds"
+            f"{self.problem}: {self.objective} after {int(self.steps[-1])} steps,"
+            f" median of {len(self.seeds)} seeds{level}"
         ]
+        rows = self.table(most)
         for place, row in enumerate(rows, 1):
             words.append(f"{place:>3}. {row['median']:<11.5g} {_interval(row)}  {row['rule']}: {settings_of(row)}")
         for trials in self.trials.values():
-            if not len(trials.order()):
+            if not len(trials.ranking):
                 words.append(f"{trials.rule}: no trial is finished")
                 continue
             done, all_of_them = int(trials.finished.sum()), len(trials.finished)
@@ -206,12 +208,20 @@ def median_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, flo
     """
     ranked = np.sort(np.asarray(values, float))
     n = len(ranked)
+    left_out, confidence = _order_statistics(n, level)
+    return float(ranked[left_out]), float(ranked[n - 1 - left_out]), confidence
+
+
+@functools.cache
+def _order_statistics(n: int, level: float) -> tuple[int, float]:
+    """How many values to leave out at each end, and the confidence of what is left."""
+    if not n:
+        raise fail("median_interval", "there is no value")
     tails = list(itertools.accumulate(math.comb(n, k) for k in range(n)))  # of a fair coin tossed n times
-    for left_out in range((n - 1) // 2, -1, -1):
-        confidence = 1 - 2 * tails[left_out] / 2**n
-        if confidence >= level or left_out == 0:
-            return float(ranked[left_out]), float(ranked[n - 1 - left_out]), confidence
-    raise fail("median_interval", "there is no value")
+    for left_out in range((n - 1) // 2, 0, -1):
+        if 1 - 2 * tails[left_out] / 2**n >= level:
+            return left_out, 1 - 2 * tails[left_out] / 2**n
+    return 0, 1 - 2 * tails[0] / 2**n
 
 
 def settings_of(row: Mapping[str, Any]) -> str:

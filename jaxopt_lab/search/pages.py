@@ -43,7 +43,7 @@ def page_of(sweep: Sweep, record: dict[str, Any]) -> str:
     Returns:
       HTML that asks for nothing from elsewhere.
     """
-    rows = sweep.table()
+    rows, num_rows = sweep.table(_MOST_ROWS), sum(int(each.finished.sum()) for each in sweep.trials.values())
     names = list(dict.fromkeys(name for row in rows for name in row["hyperparameters"]))
     shares = [
         {
@@ -57,7 +57,7 @@ def page_of(sweep: Sweep, record: dict[str, Any]) -> str:
         for trials in sweep.trials.values()
     ]
     return reporting.render_template(
-        "sweep.html.j2", sweep=sweep, record=record, rows=rows[:_MOST_ROWS], num_rows=len(rows), names=names,
+        "sweep.html.j2", sweep=sweep, record=record, rows=rows, num_rows=num_rows, names=names,
         shares=shares, figures=_figures(sweep) if rows else [], command=_command(record),
         objective=sweep.objective.replace("_", " "),
         seconds=sum(session["wall_seconds"] for session in record.get("sessions", [])),

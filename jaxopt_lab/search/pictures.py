@@ -23,7 +23,7 @@ def draw_curves(sweep: Sweep, maker: FigureMaker) -> tuple["Figure", str]:
     figure, axes = maker.axes()
     probe, drawn = sweep.objective, []
     for color, trials in enumerate(sweep.trials.values()):
-        order = trials.order()
+        order = trials.ranking
         if not len(order):
             continue
         curves = trials.curves[probe]
@@ -51,11 +51,11 @@ def draw_curves(sweep: Sweep, maker: FigureMaker) -> tuple["Figure", str]:
 def draw_slices(sweep: Sweep, trials: Trials, maker: FigureMaker) -> tuple["Figure", str] | None:
     """The objective against each searched hyperparameter, a dot a run; infeasible runs are red crosses."""
     names = trials.space.searched
-    if not len(trials.order()):
+    if not len(trials.ranking):
         return None
     figure, rows = maker.axes(len(names), squeeze=False, height=2.6 * len(names))
     shown = _thinned(trials)
-    best = int(trials.order()[0])
+    best = int(trials.ranking[0])
     level, log = _levels(trials)
     active = trials.space.active(trials.columns)
     for axes, name in zip(rows[:, 0], names, strict=True):
@@ -129,7 +129,7 @@ def _levels(trials: Trials) -> tuple[tuple[float, float], bool]:
 
 def _thinned(trials: Trials) -> np.ndarray:
     """The trials that are drawn: all, or the best hundred and as many others as a page can show."""
-    order = trials.order()
+    order = trials.ranking
     if len(order) <= _MOST_DOTS:
         return order
     rest = order[100:]

@@ -1,8 +1,8 @@
 """What a sweep will do, settled and told before any compute is spent.
 
-A sweep is a list of runs, trial by trial and seed by seed, cut into chunks of K runs that go side by side. The cut and
-K are part of the plan, so that a sweep that was killed, or that several machines share, gives the bits of an unbroken
-one.
+A sweep is cut into chunks: K trials of one rule with one seed, which go side by side and share their batches. The cut
+and K are part of the plan, so that a sweep that was killed, or that several machines share, gives the bits of an
+unbroken one.
 """
 
 import dataclasses
@@ -45,10 +45,11 @@ class Arm:
 
 @dataclasses.dataclass(frozen=True)
 class Chunk:
-    """K runs of one rule that go side by side; run r is trial r // seeds with seed r % seeds."""
+    """Trials low .. high - 1 of one rule with one seed, at most K of them, which go side by side."""
 
     number: int
     arm: int
+    seed: int
     low: int
     high: int
 
@@ -98,20 +99,18 @@ class SweepPlan:
         return sum(arm.num_trials for arm in self.arms) * len(self.seeds)
 
     def chunks(self) -> list[Chunk]:
-        """All chunks in order."""
-        cut = []
-        for place, arm in enumerate(self.arms):
-            runs = arm.num_trials * len(self.seeds)
-            for low in range(0, runs, self.width):
-                cut.append(Chunk(len(cut), place, low, min(low + self.width, runs)))
-        return cut
+        """All chunks in order: rule by rule, K trials at a time, and each of those seed by seed."""
+        places = [
+            (place, seed, low, min(low + self.width, arm.num_trials))
+            for place, arm in enumerate(self.arms)
+            for low in range(0, arm.num_trials, self.width)
+            for seed in range(len(self.seeds))
+        ]
+        return [Chunk(number, *place) for number, place in enumerate(places)]
 
-    def hyperparameters(self, chunk: Chunk) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """The hyperparameters, name -> [runs], and the seeds [runs] of a chunk."""
-        runs = np.arange(chunk.low, chunk.high)
-        columns = self.arms[chunk.arm].columns
-        picked = {name: column[runs // len(self.seeds)] for name, column in columns.items()}
-        return picked, self.seeds[runs % len(self.seeds)]
+    def hyperparameters(self, chunk: Chunk) -> dict[str, np.ndarray]:
+        """The hyperparameters of a chunk, name -> [runs]."""
+        return {name: column[chunk.low : chunk.high] for name, column in self.arms[chunk.arm].columns.items()}
 
     def lines(self) -> list[str]:
         """The plan as printed lines."""
@@ -186,8 +185,7 @@ def make_plan(
         "dtype": str(jnp.zeros((), float).dtype), "loop": loop, "width": width,
         "rules": {arm.name: _arm_record(arm, problem) for arm in arms},
     }  # fmt: skip
-    runs = max(arm.num_trials for arm in arms) * seeds
-    wide = width or _width(problem, runs, chosen)
+    wide = width or _width(problem, max(arm.num_trials for arm in arms), chosen)
     return SweepPlan(
         problem, arms, seed_list, steps, used, batch_size, objective, probes, larger, level, chosen, wide, config
     )
@@ -249,11 +247,16 @@ def _loop(loop: str, problem: Problem, batch_size: int | None) -> str:
     return "map" if operations > _MAP_FROM else "vmap"
 
 
-def _width(problem: Problem, runs: int, loop: str) -> int:
-    """K: what the caches hold, by measurement on digits networks and quadratics, as a power of two."""
+def _width(problem: Problem, trials: int, loop: str) -> int:
+    """K: what the caches hold, as measured on digits networks and quadratics, such that the last chunk is full too."""
     if loop in ("map", "step"):
-        return min(8, runs)
+        return _even(trials, 8)
     dim = vectors.size(jax.eval_shape(problem.init, jax.random.key(0)))
     kind = "accelerator" if jax.default_backend() != "cpu" else "data" if problem.num_examples else "no data"
     fitting = max(1, min(_WIDTH_TIMES_DIM[kind] // max(dim, 1), _MOST_SIDE_BY_SIDE))
-    return min(1 << (fitting.bit_length() - 1), runs)
+    return _even(trials, 1 << (fitting.bit_length() - 1))
+
+
+def _even(trials: int, most: int) -> int:
+    """The width of the fewest chunks of at most `most` trials, all about as wide."""
+    return -(-trials // -(-trials // most))

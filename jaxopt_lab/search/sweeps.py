@@ -72,7 +72,7 @@ def sweep(
       loop: "vmap", "map", "step", or "auto".
       folder: where finished chunks are kept and found again; None keeps nothing.
       out: instead of `folder`: the folder of all results, in which the sweep's own is named by its config's hash.
-      shard: (i, n): compute chunks i, i + n, ... of the sweep; n processes with one folder share it.
+      shard: (i, n): compute every n-th set of K trials, from the i-th; n processes with one folder share a sweep.
       say: gets the plan, the best so far and the time left, a line at a time.
       words: the words of a command line that redo it, for the record.
 
@@ -121,15 +121,17 @@ def _run(plan: SweepPlan, store: Store | None, shard: tuple[int, int], tell: Say
     settled = _settled(plan)
     table = Table(reporting.from_json(reporting.to_json(plan.config)), settled)
     waiting = [chunk for chunk in table.chunks if not _found(store, chunk, table, tell)]
-    mine = [chunk for chunk in waiting if chunk.number % shard[1] == shard[0]]
+    mine = [chunk for chunk in waiting if chunk.number // len(plan.seeds) % shard[1] == shard[0]]
     if len(waiting) < len(table.chunks):
         tell(f"{len(table.chunks) - len(waiting)} of {len(table.chunks)} chunks are already there")
     whole = _measure(plan, mine, tell) if mine and (store is not None or tell is not _silent) else None
-    ended = "stopped"
+    ended, starts = "stopped", {}
     try:
         started = time.perf_counter()
         for done, chunk in enumerate(mine, 1):
-            arrays = _compute(plan, chunk, store, whole)
+            if chunk.seed not in starts:
+                starts[chunk.seed] = _start(plan, chunk)
+            arrays = _compute(plan, chunk, starts[chunk.seed], store, whole)
             if store is not None:
                 store.write(chunk.number, arrays)
             table.put(chunk, arrays)
@@ -168,15 +170,15 @@ def _found(store: Store | None, chunk: Chunk, table: Table, tell: Say) -> bool:
     return arrays is not None
 
 
-def _compute(plan: SweepPlan, chunk: Chunk, store: Store | None, whole: float | None) -> dict[str, np.ndarray]:
+def _compute(
+    plan: SweepPlan, chunk: Chunk, start: Any, store: Store | None, whole: float | None
+) -> dict[str, np.ndarray]:
     """One chunk through the engine; a long one keeps checkpoints of its own."""
-    hyper, seeds = plan.hyperparameters(chunk)
     long = store is not None and whole is not None and whole > _LONG_CHUNK_SECONDS
     place = store.folder / "checkpoints" / f"seg-{chunk.number:05d}" if store is not None and long else None
-    trace = training.run(
-        plan.problem, plan.arms[chunk.arm].factory, hyper, steps=plan.steps, seeds=seeds, probes=plan.probes,
-        every=plan.every, batch_size=plan.batch_size, loop=plan.loop, width=plan.width, folder=place,
-        feasibility=training.Feasibility(baseline=plan.baseline), keep_final=False,
+    trace = _go(
+        plan, chunk, start, steps=plan.steps, every=plan.every, folder=place,
+        feasibility=training.Feasibility(baseline=plan.baseline),
     )  # fmt: skip
     if place is not None:
         reporting.remove_folder(place)
@@ -185,22 +187,32 @@ def _compute(plan: SweepPlan, chunk: Chunk, store: Store | None, whole: float | 
     }
 
 
+def _start(plan: SweepPlan, chunk: Chunk) -> Any:
+    """The initial parameters of a chunk's seed, as the engine makes them."""
+    return plan.problem.init(jax.random.fold_in(jax.random.key(int(plan.seeds[chunk.seed])), 0))
+
+
+def _go(plan: SweepPlan, chunk: Chunk, start: Any, **options: Any) -> training.Trace:
+    """One run of the engine for a chunk."""
+    return training.run(
+        plan.problem, plan.arms[chunk.arm].factory, plan.hyperparameters(chunk), params=start,
+        seeds=int(plan.seeds[chunk.seed]), probes=plan.probes, batch_size=plan.batch_size, loop=plan.loop,
+        width=plan.width, keep_final=False, share_batches=True, **options,
+    )  # fmt: skip
+
+
 def _measure(plan: SweepPlan, chunks: list[Chunk], tell: Say) -> float:
-    """Seconds of one chunk, from two short runs of the very program that the sweep runs, of few and of more steps."""
-    hyper, seeds = plan.hyperparameters(chunks[0])
+    """Seconds of one chunk, from a short run of the very program that the sweep runs; a first one compiles it."""
+    start = _start(plan, chunks[0])
     per_segment = 1 << (-(-len(plan.records) // 20) - 1).bit_length()
-    longer = max(2, min(plan.every, plan.steps // (30 * per_segment)))
-    seconds = []
-    for interval in (1, 1, longer):  # the first one compiles
-        trace = training.run(
-            plan.problem, plan.arms[chunks[0].arm].factory, hyper, steps=(2 * per_segment - 1) * interval, seeds=seeds,
-            probes=plan.probes, every=interval, batch_size=plan.batch_size, loop=plan.loop, width=plan.width,
-            segments=2, progress=False, keep_final=False,
-        )  # fmt: skip
-        seconds.append(trace.facts["seconds"])
-    step = max(0.0, seconds[2] - seconds[1]) / ((2 * per_segment - 1) * (longer - 1))
-    record = max(0.0, seconds[1] - (2 * per_segment - 1) * step) / (2 * per_segment)
-    whole = plan.steps * step + len(plan.records) * record
+    interval = max(1, min(plan.every, plan.steps // (30 * per_segment)))
+    for each in (1, interval):
+        steps = (2 * per_segment - 1) * each
+        trace = _go(plan, chunks[0], start, steps=steps, every=each, segments=2, progress=False)
+    examples = plan.problem.num_examples or 1
+    record = examples / (3 * (plan.batch_size or examples))  # in steps: a loss is a third of a gradient and its loss
+    work = (2 * per_segment - 1) * interval + 2 * per_segment * record
+    whole = trace.facts["seconds"] * (plan.steps + len(plan.records) * record) / work
     tell(f"about {reporting.format_duration(whole * len(chunks))} without compilation, from a short segment")
     return whole
 
@@ -226,7 +238,7 @@ def _settled(plan: SweepPlan) -> dict[str, Any]:
     """What the first process decides for all of them."""
     return {
         "width": plan.width, "loop": plan.loop, "probes": [probe.name for probe in plan.probes],
-        "chunks": [[c.number, c.arm, c.low, c.high] for c in plan.chunks()],
+        "chunks": [list(dataclasses.astuple(chunk)) for chunk in plan.chunks()],
         "columns": {arm.name: {name: column.tolist() for name, column in arm.columns.items()} for arm in plan.arms},
     }  # fmt: skip
 

@@ -49,18 +49,19 @@ class Table:
         }
         self.sizes = [len(next(iter(self.columns[name].values()))) for name in self.names]
         self.chunks = [Chunk(*entry) for entry in settled["chunks"]]
-        self.status = [np.full(size * len(self.seeds), NOT_RUN) for size in self.sizes]
+        self.status = [np.full((size, len(self.seeds)), NOT_RUN) for size in self.sizes]
         self.curves: list[dict[str, np.ndarray]] = [{} for _ in self.names]
         self.probes = list(settled["probes"])
 
     def put(self, chunk: Chunk, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes in the arrays of one chunk."""
-        self.status[chunk.arm][chunk.low : chunk.high] = arrays["status"]
+        place = (slice(chunk.low, chunk.high), chunk.seed)
+        self.status[chunk.arm][place] = arrays["status"]
         for name in self.probes:
             kept = self.curves[chunk.arm]
             if name not in kept:
-                kept[name] = np.full((len(self.status[chunk.arm]), len(self.steps)), np.nan, arrays[name].dtype)
-            kept[name][chunk.low : chunk.high] = arrays[name]
+                kept[name] = np.full((*self.status[chunk.arm].shape, len(self.steps)), np.nan, arrays[name].dtype)
+            kept[name][place] = arrays[name]
 
     def sweep(self, facts: Mapping[str, Any], folder: Path | None = None) -> Sweep:
         """What is there so far."""
@@ -69,11 +70,11 @@ class Table:
             shape = (self.sizes[place], len(self.seeds))
             empty = np.full((*shape, len(self.steps)), np.nan)
             curves = {
-                probe: values.reshape(*shape, -1) for probe, values in self.curves[place].items()
+                probe: values.copy() for probe, values in self.curves[place].items()
             } or dict.fromkeys(self.probes, empty)  # fmt: skip
             last = curves[self.config["objective"]][:, :, -1].astype(float)
             found[name] = Trials(
-                name, self.spaces[name], self.columns[name], last, self.status[place].reshape(shape), curves,
+                name, self.spaces[name], self.columns[name], last, self.status[place].copy(), curves,
                 self.config["maximize"],
             )  # fmt: skip
         return Sweep(

@@ -44,6 +44,7 @@ def run(
     checkpoint_seconds: float = 30.0,
     progress: bool | None = None,
     keep_final: bool = True,
+    share_batches: bool = False,
 ) -> Trace:
     """Runs N configurations of a rule over a problem, N the common length of hyperparameters and seeds.
 
@@ -65,6 +66,8 @@ def run(
       folder: keep checkpoints here, and resume from them; None: as `checkpoints_in` says, or none.
       checkpoint_seconds: least time between two checkpoints; 0 writes one after every segment.
       progress: show a bar; None: when standard error is a terminal.
+      share_batches: whether configurations of one seed that go side by side take each batch from memory once, which is
+        up to 1.5 times as fast for small networks and can change last bits.
       keep_final: whether the trace holds the final parameters and states; a sweep needs none of them.
 
     Returns:
@@ -82,7 +85,7 @@ def run(
     """
     plan = make_plan(
         problem, rule, hyperparameters or {}, steps=steps, seeds=seeds, probes=probes, every=every, params=params,
-        batch_size=batch_size, loop=loop, width=width, segments=segments,
+        batch_size=batch_size, loop=loop, width=width, segments=segments, share_batches=share_batches,
     )  # fmt: skip
     limits = feasibility or Feasibility()
     truth = problem.truth if plan.program.needs("truth") else None
@@ -132,6 +135,8 @@ def _travel(
                     plan.program, problem.separable, inputs, group, plan.steps_before(segment), plan.counts[segment]
                 )
                 _scatter(plan, values, measured, group)
+            for array in values.values():
+                array[status != Status.RUNNING] = np.nan  # a diverged one goes on until its group is packed away
             _collect(plan, metrics, values, segment)
             _retire(metrics, status, limits, plan.records_before(segment + 1))
             seconds.append(time.monotonic() - began)

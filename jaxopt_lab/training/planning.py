@@ -75,6 +75,7 @@ def make_plan(
     loop: str,
     width: int | None,
     segments: int | None,
+    share_batches: bool = False,
 ) -> Plan:
     """Checks the arguments of `run` and settles what they leave open."""
     probes = tuple(probes) or (loss(),)
@@ -88,7 +89,8 @@ def make_plan(
     dim = vectors.size(shapes)
     chosen = _loop(loop, problem, rule, probes, len(seed_list), shapes)
     wide = 1 if chosen == "chunks" else _width(width, dim, len(seed_list))
-    program = Program(_factory(rule), probes, batch_size, chosen)
+    one_seed = share_batches and chosen == "vmap" and len(set(seed_list.tolist())) == 1
+    program = Program(_factory(rule), probes, batch_size, chosen, one_seed)
     _require_room(program, shapes, hyper, len(seed_list))
     counts = np.diff([0, *range(0, steps, every), steps]) if steps else np.zeros(1, int)
     return Plan(program, hyper, seed_list, wide, _by_segment(counts, segments), np.cumsum(counts))

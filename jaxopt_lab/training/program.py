@@ -54,12 +54,14 @@ class Program:
       probes: what is measured at each record.
       batch_size: examples a step, or None for all of them.
       loop: "vmap" or "map" over the configurations, "step" for a Python loop over one jitted step, or "chunks".
+      one_seed: whether all configurations have one seed, so that K of them side by side share each batch.
     """
 
     factory: Callable[..., optax.GradientTransformation]
     probes: tuple[Probe, ...]
     batch_size: int | None
     loop: str
+    one_seed: bool = False
 
     def needs(self, name: str) -> bool:
         """Whether any probe asks for `name`."""
@@ -194,7 +196,14 @@ def advance(
         return jax.tree.map(lambda leaf: leaf[None], single(*squeezed))
     if program.loop == "map":
         return lax.map(lambda pair: single(*pair), (lanes, hyperparameters))
-    return jax.vmap(single)(lanes, hyperparameters)
+    if not program.one_seed:
+        return jax.vmap(single)(lanes, hyperparameters)
+    first = jax.tree.map(lambda leaf: leaf[0], (lanes.key, lanes.order))
+    shared = dataclasses.replace(lanes, key=first[0], order=first[1])
+    axes: Any = Lane(0, 0, None, None, 0, 0, 0)  # pyrefly: ignore
+    moved, metrics = jax.vmap(single, in_axes=(axes, 0), out_axes=(axes, 0))(shared, hyperparameters)
+    order = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (width, *leaf.shape)), moved.order)
+    return dataclasses.replace(moved, key=lanes.key, order=order), metrics
 
 
 @partial(jax.jit, static_argnums=0, donate_argnums=2)

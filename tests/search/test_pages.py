@@ -45,7 +45,7 @@ def test_report_and_resume_know_sweeps(swept, capsys):
     assert main(["report", str(swept)]) == 0
     assert (swept / "report.html").read_text() == before
     assert main(["resume", str(swept)]) == 0
-    assert "2 of 2 chunks are already there" in capsys.readouterr().err
+    assert "4 of 4 chunks are already there" in capsys.readouterr().err
 
 
 def test_shards_of_the_command_line_share_a_folder(swept, tmp_path, capsys):

@@ -48,7 +48,7 @@ def test_the_best_rate_of_a_quadratic_is_the_closed_form():
 
 
 def test_seeds_are_paired_and_the_median_keeps_misses():
-    found = run(None, seeds=3, width=9)
+    found = run(None, seeds=3, width=6)
     trials = found.of()
     assert trials.objective.shape == (6, 3)
     np.testing.assert_array_equal(trials.curves["loss"][:, 0, 0], trials.curves["loss"][0, 0, 0])  # one start a seed
@@ -65,7 +65,7 @@ def test_a_run_in_a_sweep_is_a_run_of_the_engine():
     problem = objectives.with_noise(objectives.quadratic([1.0, 0.1], start=1.0), "gaussian", 0.01)
     hyper = {name: column[[1, 1]] for name, column in trials.columns.items()}
     trace = training.run(problem, rules.heavy_ball, hyper, steps=40, every=10, seeds=[0, 1], width=2)
-    np.testing.assert_array_equal(trials.curves["loss"][1], trace["loss"])
+    np.testing.assert_allclose(trials.curves["loss"][1], trace["loss"], rtol=1e-5)  # float32, another program
 
 
 def test_many_rules_share_one_sweep():
@@ -117,7 +117,7 @@ def test_shards_fill_one_folder(whole, tmp_path):
     first = run(tmp_path / "sweep", (0, 2))
     assert not first.complete
     assert json.loads((tmp_path / "sweep" / "study.json").read_text())["status"] == "running"
-    assert len(first.table()) == 3
+    assert len(first.table()) == 4  # the first and the third pair of trials
     second = run(tmp_path / "sweep", (1, 2), width=2)
     assert second.complete
     assert bits(tmp_path / "sweep") == bits(whole)
@@ -153,7 +153,7 @@ def test_stopped_by_hand_it_leaves_a_usable_sweep(tmp_path, monkeypatch):
 
     def stopping(*arguments, **options):
         calls.append(1)
-        if len(calls) == 4:
+        if len(calls) == 7:  # after two of the estimate and four chunks
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
@@ -162,7 +162,7 @@ def test_stopped_by_hand_it_leaves_a_usable_sweep(tmp_path, monkeypatch):
         run(tmp_path / "sweep")
     assert json.loads((tmp_path / "sweep" / "study.json").read_text())["status"] == "stopped"
     kept = search.load_sweep(tmp_path / "sweep")
-    assert len(kept.table()) == len((tmp_path / "sweep" / "configs.jsonl").read_text().splitlines()) == 2
+    assert len(kept.table()) == len((tmp_path / "sweep" / "configs.jsonl").read_text().splitlines()) == 4
 
 
 @pytest.mark.parametrize(

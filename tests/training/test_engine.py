@@ -238,3 +238,16 @@ def test_a_run_that_does_not_fit_is_refused_with_the_figure(bowl):
     huge = dataclasses.replace(bowl, init=lambda key: jnp.zeros(10**13, jnp.float32))
     with pytest.raises(InputError, match=r"1e\+13 parameters|GiB and .* GiB are available"):
         training.run(huge, rules.sgd, {"learning_rate": 0.1}, steps=1)
+
+
+def test_shared_batches_give_the_same_runs(regression):
+    hyper = {"learning_rate": RATES[:3], "rho": 0.5}
+    noisy = objectives.with_noise(regression, "gaussian", 0.1)
+    options = {"steps": 12, "every": 4, "batch_size": 8, "seeds": 3}
+    alone = training.run(noisy, rules.heavy_ball, hyper, **options)
+    shared = training.run(noisy, rules.heavy_ball, hyper, share_batches=True, **options)
+    np.testing.assert_allclose(shared["loss"], alone["loss"], rtol=1e-5)  # float32 sums in another order
+    assert shared.params.shape == alone.params.shape
+    pieces = training.run(noisy, rules.heavy_ball, hyper, share_batches=True, segments=1, keep_final=False, **options)
+    assert same_bits(pieces.metrics, shared.metrics)
+    assert pieces.params is None
