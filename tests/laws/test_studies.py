@@ -27,7 +27,7 @@ from experiments.saddles import (
     predictable_plateaus,
     second_order_escape,
 )
-from experiments.search import block_coordinate, coarse_to_fine, random_against_grid
+from experiments.search import block_coordinate, coarse_to_fine, random_against_grid, small_rate_cost
 from experiments.sharpness import edge_of_stability, low_rate_and_catapult, sharp_minima_race
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
@@ -95,6 +95,14 @@ TINY = {
         "search_trials": 8,
     },
     block_coordinate: {"rhos": (0.0, 0.9, 0.99), "num_rates": 10, "num_seeds": 40, "horizon": 500},
+    small_rate_cost: {
+        "factors": (1.0, 10.0),
+        "rates": (0.3, 0.03, 0.003),
+        "num_seeds": 4,
+        "num_examples": 256,
+        "target": 1.0,
+        "longest": 16.0,
+    },
     confusion_matrix: {
         "families": ("quadratics",),
         "causes": ("healthy", "ill-conditioned"),
@@ -204,6 +212,10 @@ def spoil_diagnosis(row):
     row["found"] = "saddle"
 
 
+def spoil_arrivals(row):
+    row["steps"] = row["steps"] * row["learning_rate"] ** -0.2
+
+
 SPOILERS = {
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),
@@ -233,6 +245,7 @@ SPOILERS = {
     "random_against_grid": (scaled(measured=0.9, rank=0.98), 9),
     "coarse_to_fine": (scaled(largest=1.2, gain=0.8, first_lost=3.0, loss=1.5, upper_end=10.0), 5),
     "block_coordinate": (scaled(factor=1.1, loss=2.0, best_rate=3.0), 3),
+    "small_rate_cost": (spoil_arrivals, 3),
     "confusion_matrix": (spoil_diagnosis, 3),
 }
 
