@@ -42,5 +42,6 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.rules
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.curvature
+	$(BIN)/python -m benchmarks.sweeps
 
 .PHONY: help quick test lint check slow full bench

@@ -17,6 +17,7 @@ from jaxopt_lab.search.dimensions import (
     uniform,
     when,
 )
+from jaxopt_lab.search.evaluating import evaluator
 from jaxopt_lab.search.outcomes import Sweep, Trials, median_interval
 from jaxopt_lab.search.pages import write_sweep_page
 from jaxopt_lab.search.parsing import parse_dimension, parse_space
@@ -41,6 +42,7 @@ __all__ = [
     "choices",
     "coarse_to_fine",
     "effective_rate",
+    "evaluator",
     "grid_points",
     "halton_points",
     "integers",
