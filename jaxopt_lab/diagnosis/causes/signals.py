@@ -88,14 +88,14 @@ def examine_dead(known: Evidence) -> Finding | None:
 def examine_initialization(known: Evidence) -> Finding | None:
     """The finding, or None."""
     signals = _suffering(known)
-    if signals is None or not known.from_init:
+    if signals is None:
         return None
     base = known.baseline if known.baseline is not None else float("nan")
     excess = (known.loss - base) / (1.0 if known.num_classes else max(base, 1e-300))
     copies = max((layer.copies for layer in signals.layers[:-1] if layer.num_units > 1), default=0.0)
-    gains = [signals.forward_gain, signals.backward_gain]
+    gains = [gain for gain in (signals.forward_gain, signals.backward_gain) if np.isfinite(gain)] or [1.0]
     scaled = _shallow(signals) and (max(gains) > TOO_MUCH or min(gains) < 1 / TOO_MUCH)
-    if not (excess > EXCESS or copies > COPIES or scaled):
+    if not (copies > COPIES or (known.from_init and (excess > EXCESS or scaled))):
         return None
     what = "nats" if known.num_classes else "times its size"
     evidence = [
