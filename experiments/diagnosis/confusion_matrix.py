@@ -11,9 +11,15 @@ are measured, tell them apart.
 How it is tested: runs with a known illness are planted in five families of problems, from mild to severe, some with two
 illnesses and some healthy (`planting`; each illness with the cure that makes its label true). `diagnose` sees the run
 as a user would show it: problem, rule, point, batch size. Planting and diagnosing share no code beyond the public
-package; the thresholds of the diagnosis come from theory and were not fitted to these cases. A case of two causes is
-right when either of them stands first, and among the first two when one of them does. The prescription of a cause that
-was rightly named first is carried out in a paired run, and the gain is compared with the predicted one.
+package and were written apart. A case of two causes is right when either of them stands first, and among the first two
+when one of them does. The prescription of a cause that was rightly named first is carried out in a paired run, and the
+gain is compared with the predicted one.
+
+Where the thresholds are from: theory, and problems that are not planted here (one-dimensional digits, wine, diabetes,
+quadratics and saddles of their own). After a first count on seeds 0 and 1 (101 of 136 sick runs of quadratics and
+regressions right) the reasons of the misses were looked at, there and on seeds 100 to 104, and the diagnosis was mended
+in what it measures: against what a constant output earns, at the slope where a saddle should be, weight decay against
+the gradient. So the present count is of cases whose kind has been seen; other kinds will do worse.
 
 Source: the idea of planted truth is that of fault injection; Wilson 1927, Probable inference, for the intervals;
 Spearman 1904 for the correlation of ranks.
@@ -186,21 +192,11 @@ def _examined(config: Config, case: Case) -> dict[str, Any]:
     )  # fmt: skip
     first = diagnosis.findings[0]
     row = {
-        "planted": "+".join((case.cause, *case.also)),
-        "family": case.family,
-        "severity": case.severity,
-        "seed": case.seed,
-        "found": ", ".join(diagnosis.causes),
-        "predicted": float(first.predicted_gain.value),
-        "evidence": _in_words(first),
-        "spent": float(diagnosis.spent),
-        "seconds": float(diagnosis.seconds),
-        "measured": np.nan,
-        "low": np.nan,
-        "high": np.nan,
-        "unit": "",
-        "not_proved": "",
-    }
+        "planted": "+".join((case.cause, *case.also)), "family": case.family, "severity": case.severity,
+        "seed": case.seed, "found": ", ".join(diagnosis.causes), "predicted": float(first.predicted_gain.value),
+        "evidence": _in_words(first), "spent": float(diagnosis.spent), "seconds": float(diagnosis.seconds),
+        "measured": np.nan, "low": np.nan, "high": np.nan, "unit": "", "not_proved": "",
+    }  # fmt: skip
     if case.seed < config.num_proofs and case.cause != "healthy" and first.cause in (case.cause, *case.also):
         row |= _proof(config, case, first)
     return row
@@ -216,12 +212,9 @@ def _proof(config: Config, case: Case, finding: Any) -> dict[str, Any]:
         return {"not_proved": str(error)}
     low, high = proof.measured.interval or (np.nan, np.nan)
     return {
-        "predicted": float(proof.predicted.value),
-        "measured": float(proof.measured.value),
-        "low": float(low),
-        "high": float(high),
-        "unit": proof.unit,
-    }
+        "predicted": float(proof.predicted.value), "measured": float(proof.measured.value),
+        "low": float(low), "high": float(high), "unit": proof.unit,
+    }  # fmt: skip
 
 
 def _in_words(finding: Any) -> str:
@@ -293,17 +286,10 @@ STUDY = Study(
     presets={
         "quick": Config(
             families=("quadratics", "regressions", "perceptrons"),
-            causes=(
-                "healthy",
-                "ill-conditioned",
-                "plateau",
-                "gradient-noise",
-                "learning-rate-too-low",
-                "overfitting",
-            ),
             severities=(0.5,),
             num_seeds=1,
-        ),
+            causes=("healthy", "ill-conditioned", "plateau", "gradient-noise", "learning-rate-too-low", "overfitting"),
+        ),  # fmt: skip
         "full": Config(),
         "huge": Config(num_seeds=100, num_proofs=5),
     },
