@@ -158,11 +158,10 @@ class Sweep:
 
     def lines(self, most: int = 10) -> list[str]:
         """The sweep for a terminal: the best trials, what diverged, and what to doubt."""
-        level = f", {1 - 2.0 ** (1 - len(self.seeds)):.0%} interval" if 1 < len(self.seeds) < 6 else ""
-        words = [
-            f"{self.problem}: {self.objective} after {int(self.steps[-1])} steps,"
-            f" median of {len(self.seeds)} seeds{level}"
-        ]
+        num = len(self.seeds)
+        level = f", {1 - 2.0 ** (1 - num):.0%} interval" if 1 < num < 6 else ""
+        seeds = f"median of {num} seeds{level}" if num > 1 else "one seed"
+        words = [f"{self.problem}: {self.objective} after {int(self.steps[-1])} steps, {seeds}"]
         rows = self.table(most)
         for place, row in enumerate(rows, 1):
             words.append(f"{place:>3}. {row['median']:<11.5g} {_interval(row)}  {row['rule']}: {settings_of(row)}")
@@ -174,6 +173,9 @@ class Sweep:
             words.append(
                 f"{trials.rule}: {done} of {all_of_them} trials, {trials.share_infeasible:.0%} of runs infeasible"
             )
+            if not np.isfinite(trials.medians[trials.ranking[0]]):
+                words.append("  no trial is feasible: search other values, for learning rates smaller ones")
+                continue
             words += [
                 f"  {name} is best near the {end} end of its range: widen it before anything is concluded"
                 for name, end in self.near_edge(trials.rule).items()

@@ -5,8 +5,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from jaxopt_lab import reporting
-from jaxopt_lab.search.outcomes import Sweep
+from jaxopt_lab.search.outcomes import Sweep, Trials
 from jaxopt_lab.search.pictures import draw_curves, draw_slices
 from jaxopt_lab.search.stores import plain_errors, read_sweep_record
 from jaxopt_lab.search.tables import load_sweep
@@ -45,23 +47,25 @@ def page_of(sweep: Sweep, record: dict[str, Any]) -> str:
     """
     rows, num_rows = sweep.table(_MOST_ROWS), sum(int(each.finished.sum()) for each in sweep.trials.values())
     names = list(dict.fromkeys(name for row in rows for name in row["hyperparameters"]))
-    shares = [
-        {
-            "rule": trials.rule,
-            "finished": int(trials.finished.sum()),
-            "trials": len(trials.finished),
-            "infeasible": f"{trials.share_infeasible:.0%}" if trials.finished.any() else "",
-            "best": sweep.best(trials.rule) if trials.finished.any() else None,
-            "edges": sweep.near_edge(trials.rule) if trials.finished.any() else {},
-        }
-        for trials in sweep.trials.values()
-    ]
+    shares = [_share(sweep, trials) for trials in sweep.trials.values()]
     return reporting.render_template(
         "sweep.html.j2", sweep=sweep, record=record, rows=rows, num_rows=num_rows, names=names,
         shares=shares, figures=_figures(sweep) if rows else [], command=_command(record),
         objective=sweep.objective.replace("_", " "),
         seconds=sum(session["wall_seconds"] for session in record.get("sessions", [])),
     )  # fmt: skip
+
+
+def _share(sweep: Sweep, trials: Trials) -> dict[str, Any]:
+    """What the head of the page says of one rule."""
+    found = bool(trials.finished.any()) and bool(np.isfinite(trials.medians[trials.ranking[0]]))
+    return {
+        "rule": trials.rule,
+        "finished": int(trials.finished.sum()),
+        "infeasible": f"{trials.share_infeasible:.0%}" if trials.finished.any() else "",
+        "best": sweep.best(trials.rule) if found else None,
+        "edges": sweep.near_edge(trials.rule) if found else {},
+    }
 
 
 def _command(record: dict[str, Any]) -> str:
@@ -71,9 +75,8 @@ def _command(record: dict[str, Any]) -> str:
 def _figures(sweep: Sweep) -> list[dict[str, Any]]:
     found = []
     with reporting.house_style() as maker:
-        drawn = [draw_curves(sweep, maker)]
-        drawn += [pair for each in sweep.trials.values() if (pair := draw_slices(sweep, each, maker)) is not None]
-        for place, (figure, caption) in enumerate(drawn):
+        drawn = [draw_curves(sweep, maker), *(draw_slices(sweep, each, maker) for each in sweep.trials.values())]
+        for place, (figure, caption) in enumerate(pair for pair in drawn if pair is not None):
             svg = reporting.svg_text(figure)
             image = reporting.inline_svg(svg, prefix=f"figure-{place}", label=caption)
             found.append({"image": image, "caption": caption})

@@ -18,8 +18,10 @@ _RED = "#c1121f"
 _FAINT = "#c9d1d9"
 
 
-def draw_curves(sweep: Sweep, maker: FigureMaker) -> tuple["Figure", str]:
+def draw_curves(sweep: Sweep, maker: FigureMaker) -> tuple["Figure", str] | None:
     """The best trial of each rule, its median with a band from the lowest to the highest seed; other trials faint."""
+    if not any(trials.feasible.any() for trials in sweep.trials.values()):
+        return None
     figure, axes = maker.axes()
     probe, drawn = sweep.objective, []
     for color, trials in enumerate(sweep.trials.values()):
@@ -30,12 +32,16 @@ def draw_curves(sweep: Sweep, maker: FigureMaker) -> tuple["Figure", str]:
         for trial in order[1:_MOST_CURVES]:
             axes.plot(sweep.steps, np.median(curves[trial], 0), color=_FAINT, linewidth=0.7, zorder=1)
         best = curves[order[0]]
+        if not trials.feasible[order[0]].any():
+            continue
         axes.fill_between(sweep.steps, best.min(0), best.max(0), color=maker.color(color), alpha=0.2, linewidth=0)
         name = trials.rule if len(sweep.trials) > 1 else "best"
         maker.predicted(axes, sweep.steps, np.median(best, 0), color=color, label=name)
         drawn.append(best)
     values = np.concatenate([each.ravel() for each in drawn]) if drawn else np.ones(1)
     values = values[np.isfinite(values)]
+    if values.size > 1 and values.min() == values.max():
+        values = np.array([values[0] / 2, values[0] * 2]) if values[0] > 0 else values
     if values.size and values.min() > 0 and values.max() > 10 * values.min():
         axes.set_yscale("log")
     _frame(axes, values)
@@ -51,7 +57,7 @@ def draw_curves(sweep: Sweep, maker: FigureMaker) -> tuple["Figure", str]:
 def draw_slices(sweep: Sweep, trials: Trials, maker: FigureMaker) -> tuple["Figure", str] | None:
     """The objective against each searched hyperparameter, a dot a run; infeasible runs are red crosses."""
     names = trials.space.searched
-    if not len(trials.ranking):
+    if not trials.feasible.any():
         return None
     figure, rows = maker.axes(len(names), squeeze=False, height=2.6 * len(names))
     shown = _thinned(trials)
@@ -66,8 +72,10 @@ def draw_slices(sweep: Sweep, trials: Trials, maker: FigureMaker) -> tuple["Figu
             visible = good & (y <= level[1]) & (y >= level[0])
             axes.plot(x[visible], y[visible], ".", color=maker.color(0), markersize=4, alpha=0.6, rasterized=True)
             missed = x[~good & trials.finished[shown]]
-            edge = level[0] if trials.maximize else level[1]
-            axes.plot(missed, np.full(len(missed), edge), "x", color=_RED, markersize=5, rasterized=True, clip_on=False)
+            missed = missed[np.isfinite(missed)]
+            if len(missed):  # an empty one that is not clipped would lie at the figure's corner
+                edge = np.full(len(missed), level[0] if trials.maximize else level[1])
+                axes.plot(missed, edge, "x", color=_RED, markersize=5, rasterized=True, clip_on=False)
         axes.plot(places[best], trials.medians[best], "o", color="none", markeredgecolor="black", markersize=9)
         if log:
             axes.set_yscale("log")

@@ -104,3 +104,12 @@ def test_a_schedule_on_the_command_line_fills_its_steps_in(tmp_path):
     factory = schedules.Scheduled(rules.sgd, "warmup_cosine", warmup=2, steps=8)
     again = search.sweep(bowl(), factory, kept.space, trials=2, seeds=1, steps=8)
     assert (again.of().objective == kept.objective).all()
+
+
+def test_a_sweep_in_which_all_diverged_says_so(tmp_path):
+    space = search.Space(learning_rate=search.log_uniform(20.0, 40.0))
+    found = search.sweep(bowl(), rules.sgd, space, trials=6, seeds=1, steps=20, every=20, out=tmp_path)
+    assert "no trial is feasible: search other values, for learning rates smaller ones" in found.lines()[-1]
+    page = search.write_sweep_page(found.folder).read_text()
+    assert "no trial is feasible; 100% of its runs diverged" in page
+    assert "<svg" not in page
