@@ -106,8 +106,10 @@ def run(config: Config) -> list[dict[str, Any]]:
     effective = columns["learning_rate"] / (1 - columns["rho"])
     rate_and_momentum = {**groups, "effective_rate": _binned(effective, config.num_bins)}
     picked = np.random.default_rng(config.seed).integers(0, config.trials, (RESAMPLES, config.trials))
-    rows: list[dict[str, Any]] = [{"kind": "runs", "loss": losses, "diverged": float(np.mean(losses >= CONSTANT)),
-                                   **columns, "effective_rate": effective}]  # fmt: skip
+    # One rate for each run and its rho: [runs, 1].
+    rates = {"learning_rate": columns["learning_rate"][:, None], "effective_rate": effective[:, None]}
+    diverged = float(np.mean(losses >= CONSTANT))
+    rows: list[dict[str, Any]] = [{"kind": "runs", "loss": losses, "diverged": diverged, **columns, **rates}]
     for name, group in rate_and_momentum.items():
         again = [explained_share(group[chosen], losses[chosen]) for chosen in picked]
         rows.append(
@@ -169,7 +171,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     above.grid(axis="y", visible=False)
     above.set_title("The learning rate first; with momentum in it, more")
     runs = rows[0]
-    maker.measured(below, runs["effective_rate"], runs["loss"], color=1, markersize=3)
+    maker.measured(below, np.ravel(runs["effective_rate"]), runs["loss"], color=1, markersize=3)
     below.axhline(CONSTANT, color=maker.color(6), linewidth=1)
     below.set(xscale="log", ylim=(0, None), xlabel="learning rate / (1 - rho)", ylabel=f"loss, {config.steps} steps")
     below.set_title(f"Above the line a run counts as diverged: {runs['diverged']:.0%}")
