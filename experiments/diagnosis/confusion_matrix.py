@@ -289,7 +289,7 @@ STUDY = Study(
             severities=(0.5,),
             num_seeds=1,
             causes=("healthy", "ill-conditioned", "plateau", "gradient-noise", "learning-rate-too-low", "overfitting"),
-        ),  # fmt: skip
+        ),
         "full": Config(),
         "huge": Config(num_seeds=100, num_proofs=5),
     },

@@ -15,12 +15,14 @@ import numpy as np
 import optax
 
 from jaxopt_lab import curvature
-from jaxopt_lab.core import Estimate, Problem, Status, as_partial, fail, mean_of_samples, vectors
+from jaxopt_lab.core import Problem, Status, as_partial, fail, vectors
 from jaxopt_lab.diagnosis import budgets, runs
 from jaxopt_lab.diagnosis.baselines import constant_loss
 from jaxopt_lab.diagnosis.budgets import Budget
 from jaxopt_lab.diagnosis.culprits import find_culprit
 from jaxopt_lab.diagnosis.divergence import culprit_on_the_way
+from jaxopt_lab.diagnosis.endings import look_at_end
+from jaxopt_lab.diagnosis.evaluations import sample_gradient, share_of_data, value, value_and_gradient
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.identification import identify, weight_decay
 from jaxopt_lab.diagnosis.inputs import measure_inputs
@@ -28,7 +30,6 @@ from jaxopt_lab.diagnosis.layers import measure_signals
 from jaxopt_lab.diagnosis.lines import NUM_LOSSES, fall_along
 from jaxopt_lab.diagnosis.local_models import LocalModel, measure_model
 from jaxopt_lab.diagnosis.monitoring import is_monitor
-from jaxopt_lab.diagnosis.noises import measure_noise
 from jaxopt_lab.diagnosis.signs import Signs, read_signs
 from jaxopt_lab.diagnosis.surroundings import look_around
 from jaxopt_lab.diagnosis.thinning import thinned
@@ -37,7 +38,6 @@ _RUN_SHARE = 0.3
 _RATE_SHARE = 0.2
 _MOST_STEPS = 1000
 _RECORDS = 25
-_SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
 
 
 def gather(
@@ -87,7 +87,7 @@ def gather(
         say("What lies around ...")
         known = add(**_surroundings(known, budget))
     say("Noise, other rates ...")
-    known = add(**_end_of_run(known, budget))
+    known = add(**look_at_end(known, budget))
     return add(**_rates(known, budget))
 
 
@@ -101,7 +101,7 @@ def _signs(opt_state: Any, batch_size: int | None) -> Signs | None:
 def _first_gradient(problem: Problem, params: Any) -> tuple[jax.Array, Any]:
     """Loss and gradient at the point; an error in words where there is none."""
     try:
-        return _value_and_gradient(as_partial(problem.loss), params, problem.data)
+        return value_and_gradient(as_partial(problem.loss), params, problem.data)
     except Exception as error:
         reason = f"({type(error).__name__}: {str(error).splitlines()[0]})"
         if "grad requires" in str(error):
@@ -115,7 +115,7 @@ def _first_gradient(problem: Problem, params: Any) -> tuple[jax.Array, Any]:
 def _seconds(problem: Problem, params: Any) -> float:
     """What one gradient of all data takes once it is compiled."""
     began = time.monotonic()
-    jax.block_until_ready(_value_and_gradient(as_partial(problem.loss), params, problem.data))
+    jax.block_until_ready(value_and_gradient(as_partial(problem.loss), params, problem.data))
     return time.monotonic() - began
 
 
@@ -136,7 +136,7 @@ def _look_at_point(problem: Problem, params: Any, budget: Budget) -> dict[str, A
 def _is_noisy(problem: Problem, params: Any) -> bool:
     """Whether two keys give two gradients."""
     keys = jax.random.split(jax.random.key(0))
-    one, other = (_sample_gradient(as_partial(problem.loss), params, problem.data, key) for key in keys)
+    one, other = (sample_gradient(as_partial(problem.loss), params, problem.data, key) for key in keys)
     return not all(bool(jnp.array_equal(a, b)) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
 
 
@@ -145,17 +145,17 @@ def _look_at_parts(known: Evidence, budget: Budget) -> dict[str, Any]:
     found: dict[str, Any] = {"inputs": measure_inputs(problem, adaptive=known.in_use.kind == "adaptive")}
     found["baseline"], found["num_classes"] = constant_loss(problem)
     if found["baseline"] is None and problem.data is not None:
-        zero = float(_value(as_partial(problem.freeze().loss), vectors.zeros_like(known.params), problem.data))
+        zero = float(value(as_partial(problem.freeze().loss), vectors.zeros_like(known.params), problem.data))
         found["baseline"] = zero if np.isfinite(zero) else None
         budget.pay(budgets.LOSS)
     if problem.data is not None and budget.allows("layers", 3 * budgets.GRADIENT):
         found["signals"] = measure_signals(problem, known.params, seed=known.seed)
-        budget.pay(_share(problem, 256) * 2)
+        budget.pay(share_of_data(problem, 256) * 2)
     return found
 
 
 def _run(known: Evidence, steps: int | None, budget: Budget) -> dict[str, Any]:
-    a_step = _share(known.problem, known.batch_size)
+    a_step = share_of_data(known.problem, known.batch_size)
     records = min(_RECORDS, steps or _RECORDS)
     afford = int((_RUN_SHARE * budget.total - records * budgets.LOSS) / a_step)
     wanted = _MOST_STEPS if steps is None else steps
@@ -199,7 +199,7 @@ def _curvature(known: Evidence, budget: Budget) -> dict[str, Any]:
 
 def _model(known: Evidence, params: Any, model_state: Any, state: Any, counts: tuple[int, int]) -> LocalModel:
     frozen = known.problem.freeze(model_state)
-    value, gradient = _value_and_gradient(as_partial(frozen.loss), params, frozen.data)
+    value, gradient = value_and_gradient(as_partial(frozen.loss), params, frozen.data)
     preconditioner = None
     if state is not None:
         try:
@@ -227,7 +227,7 @@ def _surroundings(known: Evidence, budget: Budget) -> dict[str, Any]:
 def _rates(known: Evidence, budget: Budget) -> dict[str, Any]:
     if known.run is None or (known.exact and known.method is not None):
         return {}
-    a_step = len(runs.RATES) * _share(known.problem, known.batch_size)
+    a_step = len(runs.RATES) * share_of_data(known.problem, known.batch_size)
     records = min(10, known.steps)
     afford = int((min(_RATE_SHARE * budget.total, budget.left) - records * len(runs.RATES) * budgets.LOSS) / a_step)
     taken = min(known.steps, afford)
@@ -241,96 +241,3 @@ def _rates(known: Evidence, budget: Budget) -> dict[str, Any]:
     budget.pay(taken * a_step + records * len(runs.RATES) * budgets.LOSS)
     steps = np.array([0, *range(every, taken, every), taken])
     return {"rates": rates, "rate_steps": steps}
-
-
-def _end_of_run(known: Evidence, budget: Budget) -> dict[str, Any]:
-    run, problem = known.run, known.problem
-    if run is None or run.diverged:
-        return {}
-    found: dict[str, Any] = {}
-    frozen = problem.freeze(run.model_state)
-    if known.signals is not None and budget.allows("layers at the end", _share(problem, 256) * 2):
-        found["signals_end"] = measure_signals(frozen, run.params, seed=known.seed)
-        budget.pay(_share(problem, 256) * 2)
-    if problem.validation is not None:
-        found["validation"] = _validation_loss(frozen, run.params)
-        found["shrinking"] = _shrinking(frozen, run.params)
-        found["weight_curvature"] = _weight_curvature(frozen, run.params)
-        budget.pay((1 + len(_SHRINKS)) * budgets.LOSS * _validation_share(problem) + budgets.PRODUCT)
-    if not known.random:
-        return found
-    a_sample = _share(problem, known.batch_size)
-    count = int(min(32, 0.1 * budget.total / a_sample))
-    if count >= 2 and budget.allows("gradient noise", count * a_sample):
-        _, gradient = _value_and_gradient(as_partial(frozen.loss), run.params, frozen.data)
-        preconditioner = _preconditioner(known)
-        found["noise"] = measure_noise(
-            frozen, run.params, gradient, batch_size=known.batch_size, num_samples=count, seed=known.seed,
-            preconditioner=preconditioner,
-        )  # fmt: skip
-        budget.pay(count * a_sample)
-    return found
-
-
-def _preconditioner(known: Evidence) -> Any:
-    if known.model_end is None or not known.model_end.preconditioned or known.run is None:
-        return None
-    return curvature.preconditioner_of(known.run.state)
-
-
-def _validation_loss(frozen: Problem, params: Any) -> Estimate:
-    """The mean over eight parts of the validation data, with the error that their scatter tells."""
-    leaves, structure = jax.tree.flatten(frozen.validation)
-    num = leaves[0].shape[0]
-    parts = min(8, num)
-    size = num // parts
-    loss = as_partial(frozen.loss)
-    values = []
-    for k in range(parts):
-        batch = structure.unflatten([leaf[k * size : (k + 1) * size] for leaf in leaves])
-        values.append(float(_value(loss, params, batch)))
-    return mean_of_samples(np.array(values)) if parts > 1 else Estimate(values[0])
-
-
-def _shrinking(frozen: Problem, params: Any) -> tuple[float, float]:
-    """The factor of the weights, at most 1, with the least validation loss, and that loss's gain."""
-    loss = as_partial(frozen.loss)
-    losses = [
-        float(_value(loss, jax.tree.map(lambda leaf, c=c: c * leaf, params), frozen.validation)) for c in _SHRINKS
-    ]
-    best = int(np.nanargmin(losses))
-    return _SHRINKS[best], losses[0] / max(losses[best], 1e-300)
-
-
-def _weight_curvature(frozen: Problem, params: Any) -> float:
-    """The curvature along the weights themselves, w'Hw / w'w."""
-    weights = jax.tree.map(vectors.widened, params)
-    square = float(vectors.sum_of_squares(weights))
-    return float(vectors.dot(weights, curvature.hessian(frozen, params)(weights))) / square if square else 0.0
-
-
-def _validation_share(problem: Problem) -> float:
-    """Validation examples for each that is trained on."""
-    num = jax.tree.leaves(problem.validation)[0].shape[0] if problem.validation is not None else 0
-    return num / (problem.num_examples or 1)
-
-
-def _share(problem: Problem, batch_size: int | None) -> float:
-    """Cost of one step on so many examples."""
-    num = problem.num_examples
-    return 1.0 if num is None or batch_size is None else min(batch_size, num) / num
-
-
-@jax.jit
-def _value_and_gradient(loss: Any, params: Any, data: Any) -> Any:
-    return jax.value_and_grad(loss)(params, data, None)
-
-
-@jax.jit
-def _sample_gradient(loss: Any, params: Any, data: Any, key: jax.Array) -> Any:
-    return jax.grad(loss)(params, data, key)
-
-
-@jax.jit
-def _value(loss: Any, params: Any, data: Any) -> jax.Array:
-    return jnp.asarray(loss(params, data, None))
