@@ -71,7 +71,7 @@ def examine_low(known: Evidence) -> Finding | None:
     if share > MOST_SHARE or known.done or (known.progress > 0.9 and not known.exact):
         return None
     evidence = [read("learning rate times sharpness over the edge", share, MOST_SHARE, EDGE)]
-    if known.rates is None and not known.exact:
+    if known.rates is None and known.in_use.kind == "adaptive" and not known.exact:
         return None
     if known.rates is None:
         faster = _by_model(known)

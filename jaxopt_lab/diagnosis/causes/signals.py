@@ -92,7 +92,7 @@ def examine_initialization(known: Evidence) -> Finding | None:
         return None
     base = known.baseline if known.baseline is not None else float("nan")
     excess = (known.loss - base) / (1.0 if known.num_classes else max(base, 1e-300))
-    copies = max((layer.copies for layer in signals.layers[:-1] if layer.num_units > 1), default=0.0)
+    copies = _copies(signals)
     gains = [gain for gain in (signals.forward_gain, signals.backward_gain) if np.isfinite(gain)] or [1.0]
     scaled = _shallow(signals) and (max(gains) > TOO_MUCH or min(gains) < 1 / TOO_MUCH)
     if not (copies > COPIES or (known.from_init and (excess > EXCESS or scaled))):
@@ -118,6 +118,14 @@ def examine_initialization(known: Evidence) -> Finding | None:
             "unnormalized-inputs", "exploding-signal", "vanishing-signal"
         ),
     )  # fmt: skip
+
+
+def _copies(signals: Signals) -> float:
+    """The largest share of copies in a hidden layer, up to the first dead one: behind it all units see nothing."""
+    dead = {each.layer for each in signals.activations if each.dead >= DEAD}
+    hidden = signals.layers[:-1]
+    last = next((place for place, layer in enumerate(hidden) if layer.name in dead), len(hidden) - 1)
+    return max((layer.copies for layer in hidden[: last + 1] if layer.num_units > 1), default=0.0)
 
 
 def _suffering(known: Evidence) -> Signals | None:
