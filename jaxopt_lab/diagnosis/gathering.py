@@ -14,10 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab import curvature
+from jaxopt_lab import curvature, training
 from jaxopt_lab.core import Problem, Status, as_partial, fail, vectors
 from jaxopt_lab.diagnosis import budgets, runs
-from jaxopt_lab.diagnosis.baselines import constant_loss
 from jaxopt_lab.diagnosis.budgets import Budget
 from jaxopt_lab.diagnosis.culprits import find_culprit
 from jaxopt_lab.diagnosis.divergence import culprit_on_the_way
@@ -143,7 +142,7 @@ def _is_noisy(problem: Problem, params: Any) -> bool:
 def _look_at_parts(known: Evidence, budget: Budget) -> dict[str, Any]:
     problem = known.problem
     found: dict[str, Any] = {"inputs": measure_inputs(problem, adaptive=known.in_use.kind == "adaptive")}
-    found["baseline"], found["num_classes"] = constant_loss(problem)
+    found["baseline"], found["num_classes"] = training.constant_loss(problem)
     if found["baseline"] is None and problem.data is not None:
         zero = float(value(as_partial(problem.freeze().loss), vectors.zeros_like(known.params), problem.data))
         found["baseline"] = zero if np.isfinite(zero) else None
