@@ -1,6 +1,6 @@
 """The proof of a prescription: the run before and after, from paired seeds and on the same batches.
 
-gain in steps   steps of the run before, over the steps of the run after to where that one ended
+gain in steps   steps of the run before to 90 % of what it gains, over those of the run after
 gain in loss    loss above the lowest known at the end, before over after
 """
 
@@ -18,7 +18,7 @@ from jaxopt_lab.diagnosis.findings import Finding
 from jaxopt_lab.diagnosis.runs import ScaledRule, speed_up
 
 _LEAST, _MOST = 20, 2000
-_RECORDS = 100
+_RECORDS = 400
 
 
 @dataclasses.dataclass(frozen=True)

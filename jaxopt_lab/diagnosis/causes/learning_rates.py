@@ -40,7 +40,8 @@ def examine_high(known: Evidence) -> Finding | None:
         how = "met a number that is not finite" if run.status is Status.NON_FINITE else "blew up"
         words = f"The run {how} within {int(run.steps[-1])} steps."
         return make_finding(
-            "learning-rate-too-high", words, evidence, scale_rate(factor), float("inf"), follows_from=_BLAMED
+            "learning-rate-too-high", words, evidence, scale_rate(factor), float("inf"), horizon=known.steps,
+            follows_from=_BLAMED,
         )  # fmt: skip
     climbed = run.end > known.loss + CLIMBED * known.scale and _uphill_beyond_noise(known)
     learned_nothing = known.baseline is not None and run.end > 0.95 * known.baseline

@@ -53,7 +53,7 @@ def examine(known: Evidence) -> Finding | None:
         f" holds the loss {floor:.3g} above the bottom. Lower the rate, enlarge the batch or average the iterates."
     )
     excess = known.end - known.lower if np.isfinite(known.lower) else left
-    gain = excess / max(excess - (1 - _FACTOR) * min(floor, left), 1e-3 * excess)
+    gain = excess / max(excess - (1 - _FACTOR) * min(left, excess), _FACTOR * excess)
     return make_finding(
         "gradient-noise", words, evidence, scale_rate(_FACTOR), gain, gain_in="loss", horizon=max(known.steps, 1000),
         alternatives=(enlarge_batch(round(1 / _FACTOR)), average_iterates()),

@@ -77,7 +77,9 @@ def examine_plateau(known: Evidence) -> Finding | None:
     ratio = _superlinear(known, fall)
     if not _falls(known, fall.drop) or ratio < SUPERLINEAR:
         return None
-    factor = float(np.clip(0.5 / _bent_share(known), 10.0, 1e4))
+    slope = known.in_use.effective_rate * known.gradient_norm
+    reach = 0.1 * fall.distance / slope if slope > 0 else 1e4  # ten steps of that size lead to the bottom
+    factor = float(np.clip(min(0.5 / _bent_share(known), reach), 10.0, 1e4))
     evidence = [
         read("gradient norm", known.gradient_norm),
         read("fall of the loss over slope times distance", ratio, SUPERLINEAR, CONVEX),
