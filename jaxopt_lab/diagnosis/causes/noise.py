@@ -54,6 +54,8 @@ def examine(known: Evidence) -> Finding | None:
     )
     excess = known.end - known.lower if np.isfinite(known.lower) else left
     gain = excess / max(excess - (1 - _FACTOR) * min(left, excess), _FACTOR * excess)
+    if known.problem.truth.minimum is not None:
+        gain = 1 / _FACTOR  # all that is above the minimum is the floor
     return make_finding(
         "gradient-noise", words, evidence, scale_rate(_FACTOR), gain, gain_in="loss", horizon=max(known.steps, 1000),
         alternatives=(enlarge_batch(round(1 / _FACTOR)), average_iterates()),

@@ -30,7 +30,7 @@ NEAR = 0.2
 LOWER_ELSEWHERE = 0.05
 LEFT = 0.5
 HELD = 0.5
-_AFTER = 5.0
+_FOLDS = 3.0
 _BLAMED = ("non-finite", "vanishing-signal", "dead-units", "bad-initialization", "learning-rate-too-high")
 
 
@@ -61,10 +61,12 @@ def examine_saddle(known: Evidence) -> Finding | None:
         f"The gradient is small and the curvature is negative along one direction: {around.along.drop:.3g} of loss lie"
         f" {distance:.3g} away along it."
     )
-    gain = steps[0] / _AFTER if np.isfinite(steps[0]) else float(known.steps)
+    settling = _FOLDS / max(known.in_use.effective_rate * abs(negative.value.value), 1e-12)
+    gain = (steps[0] + settling) / (1 + settling) if np.isfinite(steps[0]) else float(known.steps)
     cure = leave_saddle(2 * known.gradient_norm + 1e-12, abs(negative.value.value) / 2, distance / 2)
     return make_finding(
-        "saddle", words, evidence, cure, max(gain, 1.0), horizon=horizon_for(known, _AFTER * gain), follows_from=_BLAMED
+        "saddle", words, evidence, cure, max(gain, 1.0), horizon=horizon_for(known, settling * gain / 4),
+        follows_from=_BLAMED,
     )  # fmt: skip
 
 
@@ -77,9 +79,9 @@ def examine_plateau(known: Evidence) -> Finding | None:
     ratio = _superlinear(known, fall)
     if not _falls(known, fall.drop) or ratio < SUPERLINEAR:
         return None
-    slope = known.in_use.effective_rate * known.gradient_norm
-    reach = 0.1 * fall.distance / slope if slope > 0 else 1e4  # ten steps of that size lead to the bottom
-    factor = float(np.clip(min(0.5 / _bent_share(known), reach), 10.0, 1e4))
+    step = known.in_use.effective_rate * fall.drop / fall.distance  # at the mean slope of the way down
+    reach = 0.1 * fall.distance / step if step > 0 else 10.0  # ten such steps lead to the bottom
+    factor = float(np.clip(min(0.5 / _bent_share(known), reach), 2.0, 1e4))
     evidence = [
         read("gradient norm", known.gradient_norm),
         read("fall of the loss over slope times distance", ratio, SUPERLINEAR, CONVEX),
