@@ -135,6 +135,17 @@ def parameter_paths(tree: Any) -> list[str]:
     return [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
 
 
+def equal(left: Any, right: Any) -> bool:
+    """Whether two pytrees of one structure hold the same numbers.
+
+    Example:
+      >>> equal({"a": jnp.ones(2)}, {"a": jnp.ones(2)}), equal(jnp.ones(2), jnp.zeros(2))
+      (True, False)
+    """
+    same = jax.tree.map(lambda one, other: bool(jnp.array_equal(one, other)), left, right)
+    return all(jax.tree.leaves(same))
+
+
 def all_finite(tree: Any) -> jax.Array:
     """True when every entry of every leaf is finite, as a scalar boolean."""
     checks = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]

@@ -12,7 +12,7 @@ import optax
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.diagnosis.culprits import Culprit, find_culprit
-from jaxopt_lab.diagnosis.runs import ProbeRun, ScaledRule
+from jaxopt_lab.diagnosis.runs import ProbeRun
 
 _GROWN = 2.0
 
@@ -72,7 +72,7 @@ def _after(problem: Problem, rule: Any, params: Any, steps: int, batch_size: int
 def _step(problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seed: int) -> Any:
     """Parameters after so many steps, finite or not."""
     trace = training.run(
-        problem, ScaledRule(rule), {}, steps=steps, every=max(steps, 1), params=params, batch_size=batch_size,
+        problem, rule, steps=steps, every=max(steps, 1), params=params, batch_size=batch_size,
         seeds=seed, probes=[training.update_ratio()], progress=False,
     )  # fmt: skip
     return trace.params_of()

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -120,7 +119,7 @@ def _seconds(problem: Problem, params: Any) -> float:
 
 def _look_at_point(problem: Problem, params: Any, budget: Budget) -> dict[str, Any]:
     frozen = problem.freeze()
-    value, gradient = _first_gradient(frozen, params)
+    value, gradient = value_and_gradient(as_partial(frozen.loss), params, frozen.data)
     loss, norm = float(value), float(vectors.norm(gradient))
     size = max(float(vectors.norm(params)), 1.0)
     found: dict[str, Any] = {"loss": loss, "gradient_norm": norm, "size": size}
@@ -136,7 +135,7 @@ def _is_noisy(problem: Problem, params: Any) -> bool:
     """Whether two keys give two gradients."""
     keys = jax.random.split(jax.random.key(0))
     one, other = (sample_gradient(as_partial(problem.loss), params, problem.data, key) for key in keys)
-    return not all(bool(jnp.array_equal(a, b)) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True))
+    return not vectors.equal(one, other)
 
 
 def _look_at_parts(known: Evidence, budget: Budget) -> dict[str, Any]:
@@ -234,9 +233,8 @@ def _rates(known: Evidence, budget: Budget) -> dict[str, Any]:
         budget.refused["other learning rates"] = "too little of the budget is left"
         return {}
     every = max(1, taken // records)
-    rates = runs.rate_runs(
+    rate_steps, rates = runs.rate_runs(
         known.problem, known.rule, known.params, steps=taken, every=every, batch_size=known.batch_size, seed=known.seed
     )  # fmt: skip
     budget.pay(taken * a_step + records * len(runs.RATES) * budgets.LOSS)
-    steps = np.array([0, *range(every, taken, every), taken])
-    return {"rates": rates, "rate_steps": steps}
+    return {"rates": rates, "rate_steps": rate_steps}

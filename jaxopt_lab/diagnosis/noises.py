@@ -10,14 +10,13 @@ Reference: McCandlish et al. 2018, equation 2.6; Mandt, Hoffman, Blei 2017; `the
 """
 
 import dataclasses
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Estimate, Problem, as_partial, mean_of_samples
+from jaxopt_lab.core import Estimate, Problem, as_partial, mean_of_samples, vectors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,22 +66,15 @@ def measure_noise(
         jax.random.key(seed), inverse,
     )  # fmt: skip
     samples = np.asarray(squares, np.float64)
-    factor = 1.0
-    if problem.num_examples and size < num:
-        factor = 1.0  # rows are drawn without replacement, as in a run's epoch
-    return BatchNoise(
-        mean_of_samples(factor * samples, cost=num_samples), float(_square(gradient, inverse)), num_samples
-    )  # fmt: skip
+    return BatchNoise(mean_of_samples(samples, cost=num_samples), float(_square(gradient, inverse)), num_samples)
 
 
 def _square(tree: Any, inverse: Any) -> jax.Array:
-    squares = jax.tree.map(lambda leaf: jnp.square(leaf.astype(jnp.promote_types(leaf.dtype, jnp.float32))), tree)
-    if inverse is not None:
-        squares = jax.tree.map(jnp.multiply, squares, inverse)
-    return sum((jnp.sum(leaf) for leaf in jax.tree.leaves(squares)), jnp.zeros(()))
+    """<v, P^-1 v>."""
+    return vectors.dot(tree, tree if inverse is None else jax.tree.map(jnp.multiply, tree, inverse))
 
 
-@partial(jax.jit, static_argnames=())
+@jax.jit
 def _deviations(
     loss: Any, params: Any, gradient: Any, data: Any, rows: jax.Array, key: jax.Array, inverse: Any
 ) -> jax.Array:

@@ -13,9 +13,9 @@ import optax
 from scipy.special import stdtrit
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Estimate, Problem, fail, require_count
+from jaxopt_lab.core import Estimate, Problem, fail, mean_of_samples, require_count
 from jaxopt_lab.diagnosis.findings import Finding
-from jaxopt_lab.diagnosis.runs import ScaledRule, speed_up
+from jaxopt_lab.diagnosis.runs import speed_up
 
 _LEAST, _MOST = 20, 2000
 _RECORDS = 400
@@ -125,7 +125,7 @@ def _curves(
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     probes = [training.loss(), *([training.validation_loss()] if validation else [])]
     trace = training.run(
-        problem, ScaledRule(rule), {}, steps=steps, every=max(1, steps // _RECORDS), params=params,
+        problem, rule, steps=steps, every=max(1, steps // _RECORDS), params=params,
         batch_size=batch_size, seeds=list(seeds), probes=probes, progress=False,
     )  # fmt: skip
     return trace.steps, trace["validation_loss" if validation else "loss"]
@@ -146,9 +146,8 @@ def _geometric(gains: np.ndarray) -> Estimate:
     known = gains[np.isfinite(gains) & (gains > 0)]
     if len(known) < len(gains) or not known.size:
         return Estimate(float("nan"))
-    logs = np.log(known)
-    center = float(logs.mean())
-    if len(logs) < 2:
-        return Estimate(float(np.exp(center)))
-    half = float(stdtrit(len(logs) - 1, 0.975) * logs.std(ddof=1) / np.sqrt(len(logs)))
-    return Estimate(float(np.exp(center)), interval=(float(np.exp(center - half)), float(np.exp(center + half))))
+    logs = mean_of_samples(np.log(known))
+    if len(known) < 2:
+        return Estimate(float(np.exp(logs.value)))
+    half = float(stdtrit(len(known) - 1, 0.975)) * (logs.standard_error or 0.0)
+    return Estimate(float(np.exp(logs.value)), interval=tuple(np.exp([logs.value - half, logs.value + half]).tolist()))

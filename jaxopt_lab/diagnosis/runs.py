@@ -97,7 +97,7 @@ def probe_run(
     if problem.validation is not None:
         probes.append(training.validation_loss())
     trace = training.run(
-        problem, ScaledRule(rule), {}, steps=steps, every=every, params=params, batch_size=batch_size, seeds=seed,
+        problem, rule, steps=steps, every=every, params=params, batch_size=batch_size, seeds=seed,
         probes=probes, progress=False,
     )  # fmt: skip
     return ProbeRun(
@@ -116,13 +116,13 @@ def probe_run(
 def rate_runs(
     problem: Problem, rule: optax.GradientTransformation, params: Any, *, steps: int, every: int,
     batch_size: int | None, seed: int,
-) -> dict[float, np.ndarray]:  # fmt: skip
-    """The same run at other rates: factor -> losses [R], NaN behind the record at which it diverged."""
+) -> tuple[np.ndarray, dict[float, np.ndarray]]:  # fmt: skip
+    """The same run at other rates: steps [R], and factor -> losses [R], NaN behind the record at which it diverged."""
     trace = training.run(
         problem, ScaledRule(rule), {"factor": np.array(RATES)}, steps=steps, every=every, params=params,
         batch_size=batch_size, seeds=seed, progress=False,
     )  # fmt: skip
-    return dict(zip(RATES, trace["loss"], strict=True))
+    return trace.steps, dict(zip(RATES, trace["loss"], strict=True))
 
 
 def steps_to_reach(steps: np.ndarray, losses: np.ndarray, target: float) -> float:

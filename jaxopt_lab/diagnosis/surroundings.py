@@ -8,15 +8,14 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from jaxopt_lab import curvature, training
 from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.diagnosis import budgets
+from jaxopt_lab.diagnosis.evaluations import share_of_data
 from jaxopt_lab.diagnosis.lines import NUM_LOSSES, Fall, fall_along
-from jaxopt_lab.diagnosis.runs import ScaledRule
 
 _PRODUCTS = 14
 _BEGINNINGS = 4
@@ -73,8 +72,7 @@ def look_around(
     cost = negative.value.cost * budgets.PRODUCT + 2 * NUM_LOSSES * budgets.LOSS
     elsewhere = ElsewhereInit(problem)
     beginnings = [elsewhere(jax.random.fold_in(jax.random.key(seed), k)) for k in range(_BEGINNINGS)]
-    num = problem.num_examples
-    a_step = 1.0 if num is None or batch_size is None else min(batch_size, num) / num
+    a_step = share_of_data(problem, batch_size)
     steps = min(_MOST_STEPS, int((most - cost) / (len(beginnings) * a_step)))
     ends = np.zeros(0)
     if steps >= 1:
@@ -104,7 +102,7 @@ class ElsewhereInit:
         if isinstance(key, jax.core.Tracer):
             return self.problem.init(key)
         one, other = (self.problem.init(jax.random.fold_in(key, 1000 + k)) for k in range(2))
-        if any(not bool(jnp.array_equal(a, b)) for a, b in zip(*map(jax.tree.leaves, (one, other)), strict=True)):
+        if not vectors.equal(one, other):
             return other
         spread = float(vectors.norm(one)) / np.sqrt(vectors.size(one)) or 1.0
         leaves, structure = jax.tree.flatten(one)
@@ -117,7 +115,7 @@ class ElsewhereInit:
 
 def _end(problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seed: int) -> float:
     trace = training.run(
-        problem, ScaledRule(rule), {}, steps=steps, every=steps, params=params, batch_size=batch_size, seeds=seed,
+        problem, rule, steps=steps, every=steps, params=params, batch_size=batch_size, seeds=seed,
         progress=False,
     )  # fmt: skip
     return float(trace["loss"][0, -1])
