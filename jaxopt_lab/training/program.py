@@ -96,8 +96,8 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
     batch_key, loss_key = jax.random.split(key)
     batch, order = _draw(program, inputs.data, lane.order, batch_key, time)
 
-    def value_fn(params: Any, grad_fn: Any = None) -> jax.Array:
-        del grad_fn  # optax's line searches hand the extra inputs that they do not know on to value_fn
+    def value_fn(params: Any, grad_fn: Any = None, gauss_newton_fn: Any = None) -> jax.Array:
+        del grad_fn, gauss_newton_fn  # optax's line searches hand the extra inputs that they do not know on to value_fn
         return inputs.loss(params, batch, loss_key)
 
     def grad_fn(params: Any, inner_step: int = 0) -> Any:
