@@ -1,4 +1,4 @@
-"""Devices: the persistent compilation cache, on by default for scripts, and a name for what a run ran on."""
+"""Devices: the persistent compilation cache, on by default for scripts, what a run runs on, and its name."""
 
 import functools
 import os
@@ -8,6 +8,9 @@ import time
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import Mesh
+
+from jaxopt_lab.core import fail, require_count
 
 
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> pathlib.Path:
@@ -32,6 +35,19 @@ def device_kind() -> str:
     """The kind of the default device, with the number of such devices when there are several."""
     devices = jax.devices()
     return devices[0].device_kind + (f" x {len(devices)}" if len(devices) > 1 else "")
+
+
+def device_mesh(num_devices: int) -> Mesh | None:
+    """The first local devices as a mesh of one axis; None for a single one.
+
+    Raises:
+      InputError: there are not so many.
+    """
+    require_count("run", "devices", num_devices)
+    local = jax.local_devices()
+    if num_devices > len(local):
+        raise fail("run", f"devices must be at most {len(local)}, got {num_devices}", "There are no more here.")
+    return Mesh(np.array(local[:num_devices]), ("configurations",)) if num_devices > 1 else None
 
 
 def measure_bandwidth(dim: int, repeats: int = 9) -> float:

@@ -1,4 +1,4 @@
-"""Groups: K configurations side by side, the unit that the compiled program moves."""
+"""Groups: K configurations side by side on each device, the unit that the compiled program moves."""
 
 import dataclasses
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxopt_lab.core import Problem, Separable, vectors
 from jaxopt_lab.training import chunks
@@ -16,7 +17,7 @@ PADDING = -1
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """K configurations side by side.
+    """K configurations side by side on each device.
 
     Attributes:
       members: the configurations' numbers, int [K]; PADDING where a short group was filled up.
@@ -97,7 +98,17 @@ def assemble(program: Program, members: np.ndarray, lanes: Lane, hyperparameters
     """A group from members [K], stacked lanes and hyperparameters [K]."""
     if program.loop == "chunks":
         return Group(members, chunks.split(lanes), hyperparameters)
+    if program.mesh is not None:
+        spread = NamedSharding(program.mesh, PartitionSpec(program.mesh.axis_names))
+        lanes, hyperparameters = jax.device_put((lanes, hyperparameters), spread)
     return Group(members, lanes, hyperparameters)
+
+
+def on_every_device(program: Program, inputs: Inputs) -> Inputs:
+    """The inputs, copied once to each device that the program runs on."""
+    if program.mesh is None:
+        return inputs
+    return jax.device_put(inputs, NamedSharding(program.mesh, PartitionSpec()))
 
 
 def stacked_lanes(group: Group) -> Lane:

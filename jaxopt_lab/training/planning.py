@@ -12,6 +12,7 @@ import optax
 
 from jaxopt_lab.core import Problem, available_memory, fail, require_choice, require_count, require_memory, vectors
 from jaxopt_lab.rules import REGISTRY
+from jaxopt_lab.training.devices import device_mesh
 from jaxopt_lab.training.probes import Measured, Probe, loss
 from jaxopt_lab.training.program import Program
 
@@ -30,7 +31,7 @@ class Plan:
       program: what is fixed at compile time.
       hyperparameters: name -> [N].
       seeds: [N].
-      width: K.
+      width: K, configurations side by side on each device.
       counts: steps before each record, by segment, int [segments, R]; the last segment is padded with zeros.
       steps: steps done at each record, int [records].
     """
@@ -46,6 +47,11 @@ class Plan:
     def num_configurations(self) -> int:
         """N."""
         return len(self.seeds)
+
+    @property
+    def group_size(self) -> int:
+        """Configurations that move at once, on all devices together."""
+        return self.width * self.program.num_devices
 
     @property
     def num_segments(self) -> int:
@@ -76,6 +82,7 @@ def make_plan(
     width: int | None,
     segments: int | None,
     share_batches: bool = False,
+    devices: int = 1,
 ) -> Plan:
     """Checks the arguments of `run` and settles what they leave open."""
     probes = tuple(probes) or (loss(),)
@@ -88,9 +95,10 @@ def make_plan(
     shapes = jax.eval_shape(problem.init, jax.random.key(0)) if params is None else params
     dim = vectors.size(shapes)
     chosen = _loop(loop, problem, rule, probes, len(seed_list), shapes)
-    wide = 1 if chosen == "chunks" else _width(width, dim, len(seed_list))
-    one_seed = share_batches and chosen == "vmap" and len(set(seed_list.tolist())) == 1
-    program = Program(_factory(rule), probes, batch_size, chosen, one_seed)
+    mesh = device_mesh(devices) if chosen in ("vmap", "map") else None
+    wide = 1 if chosen == "chunks" else _width(width, dim, -(-len(seed_list) // (mesh.size if mesh else 1)))
+    one_seed = share_batches and chosen == "vmap" and _seeds_agree(seed_list, wide, mesh)
+    program = Program(_factory(rule), probes, batch_size, chosen, one_seed, mesh)
     _require_room(program, shapes, hyper, len(seed_list))
     counts = np.diff([0, *range(0, steps, every), steps]) if steps else np.zeros(1, int)
     return Plan(program, hyper, seed_list, wide, _by_segment(counts, segments), np.cumsum(counts))
@@ -114,6 +122,14 @@ def _configurations(hyperparameters: Mapping[str, Any], seeds: Any) -> tuple[dic
         raise fail("run", f"hyperparameters and seeds must share one length N, got {lengths}") from None
     seed_list, *rest = (np.atleast_1d(array) for array in everything)
     return dict(zip(columns, rest, strict=True)), seed_list
+
+
+def _seeds_agree(seeds: np.ndarray, width: int, mesh: Any) -> bool:
+    """Whether the K configurations on each device have one seed at all times: a single group is never repacked."""
+    if len(set(seeds.tolist())) == 1:
+        return True
+    single = mesh is not None and len(seeds) <= width * mesh.size
+    return single and all(len(set(seeds[low : low + width].tolist())) == 1 for low in range(0, len(seeds), width))
 
 
 def _by_segment(counts: np.ndarray, segments: int | None) -> np.ndarray:

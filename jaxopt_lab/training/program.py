@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.sharding import Mesh, PartitionSpec
 
 from jaxopt_lab.core import Truth
 from jaxopt_lab.curvature import gauss_newton_map
@@ -54,7 +55,8 @@ class Program:
       probes: what is measured at each record.
       batch_size: examples a step, or None for all of them.
       loop: "vmap" or "map" over the configurations, "step" for a Python loop over one jitted step, or "chunks".
-      one_seed: whether all configurations have one seed, so that K of them side by side share each batch.
+      one_seed: whether the K configurations on a device have one seed, so that they share each batch.
+      mesh: the devices over which the configurations are spread, each takes K; None for one device.
     """
 
     factory: Callable[..., optax.GradientTransformation]
@@ -62,6 +64,12 @@ class Program:
     batch_size: int | None
     loop: str
     one_seed: bool = False
+    mesh: Mesh | None = None
+
+    @property
+    def num_devices(self) -> int:
+        """Number of devices."""
+        return 1 if self.mesh is None else self.mesh.size
 
     def needs(self, name: str) -> bool:
         """Whether any probe asks for `name`."""
@@ -165,19 +173,39 @@ def advance(
     start: jax.Array,
     counts: jax.Array,
 ) -> tuple[Lane, dict[str, Any]]:
-    """Takes K configurations through one segment.
+    """Takes K configurations on each device through one segment.
+
+    Every device runs the program of a single one on its own K, so that the number of devices changes no bit.
 
     Args:
       program: what is fixed at compile time.
       inputs: loss, data, truth.
-      lanes: stacked lanes, leading axis K; donated.
-      hyperparameters: name -> [K].
+      lanes: stacked lanes, leading axis K times the number of devices; donated.
+      hyperparameters: name -> the same axis.
       start: number of steps done, int32 scalar.
       counts: steps before each record, int32 [R].
 
     Returns:
-      The lanes after the segment, and the metrics, name -> [K, R, ...].
+      The lanes after the segment, and the metrics, name -> [the same axis, R, ...].
     """
+    on_one = partial(_advance_on_one, program)
+    if program.mesh is None:
+        return on_one(inputs, lanes, hyperparameters, start, counts)
+    same, spread = PartitionSpec(), PartitionSpec(program.mesh.axis_names)
+    places = (same, spread, spread, same, same)
+    on_all = jax.shard_map(on_one, mesh=program.mesh, in_specs=places, out_specs=spread, check_vma=False)
+    return on_all(inputs, lanes, hyperparameters, start, counts)
+
+
+def _advance_on_one(
+    program: Program,
+    inputs: Inputs,
+    lanes: Lane,
+    hyperparameters: dict[str, jax.Array],
+    start: jax.Array,
+    counts: jax.Array,
+) -> tuple[Lane, dict[str, Any]]:
+    """`advance` on one device, K side by side."""
 
     def single(lane: Lane, hyper: dict[str, jax.Array]) -> tuple[Lane, dict[str, Any]]:
         take = partial(step, program, inputs, hyper)

@@ -56,6 +56,20 @@ def test_segment_length_never_changes_a_bit(bowl):
         assert same_bits(traces[0].params, other.params)
 
 
+def test_the_number_of_devices_never_changes_a_bit(regression):
+    rates = np.array([5.0, 5.0, 5.0, 0.1, 5.0, 0.05, 0.2, 5.0, 5.0])  # most diverge: two groups become one
+    one, four = (
+        training.run(regression, rules.sgd, {"learning_rate": rates}, steps=60, every=6, batch_size=5, seeds=3, width=2,
+                     devices=devices, share_batches=True, feasibility=training.Feasibility(blow_up=100.0))
+        for devices in (1, 4)
+    )  # fmt: skip
+    assert (one.facts["devices"], four.facts["devices"]) == (1, 4)
+    assert same_bits(one.metrics, four.metrics)
+    assert same_bits(one.params, four.params)
+    assert one.status == four.status
+    assert sum(status.feasible for status in four.status) == 3
+
+
 @pytest.mark.parametrize("loop", ["map", "step"])
 def test_loops_agree(bowl, loop):
     hyper = {"learning_rate": RATES, "rho": 0.9}
@@ -224,6 +238,7 @@ def test_complex_parameters_descend():
         ({"hyperparameters": {"learning_rate": "fast"}}, r"learning_rate must be a number or an array"),
         ({"probes": [training.loss(), training.loss()]}, r"probes must have different names"),
         ({"loop": "chunks", "seeds": [0, 1]}, r"loop='chunks' needs a separable loss"),
+        ({"devices": 5}, r"run: devices must be at most 4, got 5"),
         ({"rule": "sgd"}, r"rule must be a factory or an optax.GradientTransformation, got 'sgd'"),
         ({"rule": optax.sgd(0.1)}, r"hyperparameters learning_rate were given with a finished rule"),
     ],
