@@ -2,7 +2,7 @@
 
 A sweep is cut into chunks: K trials of one rule with one seed, which go side by side and share their batches. The cut
 and K are part of the plan, so that a sweep that was killed, or that several machines share, gives the bits of an
-unbroken one.
+unbroken one. With several devices, as many chunks of one rule go at once, one on each: their number changes no bit.
 """
 
 import dataclasses
@@ -15,17 +15,13 @@ import numpy as np
 import optax
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite, vectors
-from jaxopt_lab.search.identities import loss_program, problem_digest, rule_digest
+from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite
+from jaxopt_lab.search.identities import problem_digest, rule_digest
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
+from jaxopt_lab.search.widths import LOOPS, candidates, num_parameters, usual_loop, usual_width
 
 Rule = Callable[..., optax.GradientTransformation]
-LOOPS = ("auto", "vmap", "map", "step")
-
-_MAP_FROM = 8e6  # operations a step from which side by side loses to one after the other on a CPU
-_WIDTH_TIMES_DIM = {"data": 2**17, "no data": 2**19, "accelerator": 2**26}
-_MOST_SIDE_BY_SIDE = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +67,9 @@ class SweepPlan:
       baseline: the loss of the best constant output, or None.
       loop: how the engine goes through a chunk.
       width: K.
+      devices: chunks that go at once, each on a device of its own.
       config: all that can change a number, as JSON data; K and the loop stand there only where they were given.
+      timed: what was timed before K was chosen: (loop, K, seconds of the sweep); empty where a rule chose.
     """
 
     problem: Problem
@@ -86,7 +84,9 @@ class SweepPlan:
     baseline: float | None
     loop: str
     width: int
+    devices: int
     config: dict[str, Any]
+    timed: tuple[tuple[str, int, float], ...] = ()
 
     @property
     def records(self) -> np.ndarray:
@@ -112,18 +112,35 @@ class SweepPlan:
         """The hyperparameters of a chunk, name -> [runs]."""
         return {name: column[chunk.low : chunk.high] for name, column in self.arms[chunk.arm].columns.items()}
 
-    def lines(self) -> list[str]:
-        """The plan as printed lines."""
+    def alternatives(self) -> list[tuple[str, int]]:
+        """The pairs (loop, K) that could be timed; none where K was given, or a loop that leaves no choice."""
+        if self.config["width"] is not None or self.loop == "step":
+            return []
+        trials = max(arm.num_trials for arm in self.arms)
+        return candidates(self.problem, trials, _busy(trials, len(self.seeds), self.devices), self.config["loop"])
+
+    def what(self) -> str:
+        """What will run, as a printed line."""
         num_trials = " + ".join(f"{arm.num_trials} trials of {arm.name}" for arm in self.arms)
-        dim = vectors.size(jax.eval_shape(self.problem.init, jax.random.key(0)))
-        state = 4 * dim * 4 * self.width / 2**20
         batch = f", batches of {self.batch_size}" if self.batch_size else ""
-        return [
-            f"{self.problem.name}, {dim} parameters{batch}: {num_trials} x {len(self.seeds)} seeds ="
-            f" {self.num_runs} runs of {self.steps} steps",
-            f"{len(self.arms)} compiled {'program' if len(self.arms) == 1 else 'programs'}, K = {self.width} runs"
-            f" {_MANNER[self.loop]}, {len(self.chunks())} chunks, about {max(state, 0.1):.1f} MiB of state at a time",
+        return (
+            f"{self.problem.name}, {num_parameters(self.problem)} parameters{batch}: {num_trials} x {len(self.seeds)}"
+            f" seeds = {self.num_runs} runs of {self.steps} steps"
+        )
+
+    def how(self) -> list[str]:
+        """How it will run, as printed lines."""
+        state = 4 * num_parameters(self.problem) * 4 * self.width / 2**20
+        programs = f"{len(self.arms)} compiled {'program' if len(self.arms) == 1 else 'programs'}"
+        each = f" on each of {self.devices} devices" if self.devices > 1 else ""
+        lines = [
+            f"{programs}, K = {self.width} runs {_MANNER[self.loop]}{each}, {len(self.chunks())} chunks, about"
+            f" {max(state, 0.1):.1f} MiB of state at a time{' on each' if each else ''}"
         ]
+        if self.timed:
+            tried = ", ".join(f"{width} {_MANNER[loop]} {seconds:.3g} s" for loop, width, seconds in self.timed)
+            lines.append(f"timed, for the whole sweep: {tried}; the usual K, first, stays unless one is 15 % cheaper")
+        return lines
 
 
 _MANNER = {
@@ -150,6 +167,7 @@ def make_plan(
     baseline: float | str | None,
     loop: str,
     width: int | None,
+    devices: int | None = None,
 ) -> SweepPlan:
     """Checks the arguments of `sweep` and settles what they leave open."""
     for name, value in (("trials", trials), ("seeds", seeds), ("steps", steps)):
@@ -177,7 +195,7 @@ def make_plan(
     require_finite("sweep", "baseline", level or 0.0)
     used = every or _usual_interval(problem, steps, batch_size)
     seed_list = seed + np.arange(seeds)
-    chosen = _loop(loop, problem, batch_size)
+    chosen = usual_loop(loop, problem, batch_size)
     config = {
         "problem": problem.name, "problem_digest": problem_digest(problem), "steps": steps, "every": used,
         "seeds": seed_list.tolist(), "batch_size": batch_size, "trials": trials, "sampler": sampler, "seed": seed,
@@ -185,10 +203,28 @@ def make_plan(
         "dtype": str(jnp.zeros((), float).dtype), "loop": loop, "width": width,
         "rules": {arm.name: _arm_record(arm, problem) for arm in arms},
     }  # fmt: skip
-    wide = width or _width(problem, max(arm.num_trials for arm in arms), chosen)
+    most = max(arm.num_trials for arm in arms)
+    at_once = _devices(devices, chosen, most * seeds)
+    wide = width or usual_width(problem, most, _busy(most, seeds, at_once), chosen)
     return SweepPlan(
-        problem, arms, seed_list, steps, used, batch_size, objective, probes, larger, level, chosen, wide, config
-    )
+        problem, arms, seed_list, steps, used, batch_size, objective, probes, larger, level, chosen, wide, at_once,
+        config,
+    )  # fmt: skip
+
+
+def _devices(devices: int | None, loop: str, runs: int) -> int:
+    """How many devices take a chunk each: all, but no more than runs; a loop in Python keeps to one."""
+    local = len(jax.local_devices())
+    if devices is not None:
+        require_count("sweep", "devices", devices)
+        if devices > local:
+            raise fail("sweep", f"devices must be at most {local}, got {devices}", "There are no more here.")
+    return 1 if loop == "step" else min(devices or local, runs)
+
+
+def _busy(trials: int, seeds: int, devices: int) -> int:
+    """The largest K with which every device has a chunk."""
+    return -(-trials * seeds // devices)
 
 
 def _arm_record(arm: Arm, problem: Problem) -> dict[str, Any]:
@@ -234,29 +270,3 @@ def _usual_interval(problem: Problem, steps: int, batch_size: int | None) -> int
     examples = problem.num_examples or 1
     records = 0.1 * steps * 3 * (batch_size or examples) / examples
     return max(1, -(-steps // int(np.clip(records, 4, 50))))
-
-
-def _loop(loop: str, problem: Problem, batch_size: int | None) -> str:
-    """Side by side where the steps are small; one after the other for large ones, and by steps for convolutions."""
-    if loop != "auto" or jax.default_backend() != "cpu":
-        return "vmap" if loop == "auto" else loop
-    shapes = jax.eval_shape(problem.init, jax.random.key(0))
-    if "conv_general_dilated" in loss_program(problem):
-        return "step"
-    operations = 6 * vectors.size(shapes) * (batch_size or problem.num_examples or 0)
-    return "map" if operations > _MAP_FROM else "vmap"
-
-
-def _width(problem: Problem, trials: int, loop: str) -> int:
-    """K: what the caches hold, as measured on digits networks and quadratics, such that the last chunk is full too."""
-    if loop in ("map", "step"):
-        return _even(trials, 8)
-    dim = vectors.size(jax.eval_shape(problem.init, jax.random.key(0)))
-    kind = "accelerator" if jax.default_backend() != "cpu" else "data" if problem.num_examples else "no data"
-    fitting = max(1, min(_WIDTH_TIMES_DIM[kind] // max(dim, 1), _MOST_SIDE_BY_SIDE))
-    return _even(trials, 1 << (fitting.bit_length() - 1))
-
-
-def _even(trials: int, most: int) -> int:
-    """The width of the fewest chunks of at most `most` trials, all about as wide."""
-    return -(-trials // -(-trials // most))

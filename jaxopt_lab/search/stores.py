@@ -60,6 +60,11 @@ class Store:
             for name in ("curves", "locks"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
 
+    @property
+    def begun(self) -> bool:
+        """Whether a process has settled the sweep."""
+        return (self.folder / "study.json").exists()
+
     def settle(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Writes `study.json` unless another process did so first; returns the one that stands."""
         path, mine = self.folder / "study.json", self.folder / f".study.json.{os.getpid()}"

@@ -1,4 +1,4 @@
-"""`sweep`: many trials of one or many rules, each with several seeds, as one compiled program a rule.
+"""`sweep`: many trials of one or many rules, each with several seeds, as one compiled program a rule, on all devices.
 
 The points are chosen before the first run, by a grid, at random, or quasi-randomly, so that the comparison is not led
 by its own noise. What is finished is kept chunk by chunk: after a kill the same call continues, and the result is bit
@@ -16,16 +16,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab import reporting, training
+from jaxopt_lab import reporting
 from jaxopt_lab.core import InputError, Problem, Status, fail, require_count
 from jaxopt_lab.search.outcomes import NOT_RUN, Sweep, settings_of
 from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, make_plan
+from jaxopt_lab.search.rounds import Round, Runner, Timing, rounds_of, timed, with_timed_width
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.stores import Store
 from jaxopt_lab.search.tables import Table
 
 Say = Callable[[str], None]
-_LONG_CHUNK_SECONDS = 60.0
+_LONG_ROUND_SECONDS = 60.0
 
 
 def sweep(
@@ -45,6 +46,7 @@ def sweep(
     baseline: float | str | None = "auto",
     width: int | None = None,
     loop: str = "auto",
+    devices: int | None = None,
     folder: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     shard: tuple[int, int] = (0, 1),
@@ -68,8 +70,10 @@ def sweep(
       maximize: whether a larger objective is better; None: when its name ends with accuracy.
       baseline: a loss above which a finished run is infeasible; "auto" takes that of the best constant output where
         the problem tells its outputs from its criterion.
-      width: K, runs side by side; None chooses. Recorded: another K can change last bits.
+      width: K, runs side by side on a device; None takes a rule of thumb or, where the sweep is long enough and is
+        told or kept, the cheapest of a few that are timed. Kept in the folder: another K can change last bits.
       loop: "vmap", "map", "step", or "auto".
+      devices: local devices that take a chunk each; None takes all. Their number changes no bit.
       folder: where finished chunks are kept and found again; None keeps nothing.
       out: instead of `folder`: the folder of all results, in which the sweep's own is named by its config's hash.
       shard: (i, n): compute every n-th set of K trials, from the i-th; n processes with one folder share a sweep.
@@ -96,26 +100,34 @@ def sweep(
     plan = make_plan(
         problem, rule, space, trials=trials, seeds=seeds, steps=steps, batch_size=batch_size, sampler=sampler,
         seed=seed, every=every, objective=objective, maximize=maximize, baseline=baseline, loop=loop, width=width,
+        devices=devices,
     )  # fmt: skip
     if out is not None:
         if folder is not None:
             raise fail("sweep", "folder and out were both given", "Give out, or the sweep's own folder.")
         folder = Path(out) / reporting.folder_name(f"sweep-{problem.name}", plan.config)
-    if folder is None:
-        if count > 1:
-            raise fail("sweep", "shards need a folder that they share", "Give folder=...")
-        return _run(plan, None, (index, count), tell)
-    store = Store(Path(folder), plan.config)
-    standing = store.settle(_record(plan, words))
-    plan = _as_settled(plan, standing, tell)
+    if folder is None and count > 1:
+        raise fail("sweep", "shards need a folder that they share", "Give folder=...")
+    store = None if folder is None else Store(Path(folder), plan.config)
+    tell(plan.what())
+    first = None
+    if plan.alternatives() and (store is not None or say is not None) and not (store and store.begun):
+        first = timed(Runner(plan), rounds_of(plan, plan.chunks())[0])
+        plan, first = with_timed_width(plan, first)
+    if store is None:
+        return _run(plan, None, (index, count), first, tell)
+    usual = (plan.loop, plan.width)
+    plan = _as_settled(plan, store.settle(_record(plan, words)), tell)
     tell(f"Kept in {store.folder}")
     with store.shard(index, count):
-        return _run(plan, store, (index, count), tell)
+        return _run(plan, store, (index, count), first if (plan.loop, plan.width) == usual else None, tell)
 
 
-def _run(plan: SweepPlan, store: Store | None, shard: tuple[int, int], tell: Say) -> Sweep:
-    """The loop over chunks: find what is stored, compute the rest of this shard, keep it, tell."""
-    for line in plan.lines():
+def _run(
+    plan: SweepPlan, store: Store | None, shard: tuple[int, int], first: Timing | None, tell: Say
+) -> Sweep:  # fmt: skip
+    """The loop over rounds: find what is stored, compute the rest of this shard, keep it, tell."""
+    for line in plan.how():
         tell(line)
     began, cpu = time.perf_counter(), time.process_time()
     settled = _settled(plan)
@@ -124,17 +136,22 @@ def _run(plan: SweepPlan, store: Store | None, shard: tuple[int, int], tell: Say
     mine = [chunk for chunk in waiting if chunk.number // len(plan.seeds) % shard[1] == shard[0]]
     if len(waiting) < len(table.chunks):
         tell(f"{len(table.chunks) - len(waiting)} of {len(table.chunks)} chunks are already there")
-    whole = _measure(plan, mine, tell) if mine and (store is not None or tell is not _silent) else None
-    ended, starts = "stopped", {}
+    rounds, runner = rounds_of(plan, mine), Runner(plan)
+    if rounds and (store is not None or tell is not _silent):
+        first = first or timed(runner, rounds[0])
+        _tell_estimate(first, len(rounds), tell)
+    ended, done = "stopped", 0
     try:
         started = time.perf_counter()
-        for done, chunk in enumerate(mine, 1):
-            if chunk.seed not in starts:
-                starts[chunk.seed] = _start(plan, chunk)
-            arrays = _compute(plan, chunk, starts[chunk.seed], store, whole)
-            if store is not None:
-                store.write(chunk.number, arrays)
-            table.put(chunk, arrays)
+        for each in rounds:
+            place = _kept_midway(store, each, first)
+            for chunk, arrays in zip(each.chunks, runner.arrays(each, folder=place), strict=True):
+                if store is not None:
+                    store.write(chunk.number, arrays)
+                table.put(chunk, arrays)
+                done += 1
+            if place is not None:
+                reporting.remove_folder(place)
             _tell_progress(table, done, len(mine), time.perf_counter() - started, tell)
         ended = "done"
     finally:
@@ -170,51 +187,15 @@ def _found(store: Store | None, chunk: Chunk, table: Table, tell: Say) -> bool:
     return arrays is not None
 
 
-def _compute(
-    plan: SweepPlan, chunk: Chunk, start: Any, store: Store | None, whole: float | None
-) -> dict[str, np.ndarray]:
-    """One chunk through the engine; a long one keeps checkpoints of its own."""
-    long = store is not None and whole is not None and whole > _LONG_CHUNK_SECONDS
-    place = store.folder / "checkpoints" / f"seg-{chunk.number:05d}" if store is not None and long else None
-    trace = _go(
-        plan, chunk, start, steps=plan.steps, every=plan.every, folder=place,
-        feasibility=training.Feasibility(baseline=plan.baseline),
-    )  # fmt: skip
-    if place is not None:
-        reporting.remove_folder(place)
-    return {name: np.asarray(values) for name, values in trace.metrics.items()} | {
-        "status": np.array([int(status) for status in trace.status], np.int8)
-    }
+def _kept_midway(store: Store | None, each: Round, first: Timing | None) -> Path | None:
+    """Where a long round keeps checkpoints of its own."""
+    long = first is not None and first.round_seconds > _LONG_ROUND_SECONDS
+    return store.folder / "checkpoints" / f"seg-{each.name}" if store is not None and long else None
 
 
-def _start(plan: SweepPlan, chunk: Chunk) -> Any:
-    """The initial parameters of a chunk's seed, as the engine makes them."""
-    return plan.problem.init(jax.random.fold_in(jax.random.key(int(plan.seeds[chunk.seed])), 0))
-
-
-def _go(plan: SweepPlan, chunk: Chunk, start: Any, **options: Any) -> training.Trace:
-    """One run of the engine for a chunk."""
-    return training.run(
-        plan.problem, plan.arms[chunk.arm].factory, plan.hyperparameters(chunk), params=start,
-        seeds=int(plan.seeds[chunk.seed]), probes=plan.probes, batch_size=plan.batch_size, loop=plan.loop,
-        width=plan.width, keep_final=False, share_batches=True, **options,
-    )  # fmt: skip
-
-
-def _measure(plan: SweepPlan, chunks: list[Chunk], tell: Say) -> float:
-    """Seconds of one chunk, from a short run of the very program that the sweep runs; a first one compiles it."""
-    start = _start(plan, chunks[0])
-    per_segment = 1 << (-(-len(plan.records) // 20) - 1).bit_length()
-    interval = max(1, min(plan.every, plan.steps // (30 * per_segment)))
-    for each in (1, interval):
-        steps = (2 * per_segment - 1) * each
-        trace = _go(plan, chunks[0], start, steps=steps, every=each, segments=2, progress=False)
-    examples = plan.problem.num_examples or 1
-    record = examples / (3 * (plan.batch_size or examples))  # in steps: a loss is a third of a gradient and its loss
-    work = (2 * per_segment - 1) * interval + 2 * per_segment * record
-    whole = trace.facts["seconds"] * (plan.steps + len(plan.records) * record) / work
-    tell(f"about {reporting.format_duration(whole * len(chunks))} without compilation, from a short segment")
-    return whole
+def _tell_estimate(first: Timing, rounds: int, tell: Say) -> None:
+    time_left = reporting.format_duration(first.round_seconds * rounds)
+    tell(f"about {time_left} without compilation, from a short segment")
 
 
 def _tell_progress(table: Table, done: int, total: int, seconds: float, tell: Say) -> None:
@@ -237,7 +218,8 @@ def _tell_progress(table: Table, done: int, total: int, seconds: float, tell: Sa
 def _settled(plan: SweepPlan) -> dict[str, Any]:
     """What the first process decides for all of them."""
     return {
-        "width": plan.width, "loop": plan.loop, "probes": [probe.name for probe in plan.probes],
+        "width": plan.width, "loop": plan.loop, "timed": [list(entry) for entry in plan.timed],
+        "probes": [probe.name for probe in plan.probes],
         "chunks": [list(dataclasses.astuple(chunk)) for chunk in plan.chunks()],
         "columns": {arm.name: {name: column.tolist() for name, column in arm.columns.items()} for arm in plan.arms},
     }  # fmt: skip
@@ -253,24 +235,26 @@ def _record(plan: SweepPlan, words: tuple[str, ...]) -> dict[str, Any]:
 def _as_settled(plan: SweepPlan, standing: Mapping[str, Any], tell: Say) -> SweepPlan:
     """The plan with the K and the loop that the folder's first process settled."""
     here = reporting.to_json(reporting.environment())
-    for name in ("versions", "device"):
-        if standing[name] != here[name]:
-            tell(f"The folder was begun with other {name}: {standing[name]}; last bits may differ.")
+    if standing["versions"] != here["versions"]:
+        tell(f"The folder was begun with other versions: {standing['versions']}; last bits may differ.")
+    if standing["device"]["kind"] != here["device"]["kind"]:
+        tell(f"The folder was begun on another device: {standing['device']['kind']}; last bits may differ.")
     settled = standing["settled"]
-    return dataclasses.replace(plan, width=settled["width"], loop=settled["loop"])
+    tried = tuple(tuple(entry) for entry in settled.get("timed", ()))
+    return dataclasses.replace(plan, width=settled["width"], loop=settled["loop"], timed=tried)
 
 
 def _facts(plan: SweepPlan, began: float, cpu: float) -> dict[str, Any]:
     return {
         "loop": plan.loop, "width": plan.width, "chunks": len(plan.chunks()), "runs": plan.num_runs,
-        "device": jax.devices()[0].device_kind, "wall_seconds": round(time.perf_counter() - began, 3),
-        "cpu_seconds": round(time.process_time() - cpu, 3),
+        "device": jax.devices()[0].device_kind, "devices": plan.devices,
+        "wall_seconds": round(time.perf_counter() - began, 3), "cpu_seconds": round(time.process_time() - cpu, 3),
     }  # fmt: skip
 
 
 def _session(facts: Mapping[str, Any], shard: tuple[int, int], mine: list[Chunk]) -> dict[str, Any]:
-    seconds = {name: facts[name] for name in ("wall_seconds", "cpu_seconds")}
-    return {"shard": f"{shard[0]}/{shard[1]}", "chunks": len(mine), **seconds}
+    kept = {name: facts[name] for name in ("devices", "wall_seconds", "cpu_seconds")}
+    return {"shard": f"{shard[0]}/{shard[1]}", "chunks": len(mine), **kept}
 
 
 def _shard(shard: tuple[int, int]) -> tuple[int, int]:

@@ -10,6 +10,7 @@ from jaxopt_lab.search import schedules
 WORDS = [
     "sweep", "tests.search.test_pages:bowl", "--rule", "sgd", "--rule", "heavy_ball", "--space", "learning_rate=log:0.1:100",
     "--space", "heavy_ball.rho=one-minus:0:0.9", "--trials", "6", "--seeds", "2", "--steps", "20", "--every", "20",
+    "--width", "6",
 ]  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from jaxopt_lab import objectives, rules, search, training
 from jaxopt_lab.core import InputError, Status, archives
+from jaxopt_lab.search import rounds, sweeps
 from tests.search.killed_sweep import bits, run
 
 ROOT = Path(__file__).parents[2]
@@ -74,7 +75,7 @@ def test_many_rules_share_one_sweep():
     lines = []
     found = search.sweep(
         bowl, {"sgd": (rules.sgd, RATES), "heavy ball": (rules.heavy_ball, momentum)}, trials=8, seeds=1, steps=40,
-        every=10, sampler="grid", say=lines.append,
+        every=10, sampler="grid", devices=1, say=lines.append,
     )  # fmt: skip
     assert set(found.trials) == {"sgd", "heavy ball"}
     assert found.best()["rule"] == "heavy ball"
@@ -124,6 +125,52 @@ def test_shards_fill_one_folder(whole, tmp_path):
     loaded = search.load_sweep(tmp_path / "sweep")
     assert loaded.table() == second.table()
     np.testing.assert_array_equal(loaded.of().curves["loss"], second.of().curves["loss"])
+
+
+def test_the_number_of_devices_changes_no_bit(whole, tmp_path):
+    told = []
+    found = run(tmp_path / "four", devices=4, say=told.append)  # six chunks: a full round and a half
+    assert found.facts["devices"] == 4
+    assert "K = 2 runs side by side on each of 4 devices, 6 chunks" in told[2]
+    assert bits(tmp_path / "four") == bits(whole)
+    assert json.loads((tmp_path / "four" / "study.json").read_text())["sessions"][0]["devices"] == 4
+    one, three = (run(None, devices=devices, trials=5, seeds=1) for devices in (1, 3))  # the last chunk holds one trial
+    np.testing.assert_array_equal(one.of().curves["loss"], three.of().curves["loss"])
+
+
+def test_a_long_sweep_takes_the_cheapest_of_a_few_widths_and_keeps_it(tmp_path, monkeypatch):
+    seconds = {("vmap", 64): 10.0, ("vmap", 16): 1.5, ("map", 8): 9.0}  # of a round; the sweep has 64 runs
+    asked = []
+
+    def fake(runner, each):
+        asked.append((runner.plan.loop, runner.plan.width))
+        return rounds.Timing(seconds[asked[-1]], 0.1)
+
+    for module in (rounds, sweeps):
+        monkeypatch.setattr(module, "timed", fake)
+    told = []
+    long = {"trials": 64, "seeds": 1, "steps": 4, "every": 4, "width": None}
+    found = run(tmp_path / "sweep", say=told.append, **long)
+    assert asked == [("vmap", 64), ("vmap", 16), ("map", 8)]
+    assert (found.facts["loop"], found.facts["width"], found.facts["chunks"]) == ("vmap", 16, 4)
+    assert "64 side by side 10 s, 16 side by side 6 s, 8 one after the other in one program 72 s" in told[3]
+    assert told[4] == "about 6 s without compilation, from a short segment"
+    monkeypatch.setitem(seconds, ("vmap", 64), 0.1)
+    (tmp_path / "sweep" / "curves" / "seg-00001.npz").unlink()
+    again = run(tmp_path / "sweep", **long)  # the folder's K stays
+    assert again.facts["width"] == 16
+    assert again.table() == found.table()
+    assert run(None, say=told.append, **long).facts["width"] == 64  # so short a sweep is not worth timing
+    assert asked[3:] == [("vmap", 16), ("vmap", 64)]
+    monkeypatch.setitem(seconds, ("vmap", 64), 7.0)
+    assert run(None, say=told.append, **long).facts["width"] == 64  # six seconds are not 15 % less than seven
+
+
+def test_a_sweep_takes_all_devices_and_leaves_none_idle():
+    found = run(None, devices=None, trials=4, seeds=1, width=None)
+    assert (found.facts["devices"], found.facts["width"], found.facts["chunks"]) == (4, 1, 4)
+    with pytest.raises(InputError, match="devices must be at most 4, got 5. There are no more here"):
+        run(None, devices=5)
 
 
 def test_a_torn_segment_is_computed_again(whole, tmp_path):

@@ -1,0 +1,133 @@
+"""Rounds: chunks that go through the engine at once, one on each device, and what a sweep of them will take."""
+
+import dataclasses
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxopt_lab import training
+from jaxopt_lab.search.plans import Chunk, SweepPlan
+
+_SHARE_OF_TIMING = 0.1
+_WORTH_A_CHANGE = 0.85
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """Chunks of one rule, at most as many as there are devices."""
+
+    chunks: tuple[Chunk, ...]
+
+    @property
+    def name(self) -> str:
+        """Its name on disk."""
+        return "-".join(f"{chunk.number:05d}" for chunk in dict.fromkeys((self.chunks[0], self.chunks[-1])))
+
+
+def rounds_of(plan: SweepPlan, chunks: Sequence[Chunk]) -> list[Round]:
+    """The chunks in their order, as many at a time as there are devices, each time of one rule."""
+    found: list[list[Chunk]] = []
+    for chunk in chunks:
+        if not found or len(found[-1]) == plan.devices or found[-1][0].arm != chunk.arm:
+            found.append([])
+        found[-1].append(chunk)
+    return [Round(tuple(each)) for each in found]
+
+
+class Runner:
+    """Takes rounds through the engine; keeps the initial parameters of each seed."""
+
+    def __init__(self, plan: SweepPlan) -> None:
+        self.plan, self._starts = plan, {}
+
+    def arrays(self, each: Round, **options: Any) -> list[dict[str, np.ndarray]]:
+        """What is kept of each chunk of a round: its curves and how its runs ended."""
+        trace = self.trace(each, feasibility=training.Feasibility(baseline=self.plan.baseline), **options)
+        status = np.array([int(status) for status in trace.status], np.int8)
+        found = {name: np.asarray(values) for name, values in trace.metrics.items()} | {"status": status}
+        width = self.plan.width
+        return [
+            {name: values[place * width :][: chunk.high - chunk.low] for name, values in found.items()}
+            for place, chunk in enumerate(each.chunks)
+        ]
+
+    def trace(self, each: Round, **options: Any) -> training.Trace:
+        """One run of the engine; a short chunk is filled up with its first trial, a short round by the engine."""
+        plan = self.plan
+        columns = [plan.hyperparameters(chunk) for chunk in each.chunks]
+        filled = [{name: _filled(column, plan.width) for name, column in each.items()} for each in columns]
+        hyper = {name: np.concatenate([part[name] for part in filled]) for name in filled[0]}
+        seeds = [int(plan.seeds[chunk.seed]) for chunk in each.chunks]
+        given: dict[str, Any] = {"steps": plan.steps, "every": plan.every} | options
+        return training.run(
+            plan.problem, plan.arms[each.chunks[0].arm].factory, hyper, seeds=np.repeat(seeds, plan.width),
+            params=self._start(seeds[0]) if len(set(seeds)) == 1 else None, probes=plan.probes,
+            batch_size=plan.batch_size, loop=plan.loop, width=plan.width, devices=plan.devices, keep_final=False,
+            share_batches=True, **given,
+        )  # fmt: skip
+
+    def _start(self, seed: int) -> Any:
+        """The initial parameters of a seed, as the engine makes them."""
+        if seed not in self._starts:
+            self._starts[seed] = self.plan.problem.init(jax.random.fold_in(jax.random.key(seed), 0))
+        return self._starts[seed]
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """Seconds of a whole round, from a short segment; and seconds that the measurement took, compiling included."""
+
+    round_seconds: float
+    spent: float
+
+
+def timed(runner: Runner, each: Round) -> Timing:
+    """Times a round by a short run of the very program that the sweep runs; a first one compiles it."""
+    plan, began = runner.plan, time.perf_counter()
+    per_segment = 1 << (-(-len(plan.records) // 20) - 1).bit_length()
+    interval = max(1, min(plan.every, plan.steps // (30 * per_segment)))
+    seconds = np.inf
+    for spacing in (1, interval):
+        steps = (2 * per_segment - 1) * spacing
+        seconds = runner.trace(each, steps=steps, every=spacing, segments=2, progress=False).facts["seconds"]
+    examples = plan.problem.num_examples or 1
+    record = examples / (3 * (plan.batch_size or examples))  # in steps: a loss is a third of a gradient and its loss
+    work = (2 * per_segment - 1) * interval + 2 * per_segment * record
+    return Timing(seconds * (plan.steps + len(plan.records) * record) / work, time.perf_counter() - began)
+
+
+def with_timed_width(plan: SweepPlan, first: Timing) -> tuple[SweepPlan, Timing]:
+    """The plan with the cheapest K and loop of a few, where the sweep is so long that timing them pays.
+
+    Each other pair has to be compiled, which takes about as long as the first did; together they may take a tenth of
+    the sweep. Another pair than the usual one is taken only where it is 15 % cheaper, so that noise seldom decides.
+
+    Args:
+      plan: the plan with the usual K.
+      first: what a round of it takes.
+
+    Returns:
+      The plan, and what a round of it takes.
+    """
+    usual = (plan.loop, plan.width)
+    others = [pair for pair in plan.alternatives() if pair != usual]
+    whole = first.round_seconds * len(rounds_of(plan, plan.chunks()))
+    if not others or len(others) * first.spent > _SHARE_OF_TIMING * whole:
+        return plan, first
+    timings, totals = {usual: first}, {usual: whole}
+    for pair in others:
+        each = dataclasses.replace(plan, loop=pair[0], width=pair[1])
+        rounds = rounds_of(each, each.chunks())
+        timings[pair] = timed(Runner(each), rounds[0])
+        totals[pair] = timings[pair].round_seconds * len(rounds)
+    best = min(totals, key=lambda pair: totals[pair])
+    chosen = best if totals[best] < _WORTH_A_CHANGE * whole else usual
+    record = tuple((loop, width, seconds) for (loop, width), seconds in totals.items())
+    return dataclasses.replace(plan, loop=chosen[0], width=chosen[1], timed=record), timings[chosen]
+
+
+def _filled(column: np.ndarray, width: int) -> np.ndarray:
+    return np.concatenate([column, np.repeat(column[:1], width - len(column))])
