@@ -40,8 +40,12 @@ def rounds_of(plan: SweepPlan, chunks: Sequence[Chunk]) -> list[Round]:
 class Runner:
     """Takes rounds through the engine; keeps the initial parameters of each seed."""
 
-    def __init__(self, plan: SweepPlan) -> None:
-        self.plan, self._starts = plan, {}
+    def __init__(self, plan: SweepPlan, starts: dict[int, Any] | None = None) -> None:
+        self.plan, self._starts = plan, {} if starts is None else starts
+
+    def following(self, plan: SweepPlan) -> "Runner":
+        """The same for a plan of another K."""
+        return Runner(plan, self._starts)
 
     def arrays(self, each: Round, **options: Any) -> list[dict[str, np.ndarray]]:
         """What is kept of each chunk of a round: its curves and how its runs ended."""
@@ -99,34 +103,36 @@ def timed(runner: Runner, each: Round) -> Timing:
     return Timing(seconds * (plan.steps + len(plan.records) * record) / work, time.perf_counter() - began)
 
 
-def with_timed_width(plan: SweepPlan, first: Timing) -> tuple[SweepPlan, Timing]:
-    """The plan with the cheapest K and loop of a few, where the sweep is so long that timing them pays.
+def with_timed_width(runner: Runner, first: Timing) -> tuple[Runner, Timing]:
+    """The runner with the cheapest K and loop of a few, where the sweep is so long that timing them pays.
 
     Each other pair has to be compiled, which takes about as long as the first did; together they may take a tenth of
     the sweep. Another pair than the usual one is taken only where it is 15 % cheaper, so that noise seldom decides.
 
     Args:
-      plan: the plan with the usual K.
+      runner: of the plan with the usual K.
       first: what a round of it takes.
 
     Returns:
-      The plan, and what a round of it takes.
+      The runner, and what a round of it takes.
     """
+    plan = runner.plan
     usual = (plan.loop, plan.width)
     others = [pair for pair in plan.alternatives() if pair != usual]
     whole = first.round_seconds * len(rounds_of(plan, plan.chunks()))
     if not others or len(others) * first.spent > _SHARE_OF_TIMING * whole:
-        return plan, first
+        return runner, first
     timings, totals = {usual: first}, {usual: whole}
     for pair in others:
         each = dataclasses.replace(plan, loop=pair[0], width=pair[1])
         rounds = rounds_of(each, each.chunks())
-        timings[pair] = timed(Runner(each), rounds[0])
+        timings[pair] = timed(runner.following(each), rounds[0])
         totals[pair] = timings[pair].round_seconds * len(rounds)
     best = min(totals, key=lambda pair: totals[pair])
     chosen = best if totals[best] < _WORTH_A_CHANGE * whole else usual
     record = tuple((loop, width, seconds) for (loop, width), seconds in totals.items())
-    return dataclasses.replace(plan, loop=chosen[0], width=chosen[1], timed=record), timings[chosen]
+    settled = dataclasses.replace(plan, loop=chosen[0], width=chosen[1], timed=record)
+    return runner.following(settled), timings[chosen]
 
 
 def _filled(column: np.ndarray, width: int) -> np.ndarray:

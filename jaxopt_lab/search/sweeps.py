@@ -110,23 +110,25 @@ def sweep(
         raise fail("sweep", "shards need a folder that they share", "Give folder=...")
     store = None if folder is None else Store(Path(folder), plan.config)
     tell(plan.what())
-    first = None
+    runner, first = Runner(plan), None
     if plan.alternatives() and (store is not None or say is not None) and not (store and store.begun):
-        first = timed(Runner(plan), rounds_of(plan, plan.chunks())[0])
-        plan, first = with_timed_width(plan, first)
+        first = timed(runner, rounds_of(plan, plan.chunks())[0])
+        runner, first = with_timed_width(runner, first)
     if store is None:
-        return _run(plan, None, (index, count), first, tell)
-    usual = (plan.loop, plan.width)
-    plan = _as_settled(plan, store.settle(_record(plan, words)), tell)
+        return _run(runner, None, (index, count), first, tell)
+    mine = (runner.plan.loop, runner.plan.width)
+    plan = _as_settled(runner.plan, store.settle(_record(plan, words)), tell)
     tell(f"Kept in {store.folder}")
     with store.shard(index, count):
-        return _run(plan, store, (index, count), first if (plan.loop, plan.width) == usual else None, tell)
+        known = first if (plan.loop, plan.width) == mine else None
+        return _run(runner.following(plan), store, (index, count), known, tell)
 
 
 def _run(
-    plan: SweepPlan, store: Store | None, shard: tuple[int, int], first: Timing | None, tell: Say
+    runner: Runner, store: Store | None, shard: tuple[int, int], first: Timing | None, tell: Say
 ) -> Sweep:  # fmt: skip
     """The loop over rounds: find what is stored, compute the rest of this shard, keep it, tell."""
+    plan = runner.plan
     for line in plan.how():
         tell(line)
     began, cpu = time.perf_counter(), time.process_time()
@@ -136,7 +138,7 @@ def _run(
     mine = [chunk for chunk in waiting if chunk.number // len(plan.seeds) % shard[1] == shard[0]]
     if len(waiting) < len(table.chunks):
         tell(f"{len(table.chunks) - len(waiting)} of {len(table.chunks)} chunks are already there")
-    rounds, runner = rounds_of(plan, mine), Runner(plan)
+    rounds = rounds_of(plan, mine)
     if rounds and (store is not None or tell is not _silent):
         first = first or timed(runner, rounds[0])
         _tell_estimate(first, len(rounds), tell)
