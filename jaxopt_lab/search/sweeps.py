@@ -117,7 +117,7 @@ def sweep(
     if store is None:
         return _run(runner, None, (index, count), first, tell)
     mine = (runner.plan.loop, runner.plan.width)
-    plan = _as_settled(runner.plan, store.settle(_record(plan, words)), tell)
+    plan = _as_settled(runner.plan, store.settle(_record(runner.plan, words)), tell)
     tell(f"Kept in {store.folder}")
     with store.shard(index, count):
         known = first if (plan.loop, plan.width) == mine else None
