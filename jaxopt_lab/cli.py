@@ -123,10 +123,17 @@ def _report(words: list[str]) -> int:
     parser.add_argument(
         "folder", type=Path, metavar="FOLDER", help="the folder of a study or a sweep, or of several studies"
     )
+    parser.add_argument(
+        "--tensorboard", type=Path, metavar="DIR", help="also write a summary of each trial of a sweep there"
+    )
+    parser.add_argument("--wandb", metavar="PROJECT", help="also send a summary of each trial of a sweep there")
     options = parser.parse_args(words)
     from jaxopt_lab import reporting, search, studies
 
     def action() -> int:
+        if options.tensorboard or options.wandb:
+            count = search.write_summaries(options.folder, tensorboard=options.tensorboard, wandb=options.wandb)
+            print(f"Summaries: {count} trials")
         if reporting.holds_sweep(options.folder):
             print(f"Report: {search.write_sweep_page(options.folder)}")
             return 0

@@ -20,7 +20,9 @@ from jaxopt_lab.core import archives
 def run(folder, shard=(0, 1), **options):
     """The sweep of the tests: 2 dimensions, 6 trials x 2 seeds in 6 chunks of 2."""
     problem = objectives.with_noise(objectives.quadratic([1.0, 0.1], start=1.0), "gaussian", 0.01)
-    space = search.Space(learning_rate=search.log_uniform(0.1, 10.0), rho=search.uniform(0.0, 0.9))
+    space = options.pop("space", None) or search.Space(
+        learning_rate=search.log_uniform(0.1, 10.0), rho=search.uniform(0.0, 0.9)
+    )
     given = {"trials": 6, "seeds": 2, "steps": 40, "every": 10, "width": 2, "sampler": "sobol", "devices": 1} | options
     return search.sweep(problem, rules.heavy_ball, space, folder=folder, shard=shard, **given)
 
