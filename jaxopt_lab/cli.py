@@ -118,10 +118,17 @@ def _sweep(words: list[str]) -> int:
     return studies.guarded(lambda: commands.sweep_command(words))
 
 
+def _compare(words: list[str]) -> int:
+    from jaxopt_lab import studies
+    from jaxopt_lab.search import comparing_commands
+
+    return studies.guarded(lambda: comparing_commands.compare_command(words))
+
+
 def _report(words: list[str]) -> int:
     parser = _parser("report")
     parser.add_argument(
-        "folder", type=Path, metavar="FOLDER", help="the folder of a study or a sweep, or of several studies"
+        "folder", type=Path, metavar="FOLDER", help="the folder of a study, sweep or comparison, or of several studies"
     )
     parser.add_argument(
         "--tensorboard", type=Path, metavar="DIR", help="also write a summary of each trial of a sweep there"
@@ -137,6 +144,9 @@ def _report(words: list[str]) -> int:
         if reporting.holds_sweep(options.folder):
             print(f"Report: {search.write_sweep_page(options.folder)}")
             return 0
+        if reporting.holds_comparison(options.folder):
+            print(f"Report: {search.write_comparison_page(options.folder)}")
+            return 0
         page = options.folder / "report.html"
         reporting.write_page(page, reporting.find_results(options.folder))
         print(f"Report: {page}")
@@ -147,7 +157,7 @@ def _report(words: list[str]) -> int:
 
 def _resume(words: list[str]) -> int:
     parser = _parser("resume")
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of a study or a sweep that was stopped")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of what was stopped")
     _add_experiments(parser)
     options = parser.parse_args(words)
     from jaxopt_lab import reporting, studies
@@ -157,6 +167,10 @@ def _resume(words: list[str]) -> int:
             from jaxopt_lab.search import commands
 
             return commands.resume_sweep(options.folder)
+        if reporting.holds_comparison(options.folder):
+            from jaxopt_lab.search import comparing_commands
+
+            return comparing_commands.resume_comparison(options.folder)
         return studies.resume(options.folder, options.experiments)
 
     return studies.guarded(action)
@@ -182,9 +196,13 @@ _VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "diagnose": (_diagnose, "Say why training is slow and what fixes it: jaxopt-lab diagnose digits-mlp --rule adam."),
     "spectrum": (_spectrum, "Measure the Hessian's spectrum of a problem: jaxopt-lab spectrum digits-mlp."),
     "sweep": (_sweep, "Try many settings of a rule: jaxopt-lab sweep digits-mlp --space learning_rate=log:1e-3:1."),
+    "compare": (
+        _compare,
+        "Compare rules fairly: jaxopt-lab compare digits-mlp --rules sgd,heavy_ball,adam --budget 300.",
+    ),
     "study": (_study, "Run one study, or list them: jaxopt-lab study NAME --preset quick."),
     "report": (_report, "Rebuild report.html from what a results folder holds."),
-    "resume": (_resume, "Continue a study or a sweep that was stopped."),
+    "resume": (_resume, "Continue a study, a sweep or a comparison that was stopped."),
 }
 
 

@@ -3,10 +3,12 @@
 from jaxopt_lab.reporting.encoding import config_from_json, config_hash, from_json, to_json
 from jaxopt_lab.reporting.figures import FigureMaker, house_style, save_png, save_svg, svg_text
 from jaxopt_lab.reporting.folders import (
+    COMPARISON_MARK,
     SWEEP_MARK,
     check_folder,
     environment,
     folder_name,
+    holds_comparison,
     holds_sweep,
     open_folder,
     read_record,
@@ -34,6 +36,7 @@ from jaxopt_lab.reporting.page import (
 )
 
 __all__ = [
+    "COMPARISON_MARK",
     "Failure",
     "FigureMaker",
     "SWEEP_MARK",
@@ -48,6 +51,7 @@ __all__ = [
     "format_duration",
     "format_number",
     "from_json",
+    "holds_comparison",
     "holds_sweep",
     "house_style",
     "inline_svg",

@@ -29,6 +29,7 @@ from jaxopt_lab.reporting.encoding import config_hash, from_json, to_json
 
 _MARK = "jaxopt_lab study"
 SWEEP_MARK = "jaxopt_lab sweep"
+COMPARISON_MARK = "jaxopt_lab comparison"
 _NEEDED = {"study", "config", "status"}
 _TEMPORARY = ".writing"
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jaxopt_lab")
@@ -105,10 +106,19 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def holds_sweep(folder: Path) -> bool:
     """Whether a folder is that of a sweep, as the `kind` in its `study.json` says."""
+    return _kind(folder) == SWEEP_MARK
+
+
+def holds_comparison(folder: Path) -> bool:
+    """Whether a folder is that of a comparison."""
+    return _kind(folder) == COMPARISON_MARK
+
+
+def _kind(folder: Path) -> str | None:
     try:
-        return json.loads((Path(folder) / "study.json").read_text(encoding="utf-8")).get("kind") == SWEEP_MARK
+        return json.loads((Path(folder) / "study.json").read_text(encoding="utf-8")).get("kind")
     except (OSError, ValueError, AttributeError):
-        return False
+        return None
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:

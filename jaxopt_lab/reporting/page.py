@@ -12,7 +12,14 @@ from typing import Any
 
 from jaxopt_lab.core import Verdict, fail
 from jaxopt_lab.reporting.encoding import from_json
-from jaxopt_lab.reporting.folders import holds_sweep, read_record, read_verdicts, require_folders, write_text
+from jaxopt_lab.reporting.folders import (
+    holds_comparison,
+    holds_sweep,
+    read_record,
+    read_verdicts,
+    require_folders,
+    write_text,
+)
 
 _GENERATOR = '<meta name="generator" content="jaxopt_lab">'
 
@@ -65,7 +72,7 @@ def find_results(folder: Path) -> list[StudyResult]:
     if (folder / "study.json").is_file():
         return [read_result(folder)]
     found = sorted(path.parent for path in folder.glob("*/study.json")) if folder.is_dir() else []
-    inside = [path for path in found if not holds_sweep(path)]  # a sweep has a page of its own
+    inside = [path for path in found if not (holds_sweep(path) or holds_comparison(path))]  # these have their own pages
     if not inside:
         raise fail("report", f"{folder} holds no results", "Name a study's folder, or the one given as --out.")
     return [read_result(path) for path in inside]

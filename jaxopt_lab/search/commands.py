@@ -40,12 +40,12 @@ def sweep_command(words: Sequence[str]) -> int:
     shard = _shard(options.shard)
     arms = _arms(options)
     training.enable_compilation_cache()
-    problem = problems.load_problem(options.problem, **dict(map(_setting, options.set)))
+    problem = problems.load_problem(options.problem, **dict(map(setting_of, options.set)))
     found = sweep(
         problem, arms, trials=options.trials, seeds=options.seeds, steps=options.steps, batch_size=options.batch_size,
         sampler=options.sampler, seed=options.seed, every=options.every, objective=options.objective,
-        width=options.width, loop=options.loop, out=options.out, shard=shard, say=_say,
-        words=tuple(_without(words, "--out", "--shard")),
+        width=options.width, loop=options.loop, out=options.out, shard=shard, say=tell,
+        words=tuple(without(words, "--out", "--shard")),
     )  # fmt: skip
     print("\n".join(found.lines()))
     if found.folder is not None:
@@ -130,10 +130,12 @@ def _arms(options: argparse.Namespace) -> dict[str, tuple[Any, Space]]:
             require_choice("sweep", "the rule in --space", rule, names)
     if not options.space:
         raise fail("sweep", "there is no --space", "Example: --space learning_rate=log:1e-4:1.")
-    return {name: (_scheduled(find_factory(name), options), parse_space(_own(name, options.space))) for name in names}
+    return {
+        name: (_scheduled(find_factory(name), options), parse_space(words_of(name, options.space))) for name in names
+    }
 
 
-def _own(rule: str, words: Sequence[str]) -> list[str]:
+def words_of(rule: str, words: Sequence[str]) -> list[str]:
     """The words of --space that speak of one rule, those of it alone last."""
     named = [word for word in words if "." in word.partition("=")[0]]
     mine = [word.partition(".")[2] for word in named if word.startswith(f"{rule}.")]
@@ -145,12 +147,13 @@ def _scheduled(factory: Any, options: argparse.Namespace) -> Any:
         return factory
     shape, _, rest = options.schedule.partition(":")
     require_choice("sweep", "--schedule", shape, SHAPES)
-    given = dict(_setting(word) for word in rest.split(",") if word)
+    given = dict(setting_of(word) for word in rest.split(",") if word)
     filled = {"steps": options.steps} if "steps" in arguments_of(shape) else {}
     return Scheduled(factory, shape, **(filled | given))
 
 
-def _setting(word: str) -> tuple[str, Any]:
+def setting_of(word: str) -> tuple[str, Any]:
+    """(name, value) of a word NAME=VALUE."""
     name, equals, value = word.partition("=")
     if not (name and equals):
         raise fail("sweep", f"an option must be NAME=VALUE, got {word!r}")
@@ -164,7 +167,8 @@ def _shard(word: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def _without(words: Sequence[str], *options: str) -> list[str]:
+def without(words: Sequence[str], *options: str) -> list[str]:
+    """The words without some options and their values."""
     kept, skip = [], False
     for word in words:
         if not skip and word not in options and not word.startswith(tuple(f"{option}=" for option in options)):
@@ -173,6 +177,7 @@ def _without(words: Sequence[str], *options: str) -> list[str]:
     return kept
 
 
-def _say(sentence: str) -> None:
+def tell(sentence: str) -> None:
+    """Says a sentence at once, on standard error."""
     sys.stderr.write(f"{sentence}\n")
     sys.stderr.flush()

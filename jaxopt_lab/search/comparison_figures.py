@@ -1,0 +1,164 @@
+"""The figures of a comparison: curves with bands, performance profiles, ladders of budgets, sensitivity to the rate."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.search.comparisons import Comparison
+from jaxopt_lab.search.showings import Showing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Drawn = tuple["Figure", str]
+_RED, _GREEN, _SOFT = "#c1121f", "#009e73", "#8a94a0"
+_STYLES = ("-", "--", ":")
+_NUM_COLORS = 6  # of the palette, ink left out; then the line's style changes
+
+
+def draw_curves(comparison: Comparison, problem: str, maker: FigureMaker) -> Drawn | None:
+    """What is reported against the gradients spent: median over the fresh seeds, band of their middle 80 %."""
+    shown = {rule: each.rerun for rule, each in comparison.of(problem).items() if each.rerun is not None}
+    if not shown:
+        return None
+    figure, axes = maker.axes(height=4.6)
+    entry = comparison.config["problems"][problem]
+    lowest, highest = np.inf, -np.inf
+    for rule, rerun in shown.items():
+        best = rerun.so_far(entry["selection"], entry["report"])
+        x, kept = np.median(rerun.spent, 0), rerun.counts.mean(0) > 0.5
+        low, middle, high = _quantiles(best[:, kept])
+        color, style = _look(comparison, rule)
+        axes.fill_between(x[kept], low, high, color=maker.color(color), alpha=0.13, linewidth=0)
+        maker.predicted(axes, x[kept], middle, color=color, label=rule, linestyle=style)
+        finite = middle[np.isfinite(middle)]
+        if finite.size:
+            lowest, highest = min(lowest, finite.min()), max(highest, finite.max())
+    target = comparison.targets.get(problem)
+    if target is not None and np.isfinite(target.report):
+        axes.axhline(target.report, color=_SOFT, linewidth=1, linestyle=(0, (2, 2)))
+        axes.annotate("target", (0, target.report), xytext=(3, 3), textcoords="offset points", color=_SOFT)
+    if lowest > 0:
+        axes.set_yscale("log")
+        axes.set_ylim(lowest / 1.3, highest * 1.15)
+    axes.set(xlabel="gradients spent", ylabel=f"{comparison.measure(problem)}, at the best moment so far")
+    return figure, f"{problem}: " + _first_words(comparison, problem)
+
+
+def draw_profiles(comparison: Comparison, maker: FigureMaker) -> Drawn | None:
+    """Share of (problem, seed) on which a rule needs at most tau times the gradients of the best."""
+    tau, profiles = comparison.profile()
+    if not profiles or not any(share[-1] > 0 for share in profiles.values()):
+        return None
+    figure, axes = maker.axes(height=4.2)
+    end = max(float(tau[-1]) * 1.1, 1.2)
+    for rule, share in profiles.items():
+        color, style = _look(comparison, rule)
+        x, y = np.append(tau, end), np.append(share, share[-1])
+        axes.step(x, y, where="post", color=maker.color(color), linestyle=style)
+        maker.label(axes, end, float(y[-1]), rule, color=color)
+    axes.set(xlim=(1, end), ylim=(-0.02, 1.02), xlabel="gradients to the target / those of the best rule",
+             ylabel="share of problems and seeds")  # fmt: skip
+    if end > 10:
+        axes.set_xscale("log")
+    best = max(profiles, key=lambda rule: (profiles[rule][0], profiles[rule][-1]))
+    return figure, (
+        f"{best} is the first at the target most often, on {profiles[best][0]:.0%} of problems and seeds; the right end"
+        " is the share of them on which a rule gets there at all."
+    )
+
+
+def draw_ladder(comparison: Comparison, problem: str, maker: FigureMaker) -> Drawn | None:
+    """What the best of k trials gives: the median over searches of k trials, with the middle 80 %."""
+    shown = {rule: comparison.ladder(problem, rule) for rule in comparison.of(problem)}
+    ends = [row["median"] for rows in shown.values() for row in rows if np.isfinite(row["median"])]
+    if not ends:
+        return None
+    figure, axes = maker.axes(height=4.2)
+    for rule, rows in shown.items():
+        color, style = _look(comparison, rule)
+        k, low, middle, high = (np.array([row[name] for row in rows]) for name in ("trials", "low", "median", "high"))
+        kept = np.isfinite(middle)
+        top = np.where(np.isfinite(high), high, 10 * max(ends))
+        axes.fill_between(k[kept], low[kept], top[kept], color=maker.color(color), alpha=0.1, linewidth=0)
+        maker.predicted(axes, k[kept], middle[kept], color=color, label=rule, linestyle=style)
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_formatter("{x:g}")
+    if min(ends) > 0:
+        axes.set_yscale("log")
+        axes.set_ylim(min(ends) / 1.3, max(ends) * 1.3)
+    selection = comparison.config["problems"][problem]["selection"].replace("_", " ")
+    axes.set(xlabel="trials of the search", ylabel=f"{selection} of the best")
+    last = {rule: rows[-1]["median"] for rule, rows in shown.items() if rows}
+    first = {rule: rows[min(2, len(rows) - 1)]["median"] for rule, rows in shown.items() if rows}
+    few, many = (min(each, key=lambda rule: each[rule]) for each in (first, last))
+    trials = next(rows for rows in shown.values() if rows)
+    return figure, (
+        f"{problem}: with {int(trials[min(2, len(trials) - 1)]['trials'])} trials the search gives the lowest loss with"
+        f" {few}, with {int(trials[-1]['trials'])} with {many}; a line begins where half of the searches find a"
+        " feasible trial."
+    )
+
+
+def draw_sensitivity(comparison: Comparison, problem: str, maker: FigureMaker) -> Drawn | None:
+    """The loss that selects against the learning rate, a dot a trial; infeasible ones are red crosses at the top."""
+    shown = {rule: each for rule, each in comparison.of(problem).items() if each.trials is not None}
+    values = (
+        np.concatenate([each.trials.medians for each in shown.values() if each.trials is not None])
+        if shown
+        else np.ones(0)
+    )
+    values = values[np.isfinite(values)]
+    if not values.size or values.min() <= 0:
+        return None
+    target = comparison.targets.get(problem)
+    level = target.selection if target is not None else float("nan")
+    figure, rows = maker.axes(len(shown), squeeze=False, height=0.7 + 1.25 * len(shown), sharex=True)
+    low, high = values.min() / 1.4, np.quantile(values, 0.95) * 1.6
+    for axes, (rule, showing) in zip(rows[:, 0], shown.items(), strict=True):
+        _sensitivity(axes, showing, level, (float(low), float(high)), maker.color(_look(comparison, rule)[0]))
+        axes.set_title(f"{rule}: {showing.decades(level):.1f} decades", fontsize=10.5, pad=3)
+    rows[-1, 0].set_xlabel("learning rate; for momentum lr / (1 \N{MINUS SIGN} rho)")
+    figure.supylabel(comparison.config["problems"][problem]["selection"].replace("_", " "), fontsize=11)
+    widths = {rule: showing.decades(level) for rule, showing in shown.items()}
+    ranked = sorted(widths, key=lambda rule: -widths[rule])
+    return figure, (
+        f"{problem}: the target (dashed) is reached at learning rates that span {widths[ranked[0]]:.1f} decades with"
+        f" {ranked[0]}, {widths[ranked[-1]]:.1f} with {ranked[-1]} (green); red crosses are trials that diverged or"
+        " ended worse than a constant predictor."
+    )
+
+
+def _sensitivity(axes: "Axes", showing: Showing, level: float, ends: tuple[float, float], color: str) -> None:
+    trials = showing.trials
+    assert trials is not None
+    good = trials.medians <= level
+    finite = np.isfinite(trials.medians)
+    if good.sum() > 1:
+        axes.axvspan(showing.rates[good].min(), showing.rates[good].max(), color=_GREEN, alpha=0.15, linewidth=0)
+    if np.isfinite(level):
+        axes.axhline(level, color=_SOFT, linewidth=1, linestyle=(0, (2, 2)))
+    axes.plot(showing.rates[finite], np.minimum(trials.medians[finite], ends[1] / 1.05), ".", color=color, markersize=6)
+    if not finite.all():
+        missed = showing.rates[~finite]
+        axes.plot(missed, np.full(len(missed), ends[1]), "x", color=_RED, markersize=5, clip_on=False)
+    axes.set(xscale="log", yscale="log", ylim=ends)
+
+
+def _quantiles(values: np.ndarray) -> list[np.ndarray]:
+    """The 10 %, 50 % and 90 % quantiles over seeds, infinite ones among them, with NaN in place of infinite."""
+    found = [np.quantile(values, share, 0, method="inverted_cdf") for share in (0.1, 0.5, 0.9)]
+    return [np.where(np.isfinite(each), each, np.nan) for each in found]
+
+
+def _look(comparison: Comparison, rule: str) -> tuple[int, str]:
+    place = comparison.rules.index(rule)
+    return place % _NUM_COLORS, _STYLES[place // _NUM_COLORS % len(_STYLES)]
+
+
+def _first_words(comparison: Comparison, problem: str) -> str:
+    """The verdict on a problem without its name."""
+    said = next(line for line in comparison.verdict()[1:] if line.startswith(f"{problem}:"))
+    return said.partition(": ")[2]

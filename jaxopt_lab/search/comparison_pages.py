@@ -1,0 +1,66 @@
+"""A comparison as one self-contained HTML page: verdict first, a sortable table, figures, claims, how to redo it."""
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+from jaxopt_lab import reporting
+from jaxopt_lab.search.comparing import load_comparison
+from jaxopt_lab.search.comparison_figures import draw_curves, draw_ladder, draw_profiles, draw_sensitivity
+from jaxopt_lab.search.comparison_stores import read_comparison_record
+from jaxopt_lab.search.comparisons import GRADIENTS, Comparison
+from jaxopt_lab.search.outcomes import settings_of
+from jaxopt_lab.search.stores import plain_errors
+
+
+def write_comparison_page(folder: str | os.PathLike[str]) -> Path:
+    """Writes `report.html` into a comparison's folder, from what is stored there.
+
+    Args:
+      folder: a comparison's folder, finished or not.
+
+    Returns:
+      The page.
+
+    Raises:
+      InputError: the folder holds no comparison, or a file in it is torn.
+    """
+    folder = Path(folder)
+    record, comparison = read_comparison_record(folder), load_comparison(folder)
+    with plain_errors(folder):
+        reporting.write_text(folder / "report.html", page_of(comparison, record))
+    return folder / "report.html"
+
+
+def page_of(comparison: Comparison, record: dict[str, Any]) -> str:
+    """The page as text.
+
+    Args:
+      comparison: what was found.
+      record: the `study.json` of its folder.
+
+    Returns:
+      HTML that asks for nothing from elsewhere.
+    """
+    rows = [row | {"settings": settings_of(row), "measure": comparison.measure(row["problem"])}
+            for row in comparison.table()]  # fmt: skip
+    command = shlex.join(["jaxopt-lab", "compare", *record["words"]]) if record["words"] else ""
+    measures = {problem: (comparison.measure(problem), GRADIENTS) for problem in comparison.problems}
+    return reporting.render_template(
+        "comparison.html.j2", comparison=comparison, record=record, rows=rows, command=command,
+        verdict=comparison.verdict(), figures=_figures(comparison) if rows else [], measures=measures,
+        space_of={name: rule["space"] for name, rule in record["config"]["rules"].items()},
+    )  # fmt: skip
+
+
+def _figures(comparison: Comparison) -> list[dict[str, Any]]:
+    found = []
+    with reporting.house_style() as maker:
+        drawn = [draw_profiles(comparison, maker)]
+        for problem in comparison.problems:
+            drawn += [draw(comparison, problem, maker) for draw in (draw_curves, draw_ladder, draw_sensitivity)]
+        for place, (figure, caption) in enumerate(pair for pair in drawn if pair is not None):
+            image = reporting.inline_svg(reporting.svg_text(figure), prefix=f"figure-{place}", label=caption)
+            found.append({"image": image, "caption": caption})
+    return found

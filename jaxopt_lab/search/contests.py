@@ -1,0 +1,203 @@
+"""What a comparison will do, checked and priced before any compute is spent."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import Problem, fail, require_between, require_choice, require_count, require_positive
+from jaxopt_lab.search.arenas import Arena, arena_of
+from jaxopt_lab.search.comparison_stores import slug
+from jaxopt_lab.search.elsewhere import Paired
+from jaxopt_lab.search.entrants import Entrant, entrants_of
+from jaxopt_lab.search.identities import problem_digest, rule_digest
+from jaxopt_lab.search.prices import Price, price_of
+
+SAMPLERS = ("random", "sobol", "halton")
+FRESH, BASELINE, TARGET = 10_000, 20_000, 30_000
+_LEAST_STEPS = 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Bout:
+    """One rule on one problem.
+
+    Attributes:
+      arena: the problem as this rule sees it.
+      factory: hyperparameters -> rule, as the engine takes it.
+      entrant: the rule.
+      price: what a step costs.
+      budget: gradients of each run.
+      batch_size: examples a step, or None.
+    """
+
+    arena: Arena
+    factory: Any
+    entrant: Entrant
+    price: Price
+    budget: float
+    batch_size: int | None
+
+    @property
+    def steps(self) -> int:
+        """Steps that the budget buys."""
+        return self.price.steps(self.budget)
+
+
+@dataclasses.dataclass(frozen=True)
+class Contest:
+    """A comparison, settled.
+
+    Attributes:
+      bouts: problem -> rule -> what is run; the baseline's own among them,       rules: the rules that are compared.
+      trials: of each search.
+      seeds: of each trial.
+      fresh: seeds of the re-runs.
+      sampler: non-adaptive, by name.
+      seed: the first of all.
+      records: of a re-run, about.
+      target_share: share of its budget after which the baseline sets the target.
+      config: all that can change a number.
+    """
+
+    bouts: dict[str, dict[str, Bout]]
+    baseline: dict[str, Bout]
+    rules: tuple[str, ...]
+    trials: int
+    seeds: int
+    fresh: int
+    sampler: str
+    seed: int
+    records: int
+    target_share: float
+    config: dict[str, Any]
+
+    def lines(self) -> list[str]:
+        """The plan as printed lines."""
+        words = []
+        for problem, bouts in self.bouts.items():
+            first = next(iter(bouts.values()))
+            words.append(first.arena.words)
+            bought = [f"{bout.steps} of {rule}, {bout.price.total:.3g} each" for rule, bout in bouts.items()]
+            words.append(f"{problem}: {first.budget:g} gradients a run buy steps: {'; '.join(bought)}")
+        runs = len(self.rules) * (self.trials * self.seeds + self.fresh)
+        own = self.trials * self.seeds + self.fresh
+        words.append(
+            f"{runs} runs a problem, {self.trials} trials x {self.seeds} seeds and {self.fresh} fresh seeds of each"
+            f" rule, and {own} of the baseline, which sets the target first"
+        )
+        return words
+
+
+def make_contest(
+    problems: Any, rules: Any, budget: Any, *, trials: int, seeds: int, fresh: int, batch_size: Any, baseline: Any,
+    sampler: str, seed: int, records: int, target_share: float, measure: str, level: float,
+) -> Contest:  # fmt: skip
+    """Checks the arguments of `compare`, splits the problems and prices the rules."""
+    for name, value, least in (
+        ("trials", trials, 1),
+        ("seeds", seeds, 1),
+        ("fresh", fresh, 2),
+        ("records", records, 2),
+    ):
+        require_count("compare", name, value, least)
+    require_count("compare", "seed", seed, 0)
+    if sampler == "grid":
+        raise fail(
+            "compare", "a grid gives rules with fewer hyperparameters more values of each", "Take 'random' or 'sobol'."
+        )
+    require_choice("compare", "sampler", sampler, SAMPLERS)
+    require_between("compare", "target_share", target_share, 0, 1, ends="(]")
+    require_between("compare", "level", level, 0, 1, ends="()")
+    named, entrants = _named(problems), entrants_of(rules)
+    if not entrants:
+        raise fail("compare", "there is no rule")
+    (baseline_name, setter), *more = entrants_of(baseline).items()
+    if more:
+        raise fail("compare", "there must be one baseline")
+    budgets, sizes = _each("budget", budget, named), _each("batch_size", batch_size, named)
+    for name, problem in named.items():
+        require_positive("compare", "budget", budgets[name])
+        size = sizes[name]
+        if size is not None and (problem.num_examples is None or not 1 <= size <= problem.num_examples):
+            raise fail("compare", f"batch_size {size} needs as many examples, {name} has {problem.num_examples}")
+    arenas = {name: arena_of(problem, seed, measure) for name, problem in named.items()}
+    bouts = {name: {rule: _bout(name, rule, arena, each, budgets[name], sizes[name]) for rule, each in entrants.items()}
+             for name, arena in arenas.items()}  # fmt: skip
+    setters = {
+        name: _bout(name, baseline_name, arena, setter, budgets[name], sizes[name]) for name, arena in arenas.items()
+    }
+    first = next(iter(arenas))
+    config = {
+        "problems": {name: _problem_record(named[name], arenas[name], budgets[name], sizes[name]) for name in named},
+        "rules": {rule: _rule_record(bouts[first][rule]) for rule in entrants},
+        "baseline": {"name": baseline_name, **_rule_record(setters[first])}, "trials": trials, "seeds": seeds,
+        "fresh": fresh, "sampler": sampler, "seed": seed, "records": records, "target_share": target_share,
+        "measure": measure, "level": level, "dtype": str(jnp.zeros((), float).dtype),
+    }  # fmt: skip
+    return Contest(bouts, setters, tuple(entrants), trials, seeds, fresh, sampler, seed, records, target_share, config)
+
+
+def _named(problems: Any) -> dict[str, Problem]:
+    if isinstance(problems, Mapping):
+        found = dict(problems)
+    else:
+        listed: Sequence[Any] = [problems] if isinstance(problems, Problem) else list(problems)
+        for each in listed:
+            if not isinstance(each, Problem):
+                raise fail("compare", f"a problem must be a Problem, got {each!r}", "Make one with load_problem.")
+        found = {each.name: each for each in listed}
+        if len(found) < len(listed):
+            raise fail("compare", f"two problems share a name: {', '.join(each.name for each in listed)}",
+                       "Give a mapping from names to problems.")  # fmt: skip
+    if not found:
+        raise fail("compare", "there is no problem")
+    if len({slug(name) for name in found}) < len(found):
+        raise fail("compare", f"problems' names must differ in letters and digits: {', '.join(found)}")
+    return found
+
+
+def _each(what: str, value: Any, problems: Mapping[str, Any]) -> dict[str, Any]:
+    """One value for all problems, or a mapping from their names."""
+    if not isinstance(value, Mapping):
+        return dict.fromkeys(problems, value)
+    for name in problems:
+        require_choice("compare", f"a problem in {what}", name, value)
+    return {name: value[name] for name in problems}
+
+
+def _bout(problem: str, rule: str, arena: Arena, entrant: Entrant, budget: float, batch_size: int | None) -> Bout:
+    pairs = entrant.evaluated is not None
+    mine = arena.on_pairs() if pairs else arena
+    factory = Paired(entrant.factory, entrant.evaluated) if entrant.evaluated is not None else entrant.factory
+    middle = entrant.space.columns(np.full((1, entrant.space.dim), 0.5))
+    values = {name: column[0] for name, column in middle.items()}
+    rule_digest(factory, values, mine.problem)  # says it plainly where the factory does not take them
+    price = price_of(mine.problem, factory, values, batch_size)
+    bout = Bout(mine, factory, entrant, price, float(budget), batch_size)
+    if bout.steps < _LEAST_STEPS:
+        raise fail(
+            "compare", f"a budget of {budget:g} gradients buys {rule} fewer than {_LEAST_STEPS} steps on {problem}",
+            f"A step costs {price.total:.3g}: raise the budget.",
+        )  # fmt: skip
+    return bout
+
+
+def _problem_record(problem: Problem, arena: Arena, budget: float, batch_size: int | None) -> dict[str, Any]:
+    return {
+        "digest": problem_digest(problem), "budget": float(budget), "batch_size": batch_size, "words": arena.words,
+        "selection": arena.selection, "report": arena.report, "further": list(arena.further),
+        "baseline_loss": arena.baseline,
+    }  # fmt: skip
+
+
+def _rule_record(bout: Bout) -> dict[str, Any]:
+    entrant = bout.entrant
+    first = {name: column[0] for name, column in entrant.space.columns(np.full((1, entrant.space.dim), 0.5)).items()}
+    return {
+        "digest": rule_digest(bout.factory, first, bout.arena.problem), "space": entrant.space.to_json(),
+        "contains": dict(entrant.contains), "natural": [list(pair) for pair in entrant.natural],
+        "source": entrant.source,
+    }  # fmt: skip
