@@ -1,4 +1,4 @@
-"""A sweep as one self-contained HTML page: the table of trials, curves with bands, slices, and how to redo it."""
+"""A sweep as one self-contained HTML page: the trials, curves, parallel coordinates, slices, how to redo it."""
 
 import os
 import shlex
@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxopt_lab import reporting
 from jaxopt_lab.search.outcomes import Sweep, Trials
+from jaxopt_lab.search.parallels import draw_parallels
 from jaxopt_lab.search.pictures import draw_curves, draw_slices
 from jaxopt_lab.search.stores import plain_errors, read_sweep_record
 from jaxopt_lab.search.tables import load_sweep
@@ -75,7 +76,9 @@ def _command(record: dict[str, Any]) -> str:
 def _figures(sweep: Sweep) -> list[dict[str, Any]]:
     found = []
     with reporting.house_style() as maker:
-        drawn = [draw_curves(sweep, maker), *(draw_slices(sweep, each, maker) for each in sweep.trials.values())]
+        rules = sweep.trials.values()
+        drawn = [draw_curves(sweep, maker)]
+        drawn += [draw(sweep, each, maker) for each in rules for draw in (draw_parallels, draw_slices)]
         for place, (figure, caption) in enumerate(pair for pair in drawn if pair is not None):
             svg = reporting.svg_text(figure)
             image = reporting.inline_svg(svg, prefix=f"figure-{place}", label=caption)

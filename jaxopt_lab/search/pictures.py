@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 _MOST_CURVES = 40
 _MOST_DOTS = 1000
-_RED = "#c1121f"
-_FAINT = "#c9d1d9"
+_MOST_SLICES = 4
+RED = "#c1121f"
+FAINT = "#c9d1d9"
 
 
 def draw_curves(sweep: Sweep, maker: FigureMaker) -> tuple["Figure", str] | None:
@@ -30,7 +31,7 @@ def draw_curves(sweep: Sweep, maker: FigureMaker) -> tuple["Figure", str] | None
             continue
         curves = trials.curves[probe]
         for trial in order[1:_MOST_CURVES]:
-            axes.plot(sweep.steps, np.median(curves[trial], 0), color=_FAINT, linewidth=0.7, zorder=1)
+            axes.plot(sweep.steps, np.median(curves[trial], 0), color=FAINT, linewidth=0.7, zorder=1)
         best = curves[order[0]]
         if not trials.feasible[order[0]].any():
             continue
@@ -55,14 +56,14 @@ def draw_curves(sweep: Sweep, maker: FigureMaker) -> tuple["Figure", str] | None
 
 
 def draw_slices(sweep: Sweep, trials: Trials, maker: FigureMaker) -> tuple["Figure", str] | None:
-    """The objective against each searched hyperparameter, a dot a run; infeasible runs are red crosses."""
+    """The objective against each of a few hyperparameters, a dot a run; infeasible runs are red crosses."""
     names = trials.space.searched
-    if not trials.feasible.any():
+    if not trials.feasible.any() or len(names) > _MOST_SLICES:
         return None
     figure, rows = maker.axes(len(names), squeeze=False, height=2.6 * len(names))
-    shown = _thinned(trials)
+    shown = thinned(trials)
     best = int(trials.ranking[0])
-    level, log = _levels(trials)
+    level, log = levels(trials)
     active = trials.space.active(trials.columns)
     for axes, name in zip(rows[:, 0], names, strict=True):
         places = np.where(active[name], _place(trials, name), np.nan)
@@ -75,7 +76,7 @@ def draw_slices(sweep: Sweep, trials: Trials, maker: FigureMaker) -> tuple["Figu
             missed = missed[np.isfinite(missed)]
             if len(missed):  # an empty one that is not clipped would lie at the figure's corner
                 edge = np.full(len(missed), level[0] if trials.maximize else level[1])
-                axes.plot(missed, edge, "x", color=_RED, markersize=5, rasterized=True, clip_on=False)
+                axes.plot(missed, edge, "x", color=RED, markersize=5, rasterized=True, clip_on=False)
         axes.plot(places[best], trials.medians[best], "o", color="none", markeredgecolor="black", markersize=9)
         if log:
             axes.set_yscale("log")
@@ -91,7 +92,7 @@ def draw_slices(sweep: Sweep, trials: Trials, maker: FigureMaker) -> tuple["Figu
 
 def _place(trials: Trials, name: str) -> np.ndarray:
     """The coordinate that was searched: for an effective rate lr / (1 - rho)."""
-    inner = _inner(trials, name)
+    inner = inner_dimension(trials, name)
     if isinstance(inner, EffectiveRate):
         return trials.columns[name] / (1 - trials.columns[inner.momentum])
     if isinstance(inner, Range) and inner.scale == "one_minus_log_uniform":
@@ -100,7 +101,7 @@ def _place(trials: Trials, name: str) -> np.ndarray:
 
 
 def _scale(axes: "Axes", trials: Trials, name: str) -> None:
-    inner = _inner(trials, name)
+    inner = inner_dimension(trials, name)
     label = name.replace("_", " ")
     if isinstance(inner, EffectiveRate):
         label = f"{label} / (1 \N{MINUS SIGN} {inner.momentum})"
@@ -113,13 +114,14 @@ def _scale(axes: "Axes", trials: Trials, name: str) -> None:
     axes.set_xlabel(label)
 
 
-def _inner(trials: Trials, name: str) -> Any:
+def inner_dimension(trials: Trials, name: str) -> Any:
+    """A dimension, without the condition under which it counts."""
     dimension = trials.space.dimensions[name]
     return dimension.inner if isinstance(dimension, When) else dimension
 
 
-def _levels(trials: Trials) -> tuple[tuple[float, float], bool]:
-    """The ends of the vertical axis, which leave the worst tenth out, and whether it is logarithmic."""
+def extent(trials: Trials) -> tuple[tuple[float, float], bool]:
+    """The smallest and the largest objective without the worst tenth, and whether a logarithmic axis suits them."""
     values = trials.objective[trials.feasible]
     if not values.size:
         return (0.0, 1.0), False
@@ -128,14 +130,19 @@ def _levels(trials: Trials) -> tuple[tuple[float, float], bool]:
         if trials.maximize
         else (float(values.min()), float(np.quantile(values, 0.9)))
     )
-    log = low > 0 and high > 10 * low
+    return (low, high), low > 0 and high > 10 * low
+
+
+def levels(trials: Trials) -> tuple[tuple[float, float], bool]:
+    """The ends of the vertical axis, a little wider than `extent`, and whether it is logarithmic."""
+    (low, high), log = extent(trials)
     if log:
         return (low / 1.3, high * 1.3), True
     room = 0.08 * (high - low) or 0.5
     return (low - room, high + room), False
 
 
-def _thinned(trials: Trials) -> np.ndarray:
+def thinned(trials: Trials) -> np.ndarray:
     """The trials that are drawn: all, or the best hundred and as many others as a page can show."""
     order = trials.ranking
     if len(order) <= _MOST_DOTS:

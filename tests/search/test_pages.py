@@ -6,6 +6,8 @@ import pytest
 from jaxopt_lab import objectives, reporting, rules, search
 from jaxopt_lab.cli import main
 from jaxopt_lab.search import schedules
+from jaxopt_lab.search.parallels import draw_parallels
+from jaxopt_lab.search.pictures import draw_slices
 
 WORDS = [
     "sweep", "tests.search.test_pages:bowl", "--rule", "sgd", "--rule", "heavy_ball", "--space", "learning_rate=log:0.1:100",
@@ -35,7 +37,7 @@ def test_the_verb_leaves_a_folder_named_by_its_config_and_a_page(swept):
     assert page.count("<tr>") > 12
     assert "All 12 trials" in page
     assert "jaxopt-lab sweep tests.search.test_pages:bowl" in page
-    assert page.count("<svg") == 3  # curves, and slices of each rule
+    assert page.count("<svg") == 4  # curves, slices of each rule, parallel coordinates of the one with two dimensions
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)  # nothing comes from elsewhere
     assert "diverged or ended worse than a constant predictor" in page
 
@@ -105,6 +107,31 @@ def test_a_schedule_on_the_command_line_fills_its_steps_in(tmp_path):
     factory = schedules.Scheduled(rules.sgd, "warmup_cosine", warmup=2, steps=8)
     again = search.sweep(bowl(), factory, kept.space, trials=2, seeds=1, steps=8)
     assert (again.of().objective == kept.objective).all()
+
+
+def test_parallel_coordinates_say_what_the_best_trials_agree_on():
+    def rule(learning_rate, kind, rho, idle, wait):
+        return rules.heavy_ball(learning_rate, rho)
+
+    space = search.Space(
+        learning_rate=search.log_uniform(1e-3, 100.0), kind=search.choices(0, 1), idle=search.uniform(0.0, 1.0),
+        rho=search.when("kind", 1, search.one_minus_log_uniform(0.0, 0.9), 0.0), wait=search.integers(1, 3),
+    )  # fmt: skip
+    found = search.sweep(bowl(), rule, space, trials=60, seeds=1, steps=20, every=20, devices=1)
+    svg, captions = [], []
+    for _ in range(2):
+        with reporting.house_style() as maker:
+            figure, caption = draw_parallels(found, found.of(), maker)
+            svg.append(reporting.svg_text(figure))
+            captions.append(caption)
+            assert draw_slices(found, found.of(), maker) is None  # five hyperparameters are too many
+    assert svg[0] == svg[1]
+    assert (
+        "the best 6 of 60 trials (dark; circles on the best of all) agree most on learning rate: they span"
+        in captions[0]
+    )
+    for text in ("0.001", "100", "off", "or worse", "idle"):
+        assert f">{text}<" in svg[0] or f"{text}<" in svg[0]
 
 
 def test_a_sweep_in_which_all_diverged_says_so(tmp_path):
