@@ -28,7 +28,7 @@ from scipy.optimize import minimize, minimize_scalar
 from jaxopt_lab import objectives, rules, search, theory, training
 from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
+from jaxopt_lab.studies import Rows, Study, lowest_point, main
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -193,7 +193,7 @@ def _runs(config: Config) -> list[dict[str, Any]]:
     picked = np.random.default_rng(config.seed).integers(0, config.num_seeds, (RESAMPLES, config.num_seeds))
     rows = []
     for rho, own, each in zip(config.rhos, rates, losses, strict=True):
-        again = [np.log(_lowest(own, each[:, chosen].mean(1))) for chosen in picked]
+        again = [lowest_point(np.log(own), each[:, chosen].mean(1)) for chosen in picked]
         rows.append(
             {
                 "kind": "runs",
@@ -203,7 +203,7 @@ def _runs(config: Config) -> list[dict[str, Any]]:
                 "loss": each.mean(1),
                 "error": each.std(1, ddof=1) / np.sqrt(config.num_seeds),
                 "predicted": theory.noisy_quadratic_loss(SPECTRUM, own, config.horizon, NOISE, rho, START),
-                "best_rate": _lowest(own, each.mean(1)),
+                "best_rate": float(np.exp(lowest_point(np.log(own), each.mean(1)))),
                 "log_error": float(np.std(again)),
                 "predicted_rate": theory.best_constant_rate(SPECTRUM, config.horizon, NOISE, rho, START),
             }
@@ -266,15 +266,6 @@ def _hessian(response: Response, point: np.ndarray, step: float = 1e-2) -> np.nd
     axes = step * np.eye(2)
     return np.array([[sum(a * b * response(point + a * first + b * second) for a in (-1, 1) for b in (-1, 1))
                       for second in axes] for first in axes]) / (4 * step**2)  # fmt: skip
-
-
-def _lowest(rates: np.ndarray, losses: np.ndarray) -> float:
-    """The rate at the lowest point of the parabola through the best three, in the logarithm."""
-    place = int(np.clip(np.argmin(losses), 1, len(rates) - 2))
-    before, at, after = losses[place - 1 : place + 2]
-    bend = before - 2 * at + after
-    shift = np.clip(0.5 * (before - after) / bend, -1, 1) if bend > 0 else 0.0
-    return float(rates[place] * (rates[1] / rates[0]) ** shift)
 
 
 def _slope(runs: list[Any]) -> tuple[float, float, float]:

@@ -23,7 +23,7 @@ import numpy as np
 from jaxopt_lab import objectives, rules, search, theory, training
 from jaxopt_lab.core import Problem, Verdict, fail, judge, require_between, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
+from jaxopt_lab.studies import Rows, Study, lowest_point, main
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -197,7 +197,7 @@ def _horizons(config: Config, problem: Problem) -> list[dict[str, Any]]:
     rng, rows = np.random.default_rng(config.seed), []
     picked = rng.integers(0, config.num_seeds, (RESAMPLES, config.num_seeds))
     for steps, each in zip(config.horizons, losses, strict=True):
-        again = [np.log(_lowest(rates, each[:, chosen].mean(1))) for chosen in picked]
+        again = [lowest_point(np.log(rates), each[:, chosen].mean(1)) for chosen in picked]
         best = theory.best_constant_rate(SPECTRUM, steps, NOISE, start=START)
         rows.append(
             {
@@ -208,7 +208,7 @@ def _horizons(config: Config, problem: Problem) -> list[dict[str, Any]]:
                 "loss": each.mean(1),
                 "error": each.std(1, ddof=1) / np.sqrt(config.num_seeds),
                 "predicted": theory.noisy_quadratic_loss(SPECTRUM, rates, steps, NOISE, start=START),
-                "best_rate": _lowest(rates, each.mean(1)),
+                "best_rate": float(np.exp(lowest_point(np.log(rates), each.mean(1)))),
                 "log_error": float(np.std(again)),
                 "predicted_rate": best,
                 "floor": float(theory.noisy_quadratic_loss(SPECTRUM, best, steps, NOISE, start=START)),
@@ -262,15 +262,6 @@ def _losses(config: Config, problem: Problem, rates: np.ndarray, horizons: tuple
         seeds=seeds, feasibility=training.Feasibility(blow_up=np.inf),
     )  # fmt: skip
     return [trace["loss"][:, steps // 10].reshape(len(padded), -1)[: len(rates)] for steps in horizons]
-
-
-def _lowest(rates: np.ndarray, losses: np.ndarray) -> float:
-    """The rate at the lowest point of the parabola through the best three, in the logarithm."""
-    place = int(np.clip(np.argmin(losses), 1, len(rates) - 2))
-    before, at, after = losses[place - 1 : place + 2]
-    bend = before - 2 * at + after
-    shift = np.clip(0.5 * (before - after) / bend, -1, 1) if bend > 0 else 0.0
-    return float(rates[place] * (rates[1] / rates[0]) ** shift)
 
 
 STUDY = Study(

@@ -70,7 +70,7 @@ class Store:
         path, mine = self.folder / "study.json", self.folder / f".study.json.{os.getpid()}"
         with plain_errors(self.folder):
             if not path.exists():
-                mine.write_text(_json({"kind": reporting.SWEEP_MARK, **record}))
+                reporting.write_json(mine, {"kind": reporting.SWEEP_MARK, **record})
                 with contextlib.suppress(FileExistsError):
                     os.link(mine, path)
                 mine.unlink()
@@ -114,9 +114,9 @@ class Store:
         with plain_errors(self.folder), _locked(self.folder / "locks" / "finishing", wait=True):
             record = read_sweep_record(self.folder)
             lines = "".join(json.dumps(reporting.to_json(row), ensure_ascii=False) + "\n" for row in rows)
-            _replace(self.folder / "configs.jsonl", lines)
+            reporting.write_text(self.folder / "configs.jsonl", lines)
             sessions = [*record.get("sessions", []), dict(session)]
-            _replace(self.folder / "study.json", _json(record | dict(changes) | {"sessions": sessions}))
+            reporting.write_json(self.folder / "study.json", record | dict(changes) | {"sessions": sessions})
 
     def _segment(self, chunk: int) -> Path:
         return self.folder / "curves" / f"seg-{chunk:05d}.npz"
@@ -176,15 +176,8 @@ def _locked(path: Path, *, wait: bool) -> Iterator[bool]:
         yield True
 
 
-def _replace(path: Path, text: str) -> None:
-    archives.write_text(path, text)
-
-
-def _json(record: Mapping[str, Any]) -> str:
-    return json.dumps(reporting.to_json(dict(record)), indent=2, ensure_ascii=False) + "\n"
-
-
 def _strangers(folder: Path) -> bool:
     return any(
-        path.name not in ("curves", "locks") and not path.name.startswith(".study.json") for path in folder.iterdir()
+        path.name not in ("curves", "locks") and not path.name.startswith((".study.json", "..study.json"))
+        for path in folder.iterdir()
     )

@@ -3,7 +3,7 @@
 from jaxopt_lab.studies.command_line import guarded, main, prepare_engine, resume
 from jaxopt_lab.studies.discovery import find_study, list_studies, load_study
 from jaxopt_lab.studies.execution import Outcome, execute, say
-from jaxopt_lab.studies.fits import contraction_per_step
+from jaxopt_lab.studies.fits import contraction_per_step, lowest_point
 from jaxopt_lab.studies.study import Rows, Study
 from jaxopt_lab.studies.suite import run_suite
 
@@ -17,6 +17,7 @@ __all__ = [
     "guarded",
     "list_studies",
     "load_study",
+    "lowest_point",
     "main",
     "prepare_engine",
     "resume",

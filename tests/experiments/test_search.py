@@ -59,13 +59,6 @@ def test_the_first_step_of_the_study_s_rule_scales_the_parameters_and_nothing_el
     np.testing.assert_allclose(moves, [4.0, -0.1, -0.19], rtol=1e-6)  # float32
 
 
-def test_the_lowest_point_of_a_parabola_is_found_between_the_rates():
-    rates = np.geomspace(0.01, 1, 9)
-    for study in (coarse_to_fine, block_coordinate):
-        found = study._lowest(rates, np.square(np.log(rates / 0.07)))
-        np.testing.assert_allclose(found, 0.07)
-
-
 def test_an_arrival_lies_between_records_and_a_miss_is_infinite():
     steps, losses = np.array([0, 10, 20]), np.array([4.0, 2.0, 1.0])
     np.testing.assert_allclose(small_rate_cost._arrival(steps, losses, np.sqrt(2)), 15.0)
