@@ -8,6 +8,7 @@ exploring, and keep a record of why they went where they went.
 
 from jaxopt_lab.search import schedules
 from jaxopt_lab.search.asking import ask_and_tell
+from jaxopt_lab.search.boxes import Box, Found
 from jaxopt_lab.search.claims import Claim, claims_of
 from jaxopt_lab.search.comparing import compare, load_comparison
 from jaxopt_lab.search.comparison_pages import write_comparison_page
@@ -31,7 +32,7 @@ from jaxopt_lab.search.samplers import SAMPLERS, grid_points, halton_points, ran
 from jaxopt_lab.search.schedules import Scheduled
 from jaxopt_lab.search.significance import budget_ladder, good_decades, holm, paired_test, performance_profile
 from jaxopt_lab.search.spaces import Space
-from jaxopt_lab.search.strategies import Box, Found, block_coordinate, coarse_to_fine, successive_halving
+from jaxopt_lab.search.strategies import block_coordinate, coarse_to_fine, successive_halving
 from jaxopt_lab.search.summaries import write_summaries
 from jaxopt_lab.search.sweeps import sweep
 from jaxopt_lab.search.tables import load_sweep

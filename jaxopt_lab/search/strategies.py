@@ -10,83 +10,14 @@ Reference: Wu, Ren, Liao and Grosse, Understanding short-horizon bias in stochas
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from jaxopt_lab.core import fail, require_between, require_count
+from jaxopt_lab.search.boxes import Box, Evaluate, Found, edge_warnings, horizon_warning, open_ends
 from jaxopt_lab.search.samplers import sample
 from jaxopt_lab.search.spaces import Space
-
-Evaluate = Callable[[dict[str, np.ndarray], int], np.ndarray]
-
-_OUTER = 0.1
-
-
-@dataclasses.dataclass(frozen=True)
-class Box:
-    """One round of a search.
-
-    Attributes:
-      space: what was searched.
-      columns: the trials, name -> [trials].
-      losses: [trials]; infinite for a diverged trial.
-      steps: the length of each trial.
-      reason: why the search went on as it did.
-    """
-
-    space: Space
-    columns: dict[str, np.ndarray]
-    losses: np.ndarray
-    steps: int
-    reason: str
-
-    @property
-    def best(self) -> dict[str, float]:
-        """The hyperparameters of the smallest loss."""
-        place = int(np.argmin(self.losses))
-        return {name: column[place].item() for name, column in self.columns.items()}
-
-    def line(self) -> str:
-        """The box as one printed line."""
-        ranges = ", ".join(
-            f"{name} {column.min():.4g} to {column.max():.4g}"
-            for name, column in self.columns.items() if name in self.space.searched
-        )  # fmt: skip
-        return f"{len(self.losses)} trials of {self.steps} steps, {ranges}: best {self.losses.min():.6g}; {self.reason}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Found:
-    """What an adaptive search found.
-
-    Attributes:
-      values: the best hyperparameters of the longest trials.
-      loss: their loss.
-      boxes: every round, in order.
-      warnings: what to doubt.
-    """
-
-    values: dict[str, float]
-    loss: float
-    boxes: tuple[Box, ...]
-    warnings: tuple[str, ...]
-
-    @property
-    def num_trials(self) -> int:
-        """Trials of all rounds together."""
-        return sum(len(box.losses) for box in self.boxes)
-
-    @property
-    def num_steps(self) -> int:
-        """Steps of all trials together."""
-        return sum(len(box.losses) * box.steps for box in self.boxes)
-
-    def lines(self) -> list[str]:
-        """The record as printed lines."""
-        chosen = ", ".join(f"{name} = {value:.6g}" for name, value in self.values.items())
-        rounds = [f"{number}. {box.line()}" for number, box in enumerate(self.boxes, 1)]
-        return [*rounds, f"best: {self.loss:.6g} at {chosen}", *(f"warning: {text}" for text in self.warnings)]
 
 
 def coarse_to_fine(
@@ -103,6 +34,8 @@ def coarse_to_fine(
 
     An end blows up when the best trial in the outer tenth of a range is no better than the median of those that did not
     diverge. A stage's box reaches from the best trial to its neighbours: 2 / (n + 1) of each range, n = trials^(1 / D).
+    That is where evenly spaced trials have them: random ones lose the best in one narrowing of six. It is a warning
+    when the next stage is best at the edge of its box.
 
     Args:
       evaluate: (columns, steps) -> losses [trials], infinite where a trial diverged; see `evaluator`.
@@ -123,25 +56,25 @@ def coarse_to_fine(
     """
     _require_stages("coarse_to_fine", trials, steps)
     require_count("coarse_to_fine", "max_widenings", max_widenings, 0)
-    boxes, warned = [], list(_horizon_warning(steps))
+    boxes, warned = [], list(horizon_warning(steps))
     box = _tried(evaluate, space, sampler, trials, seed, steps[0])
     for _ in range(max_widenings):
-        open_ends = _open_ends(box)
-        if not open_ends:
+        growing = open_ends(box)
+        if not growing:
             break
-        words = ", ".join(f"the {end} end of {name}" for name, end in open_ends)
+        words = ", ".join(f"the {end} end of {name}" for name, end in growing)
         boxes.append(dataclasses.replace(box, reason=f"widened, {words} does not blow up"))
-        for name, end in open_ends:
+        for name, end in growing:
             space = space.widened(name, end)
         box = _tried(evaluate, space, sampler, trials, seed, steps[0])
-    if _open_ends(box) and max_widenings:
+    if open_ends(box) and max_widenings:
         warned.append("the first box still does not blow up at every end; the best may lie outside of it")
     share = 2 / (trials ** (1 / space.dim) + 1)
     for stage, longer in enumerate(steps[1:], 1):
         inner = box.space.narrowed(box.best, share)
         boxes.append(dataclasses.replace(box, reason=f"narrowed to {share:.3g} of each range around the best"))
         box = _tried(evaluate, inner, sampler, trials, seed + stage, longer)
-        warned += _at_inner_edge(box, space, 0.5 / trials ** (1 / space.dim), steps[stage - 1])
+        warned += edge_warnings(box, space, 0.5 / trials ** (1 / space.dim), steps[stage - 1], sampler)
     boxes.append(dataclasses.replace(box, reason="the last stage"))
     return Found(box.best, float(box.losses.min()), tuple(boxes), tuple(warned))
 
@@ -238,7 +171,7 @@ def successive_halving(
         boxes.append(Box(space, columns, losses, length, reason))
         chosen = np.argsort(losses, kind="stable")[:kept]
         columns = {name: column[chosen] for name, column in columns.items()}
-    return Found(boxes[-1].best, float(boxes[-1].losses.min()), tuple(boxes), _horizon_warning(steps))
+    return Found(boxes[-1].best, float(boxes[-1].losses.min()), tuple(boxes), horizon_warning(steps))
 
 
 def _tried(evaluate: Evaluate, space: Space, sampler: str, trials: int, seed: int, steps: int) -> Box:
@@ -255,38 +188,6 @@ def _losses(evaluate: Evaluate, columns: dict[str, np.ndarray], steps: int) -> n
     if not np.isfinite(losses).any():
         raise fail("search", f"all {num} trials diverged", "Search smaller learning rates.")
     return losses
-
-
-def _open_ends(box: Box) -> list[tuple[str, str]]:
-    """The movable ends of ranges whose outer tenth holds a trial better than the finite trials' median."""
-    places, found = box.space.points(box.columns), []
-    usual = np.median(box.losses[np.isfinite(box.losses)])
-    for name, place in zip(box.space.searched, places.T, strict=True):
-        ends = (("low", place <= max(_OUTER, place.min())), ("high", place >= min(1 - _OUTER, place.max())))
-        for (end, outer), movable in zip(ends, box.space.dimensions[name].movable, strict=True):
-            if movable and box.losses[outer].min() < usual:
-                found.append((name, end))
-    return found
-
-
-def _at_inner_edge(box: Box, first: Space, margin: float, shorter: int) -> list[str]:
-    """A warning for each edge of a box that shorter runs drew and at which longer runs are best."""
-    outside = first.near_edge(box.best, 0.0)
-    return [
-        f"{name}: trials of {box.steps} steps are best at the {end} edge of the box that trials of {shorter} steps"
-        " drew; short-horizon bias, search this one with long runs"
-        for name, end in box.space.near_edge(box.best, margin * 1.001).items()
-        if name not in outside
-    ]
-
-
-def _horizon_warning(steps: Sequence[int]) -> tuple[str, ...]:
-    if steps[0] * 3 > steps[-1]:
-        return ()
-    return (
-        f"trials of {steps[0]} steps chose among those of {steps[-1]}: short runs prefer learning rates that are too"
-        " small, on noisy problems tenfold",
-    )
 
 
 def _require_stages(where: str, trials: int, steps: Sequence[int]) -> None:

@@ -86,6 +86,24 @@ def test_coarse_to_fine_warns_of_short_horizons():
     )
 
 
+def test_coarse_to_fine_warns_wherever_random_trials_lost_the_best():
+    lost, warned, texts = [], [], set()
+    for seed, optimum in enumerate(np.linspace(0.05, 0.95, 400)):
+        found = search.coarse_to_fine(
+            lambda columns, steps, at=optimum: np.abs(columns["x"] - at), LINE, trials=8, steps=(5, 5),
+            sampler="random", seed=2 * seed, max_widenings=0,
+        )  # fmt: skip
+        box = found.boxes[-1].space.dimensions["x"]
+        lost.append(not box.low <= optimum <= box.high)
+        warned.append(bool(found.warnings))
+        texts |= {text.partition("; ")[2] for text in found.warnings}
+    lost, warned = np.array(lost), np.array(warned)
+    assert 0.1 < lost.mean() < 0.22  # 0.158
+    assert warned[lost].all()
+    assert warned[~lost].mean() < 0.4  # a best that is inside lies outermost in 2 x 1.5 of n + 1 places
+    assert texts == {"random trials are not evenly spaced, and none may have been near the best one"}
+
+
 def test_block_coordinate_leaves_r_squared_of_the_error():
     # A29: the exact minimum on each line; a fine line of trials comes as near to it as its spacing.
     r = 0.9
