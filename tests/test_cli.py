@@ -51,7 +51,7 @@ def test_an_unknown_verb_gets_the_nearest_one(capsys):
 
 def test_a_verb_unlike_all_others_gets_the_list(capsys):
     assert main(["xxxxx"]) == 2
-    assert "There are: diagnose, spectrum, sweep, study, report, resume." in capsys.readouterr().err
+    assert "There are: diagnose, spectrum, sweep, compare, study, report, resume." in capsys.readouterr().err
 
 
 def test_a_study_runs_like_its_script(bench, capsys):

@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
 def _arms(options: argparse.Namespace) -> dict[str, tuple[Any, Space]]:
     names = options.rule or ["sgd"]
     for word in options.space:
-        rule, dot, _ = word.partition("=")[0].partition(".")
+        rule, dot, _ = word.partition("=")[0].rpartition(".")
         if dot:
             require_choice("sweep", "the rule in --space", rule, names)
     if not options.space:
@@ -138,7 +138,7 @@ def _arms(options: argparse.Namespace) -> dict[str, tuple[Any, Space]]:
 def words_of(rule: str, words: Sequence[str]) -> list[str]:
     """The words of --space that speak of one rule, those of it alone last."""
     named = [word for word in words if "." in word.partition("=")[0]]
-    mine = [word.partition(".")[2] for word in named if word.startswith(f"{rule}.")]
+    mine = [word.removeprefix(f"{rule}.") for word in named if word.startswith(f"{rule}.")]
     return [word for word in words if word not in named] + mine
 
 

@@ -58,7 +58,8 @@ def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]
     if len(rules) < len(chosen):
         raise fail("compare", f"--rules names a rule twice: {options.rules}")
     for word in spaces:
-        require_choice("compare", "the rule in --space", word.partition(".")[0], [*rules, options.baseline])
+        named = word.partition("=")[0].rpartition(".")[0]
+        require_choice("compare", "the rule in --space", named, dict.fromkeys([*rules, options.baseline]))
     baseline = {options.baseline: _entrant(options.baseline, spaces)}
     training.enable_compilation_cache()
     found = compare(
@@ -127,7 +128,7 @@ def _entrant(name: str, spaces: Sequence[str]) -> Entrant:
 def _problems(options: argparse.Namespace) -> dict[str, Problem]:
     found = {}
     for word in options.set:
-        problem, dot, _ = word.partition("=")[0].partition(".")
+        problem, dot, _ = word.partition("=")[0].rpartition(".")
         if dot:
             require_choice("compare", "the problem in --set", problem, options.problems)
     for name in options.problems:

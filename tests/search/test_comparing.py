@@ -1,0 +1,266 @@
+import dataclasses
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from jaxopt_lab import objectives, reporting, rules, search, training
+from jaxopt_lab.cli import main
+from jaxopt_lab.core import InputError, from_loss
+from jaxopt_lab.search.comparison_figures import draw_sensitivity
+from jaxopt_lab.search.comparison_stores import ComparisonStore
+
+RATES = search.log_uniform(1e-3, 10.0)
+RULES = {
+    "plain": search.Entrant(rules.sgd, search.Space(learning_rate=RATES)),
+    "same": search.Entrant(rules.sgd, search.Space(learning_rate=RATES), {"plain": "everywhere"}),
+    "slow": search.Entrant(
+        rules.sgd, search.Space(learning_rate=search.log_uniform(1e-4, 3e-3)), {"plain": "a low rate"}
+    ),
+    "wild": search.Entrant(rules.sgd, search.Space(learning_rate=search.log_uniform(0.8, 80.0))),
+}
+OPTIONS = {
+    "trials": 8,
+    "fresh": 10,
+    "batch_size": 10,
+    "baseline": {"setter": RULES["plain"]},
+    "records": 10,
+    "target_share": 0.25,
+}
+
+
+def loss(params, batch, key):
+    del key
+    inputs, targets = batch
+    return 0.5 * ((inputs @ params - targets) ** 2).mean()
+
+
+def line():
+    """A noisy line in 3 dimensions: 40 examples, and 40 for validation and test."""
+    draw = np.random.default_rng(0)
+    inputs = draw.normal(size=(80, 3)).astype("float32")
+    targets = (inputs @ np.ones(3) + 0.3 * draw.normal(size=80)).astype("float32")
+    parts = [(inputs[part], targets[part]) for part in (slice(40), slice(40, None))]
+    return from_loss(loss, lambda key: 3 * jax.random.normal(key, (3,)), parts[0], validation=parts[1], name="line")
+
+
+def bowl():
+    return objectives.quadratic([1.0, 0.1], start=1.0)
+
+
+@pytest.fixture(scope="module")
+def told():
+    return []
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, told):
+    """A comparison on two problems, kept in a folder."""
+    folder = tmp_path_factory.mktemp("compared") / "here"
+    return search.compare([line(), dataclasses.replace(line(), name="line 2")], RULES, 40, folder=folder, say=told.append,
+                          **OPTIONS)  # fmt: skip
+
+
+def without_seconds(found):
+    return [{name: value for name, value in row.items() if "second" not in name} for row in found.table()]
+
+
+def test_the_baseline_sets_the_target_before_any_rule_is_run(compared, told):
+    first = told.index("line: the target is " + f"{compared.targets['line'].report:.4g}")
+    assert first < min(place for place, words in enumerate(told) if words.startswith("line, plain"))
+    assert max(place for place, words in enumerate(told) if words.startswith("line, baseline")) < first
+    alone = search.compare(line(), {"slow": RULES["slow"]}, 40, **OPTIONS)
+    assert alone.targets["line"] == compared.targets["line"]  # whatever is compared
+
+
+def test_each_rule_has_one_space_as_many_trials_and_points_that_were_chosen_first(compared):
+    for rule in compared.rules:
+        one, other = (compared.showings[problem, rule].trials for problem in compared.problems)
+        assert one.space == other.space == RULES[rule].space
+        np.testing.assert_array_equal(one.columns["learning_rate"], other.columns["learning_rate"])
+        assert len(one.medians) == 8
+    assert list(json.loads(json.dumps(compared.to_json()))["config"]["rules"]) == list(RULES)
+    with pytest.raises(InputError, match="a grid gives rules with fewer hyperparameters more values of each"):
+        search.compare(bowl(), "sgd", 40, sampler="grid")
+
+
+def test_winners_run_on_ten_fresh_seeds_with_paired_starts_and_batches(compared):
+    plain, same, slow, _ = (compared.showings["line", rule] for rule in RULES)
+    assert plain.rerun.curves["test_loss"].shape == (10, 11)
+    assert plain.winner == same.winner
+    for probe, values in plain.rerun.curves.items():  # the same rule by another name: the same starts and batches
+        np.testing.assert_array_equal(values, same.rerun.curves[probe])
+    np.testing.assert_array_equal(plain.rerun.curves["loss"][:, 0], slow.rerun.curves["loss"][:, 0])
+    searched = plain.trials.curves["loss"][0, 0, 0]
+    assert not np.isclose(plain.rerun.curves["loss"][:, 0], searched).any()  # none of the search's seeds
+
+
+def test_rules_that_are_the_same_are_not_called_different(compared):
+    claim, *_ = [each for each in compared.claims_on("line") if {each.first, each.second} == {"plain", "same"}]
+    assert claim.outcome == "no difference shown"
+    assert "no difference shown" in "".join(compared.verdict())
+    assert compared.verdict()[0] == "No rule is shown better than every other on all 2 problems."
+
+
+def test_a_rule_that_contains_another_and_loses_is_under_tuned(compared):
+    claim, *_ = [each for each in compared.claims_on("line") if {each.first, each.second} == {"plain", "slow"}]
+    assert (claim.first, claim.outcome) == ("plain", "under-tuned")
+    assert claim.corrected < 0.01
+    assert "  under-tuned: slow, it contains plain at a low rate." in compared.verdict()
+
+
+def test_a_winner_near_an_edge_is_inconclusive(compared):
+    assert compared.showings["line", "wild"].edges == {"learning_rate": "low"}
+    for claim in compared.claims_on("line"):
+        assert (claim.outcome == "inconclusive, widen") == ("wild" in (claim.first, claim.second))
+    assert "  inconclusive, widen: wild is best with learning_rate at the low end." in compared.verdict()
+
+
+def test_the_table_has_misses_steps_seconds_and_infeasible_trials(compared):
+    rows = {row["rule"]: row for row in compared.table() if row["problem"] == "line"}
+    assert rows["slow"]["reached"] == 0
+    assert np.isinf(rows["slow"]["gradients_to_target"])
+    assert 0 < rows["plain"]["infeasible"] < 1
+    plain = rows["plain"]
+    assert plain["seconds_to_target"] == plain["steps_to_target"] * plain["seconds"]["step"] > 0
+    assert plain["compile_seconds"] > plain["seconds"]["step"]
+    assert plain["good_decades"] > rows["slow"]["good_decades"] == 0
+    assert any(f"infeasible {plain['infeasible']:.0%}" in words for words in compared.lines())
+
+
+def test_a_step_that_costs_two_gradients_leaves_half_of_the_steps():
+    dear = {"dear": (rules.nesterov_lookahead, search.Space(learning_rate=search.log_uniform(0.01, 2.0), rho=0.5))}
+    found = search.compare(bowl(), dear, 40, trials=2, fresh=2, baseline=dear)
+    assert found.showings["quadratic", "dear"].steps == 20
+    assert found.showings["quadratic", "dear"].rerun.spent[0, -1] == 40
+    assert found.verdict()[0] == "dear alone was run: there is nothing to compare it with."
+
+
+def test_a_schedule_free_rule_is_judged_at_its_average():
+    entrant = search.ENTRANTS["schedule_free_sgd"]
+    fixed = dataclasses.replace(entrant, space=search.Space(learning_rate=search.log_uniform(0.3, 0.31), b1=0.9))
+    found = search.compare(bowl(), {"free": fixed}, 30, trials=1, fresh=2, baseline={"free": fixed}, records=30)
+    rate, y, z, x = found.showings["quadratic", "free"].winner["learning_rate"], *(np.ones(2) for _ in range(3))
+    expected = []
+    for step in range(30):
+        expected.append(0.5 * (np.array([1.0, 0.1]) * x**2).sum())
+        z = z - rate * np.array([1.0, 0.1]) * y
+        x = x + (z - x) / (step + 1)
+        y = 0.9 * x + 0.1 * z
+    np.testing.assert_allclose(found.showings["quadratic", "free"].rerun.curves["loss"][0, :30], expected, rtol=1e-4)
+
+
+def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
+    loaded = search.load_comparison(compared.folder)
+    assert loaded.to_json() == compared.to_json()
+    page = search.write_comparison_page(compared.folder).read_text()
+    assert page.index("No rule is shown better") < page.index("<table")
+    assert page.count("<svg") == 7  # profiles; curves, ladder and sensitivity of each problem
+    assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)  # nothing comes from elsewhere
+    for words in ("infeasible trials", "seconds to compile", "Every pair", "one a rule for all problems", "good rates"):
+        assert words in page
+    assert json.loads((compared.folder / "verdicts.json").read_text())[0]["outcome"] == compared.claims[0].outcome
+    assert len((compared.folder / "configs.jsonl").read_text().splitlines()) == 8
+    assert not reporting.holds_sweep(compared.folder)
+
+
+def test_infeasible_trials_are_red_crosses(compared):
+    with reporting.house_style() as maker:
+        figure, caption = draw_sensitivity(compared, "line", maker)
+    (crosses,) = [drawn for drawn in figure.axes[0].lines if drawn.get_marker() == "x"]
+    assert len(crosses.get_xdata()) == np.isinf(compared.showings["line", "plain"].trials.medians).sum() > 0
+    assert "decades" in caption
+
+
+@pytest.mark.parametrize("how", ["stopped", "killed"])
+def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(how, compared, tmp_path, monkeypatch):
+    real, calls = training.run, []
+
+    def breaking(*arguments, **options):
+        calls.append(1)
+        if len(calls) == 40:  # in the second problem's searches
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(training, "run", breaking)
+    if how == "killed":  # nothing is tidied up
+        monkeypatch.setattr(ComparisonStore, "finish", lambda self, outcome, changes: None)
+    problems = [line(), dataclasses.replace(line(), name="line 2")]
+    with pytest.raises(KeyboardInterrupt):
+        search.compare(problems, RULES, 40, folder=tmp_path / "here", **OPTIONS)
+    kept = search.load_comparison(tmp_path / "here")
+    assert not kept.complete
+    assert kept.verdict()[0].startswith("Not finished")
+    if how == "killed":
+        assert "not finished" in search.write_comparison_page(tmp_path / "here").read_text()
+    monkeypatch.undo()
+    again, runs = [], []
+    monkeypatch.setattr(training, "run", lambda *given, **options: runs.append(1) or real(*given, **options))
+    found = search.compare(problems, RULES, 40, folder=tmp_path / "here", say=again.append, **OPTIONS)
+    assert without_seconds(found) == without_seconds(compared)
+    monkeypatch.undo()
+    assert search.load_comparison(tmp_path / "here").complete
+
+
+again = rules.sgd
+OWN = "tests.search.test_comparing:again"
+WORDS = ["compare", "tests.search.test_comparing:bowl", "--rules", f"sgd,{OWN}", "--budget", "20", "--trials", "2",
+         "--fresh", "2", "--baseline", "sgd", "--space", f"{OWN}.learning_rate=log:0.001:100"]  # fmt: skip
+
+
+def test_the_verb_prints_verdict_table_and_place_and_is_continued(tmp_path, capsys):
+    assert main([*WORDS, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    (folder,) = tmp_path.iterdir()
+    lines = printed.splitlines()
+    assert lines[0] == "No rule is shown better than every other on quadratic."
+    assert sum(words.startswith("quadratic  ") for words in lines) == 2
+    assert lines[-1] == f"Report: {folder / 'report.html'}"
+    record = json.loads((folder / "study.json").read_text())
+    assert (record["words"], record["status"]) == (WORDS[1:], "done")
+    (folder / "report.html").unlink()
+    assert main(["resume", str(folder)]) == 0
+    assert capsys.readouterr().out == printed
+    assert main(["report", str(folder)]) == 0
+    assert "jaxopt-lab compare tests.search.test_comparing:bowl" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rules", "adm"], "Did you mean 'adam'?"),
+        (["--rules", "sgd,"], "--rules must be names with commas between them, got 'sgd,'"),
+        (["--rules", "sgd,sgd"], "--rules names a rule twice"),
+        (["--budget", "-1"], "budget must be positive and finite, got -1"),
+        (["--budget", "1"], "a budget of 1 gradients buys sgd fewer than 2 steps on quadratic. A step costs 1"),
+        (["--fresh", "1"], "fresh must be a whole number of at least 2, got 1"),
+        (["--trials", "0"], "trials must be a whole number of at least 1, got 0"),
+        (["--batch-size", "8"], "batch_size 8 needs as many examples, quadratic has None"),
+        (["--sampler", "grid"], "a grid gives rules with fewer hyperparameters more values"),
+        (["--space", "adam.learning_rate=log:0.1:1"], "the rule in --space must be one of: sgd; got 'adam'"),
+        (["--space", "sgd.rate=log:0.1:1"], "sgd does not take the hyperparameters rate"),
+        (["--rules", "tests.search.test_comparing:bowl"], "needs a space. Example: --space"),
+        (["--baseline", "adm"], "Did you mean 'adam'?"),
+        (["--measure", "accuracy"], "measure must be one of: auto, loss; got 'accuracy'"),
+        (["--set", "other.width=3"], "the problem in --set must be one of"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_run(words, message, tmp_path, capsys):
+    given = ["compare", "tests.search.test_comparing:bowl", "--rules", "sgd", "--budget", "20", "--baseline", "sgd"]
+    assert main([*given, *words, "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_folders_of_others_are_left_alone(compared, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not empty and holds no comparison"):
+        search.compare(bowl(), "sgd", 20, folder=tmp_path)
+    with pytest.raises(InputError, match="holds another comparison"):
+        search.compare(bowl(), "sgd", 20, folder=compared.folder)
+    with pytest.raises(InputError, match=r"study\.json cannot be read"):
+        search.load_comparison(tmp_path)
+    with pytest.raises(InputError, match="two problems share a name: quadratic, quadratic"):
+        search.compare([bowl(), bowl()], "sgd", 20)
