@@ -44,8 +44,8 @@ def sweep_command(words: Sequence[str]) -> int:
     found = sweep(
         problem, arms, trials=options.trials, seeds=options.seeds, steps=options.steps, batch_size=options.batch_size,
         sampler=options.sampler, seed=options.seed, every=options.every, objective=options.objective,
-        width=options.width, loop=options.loop, out=options.out, shard=shard, say=tell,
-        words=tuple(without(words, "--out", "--shard")),
+        width=options.width, loop=options.loop, devices=options.devices, out=options.out, shard=shard, say=tell,
+        words=tuple(without(words, "--out", "--shard", "--devices")),
     )  # fmt: skip
     print("\n".join(found.lines()))
     if found.folder is not None:
@@ -115,8 +115,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--objective", default="loss", help="loss, validation_loss, or a metric such as validation_accuracy")
     add("--every", type=int, help="steps between records")
     add("--seed", type=int, default=0, help="of the sampler, and the first of the seeds (default: 0)")
-    add("--width", type=int, metavar="K", help="runs side by side (default: chosen)")
+    add("--width", type=int, metavar="K", help="runs side by side (default: chosen, in a long sweep by timing)")
     add("--loop", default="auto", help="vmap, map, step or auto (default: auto)")
+    add("--devices", type=int, metavar="N", help="devices that take a chunk each (default: all; changes no bit)")
     add("--shard", default="0/1", metavar="I/N", help="compute a part: N machines with one --out share the sweep")
     add("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     return parser

@@ -163,6 +163,8 @@ def _run(
                     _found(store, chunk, table, tell)
         found = table.sweep(_facts(plan, began, cpu), None if store is None else store.folder)
         if store is not None:
+            if found.complete:
+                reporting.remove_folder(store.folder / "checkpoints")
             status = "done" if found.complete else ("running" if ended == "done" else "stopped")
             with contextlib.nullcontext() if ended == "done" else contextlib.suppress(InputError):
                 store.finish(

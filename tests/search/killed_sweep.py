@@ -1,8 +1,9 @@
 """A child process for the kill tests: a sweep that kills itself at a given moment, or goes on to its end.
 
 Arguments: folder, the moment ("never", "chunk:K" before the K-th chunk is computed, "write:K" in the middle of the K-th
-write of a file, "wait" to sit in the first chunk), and optionally a shard as I/N. By hand, `python -m
-tests.search.killed_sweep FOLDER random:20` kills at 20 random moments and compares with an unbroken sweep.
+write of a file, "wait" to sit in the first chunk), and optionally a shard as I/N, the steps, and the number of devices.
+By hand, `python -m tests.search.killed_sweep FOLDER random:20` kills at 20 random moments and compares with an unbroken
+sweep.
 """
 
 import os
@@ -37,7 +38,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(folder: str, moment: str, shard: str = "0/1", steps: str = "40") -> None:
+def main(folder: str, moment: str, shard: str = "0/1", steps: str = "40", devices: str = "1") -> None:
     kind, _, number = moment.partition(":")
     calls = {"chunk": 0, "write": 0}
     training_run, fsync = training.run, os.fsync
@@ -62,7 +63,7 @@ def main(folder: str, moment: str, shard: str = "0/1", steps: str = "40") -> Non
     training.run, archives.os.fsync = counted_run, counted_fsync
     training.enable_compilation_cache(pathlib.Path(__file__).parents[2] / ".cache" / "xla")
     index, _, count = shard.partition("/")
-    run(folder, (int(index), int(count)), steps=int(steps), every=max(1, int(steps) // 4))
+    run(folder, (int(index), int(count)), steps=int(steps), every=max(1, int(steps) // 4), devices=int(devices))
 
 
 def many(folder: str, kills: int) -> None:

@@ -12,7 +12,7 @@ from jaxopt_lab.search.pictures import draw_slices
 WORDS = [
     "sweep", "tests.search.test_pages:bowl", "--rule", "sgd", "--rule", "heavy_ball", "--space", "learning_rate=log:0.1:100",
     "--space", "heavy_ball.rho=one-minus:0:0.9", "--trials", "6", "--seeds", "2", "--steps", "20", "--every", "20",
-    "--width", "6",
+    "--width", "6", "--devices", "2",
 ]  # fmt: skip
 
 
@@ -32,7 +32,8 @@ def test_the_verb_leaves_a_folder_named_by_its_config_and_a_page(swept):
     record = json.loads((swept / "study.json").read_text())
     assert swept.name == reporting.folder_name("sweep-quadratic", record["config"])
     assert record["status"] == "done"
-    assert record["words"] == WORDS[1:]
+    assert record["words"] == WORDS[1:-2]  # the number of devices changes nothing
+    assert record["facts"]["devices"] == 2
     page = (swept / "report.html").read_text()
     assert page.count("<tr>") > 12
     assert "All 12 trials" in page

@@ -103,15 +103,17 @@ def test_an_objective_may_be_a_validation_metric_and_the_baseline_is_found():
     assert trials.share_infeasible > 0
 
 
-@pytest.mark.parametrize("moment", ["chunk:2", "chunk:5", "write:4"])
-def test_killed_and_continued_it_gives_the_bits_of_an_unbroken_sweep(moment, whole, tmp_path):
-    assert child(tmp_path / "sweep", moment, check=False).returncode == -9
+@pytest.mark.parametrize(("moment", "devices"), [("chunk:2", "1"), ("chunk:5", "1"), ("write:4", "4")])
+def test_killed_and_continued_it_gives_the_bits_of_an_unbroken_sweep(moment, devices, whole, tmp_path):
+    assert child(tmp_path / "sweep", moment, "0/1", "40", devices, check=False).returncode == -9
     assert len(list((tmp_path / "sweep").glob("curves/*.npz"))) < 6
     told = []
+    (tmp_path / "sweep" / "checkpoints" / "seg-00002-00005").mkdir(parents=True)  # of a long round, with more devices
     found = run(tmp_path / "sweep", say=told.append)
     assert found.complete
     assert bits(tmp_path / "sweep") == bits(whole)
     assert json.loads((tmp_path / "sweep" / "study.json").read_text())["status"] == "done"
+    assert not (tmp_path / "sweep" / "checkpoints").exists()
 
 
 def test_shards_fill_one_folder(whole, tmp_path):
