@@ -59,6 +59,7 @@ class Evidence:
       rate_steps: steps at each of those records, [R].
       model: the loss around the point.
       model_end: the loss around the end of the run.
+      model_standardized: the loss around the point on standardized inputs, where theirs are far from it.
       noise: of one step's gradient, at the end of the run.
       validation: loss on the validation data at the end of the run.
       shrinking: (factor of the weights, gain): the least validation loss along shrinking weights, and how many times it
@@ -95,6 +96,7 @@ class Evidence:
     rate_steps: np.ndarray | None = None
     model: LocalModel | None = None
     model_end: LocalModel | None = None
+    model_standardized: LocalModel | None = None
     noise: BatchNoise | None = None
     validation: Estimate | None = None
     shrinking: tuple[float, float] | None = None

@@ -23,7 +23,7 @@ from jaxopt_lab.diagnosis.endings import look_at_end
 from jaxopt_lab.diagnosis.evaluations import sample_gradient, share_of_data, value, value_and_gradient
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.identification import identify, weight_decay
-from jaxopt_lab.diagnosis.inputs import measure_inputs
+from jaxopt_lab.diagnosis.inputs import measure_inputs, standardized
 from jaxopt_lab.diagnosis.layers import measure_signals
 from jaxopt_lab.diagnosis.lines import NUM_LOSSES, fall_along
 from jaxopt_lab.diagnosis.local_models import LocalModel, measure_model
@@ -86,7 +86,8 @@ def gather(
         known = add(**_surroundings(known, budget))
     say("Noise, other rates ...")
     known = add(**look_at_end(known, budget))
-    return add(**_rates(known, budget))
+    known = add(**_rates(known, budget))
+    return add(**_standardized(known, budget))
 
 
 def _signs(opt_state: Any, batch_size: int | None) -> Signs | None:
@@ -193,6 +194,19 @@ def _curvature(known: Evidence, budget: Budget) -> dict[str, Any]:
             found[name] = _model(known, *there, (along, random))
             budget.pay(found[name].products * budgets.PRODUCT)
     return found
+
+
+def _standardized(known: Evidence, budget: Budget) -> dict[str, Any]:
+    """The model at the point on standardized inputs, with half as many products as a point gets."""
+    counts = (max(2, round(10 * budget.total / 200)), max(2, round(4 * budget.total / 200)))
+    if known.inputs is None or not known.inputs.unnormalized or known.in_use.kind == "adaptive":
+        return {}
+    if not budget.allows("curvature on standardized inputs", sum(counts) * budgets.PRODUCT):
+        return {}
+    other = dataclasses.replace(known, problem=standardized(known.problem))
+    model = _model(other, known.params, None, None, counts)
+    budget.pay(model.products * budgets.PRODUCT)
+    return {"model_standardized": model}
 
 
 def _model(known: Evidence, params: Any, model_state: Any, state: Any, counts: tuple[int, int]) -> LocalModel:

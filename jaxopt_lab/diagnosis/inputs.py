@@ -23,6 +23,7 @@ _MOST_FEATURES = 512
 _MOST_EXAMPLES = 4096
 _MOST_CLASSES = 100
 _SHARE = 0.01
+OFFSET, SPREAD, GAIN = 1.0, 10.0, 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -61,6 +62,11 @@ class InputStatistics:
     def gain(self) -> float:
         """How many times fewer steps standardizing takes on the linear model."""
         return self.steps_raw / self.steps_standardized
+
+    @property
+    def unnormalized(self) -> bool:
+        """Whether means or scales are far off and a linear model would gain by standardizing."""
+        return (self.offset >= OFFSET or self.spread >= SPREAD) and self.gain >= GAIN
 
 
 def find_inputs(data: Any) -> int | None:
@@ -118,6 +124,25 @@ def measure_inputs(problem: Problem, *, adaptive: bool = False, seed: int = 0) -
         top_raw=raw[2],
         top_standardized=plain[2],
     )
+
+
+def standardized(problem: Problem) -> Problem:
+    """The problem with standardized inputs, in the training and in the validation data."""
+    place = find_inputs(problem.data)
+    if place is None:
+        return problem
+    leaves = jax.tree.leaves(problem.data)
+    inputs = np.asarray(leaves[place], np.float64)
+    mean, deviation = inputs.mean(0), inputs.std(0)
+    deviation = np.where(deviation > 1e-9 * max(float(np.abs(inputs).max()), 1e-300), deviation, 1.0)
+
+    def scaled(data: Any) -> Any:
+        found, structure = jax.tree.flatten(data)
+        found[place] = jnp.asarray((np.asarray(found[place], np.float64) - mean) / deviation, found[place].dtype)
+        return structure.unflatten(found)
+
+    validation = None if problem.validation is None else scaled(problem.validation)
+    return dataclasses.replace(problem, data=scaled(problem.data), validation=validation)
 
 
 def _targets(leaves: list[np.ndarray]) -> np.ndarray | None:

@@ -11,10 +11,12 @@ import optax
 from jaxopt_lab import rules
 from jaxopt_lab.core import Problem
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
-from jaxopt_lab.diagnosis.inputs import find_inputs
+from jaxopt_lab.diagnosis.inputs import standardized
 from jaxopt_lab.diagnosis.rescaling import DataDrivenInit
 from jaxopt_lab.diagnosis.runs import ScaledRule
 from jaxopt_lab.diagnosis.surroundings import ElsewhereInit
+
+_SAME_RATE = 0.05
 
 
 def scale_rate(factor: float) -> Prescription:
@@ -57,11 +59,15 @@ def leave_saddle(gradient_threshold: float, curvature_threshold: float, distance
     return Prescription(words, change)
 
 
-def standardize_inputs() -> Prescription:
-    """Inputs with mean 0 and standard deviation 1, by the training data."""
+def standardize_inputs(factor: float = 1.0) -> Prescription:
+    """Inputs with mean 0 and standard deviation 1, by the training data, and the learning rate times `factor`."""
+    words = "Standardize the inputs: subtract each feature's mean over the training data, divide by its deviation"
+    if abs(factor - 1) < _SAME_RATE:
+        return Prescription(f"{words}.", lambda p, r: (standardized(p), r))
+    verb, size = ("raise", factor) if factor > 1 else ("lower", 1 / factor)
     return Prescription(
-        "Standardize the inputs: subtract each feature's mean over the training data, divide by its deviation.",
-        lambda p, r: (standardized(p), r),
+        f"{words}; then {verb} the learning rate {size:.3g} times, as the new curvature allows.",
+        lambda p, r: (standardized(p), ScaledRule(r)(factor)),
     )
 
 
@@ -124,22 +130,3 @@ def without_decay(rule: Rule) -> optax.GradientTransformationExtraArgs:
         return inner.update(updates, state, zeros, **extra)
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
-
-
-def standardized(problem: Problem) -> Problem:
-    """The problem with standardized inputs, in the training and in the validation data."""
-    place = find_inputs(problem.data)
-    if place is None:
-        return problem
-    leaves = jax.tree.leaves(problem.data)
-    inputs = np.asarray(leaves[place], np.float64)
-    mean, deviation = inputs.mean(0), inputs.std(0)
-    deviation = np.where(deviation > 1e-9 * max(float(np.abs(inputs).max()), 1e-300), deviation, 1.0)
-
-    def scaled(data: Any) -> Any:
-        found, structure = jax.tree.flatten(data)
-        found[place] = jnp.asarray((np.asarray(found[place], np.float64) - mean) / deviation, found[place].dtype)
-        return structure.unflatten(found)
-
-    validation = None if problem.validation is None else scaled(problem.validation)
-    return dataclasses.replace(problem, data=scaled(problem.data), validation=validation)

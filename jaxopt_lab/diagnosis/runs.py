@@ -10,8 +10,8 @@ import optax
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, Status
 
+PART = 0.9
 RATES = (0.01, 0.1, 10.0, 100.0)
-_PART = 0.9
 
 
 @dataclasses.dataclass(frozen=True)
@@ -139,15 +139,17 @@ def steps_to_reach(steps: np.ndarray, losses: np.ndarray, target: float) -> floa
     return float(steps[place - 1] + (steps[place] - steps[place - 1]) * (high - target) / (high - low))
 
 
-def speed_up(steps: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
+def speed_up(steps: np.ndarray, before: np.ndarray, after: np.ndarray, known_by_none: float | None = None) -> float:
     """How many times fewer steps `after` takes than `before` to 90 % of what that gains; below 1 the other way round.
 
-    90 %, because two runs that both converge differ at their ends by rounding alone.
+    90 %, because two runs that both converge differ at their ends by rounding alone. To come down to what a constant
+    output earns is no gain.
 
     Args:
       steps: [R], beginning with 0.
       before: losses [R].
       after: losses [R].
+      known_by_none: the loss of the best constant output, or None where there is none.
 
     Returns:
       The ratio, in [1 / steps, steps]: `steps` where only `after` gains anything; NaN when both diverged.
@@ -160,9 +162,10 @@ def speed_up(steps: np.ndarray, before: np.ndarray, after: np.ndarray) -> float:
     ends = [curve[-1] if np.isfinite(curve[-1]) else np.inf for curve in (before, after)]
     if np.isinf(ends[0]) and np.isinf(ends[1]):
         return float("nan")
-    if np.isinf(ends[0]) or ends[0] >= before[0]:
-        return last if ends[1] < before[0] or not np.isfinite(before[0]) else 1.0
-    target = before[0] - _PART * (before[0] - ends[0])
+    begin = before[0] if known_by_none is None or not before[0] > known_by_none else known_by_none
+    if np.isinf(ends[0]) or ends[0] >= begin:
+        return last if ends[1] < begin or not np.isfinite(begin) else 1.0
+    target = begin - PART * (begin - ends[0])
     reached = steps_to_reach(steps, after, target)
     if np.isfinite(reached):
         return float(steps_to_reach(steps, before, target) / max(reached, 1.0))

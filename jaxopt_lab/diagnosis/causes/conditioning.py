@@ -11,6 +11,7 @@ A loss over data that has less than 1 % left is as good as done: its sampling er
 import numpy as np
 
 from jaxopt_lab.core import Estimate
+from jaxopt_lab.diagnosis import forecasts
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
 from jaxopt_lab.diagnosis.local_models import LocalModel, Method
@@ -67,8 +68,7 @@ def examine(known: Evidence) -> Finding | None:
     heavy = model.best_heavy_ball(max(goal, _SHARE), ceiling)
 
     def forecast(count: int) -> float:
-        there = seen.remaining(count, own or plain, ceiling)
-        return count / max(model.steps_to(max(there, 1e-12), heavy, ceiling), 1.0)
+        return forecasts.speed_up(known, count, known.model or model, heavy, own=own or plain)
 
     words = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
     causes = (

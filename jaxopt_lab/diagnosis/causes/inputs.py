@@ -7,28 +7,30 @@ And training must suffer: the run diverged, has more than a fifth of a constant 
 ill-conditioned.
 """
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 
 from jaxopt_lab import theory
 from jaxopt_lab.core import Estimate
+from jaxopt_lab.diagnosis import forecasts
 from jaxopt_lab.diagnosis.causes import conditioning
 from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
-from jaxopt_lab.diagnosis.inputs import InputStatistics
+from jaxopt_lab.diagnosis.inputs import OFFSET, SPREAD, InputStatistics
 from jaxopt_lab.diagnosis.prescriptions import standardize_inputs
 
 SOURCE = "theory.condition_number_with_bias; LeCun, Kanter, Solla 1991"
-OFFSET, SPREAD, GAIN = 1.0, 10.0, 4.0
 
 
 def examine(known: Evidence) -> Finding | None:
     """The finding, or None."""
     inputs = known.inputs
-    if inputs is None:
+    if inputs is None or not inputs.unnormalized:
         return None
-    far = inputs.offset >= OFFSET or inputs.spread >= SPREAD
     diverged = known.run is not None and known.run.diverged
-    if not far or inputs.gain < GAIN or not (known.suffers or conditioning.examine(known) is not None):
+    if not (known.suffers or conditioning.examine(known) is not None):
         return None
     calm = known.in_use.learning_rate * inputs.top_standardized / max(known.in_use.edge, 1e-300)
     if diverged and inputs.top_raw < 4 * inputs.top_standardized and not np.isnan(calm):
@@ -46,11 +48,31 @@ def examine(known: Evidence) -> Finding | None:
         f"The inputs ({inputs.path or 'data'}) are not normalized: means of {inputs.offset:.3g} deviations, scales"
         f" {inputs.spread:.3g} times apart."
     )
-    gain = float("inf") if diverged else inputs.gain
+    factor, horizon = _same_share(known), horizon_for(known, inputs.gain)
+    forecast = None if diverged else _forecast(known, factor)
+    gain = float("inf") if diverged else inputs.gain if forecast is None else forecast(horizon)
     return make_finding(
-        "unnormalized-inputs", words, evidence, standardize_inputs(), gain, horizon=horizon_for(known, gain),
+        "unnormalized-inputs", words, evidence, standardize_inputs(factor), gain, horizon=horizon, forecast=forecast,
         follows_from=("non-finite",),
     )  # fmt: skip
+
+
+def _same_share(known: Evidence) -> float:
+    """The factor that gives the rate, on standardized inputs, the share of the edge that it has now, at most a half."""
+    use, raw, standardized = known.in_use, known.model, known.model_standardized
+    if standardized is None or raw is None or use.kind == "adaptive" or not np.isfinite(use.edge):
+        return 1.0
+    share = use.learning_rate * raw.largest / use.edge
+    return min(share, 0.5) / max(use.learning_rate * standardized.largest / use.edge, 1e-12)
+
+
+def _forecast(known: Evidence, factor: float) -> Callable[[int], float] | None:
+    """Steps -> gain by the local models of both problems; None where they are not known for the rule in use."""
+    standardized, method = known.model_standardized, known.method
+    if standardized is None or method is None or known.in_use.kind == "adaptive":
+        return None
+    after = dataclasses.replace(method, learning_rate=factor * method.learning_rate)
+    return lambda count: forecasts.speed_up(known, count, standardized, after, same=False)
 
 
 def _closed_form(inputs: InputStatistics) -> float:

@@ -10,9 +10,13 @@ Too low: ten times the rate takes at least four times fewer steps to where this 
 the share must be below 0.2 too: from there a factor of four is left with room to the edge (`theory.two_step_edge`).
 """
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 
 from jaxopt_lab.core import Status
+from jaxopt_lab.diagnosis import forecasts
 from jaxopt_lab.diagnosis.causes import noise
 from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
@@ -58,6 +62,8 @@ def examine_high(known: Evidence) -> Finding | None:
         return None
     words = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
     gain = min(max(better, LOWER), 1e6) if np.isfinite(better) else float(known.steps)
+    if run.losses[-1] >= run.losses[0]:  # it gains nothing, however long it runs
+        gain = float(known.steps)
     return make_finding(
         "learning-rate-too-high", words, evidence, scale_rate(factor), gain, horizon=known.steps, follows_from=_BLAMED
     )  # fmt: skip
@@ -89,8 +95,17 @@ def examine_low(known: Evidence) -> Finding | None:
     causes = (*_BLAMED, "vanishing-signal", "dead-units", "plateau", "saddle", "underfitting")
     return make_finding(
         "learning-rate-too-low", words, evidence, scale_rate(factor), factor, horizon=horizon_for(known, factor),
-        follows_from=causes,
+        forecast=_forecast(known, factor), follows_from=causes,
     )  # fmt: skip
+
+
+def _forecast(known: Evidence, factor: float) -> Callable[[int], float] | None:
+    """Steps -> gain by the local model, where the run follows it; else None: the factor."""
+    model, method = known.model, known.method
+    if not known.exact or model is None or method is None:
+        return None
+    after = dataclasses.replace(method, learning_rate=factor * method.learning_rate)
+    return lambda count: forecasts.speed_up(known, count, model, after)
 
 
 def _by_model(known: Evidence) -> float:

@@ -54,13 +54,19 @@ def examine(known: Evidence) -> Finding | None:
     )
     excess = known.end - known.lower if np.isfinite(known.lower) else left
     gain = excess / max(excess - (1 - _FACTOR) * min(left, excess), _FACTOR * excess)
-    if known.problem.truth.minimum is not None:
-        gain = 1 / _FACTOR  # all that is above the minimum is the floor
+    if known.problem.truth.minimum is not None:  # all that is above the minimum is the floor
+        gain = excess / _lower_floor(known, floor)
     return make_finding(
         "gradient-noise", words, evidence, scale_rate(_FACTOR), gain, gain_in="loss", horizon=max(known.steps, 1000),
         alternatives=(enlarge_batch(round(1 / _FACTOR)), average_iterates()),
         follows_from=("learning-rate-too-high", "unnormalized-inputs", "non-finite"),
     )  # fmt: skip
+
+
+def _lower_floor(known: Evidence, floor: float) -> float:
+    """The floor at the lower rate; noise of minibatches falls with the loss (Mori et al. 2022), a loss's own stays."""
+    lower = _FACTOR * floor
+    return lower if known.noisy_loss else lower * max(known.lower, 1e-2 * known.end) / max(known.end - lower, lower)
 
 
 def _falling(losses: np.ndarray, known: Evidence) -> bool:

@@ -111,6 +111,7 @@ def examine_initialization(known: Evidence) -> Finding | None:
             f"The loss starts at {known.loss:.3g}, knowing nothing is {base:.3g}: the first steps go into unlearning."
         )
     sizes = [*gains, *(1 / max(gain, 1e-9) for gain in gains), 1 + max(np.nan_to_num(excess), 0.0)]
+    sizes.append(1 / max(1 - copies, 1e-3))  # as many units as differ
     gain = min(max(sizes), 1e9)
     return make_finding(
         "bad-initialization", words, evidence, initialize_by_data(), gain, horizon=horizon_for(known, gain),

@@ -13,6 +13,8 @@ is not the gradient's:
 Sources: the convexity inequality; Dauphin et al. 2014 (saddles); Safran and Shamir 2018 (local minima exist).
 """
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import vectors
@@ -31,6 +33,7 @@ LOWER_ELSEWHERE = 0.05
 LEFT = 0.5
 HELD = 0.5
 _FOLDS = 3.0
+_NEXT = 0.01  # of the slope on the way: so small it is at the next saddle too
 _BLAMED = ("non-finite", "vanishing-signal", "dead-units", "bad-initialization", "learning-rate-too-high")
 
 
@@ -63,9 +66,10 @@ def examine_saddle(known: Evidence) -> Finding | None:
     )
     settling = _FOLDS / max(known.in_use.effective_rate * abs(negative.value.value), 1e-12)
     gain = (steps[0] + settling) / (1 + settling) if np.isfinite(steps[0]) else float(known.steps)
-    cure = leave_saddle(2 * known.gradient_norm + 1e-12, abs(negative.value.value) / 2, distance / 2)
+    slope = abs(negative.value.value) * distance
+    cure = leave_saddle(max(2 * known.gradient_norm, _NEXT * slope), abs(negative.value.value) / 2, distance / 2)
     return make_finding(
-        "saddle", words, evidence, cure, max(gain, 1.0), horizon=horizon_for(known, settling * gain / 4),
+        "saddle", words, evidence, cure, max(gain, 1.0), horizon=horizon_for(known, settling * gain / 2),
         follows_from=_BLAMED,
     )  # fmt: skip
 
@@ -90,8 +94,14 @@ def examine_plateau(known: Evidence) -> Finding | None:
     words = f"The loss is flat here and falls by {fall.drop:.3g} at a distance of {fall.distance:.3g}."
     return make_finding(
         "plateau", words, evidence, scale_rate(factor), factor, horizon=horizon_for(known, factor),
-        follows_from=(*_BLAMED, "saddle"),
+        forecast=lambda count: count if _unseen(known, count) else factor, follows_from=(*_BLAMED, "saddle"),
     )  # fmt: skip
+
+
+def _unseen(known: Evidence, count: int) -> bool:
+    """Whether what the gradient gives in so many steps is below the precision of the loss."""
+    resolution = max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(known.params))
+    return known.in_use.effective_rate * known.gradient_norm**2 * count < resolution * abs(known.loss)
 
 
 def examine_local_minimum(known: Evidence) -> Finding | None:
@@ -138,11 +148,10 @@ def examine_underfitting(known: Evidence) -> Finding | None:
     if held >= HELD:
         words = "Weight decay holds the loss up: it pulls the weights back as hard as the gradient pushes them."
         cure = stop_decay()
-    fall = 0.0 if known.downhill is None or held < HELD else known.downhill.drop
-    excess = max(known.end - max(known.lower, 0.0), 1e-300)
-    gain = max(excess / max(excess - fall, 0.02 * excess), 1 / max(1 - left, 0.5))
+    horizon = max(known.steps, 200)
+    gain = _freed(known, horizon) if held >= HELD else 1 / max(1 - left, 0.5)
     return make_finding(
-        "underfitting", words, evidence, cure, gain, gain_in="loss", horizon=max(known.steps, 200),
+        "underfitting", words, evidence, cure, gain, gain_in="loss", horizon=horizon,
         follows_from=() if held >= HELD else (*_BLAMED, "local-minimum", "saddle", "plateau", "gradient-noise"),
     )  # fmt: skip
 
@@ -164,6 +173,16 @@ def _held_by_decay(known: Evidence) -> float:
         return 0.0
     pulled = known.decay * float(vectors.norm(known.run.params))
     return pulled / max(rate * np.sqrt(model.gradient_square), 1e-300)
+
+
+def _freed(known: Evidence, steps: int) -> float:
+    """How many times less loss there is when so many steps go downhill from the end of the run without the decay."""
+    model, method = known.model_end or known.model, known.method
+    excess = max(known.end - max(known.lower, 0.0), 1e-300)
+    fall = 0.0 if known.downhill is None else known.downhill.drop
+    if model is not None and method is not None:
+        fall = max(fall, model.gap(excess) * (1 - model.remaining(steps, method, excess)))
+    return excess / max(excess - fall, 1e-7 * excess)
 
 
 def _bent_share(known: Evidence) -> float:
