@@ -37,6 +37,7 @@ def test_the_verb_leaves_a_folder_named_by_its_config_and_a_page(swept):
     page = (swept / "report.html").read_text()
     assert page.count("<tr>") > 12
     assert "All 12 trials" in page
+    assert "6 on each of 2 devices, loop vmap, 4 chunks" in page
     assert "jaxopt-lab sweep tests.search.test_pages:bowl" in page
     assert page.count("<svg") == 4  # curves, slices of each rule, parallel coordinates of the one with two dimensions
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)  # nothing comes from elsewhere
