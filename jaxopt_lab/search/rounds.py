@@ -13,6 +13,7 @@ from jaxopt_lab.search.plans import Chunk, SweepPlan
 
 _SHARE_OF_TIMING = 0.1
 _WORTH_A_CHANGE = 0.85
+_REPEATS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,19 +89,25 @@ class Timing:
     spent: float
 
 
-def timed(runner: Runner, each: Round) -> Timing:
-    """Times a round by a short run of the very program that the sweep runs; a first one compiles it."""
+def timed(runner: Runner, each: Round, repeats: int = 1) -> Timing:
+    """Times a round by short runs of the very program that the sweep runs; the first compiles it, the quickest counts.
+
+    What a round costs besides its steps counts too: the fewer a round has, the more rounds there are.
+    """
     plan, began = runner.plan, time.perf_counter()
     per_segment = 1 << (-(-len(plan.records) // 20) - 1).bit_length()
     interval = max(1, min(plan.every, plan.steps // (30 * per_segment)))
-    seconds = np.inf
-    for spacing in (1, interval):
-        steps = (2 * per_segment - 1) * spacing
-        seconds = runner.trace(each, steps=steps, every=spacing, segments=2, progress=False).facts["seconds"]
+    seconds, besides = np.inf, np.inf
+    for number, spacing in enumerate((1, *(interval,) * repeats)):
+        steps, started = (2 * per_segment - 1) * spacing, time.perf_counter()
+        spent = runner.trace(each, steps=steps, every=spacing, segments=2, progress=False).facts["seconds"]
+        if number:
+            seconds, besides = min(seconds, spent), min(besides, time.perf_counter() - started - spent)
     examples = plan.problem.num_examples or 1
     record = examples / (3 * (plan.batch_size or examples))  # in steps: a loss is a third of a gradient and its loss
     work = (2 * per_segment - 1) * interval + 2 * per_segment * record
-    return Timing(seconds * (plan.steps + len(plan.records) * record) / work, time.perf_counter() - began)
+    whole = besides + seconds * (plan.steps + len(plan.records) * record) / work
+    return Timing(whole, time.perf_counter() - began)
 
 
 def with_timed_width(runner: Runner, first: Timing) -> tuple[Runner, Timing]:
@@ -118,18 +125,18 @@ def with_timed_width(runner: Runner, first: Timing) -> tuple[Runner, Timing]:
     """
     plan = runner.plan
     usual = (plan.loop, plan.width)
-    others = [pair for pair in plan.alternatives() if pair != usual]
+    pairs = dict.fromkeys([usual, *plan.alternatives()])
     whole = first.round_seconds * len(rounds_of(plan, plan.chunks()))
-    if not others or len(others) * first.spent > _SHARE_OF_TIMING * whole:
+    if len(pairs) == 1 or (len(pairs) - 1) * first.spent > _SHARE_OF_TIMING * whole:
         return runner, first
-    timings, totals = {usual: first}, {usual: whole}
-    for pair in others:
-        each = dataclasses.replace(plan, loop=pair[0], width=pair[1])
+    timings, totals = {}, {}
+    for loop, width in pairs:
+        each = dataclasses.replace(plan, loop=loop, width=width)
         rounds = rounds_of(each, each.chunks())
-        timings[pair] = timed(runner.following(each), rounds[0])
-        totals[pair] = timings[pair].round_seconds * len(rounds)
+        timings[loop, width] = timed(runner.following(each), rounds[0], _REPEATS)
+        totals[loop, width] = timings[loop, width].round_seconds * len(rounds)
     best = min(totals, key=lambda pair: totals[pair])
-    chosen = best if totals[best] < _WORTH_A_CHANGE * whole else usual
+    chosen = best if totals[best] < _WORTH_A_CHANGE * totals[usual] else usual
     record = tuple((loop, width, seconds) for (loop, width), seconds in totals.items())
     settled = dataclasses.replace(plan, loop=chosen[0], width=chosen[1], timed=record)
     return runner.following(settled), timings[chosen]
