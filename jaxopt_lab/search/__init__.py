@@ -12,7 +12,7 @@ from jaxopt_lab.search.boxes import Box, Found
 from jaxopt_lab.search.claims import Claim, claims_of
 from jaxopt_lab.search.comparing import compare, load_comparison
 from jaxopt_lab.search.comparison_pages import write_comparison_page
-from jaxopt_lab.search.comparisons import Comparison
+from jaxopt_lab.search.comparisons import GRADIENTS, Comparison
 from jaxopt_lab.search.dimensions import (
     Dimension,
     choices,
@@ -45,6 +45,7 @@ __all__ = [
     "ENTRANTS",
     "Entrant",
     "Found",
+    "GRADIENTS",
     "SAMPLERS",
     "Scheduled",
     "Space",

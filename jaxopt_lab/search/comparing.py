@@ -30,6 +30,7 @@ from jaxopt_lab.search.prices import Price
 from jaxopt_lab.search.showings import Rerun, Showing, judged, winner_of
 from jaxopt_lab.search.sweeps import sweep
 from jaxopt_lab.search.tables import load_sweep
+from jaxopt_lab.training.checkpoints import next_folder
 
 Say = Callable[[str], None]
 _TIMED_STEPS, _TIMED_SECONDS = 50, 0.05
@@ -70,11 +71,11 @@ def compare(
         another search.
       sampler: "random", "sobol" or "halton".
       seed: of the samplers, the splits and the first of all seeds.
-      records: of a re-run, about; the resolution of steps to the target.
+      records: of a re-run, at most, about; fewer, but at least 10, where they would cost more than the steps.
       target_share: share of its budget after which the baseline's median is the target.
       measure: "auto": selection on validation, report on test, where there are data; "loss": the training loss.
       level: p below which a difference is claimed.
-      folder: where everything is kept and found again; None keeps nothing.
+      folder: where everything is kept and found again; None: as `training.checkpoints_in` says, or nowhere.
       out: instead of `folder`: the folder of all results.
       say: gets the plan and the progress, a line at a time.
       words: the words of a command line that redo it, for the record.
@@ -100,6 +101,7 @@ def compare(
         if folder is not None:
             raise fail("compare", "folder and out were both given", "Give out, or the comparison's own folder.")
         folder = Path(out) / reporting.folder_name("compare", contest.config)
+    folder = folder or next_folder()
     store = ComparisonStore(None if folder is None else Path(folder), contest.config)
     store.settle(_record(contest, words))
     tell = say or (lambda line: None)
@@ -107,7 +109,7 @@ def compare(
         tell(line)
     if store.folder is not None:
         tell(f"Kept in {store.folder}")
-    return _run(contest, store, tell)
+    return contextvars.Context().run(_run, contest, store, tell)  # the runs in it keep no checkpoints of their own
 
 
 def load_comparison(folder: str | os.PathLike[str]) -> Comparison:
@@ -186,20 +188,21 @@ def _prepare(contest: Contest, store: ComparisonStore, bout: Bout, problem: str,
         seeds = contest.seed + (TARGET if base else FRESH) + np.arange(contest.fresh)
         trace = training.run(
             bout.arena.problem, bout.factory, {name: np.full(contest.fresh, value) for name, value in values.items()},
-            steps=bout.steps, seeds=seeds, probes=bout.arena.probes, every=max(1, -(-bout.steps // contest.records)),
-            batch_size=bout.batch_size, loop=found.facts["loop"], progress=False, keep_final=False,
+            steps=bout.steps, seeds=seeds, probes=bout.arena.probes, batch_size=bout.batch_size,
+            every=max(1, -(-bout.steps // bout.num_records(contest.records))), loop=found.facts["loop"],
+            progress=False, keep_final=False,
             feasibility=training.Feasibility(baseline=bout.arena.baseline),
         )  # fmt: skip
         status = np.array([int(each) for each in trace.status], np.int8)
         store.put("reruns", problem, rule, trace.metrics | {"status": status, "steps": trace.steps}, {"values": values})
     if not base and store.get("seconds", problem, rule) is None:
-        seconds = contextvars.Context().run(_seconds, bout, values, contest.seed + FRESH, found.facts["loop"])
+        seconds = _seconds(bout, values, contest.seed + FRESH, found.facts["loop"])
         store.put("seconds", problem, rule, {}, seconds)
     return found
 
 
 def _seconds(bout: Bout, values: dict[str, float], seed: int, loop: str) -> dict[str, float]:
-    """Seconds a step, and to compile, from runs of one configuration of their own; run outside of any checkpoints."""
+    """Seconds a step, and to compile, from runs of one configuration of their own."""
 
     def took(count: int) -> float:
         trace = training.run(

@@ -7,7 +7,15 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, fail, require_between, require_choice, require_count, require_positive
+from jaxopt_lab.core import (
+    Problem,
+    count_examples,
+    fail,
+    require_between,
+    require_choice,
+    require_count,
+    require_positive,
+)
 from jaxopt_lab.search.arenas import Arena, arena_of
 from jaxopt_lab.search.comparison_stores import slug
 from jaxopt_lab.search.elsewhere import Paired
@@ -17,7 +25,7 @@ from jaxopt_lab.search.prices import Price, price_of
 
 SAMPLERS = ("random", "sobol", "halton")
 FRESH, BASELINE, TARGET = 10_000, 20_000, 30_000
-_LEAST_STEPS = 2
+_LEAST_STEPS, _LEAST_RECORDS = 2, 10
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +52,15 @@ class Bout:
     def steps(self) -> int:
         """Steps that the budget buys."""
         return self.price.steps(self.budget)
+
+    def num_records(self, most: int) -> int:
+        """Records of a re-run that cost about as much as its steps, at least 10; a loss is a third of a gradient."""
+        problem = self.arena.problem
+        held_out = count_examples(problem.validation, problem.name, "validation") or 0
+        tests = (1 + len(self.arena.further)) * held_out if self.arena.selection != "loss" else 0
+        examples = problem.num_examples or 1
+        record = (examples + held_out + tests) / (3 * (self.batch_size or examples))
+        return int(np.clip(self.budget / record, min(most, _LEAST_RECORDS), most))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -80,12 +80,24 @@ class Rerun:
         return np.take_along_axis(self.so_far(selection, report), affordable[:, None], 1)[:, 0]
 
     def arrivals(self, report: str, target: float) -> tuple[np.ndarray, np.ndarray]:
-        """(gradients, steps) at the first record at or below the target, [seeds] each; infinite for a miss."""
+        """(gradients, steps) at which each seed reaches the target, [seeds] each; infinite for a miss.
+
+        Between the record at which it is reached and the one before, the curve is taken for straight.
+        """
+        curve = self.curves[report]
         with np.errstate(invalid="ignore"):
-            reached = self.counts & (self.curves[report] <= target)
-        place, hit = reached.argmax(1), reached.any(1)
-        gradients = np.where(hit, self.spent[np.arange(hit.size), place], np.inf)
-        return gradients, np.where(hit, self.steps[place], np.inf)
+            reached = self.counts & (curve <= target)
+        hit, seeds = reached.any(1), np.arange(len(reached))
+        place = np.maximum(reached.argmax(1), 1)
+        above, below = curve[seeds, place - 1], curve[seeds, place]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            share = np.clip(np.where(np.isfinite(above), (above - target) / (above - below), 1.0), 0.0, 1.0)
+
+        def at(counted: np.ndarray) -> np.ndarray:
+            before, after = counted[seeds, place - 1], counted[seeds, place]
+            return np.where(hit, before + share * (after - before), np.inf)
+
+        return at(self.spent), at(np.broadcast_to(self.steps, self.spent.shape))
 
 
 @dataclasses.dataclass(frozen=True)
