@@ -17,9 +17,10 @@ gain is compared with the predicted one.
 
 Where the thresholds are from: theory, and problems that are not planted here (one-dimensional digits, wine, diabetes,
 quadratics and saddles of their own). After a first count on seeds 0 and 1 (101 of 136 sick runs of quadratics and
-regressions right) the reasons of the misses were looked at, there and on seeds 100 to 104 and 300, and the diagnosis
-was mended in what it measures: against what a constant output earns, at the slope where a saddle should be, weight
-decay against the gradient. So the present count is of cases whose kind has been seen; other kinds will do worse.
+regressions right) the reasons of the misses were looked at, there and on other seeds below 600, and the diagnosis was
+mended in what it measures: against what a constant output earns, at the slope where a saddle should be, weight decay
+against the gradient. So the present count is of cases whose kind has been seen; other kinds will do worse. Seeds from
+1000 on were not looked at.
 
 Source: the idea of planted truth is that of fault injection; Wilson 1927, Probable inference, for the intervals;
 Spearman 1904 for the correlation of ranks.
@@ -56,10 +57,12 @@ class Config:
     causes: tuple[str, ...] = ()
     """What is planted; two causes at once are joined by "+". Nothing: all that a family can have."""
     severities: tuple[float, ...] = (0.0, 0.5, 1.0)
-    """From 0, mild, to 1, severe."""
+    """From 0, mild, to 1, severe; seeds take them in turn."""
+    first_seed: int = 0
+    """Seeds go up from here."""
     num_seeds: int = 20
-    """Runs of each family, cause and severity."""
-    num_proofs: int = 1
+    """Runs of each family and cause."""
+    num_proofs: int = 3
     """Of these, for how many the prescription is carried out."""
     proof_seeds: int = 3
     """Paired runs for each proof, at least 2."""
@@ -76,6 +79,7 @@ class Config:
             require_choice(WHERE, "a cause", cause, known)
         for severity in self.severities:
             require_between(WHERE, "a severity", severity, 0, 1)
+        require_count(WHERE, "first_seed", self.first_seed, 0)
         require_count(WHERE, "num_seeds", self.num_seeds)
         require_count(WHERE, "num_proofs", self.num_proofs, 0)
         require_count(WHERE, "proof_seeds", self.proof_seeds, 2, why="One pair has no interval.")
@@ -180,9 +184,9 @@ def _cases(config: Config, family: str) -> Iterator[Case]:
     for cause in causes_of(family):
         if config.causes and cause not in config.causes:
             continue
-        for severity in config.severities:
-            for seed in range(config.num_seeds):
-                yield plant(family, cause, severity, seed)
+        for number in range(config.num_seeds):
+            severity = config.severities[number % len(config.severities)]
+            yield plant(family, cause, severity, config.first_seed + number)
 
 
 def _examined(config: Config, case: Case) -> dict[str, Any]:
@@ -197,7 +201,11 @@ def _examined(config: Config, case: Case) -> dict[str, Any]:
         "evidence": _in_words(first), "spent": float(diagnosis.spent), "seconds": float(diagnosis.seconds),
         "measured": np.nan, "low": np.nan, "high": np.nan, "unit": "", "not_proved": "",
     }  # fmt: skip
-    if case.seed < config.num_proofs and case.cause != "healthy" and first.cause in (case.cause, *case.also):
+    if (
+        case.seed < config.first_seed + config.num_proofs
+        and case.cause != "healthy"
+        and first.cause in (case.cause, *case.also)
+    ):
         row |= _proof(config, case, first)
     return row
 
@@ -290,8 +298,8 @@ STUDY = Study(
             num_seeds=1,
             causes=("healthy", "ill-conditioned", "plateau", "gradient-noise", "learning-rate-too-low", "overfitting"),
         ),
-        "full": Config(),
-        "huge": Config(num_seeds=100, num_proofs=5),
+        "full": Config(first_seed=1000),
+        "huge": Config(first_seed=2000, num_seeds=300, num_proofs=15),
     },
     run=run,
     judge=verdicts,

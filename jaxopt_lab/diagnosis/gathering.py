@@ -81,11 +81,12 @@ def gather(
         known = add(culprit=culprit, wrong_step=step)
     say("Curvature ...")
     known = add(**_curvature(known, budget))
+    say("Noise ...")
+    known = add(**look_at_end(known, budget))
     if known.still:
         say("What lies around ...")
         known = add(**_surroundings(known, budget))
-    say("Noise, other rates ...")
-    known = add(**look_at_end(known, budget))
+    say("Other rates ...")
     known = add(**_rates(known, budget))
     return add(**_standardized(known, budget))
 
@@ -225,7 +226,7 @@ def _model(known: Evidence, params: Any, model_state: Any, state: Any, counts: t
 
 
 def _surroundings(known: Evidence, budget: Budget) -> dict[str, Any]:
-    cost = 60 * budget.total / 200
+    cost = min(60 * budget.total / 200, max(budget.left, 30 * budget.total / 200))
     if not budget.allows("surroundings of the point", cost):
         return {}
     around = look_around(

@@ -72,6 +72,7 @@ def examine(known: Evidence) -> Finding | None:
 
     words = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
     causes = (
+        "learning-rate-too-high",
         "unnormalized-inputs",
         "dead-units",
         "vanishing-signal",

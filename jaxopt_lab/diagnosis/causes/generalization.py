@@ -35,7 +35,7 @@ def examine(known: Evidence) -> Finding | None:
     rate = _decay(known, kept)
     return make_finding(
         "overfitting", words, evidence, decay_weights(rate), max(gain, 1.0), gain_in="validation loss",
-        horizon=max(known.steps, min(2000, int(3 / rate))), follows_from=("non-finite",),
+        horizon=max(known.steps, min(2000, int(3 / rate))), follows_from=("non-finite", "learning-rate-too-high"),
     )  # fmt: skip
 
 

@@ -2,11 +2,15 @@
 
     floor = lr tr S_B / (4 (1 - rho)),      over what is left to gain at the end of the run
 
+What is left: what the local model has to give, or what a lower rate has gained, whichever is more.
+
 Threshold: the floor of the rule in use accounts for at least half of what is left, the noise of one step exceeds the
 gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Where the run no
 longer gains, a quarter and a twentieth do: what is left is then read at one place of a path that scatters by such
-factors; a quarter of what was learned over a constant output does too. Below the edge the floor is a sum of
-lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least lr tr S_B / 4 (`theory.loss_floor`).
+factors; a quarter of what was learned over a constant output does too. A quarter is also enough where a tenth of the
+rate, well below the edge, comes two thirds as far in as many steps: the rest of the rate goes into noise.
+Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least lr tr S_B / 4
+(`theory.loss_floor`).
 """
 
 import numpy as np
@@ -19,6 +23,7 @@ SOURCE = "theory.loss_floor; McCandlish et al. 2018, equation 2.6"
 FLOOR_SHARE = 0.5
 NOISE_OVER_SIGNAL = 1.0
 LEFT, STANDING = 0.1, 0.05
+AS_FAR, WASTED_SHARE = 2 / 3, 0.25
 _FACTOR = 0.1
 
 
@@ -32,14 +37,14 @@ def examine(known: Evidence) -> Finding | None:
         return None
     floor = rate * noise.trace.value / 4
     ceiling = known.end - known.lower if np.isfinite(known.lower) else np.inf
-    left = model.gap(max(ceiling, 0.0))
+    left = max(model.gap(max(ceiling, 0.0)), _gained_at_less(known))
     share = floor / max(left, 1e-300)
     stands = known.progress <= LEFT
     least, part = (STANDING, FLOOR_SHARE / 2) if stands else (LEFT, FLOOR_SHARE)
     small = left < least * known.scale and not _as_much_as_was_learned(known, left)
-    if noise.ratio < NOISE_OVER_SIGNAL or share < part or small:
+    if noise.ratio < NOISE_OVER_SIGNAL or small or not (share >= part or _wasted(known, share, AS_FAR)):
         return None
-    if _falling(run.losses, known):
+    if _falling(run.losses, known) and not _wasted(known, share, 1.0):
         return None
     evidence = [
         read("noise floor of the rule in use, of loss", floor),
@@ -61,6 +66,28 @@ def examine(known: Evidence) -> Finding | None:
         alternatives=(enlarge_batch(round(1 / _FACTOR)), average_iterates()),
         follows_from=("learning-rate-too-high", "unnormalized-inputs", "non-finite"),
     )  # fmt: skip
+
+
+def _ends(known: Evidence, factor: float) -> tuple[float, float]:
+    """Mean losses of the last quarter, of the run and of the same run at `factor` times its rate; NaN if not known."""
+    run, steps = known.run, known.rate_steps
+    if run is None or steps is None or known.rates is None:
+        return float("nan"), float("nan")
+    last = max(1, len(steps) // 4)
+    here = np.interp(steps[-last:], run.steps, run.losses)
+    return float(here.mean()), float(known.rates[factor][-last:].mean())
+
+
+def _gained_at_less(known: Evidence) -> float:
+    """How much lower the same run ends at a lower rate, 0 where it does not or it is not known."""
+    falls = [here - there for here, there in (_ends(known, factor) for factor in (0.01, 0.1))]
+    return max([fall for fall in falls if np.isfinite(fall)], default=0.0)
+
+
+def _wasted(known: Evidence, share: float, part: float) -> bool:
+    """Whether a tenth of the rate, with a tenth of the floor, comes `part` as far; well below the edge."""
+    here, there = _ends(known, 0.1)
+    return share >= WASTED_SHARE and known.share_of_edge < 0.5 and known.loss - there >= part * (known.loss - here)
 
 
 def _lower_floor(known: Evidence, floor: float) -> float:
