@@ -4,8 +4,10 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxopt_lab.core import Problem
+from jaxopt_lab import training
+from jaxopt_lab.core import Problem, as_partial, vectors
 
 
 @jax.jit
@@ -24,6 +26,18 @@ def sample_gradient(loss: Any, params: Any, data: Any, key: jax.Array) -> Any:
 def value(loss: Any, params: Any, data: Any) -> jax.Array:
     """The expected loss."""
     return jnp.asarray(loss(params, data, None))
+
+
+def knowing_nothing(problem: Problem, params: Any) -> tuple[float | None, int | None]:
+    """The loss of the best constant output, and the number of classes.
+
+    Where the outputs are not known, the loss with all parameters zero; None without data.
+    """
+    loss, num_classes = training.constant_loss(problem)
+    if loss is not None or problem.data is None:
+        return loss, num_classes
+    zero = float(value(as_partial(problem.freeze().loss), vectors.zeros_like(params), problem.data))
+    return (zero if np.isfinite(zero) else None), None
 
 
 def share_of_data(problem: Problem, batch_size: int | None) -> float:

@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -153,6 +155,12 @@ class Evidence:
         if self.baseline is None or not np.isfinite(self.lower):
             return self.progress < _GOOD
         return self.end - self.lower > (1 - _GOOD) * self.scale
+
+    @property
+    def resolution(self) -> float:
+        """The smallest change of the loss that its precision shows."""
+        precision = max((float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(self.params)), default=0.0)
+        return precision * abs(self.loss)
 
     @property
     def still(self) -> bool:

@@ -13,14 +13,14 @@ import jax
 import numpy as np
 import optax
 
-from jaxopt_lab import curvature, training
+from jaxopt_lab import curvature
 from jaxopt_lab.core import Problem, Status, as_partial, fail, vectors
 from jaxopt_lab.diagnosis import budgets, runs
 from jaxopt_lab.diagnosis.budgets import Budget
 from jaxopt_lab.diagnosis.culprits import find_culprit
 from jaxopt_lab.diagnosis.divergence import culprit_on_the_way
 from jaxopt_lab.diagnosis.endings import look_at_end
-from jaxopt_lab.diagnosis.evaluations import sample_gradient, share_of_data, value, value_and_gradient
+from jaxopt_lab.diagnosis.evaluations import knowing_nothing, sample_gradient, share_of_data, value_and_gradient
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.identification import identify, weight_decay
 from jaxopt_lab.diagnosis.inputs import measure_inputs, standardized
@@ -86,9 +86,9 @@ def gather(
     if known.still:
         say("What lies around ...")
         known = add(**_surroundings(known, budget))
+    known = add(**_standardized(known, budget))
     say("Other rates ...")
-    known = add(**_rates(known, budget))
-    return add(**_standardized(known, budget))
+    return add(**_rates(known, budget))
 
 
 def _signs(opt_state: Any, batch_size: int | None) -> Signs | None:
@@ -143,11 +143,8 @@ def _is_noisy(problem: Problem, params: Any) -> bool:
 def _look_at_parts(known: Evidence, budget: Budget) -> dict[str, Any]:
     problem = known.problem
     found: dict[str, Any] = {"inputs": measure_inputs(problem, adaptive=known.in_use.kind == "adaptive")}
-    found["baseline"], found["num_classes"] = training.constant_loss(problem)
-    if found["baseline"] is None and problem.data is not None:
-        zero = float(value(as_partial(problem.freeze().loss), vectors.zeros_like(known.params), problem.data))
-        found["baseline"] = zero if np.isfinite(zero) else None
-        budget.pay(budgets.LOSS)
+    found["baseline"], found["num_classes"] = knowing_nothing(problem, known.params)
+    budget.pay(budgets.LOSS)
     if problem.data is not None and budget.allows("layers", 3 * budgets.GRADIENT):
         found["signals"] = measure_signals(problem, known.params, seed=known.seed)
         budget.pay(share_of_data(problem, 256) * 2)

@@ -8,7 +8,7 @@ from jaxopt_lab import reporting
 from jaxopt_lab.diagnosis.evidence_figures import draw_curvature, draw_layers, draw_losses, draw_proof
 from jaxopt_lab.diagnosis.findings import Diagnosis, Finding
 from jaxopt_lab.diagnosis.proving import Proof
-from jaxopt_lab.diagnosis.wording import gain_of, verdict_of
+from jaxopt_lab.diagnosis.wording import prediction_of, verdict_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,7 @@ def page_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> str:
       HTML that asks for nothing from elsewhere.
     """
     proven = {proof.cause: proof for proof in proofs}
-    parts = [_Part(found, gain_of(found), proven.get(found.cause)) for found in diagnosis.findings]
+    parts = [_Part(found, prediction_of(found), proven.get(found.cause)) for found in diagnosis.findings]
     return reporting.render_template(
         "diagnosis.html.j2", diagnosis=diagnosis, verdict=verdict_of(diagnosis), parts=parts,
         figures=_figures(diagnosis, proofs),

@@ -8,12 +8,14 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import jax
 import numpy as np
 import optax
 from scipy.special import stdtrit
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Estimate, Problem, fail, mean_of_samples, require_count
+from jaxopt_lab.diagnosis.evaluations import knowing_nothing
 from jaxopt_lab.diagnosis.findings import Finding
 from jaxopt_lab.diagnosis.runs import speed_up
 
@@ -110,7 +112,7 @@ def prove(
         size = min(size, other_problem.num_examples)
     _, after = _curves(other_problem, other_rule, None if restarts else params, count, size, seeds, on_validation)
     lower = 0.0 if problem.truth.minimum is None else float(problem.truth.minimum)
-    base = training.constant_loss(problem)[0]
+    base = knowing_nothing(problem, params if params is not None else problem.init(jax.random.key(seeds[0])))[0]
     gains = np.array(
         [_gain(taken, one, two, finding.gain_in, lower, base) for one, two in zip(before, after, strict=True)]
     )  # fmt: skip

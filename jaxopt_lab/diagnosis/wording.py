@@ -55,12 +55,24 @@ def gain_of(finding: Finding) -> str:
     return f"{finding.predicted_gain.value:.3g} {_UNITS[finding.gain_in]}"
 
 
+def prediction_of(finding: Finding) -> str:
+    """The same, and what runs as long as the proof's will show of it where that is another number."""
+    gain = finding.predicted_gain.value
+    if finding.forecast is None or not np.isfinite(gain):
+        return gain_of(finding)
+    seen = finding.forecast(finding.horizon)
+    return gain_of(finding) + ("" if abs(seen / gain - 1) < 0.1 else f"; {seen:.3g} in runs of {finding.horizon} steps")
+
+
 def _finding_lines(place: int, finding: Finding, proof: Proof | None) -> list[str]:
     lines = [f"{place}. {finding.cause}", *_wrapped([finding.explanation], "   ")]
     lines += ["   Evidence", *_wrapped([reading.line() for reading in finding.evidence], "     ")]
     if finding.cause == "healthy":
         return lines
-    lines += ["   Prescription", *_wrapped([finding.prescription.words, f"Predicted: {gain_of(finding)}."], "     ")]
+    lines += [
+        "   Prescription",
+        *_wrapped([finding.prescription.words, f"Predicted: {prediction_of(finding)}."], "     "),
+    ]
     lines += _wrapped([f"Or: {each.words}" for each in finding.alternatives], "     ")
     if proof is not None:
         lines += ["   Proof", *_wrapped([proof.line()], "     ")]

@@ -64,11 +64,12 @@ def examine(known: Evidence) -> Finding | None:
         read("what is left to gain", gap),
     ]
     horizon = int(min(steps + known.steps, HORIZON))
-    goal = seen.remaining(horizon, own or plain, ceiling)
+    used = own if own is not None and known.share_of_edge < 1 else best_own  # past its edge a rule goes nowhere
+    goal = seen.remaining(horizon, used, ceiling)
     heavy = model.best_heavy_ball(max(goal, _SHARE), ceiling)
 
     def forecast(count: int) -> float:
-        return forecasts.speed_up(known, count, known.model or model, heavy, own=own or plain)
+        return forecasts.speed_up(known, count, known.model or model, heavy, own=used)
 
     words = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
     causes = (

@@ -29,6 +29,7 @@ LOWER, NOTHING_LEARNED = 3.0, 1.5
 LEAST_GAIN = 4.0
 MOST_SHARE = 0.2
 _SHARE = 0.1
+_VISIBLE = 10.0  # times the precision of the loss that a run must come down to go slowly
 _BLAMED = ("non-finite", "unnormalized-inputs", "exploding-signal", "bad-initialization")
 
 
@@ -72,7 +73,9 @@ def examine_high(known: Evidence) -> Finding | None:
 def examine_low(known: Evidence) -> Finding | None:
     """The finding, or None."""
     run = known.run
-    if run is None or run.diverged or known.culprit is not None or not run.losses[-1] < run.losses[0]:
+    if run is None or run.diverged or known.culprit is not None:
+        return None
+    if not run.losses[0] - run.losses[-1] > _VISIBLE * known.resolution:
         return None
     share = known.share_of_edge
     if share > MOST_SHARE or known.done or (known.progress > 0.9 and not known.exact):

@@ -13,8 +13,6 @@ is not the gradient's:
 Sources: the convexity inequality; Dauphin et al. 2014 (saddles); Safran and Shamir 2018 (local minima exist).
 """
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import vectors
@@ -100,8 +98,7 @@ def examine_plateau(known: Evidence) -> Finding | None:
 
 def _unseen(known: Evidence, count: int) -> bool:
     """Whether what the gradient gives in so many steps is below the precision of the loss."""
-    resolution = max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(known.params))
-    return known.in_use.effective_rate * known.gradient_norm**2 * count < resolution * abs(known.loss)
+    return known.in_use.effective_rate * known.gradient_norm**2 * count < known.resolution
 
 
 def examine_local_minimum(known: Evidence) -> Finding | None:
