@@ -15,7 +15,7 @@ from experiments.conditioning import (
     zigzag,
 )
 from experiments.diagnosis import confusion_matrix
-from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
+from experiments.momentum import nesterov_forms, overshoot, phase_diagram, rules_on_networks, signal_response
 from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
 from experiments.saddles import (
     bad_minima_exist,
@@ -49,6 +49,16 @@ TINY = {
     overshoot: {"num_rates": 8, "rhos": (0.9,)},
     phase_diagram: {"num_rates": 8, "num_rhos": 6, "steps": 1000, "width": 64},
     signal_response: {"rhos": (0.5, 0.9), "slope": 512, "num_chains": 80},
+    rules_on_networks: {
+        "networks": ("digits-mlp",),
+        "rules": ("sgd", "heavy_ball", "adam"),
+        "budget": 60.0,
+        "trials": 8,
+        "fresh": 4,
+        "width": 4,
+        "num_examples": 200,
+        "num_held_out": 60,
+    },
     noise_floors: {"effective_rates": (0.1, 1.0), "num_chains": 200, "settling": 150, "steps": 500},
     batch_size_map: {"dim": 32, "target": 1e-4, "batch_sizes": (1, 64, 8192), "simulated": (64,), "num_seeds": 4},
     noise_scale: {"dim": 15, "batch_sizes": (1, 16, 64), "num_examples": 8192},
@@ -120,7 +130,7 @@ TINY = {
 
 
 # Eight networks with normalization of their own take more than a minute to compile; hundreds of networks, to run.
-SLOW = (network_spectra, network_noise_scale, second_order_escape, learning_rate_matters_most)
+SLOW = (network_spectra, network_noise_scale, second_order_escape, learning_rate_matters_most, rules_on_networks)
 PARAMETERS = [pytest.param(module, marks=pytest.mark.slow) if module in SLOW else module for module in TINY]
 
 
@@ -228,6 +238,13 @@ def spoil_arrivals(row):
     row["steps"] = row["steps"] * row["learning_rate"] ** -0.2
 
 
+def spoil_comparison(row):
+    if row.get("rule") == "adam":
+        row.update(start=1.1 * row["start"], share_spent=1.1, best_of_two=100 * row["best_of_two"])
+    if {row.get("first"), row.get("second")} == {"sgd", "heavy_ball"}:
+        row.update(first="sgd", second="heavy_ball", outcome="under-tuned")
+
+
 SPOILERS = {
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),
@@ -237,6 +254,7 @@ SPOILERS = {
     "nesterov_forms": (scaled(optax=1e6, ratio=1.5), 2),
     "overshoot": (scaled(overshoot=1.01), 2),
     "phase_diagram": (scaled(decay=1.1, best_rho=1.2), 3),
+    "rules_on_networks": (spoil_comparison, 4),
     "signal_response": (scaled(gain=1.01, coasting=1.1, sum_of_weights=1.1), 5),
     "noise_floors": (scaled(variance=1.5, step_variance=1.5), 5),
     "batch_size_map": (scaled(measured_steps=1.5, edge=1.1), 3),

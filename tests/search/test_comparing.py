@@ -130,9 +130,11 @@ def test_the_table_has_misses_steps_seconds_and_infeasible_trials(compared):
     assert any(f"infeasible {plain['infeasible']:.0%}" in words for words in compared.lines())
 
 
-def test_a_step_that_costs_two_gradients_leaves_half_of_the_steps():
+def test_a_step_that_costs_two_gradients_leaves_half_of_the_steps(tmp_path):
     dear = {"dear": (rules.nesterov_lookahead, search.Space(learning_rate=search.log_uniform(0.01, 2.0), rho=0.5))}
-    found = search.compare(bowl(), dear, 40, trials=2, fresh=2, baseline=dear)
+    with training.checkpoints_in(tmp_path):  # as in a study, which so continues after a kill
+        found = search.compare(bowl(), dear, 40, trials=2, fresh=2, baseline=dear)
+    assert found.folder == tmp_path / "run-000"
     assert found.showings["quadratic", "dear"].steps == 20
     assert found.showings["quadratic", "dear"].rerun.spent[0, -1] == 40
     assert found.verdict()[0] == "dear alone was run: there is nothing to compare it with."

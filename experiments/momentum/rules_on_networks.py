@@ -1,0 +1,253 @@
+"""Which update rule is better on networks, once each is tuned as well as the others?
+
+What the lecture says: momentum "helps for all of these problems", and "fancier, more powerful optimization algorithms"
+are announced.
+
+What is true: which rule is ahead depends on how long each was tuned, and on what it is judged by. `search.compare`
+gives every rule the same gradients a run, as many random trials in one space for all problems, selects on validation,
+runs the winners again on ten fresh seeds, and claims a difference only at p < .01 after Holm's correction. With 12 trials
+and 200 gradients a run (quick) Adam is shown better than descent and heavy ball on the perceptron and the transformer:
+a search as short finds a good rate for it more often. Trained on 300 examples instead of 500, and judged by 60 instead
+of 100, that is not shown (p = .02, .01). With 32 trials and 400 gradients none of the 36 pairs of nine rules is shown
+different on the perceptron: medians from .18 (AdamW, its winner at two edges of its space: inconclusive) to .42 (heavy
+ball), and seeds that spread as far. Momentum is never shown better than descent with a tuned rate, as at batch 32 it
+should not be (noise/`batch_size_map`); nor worse, though its medians are: a space that contains descent's takes longer
+to search. The learning rates that reach the target span no more decades for Adam than for descent: .7 and .8 in quick.
+
+Quick compares three of the nine rules on two small networks; full has all nine rules and three networks.
+
+Source: Shallue et al., Measuring the effects of data parallelism on neural network training, JMLR 2019 (momentum gains
+nothing at small batches); Zhang et al., Why are adaptive methods good for attention models?, NeurIPS 2020; Schmidt,
+Schneider and Hennig, Descending through a crowded valley, ICML 2021 (tuning matters as much as the rule).
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxopt_lab import problems, search
+from jaxopt_lab.core import Problem, Verdict, fail, judge, require_choice, require_count, require_positive
+from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.studies import Rows, Study, main
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHALLUE = "Shallue et al. 2019, section 4.7"
+SCHMIDT = "Schmidt, Schneider and Hennig, ICML 2021"
+ZHANG = "Zhang et al. 2020"
+PROTOCOL = "the protocol of search.compare"
+NETWORKS = ("digits-mlp", "digits-convnet", "text-transformer")
+ALL_RULES = ("sgd", "heavy_ball", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "muon", "schedule_free_adamw")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """All that can change a number."""
+
+    networks: tuple[str, ...] = ("digits-mlp", "text-transformer")
+    """Ready-made problems."""
+    rules: tuple[str, ...] = ("sgd", "heavy_ball", "adam")
+    """Rules that are compared, with their default spaces; sgd, heavy_ball and adam among them."""
+    baseline: str = "heavy_ball"
+    """The rule whose own search sets the targets."""
+    budget: float = 200.0
+    """Gradients of each run."""
+    trials: int = 12
+    """Trials of each rule's search on each problem."""
+    fresh: int = 10
+    """Fresh seeds of the winners."""
+    batch_size: int = 32
+    """Examples a step."""
+    width: int = 16
+    """Units of each layer of the perceptron and the transformer; half as many channels."""
+    num_examples: int = 500
+    """Examples that are trained on."""
+    num_held_out: int = 200
+    """Examples held out, half of which select and half are the test."""
+    length: int = 8
+    """Characters that the transformer reads."""
+    seed: int = 0
+    """The first of all seeds."""
+    dtype: str = "float32"
+    """Of parameters and computation."""
+
+    def __post_init__(self) -> None:
+        where = "rules_on_networks"
+        for name in self.networks:
+            require_choice(where, "a network", name, NETWORKS)
+        for name in self.rules:
+            require_choice(where, "a rule", name, search.ENTRANTS)
+        if not {"sgd", "heavy_ball", "adam"} <= set(self.rules):
+            raise fail(
+                where, f"rules must hold sgd, heavy_ball and adam, got {self.rules}", "The claims are about these."
+            )
+        require_positive(where, "budget", self.budget)
+        for name, least in (("trials", 2), ("fresh", 2), ("batch_size", 1), ("width", 2), ("num_held_out", 20)):
+            require_count(where, name, getattr(self, name), least)
+        require_count(where, "num_examples", self.num_examples, self.batch_size)
+        require_count(where, "length", self.length)
+        require_count(where, "seed", self.seed, 0)
+
+
+def run(config: Config) -> list[dict[str, Any]]:
+    """One row with the verdict; one a rule and problem with its ten seeds; one a pair of rules with what is claimed."""
+    found = search.compare(
+        [_problem(config, name) for name in config.networks], list(config.rules), config.budget, trials=config.trials,
+        fresh=config.fresh, batch_size=config.batch_size, baseline=config.baseline, seed=config.seed,
+    )  # fmt: skip
+    rows: list[dict[str, Any]] = [{"kind": "verdict", "words": " ".join(line.strip() for line in found.verdict())}]
+    for row in found.table():
+        rerun = found.showings[row["problem"], row["rule"]].rerun
+        ladder = found.ladder(row["problem"], row["rule"])
+        rows.append(
+            {
+                "kind": "rule",
+                "problem": row["problem"],
+                "rule": row["rule"],
+                "quality": np.array(row["seeds"]),
+                "gradients": found.arrivals(row["problem"], row["rule"])[0],
+                "start": np.full(config.fresh, np.nan) if rerun is None else rerun.curves["loss"][:, 0],
+                "share_spent": 0.0 if rerun is None else float(rerun.spent.max()) / config.budget,
+                "infeasible": row["infeasible"],
+                "decades": row["good_decades"],
+                "best_of_two": ladder[1]["median"],
+                "edges": ", ".join(f"{name} {end}" for name, end in row["edges"].items()),
+                "settings": ", ".join(f"{name} = {value:.3g}" for name, value in row["hyperparameters"].items()),
+            }
+        )
+    for claim in found.claims:
+        names = {"problem": claim.problem, "measure": claim.measure, "first": claim.first, "second": claim.second}
+        rows.append({"kind": "claim", **names, "p": claim.corrected, "outcome": claim.outcome, "words": claim.line()})
+    return rows
+
+
+def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+    """The comparison is fair in starts and gradients; momentum neither loses nor wins shown; Adam is found sooner."""
+    shown = [row for row in rows if row["kind"] == "rule"]
+    starts = [np.stack([row["start"] for row in shown if row["problem"] == name]) for name in _names(rows)]
+    unpaired = max(float(np.nanmax(np.ptp(start, 0) / start.mean(0))) for start in starts)
+    claims = [row for row in rows if row["kind"] == "claim" and row["measure"] != search.GRADIENTS]
+    perceptron = [row for row in claims if row["problem"].startswith("digits")]
+    two = {(row["problem"], row["rule"]): row["best_of_two"] for row in shown}
+    sooner = [two[name, "adam"] / two[name, "sgd"] for name in _names(rows)]
+    found = [
+        judge("Every rule starts each fresh seed from the same parameters", "largest spread of the first loss",
+              0.0, unpaired, 1e-6, kind="absolute", unit="relative", reference=PROTOCOL),
+        judge("No rule spends more gradients than the budget", "most gradients of a run, over the budget",
+              1.0, max(row["share_spent"] for row in shown), 0.0, kind="at-most", reference=PROTOCOL),
+        judge("Heavy ball contains descent, and tuned it does not lose to it", "problems on which it is shown worse",
+              0, _shown(claims, "sgd", "heavy_ball"), 0.0, kind="at-most", unit="problems", reference=SHALLUE),
+        judge("At a small batch tuned momentum is not shown better than tuned descent on digits",
+              "problems on which it is", 0, _shown(perceptron, "heavy_ball", "sgd"), 0.0, kind="at-most",
+              unit="problems", reference=SHALLUE),
+        judge("A search of two trials does better with Adam than with descent, in spaces of five decades each",
+              "largest ratio of the validation losses over the problems", 1.0, max(sooner), 0.0, kind="at-most",
+              reference=SCHMIDT),
+    ]  # fmt: skip
+    if any(row["problem"].startswith("text") for row in shown):
+        text = {row["rule"]: float(np.median(row["quality"])) for row in shown if row["problem"].startswith("text")}
+        found.append(
+            judge("On the transformer Adam ends below descent", "median test loss of Adam less that of descent",
+                  0.0, text["adam"] - text["sgd"], 0.0, kind="at-most", unit="nats", reference=ZHANG)
+        )  # fmt: skip
+    return found
+
+
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+    """The test loss of every fresh seed, a panel a problem, the lowest median on top; colour says what is shown."""
+    names = _names(rows)
+    num_rules = len(config.rules)
+    figure, panels = maker.axes(len(names), squeeze=False, height=(0.9 + 0.34 * num_rules) * len(names) + 0.4)
+    for axes, name in zip(panels[:, 0], names, strict=True):
+        shown = sorted((row for row in rows if row["kind"] == "rule" and row["problem"] == name),
+                       key=lambda row: np.median(row["quality"]))  # fmt: skip
+        leader = shown[0]["rule"]
+        claims = {row["second"]: row["outcome"] for row in rows if row["kind"] == "claim" and row["problem"] == name
+                  and row["measure"] != search.GRADIENTS and row["first"] == leader}  # fmt: skip
+        labels = []
+        for place, row in enumerate(shown):
+            outcome = claims.get(row["rule"], "lowest median" + (", at an edge" if row["edges"] else ""))
+            color = {"better": 1, "under-tuned": 1, "inconclusive, widen": 6}.get(outcome, 0)
+            finite = row["quality"][np.isfinite(row["quality"])]
+            maker.measured(axes, finite, np.full(len(finite), place), color=color, markersize=5, alpha=0.75)
+            axes.plot(np.median(row["quality"]), place, "|", color=maker.color(color), markersize=16, markeredgewidth=2)
+            outcome = {"better": "shown worse", "under-tuned": "shown worse: under-tuned"}.get(outcome, outcome)
+            labels.append((place, outcome, color))
+        axes.set_yticks(range(len(shown)), [row["rule"].replace("_", " ") for row in shown])
+        axes.set_ylim(len(shown) - 0.4, -0.6)
+        for place, outcome, color in labels:
+            axes.annotate(outcome, (1.0, place), xycoords=("axes fraction", "data"), xytext=(6, 0),
+                          textcoords="offset points", va="center", fontsize=9.5, color=maker.color(color))  # fmt: skip
+        axes.set_title(name)
+    panels[-1, 0].set_xlabel("test loss of the tuned rule, a dot a fresh seed")
+    return figure
+
+
+def caption(config: Config, rows: Rows) -> str:
+    """The conclusion."""
+    claims = [row for row in rows if row["kind"] == "claim" and row["measure"] != search.GRADIENTS]
+    better = sum(row["outcome"] in ("better", "under-tuned") for row in claims)
+    none = sum(row["outcome"] == "no difference shown" for row in claims)
+    said = next(row for row in rows if row["kind"] == "verdict")["words"].split(". ")[0]
+    return (
+        f"{said.rstrip('.')}: of {len(claims)} pairs a difference is shown in {better}, none in {none}, and"
+        f" {len(claims) - better - none} are inconclusive."
+    )
+
+
+def _problem(config: Config, name: str) -> Problem:
+    """A ready-made problem, small, with few examples held out."""
+    options: dict[str, Any] = {"num_examples": config.num_examples, "dtype": config.dtype}
+    if name == "digits-convnet":
+        options |= {"width": max(config.width // 2, 1), "depth": 1}
+    elif name == "digits-mlp":
+        options |= {"width": config.width}
+    else:
+        options |= {"width": config.width, "depth": 1, "num_heads": 2, "length": config.length}
+    problem = problems.load_problem(name, **options)
+    held_out = jax.tree.map(lambda leaf: leaf[: config.num_held_out], problem.validation)
+    return dataclasses.replace(problem, name=name, validation=held_out)
+
+
+def _names(rows: Rows) -> list[str]:
+    return list(dict.fromkeys(row["problem"] for row in rows if row["kind"] == "rule"))
+
+
+def _shown(claims: Any, first: str, second: str) -> int:
+    """Problems on which the first rule is shown better than the second."""
+    return sum(row["outcome"] in ("better", "under-tuned") and (row["first"], row["second"]) == (first, second)
+               for row in claims)  # fmt: skip
+
+
+STUDY = Study(
+    name="rules_on_networks",
+    question="Which update rule is better on networks, once each is tuned as well as the others?",
+    lecture='Momentum "helps for all of these problems"; "fancier, more powerful" algorithms are announced.',
+    truth=(
+        "Adam is ahead after a short search; after a longer one few differences survive ten seeds and a correction for"
+        " many pairs, and momentum is shown neither better nor worse than descent."
+    ),
+    reference=SCHMIDT,
+    config=Config,
+    presets={
+        "quick": Config(),
+        "full": Config(
+            networks=NETWORKS, rules=ALL_RULES, budget=500, trials=24, width=32, num_examples=1000, num_held_out=300,
+            length=16,
+        ),
+        "huge": Config(
+            networks=NETWORKS, rules=ALL_RULES, budget=5000, trials=128, width=64, num_examples=1400, num_held_out=350,
+            length=32,
+        ),
+    },
+    run=run,
+    judge=verdicts,
+    draw=draw,
+    caption=caption,
+)  # fmt: skip
+
+if __name__ == "__main__":
+    raise SystemExit(main(STUDY))
