@@ -5,14 +5,15 @@ are announced.
 
 What is true: which rule is ahead depends on how long each was tuned, and on what it is judged by. `search.compare`
 gives every rule the same gradients a run, as many random trials in one space for all problems, selects on validation,
-runs the winners again on ten fresh seeds, and claims a difference only at p < .01 after Holm's correction. With 12 trials
-and 200 gradients a run (quick) Adam is shown better than descent and heavy ball on the perceptron and the transformer:
-a search as short finds a good rate for it more often. Trained on 300 examples instead of 500, and judged by 60 instead
-of 100, that is not shown (p = .02, .01). With 32 trials and 400 gradients none of the 36 pairs of nine rules is shown
-different on the perceptron: medians from .18 (AdamW, its winner at two edges of its space: inconclusive) to .42 (heavy
-ball), and seeds that spread as far. Momentum is never shown better than descent with a tuned rate, as at batch 32 it
-should not be (noise/`batch_size_map`); nor worse, though its medians are: a space that contains descent's takes longer
-to search. The learning rates that reach the target span no more decades for Adam than for descent: .7 and .8 in quick.
+runs the winners again on ten fresh seeds, and claims a difference only at p < .01 after Holm's correction. With 12
+trials and 200 gradients a run (quick) Adam is shown better than descent and heavy ball on the perceptron and the
+transformer: a search as short finds a good rate for it more often. Trained on 300 examples instead of 500, and judged
+by 60 instead of 100, that is not shown (p = .02, .01). With 32 trials and 400 gradients none of the 36 pairs of nine
+rules is shown different on the perceptron: medians from .18 (AdamW, its winner at two edges of its space: inconclusive)
+to .42 (heavy ball), and seeds that spread as far. Momentum is never shown better than descent with a tuned rate, as at
+batch 32 it should not be (noise/`batch_size_map`); nor worse, though its medians are: a space that contains descent's
+takes longer to search. The learning rates that reach the target span no more decades for Adam than for descent: .7 and
+.8 in quick.
 
 Quick compares three of the nine rules on two small networks; full has all nine rules and three networks.
 
