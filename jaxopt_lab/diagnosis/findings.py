@@ -8,6 +8,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import optax
 
 from jaxopt_lab.core import Estimate, Problem, fail
@@ -136,11 +137,12 @@ def make_finding(
     *, gain_in: str = "steps", horizon: int = 0, forecast: Callable[[int], float] | None = None,
     alternatives: tuple[Prescription, ...] = (), follows_from: tuple[str, ...] = (),
 ) -> Finding:  # fmt: skip
-    """A finding, with its severity from the gain."""
+    """A finding, with its severity from the gain; readings that are NaN were not measured and are left out."""
     estimate = gain if isinstance(gain, Estimate) else Estimate(float(gain))
     severity = 1 - 1 / max(estimate.value, 1.0)
+    measured = tuple(reading for reading in evidence if not np.isnan(reading.value))
     return Finding(
-        cause, severity, tuple(evidence), explanation, prescription, estimate, gain_in, horizon, forecast, alternatives,
+        cause, severity, measured, explanation, prescription, estimate, gain_in, horizon, forecast, alternatives,
         follows_from,
     )  # fmt: skip
 
