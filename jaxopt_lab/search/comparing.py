@@ -93,8 +93,9 @@ def compare(
       >>> found.verdict()[0]
       'heavy_ball is shown better than every other rule on quadratic.'
     """
-    contest = make_contest(
-        problems, rules, budget, trials=trials, seeds=seeds, fresh=fresh, batch_size=batch_size, baseline=baseline,
+    apart = contextvars.Context()  # in it runs keep no checkpoints of their own
+    contest = apart.run(
+        make_contest, problems, rules, budget, trials=trials, seeds=seeds, fresh=fresh, batch_size=batch_size, baseline=baseline,
         sampler=sampler, seed=seed, records=records, target_share=target_share, measure=measure, level=level,
     )  # fmt: skip
     if out is not None:
@@ -109,7 +110,7 @@ def compare(
         tell(line)
     if store.folder is not None:
         tell(f"Kept in {store.folder}")
-    return contextvars.Context().run(_run, contest, store, tell)  # the runs in it keep no checkpoints of their own
+    return apart.run(_run, contest, store, tell)
 
 
 def load_comparison(folder: str | os.PathLike[str]) -> Comparison:
