@@ -95,8 +95,9 @@ def compare(
     """
     apart = contextvars.Context()  # in it runs keep no checkpoints of their own
     contest = apart.run(
-        make_contest, problems, rules, budget, trials=trials, seeds=seeds, fresh=fresh, batch_size=batch_size, baseline=baseline,
-        sampler=sampler, seed=seed, records=records, target_share=target_share, measure=measure, level=level,
+        make_contest, problems, rules, budget, trials=trials, seeds=seeds, fresh=fresh, batch_size=batch_size,
+        baseline=baseline, sampler=sampler, seed=seed, records=records, target_share=target_share, measure=measure,
+        level=level,
     )  # fmt: skip
     if out is not None:
         if folder is not None:
