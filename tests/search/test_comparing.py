@@ -9,8 +9,10 @@ import pytest
 from jaxopt_lab import objectives, reporting, rules, search, training
 from jaxopt_lab.cli import main
 from jaxopt_lab.core import InputError, from_loss
+from jaxopt_lab.search import comparison_pages
 from jaxopt_lab.search.comparison_figures import draw_sensitivity
 from jaxopt_lab.search.comparison_stores import ComparisonStore
+from jaxopt_lab.search.contests import make_contest
 
 RATES = search.log_uniform(1e-3, 10.0)
 RULES = {
@@ -19,16 +21,16 @@ RULES = {
     "slow": search.Entrant(
         rules.sgd, search.Space(learning_rate=search.log_uniform(1e-4, 3e-3)), {"plain": "a low rate"}
     ),
-    "wild": search.Entrant(rules.sgd, search.Space(learning_rate=search.log_uniform(0.8, 80.0))),
+    "wild": search.Entrant(rules.sgd, search.Space(learning_rate=search.log_uniform(1.5, 150.0))),
 }
 OPTIONS = {
     "trials": 8,
     "fresh": 10,
     "batch_size": 10,
     "baseline": {"setter": RULES["plain"]},
-    "records": 10,
     "target_share": 0.25,
 }
+SOME = {name: RULES[name] for name in ("plain", "slow")}
 
 
 def loss(params, batch, key):
@@ -57,38 +59,45 @@ def told():
 
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory, told):
-    """A comparison on two problems, kept in a folder."""
+    """A comparison of four rules on the line, kept in a folder; other tests repeat its programs, which takes no compiling."""
     folder = tmp_path_factory.mktemp("compared") / "here"
-    return search.compare([line(), dataclasses.replace(line(), name="line 2")], RULES, 40, folder=folder, say=told.append,
-                          **OPTIONS)  # fmt: skip
+    return search.compare(line(), RULES, 40, folder=folder, say=told.append, **OPTIONS)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Pages without their figures, which take seconds to draw, and are drawn by one test."""
+    monkeypatch.setattr(comparison_pages, "_figures", lambda comparison: [])
 
 
 def without_seconds(found):
-    return [{name: value for name, value in row.items() if "second" not in name} for row in found.table()]
+    """The rows of some rules, problem by problem, and in them what is not measured in seconds."""
+    rows = [row for row in found.table() if row["rule"] in SOME]
+    return [{name: value for name, value in row.items() if "second" not in name} for row in rows]
 
 
-def test_the_baseline_sets_the_target_before_any_rule_is_run(compared, told):
+def test_the_baseline_sets_the_target_before_any_rule_is_run(compared, told, tmp_path):
     first = told.index("line: the target is " + f"{compared.targets['line'].report:.4g}")
     assert first < min(place for place, words in enumerate(told) if words.startswith("line, plain"))
     assert max(place for place, words in enumerate(told) if words.startswith("line, baseline")) < first
-    alone = search.compare(line(), {"slow": RULES["slow"]}, 40, **OPTIONS)
+    with training.checkpoints_in(tmp_path):  # as in a study, which so continues after a kill
+        alone = search.compare(line(), {"slow": RULES["slow"]}, 40, **OPTIONS)
     assert alone.targets["line"] == compared.targets["line"]  # whatever is compared
+    assert alone.folder == tmp_path / "run-000"
+    assert alone.verdict()[0] == "slow alone was run: there is nothing to compare it with."
 
 
-def test_each_rule_has_one_space_as_many_trials_and_points_that_were_chosen_first(compared):
-    for rule in compared.rules:
-        one, other = (compared.showings[problem, rule].trials for problem in compared.problems)
-        assert one.space == other.space == RULES[rule].space
-        np.testing.assert_array_equal(one.columns["learning_rate"], other.columns["learning_rate"])
-        assert len(one.medians) == 8
+def test_each_rule_has_one_space_and_as_many_trials_that_were_chosen_first(compared):
+    plain, same, *_ = shown = [compared.showings["line", rule] for rule in RULES]
+    np.testing.assert_array_equal(plain.trials.columns["learning_rate"], same.trials.columns["learning_rate"])
+    assert [each.trials.space for each in shown] == [entrant.space for entrant in RULES.values()]
+    assert [len(each.trials.medians) for each in shown] == [8] * 4
     assert list(json.loads(json.dumps(compared.to_json()))["config"]["rules"]) == list(RULES)
-    with pytest.raises(InputError, match="a grid gives rules with fewer hyperparameters more values of each"):
-        search.compare(bowl(), "sgd", 40, sampler="grid")
 
 
 def test_winners_run_on_ten_fresh_seeds_with_paired_starts_and_batches(compared):
     plain, same, slow, _ = (compared.showings["line", rule] for rule in RULES)
-    assert plain.rerun.curves["test_loss"].shape == (10, 11)
+    assert plain.rerun.curves["test_loss"].shape == (10, 15)
     assert plain.winner == same.winner
     for probe, values in plain.rerun.curves.items():  # the same rule by another name: the same starts and batches
         np.testing.assert_array_equal(values, same.rerun.curves[probe])
@@ -101,7 +110,7 @@ def test_rules_that_are_the_same_are_not_called_different(compared):
     claim, *_ = [each for each in compared.claims_on("line") if {each.first, each.second} == {"plain", "same"}]
     assert claim.outcome == "no difference shown"
     assert "no difference shown" in "".join(compared.verdict())
-    assert compared.verdict()[0] == "No rule is shown better than every other on all 2 problems."
+    assert compared.verdict()[0] == "No rule is shown better than every other on line."
 
 
 def test_a_rule_that_contains_another_and_loses_is_under_tuned(compared):
@@ -130,14 +139,14 @@ def test_the_table_has_misses_steps_seconds_and_infeasible_trials(compared):
     assert any(f"infeasible {plain['infeasible']:.0%}" in words for words in compared.lines())
 
 
-def test_a_step_that_costs_two_gradients_leaves_half_of_the_steps(tmp_path):
+def test_a_step_that_costs_two_gradients_leaves_half_of_the_steps():
     dear = {"dear": (rules.nesterov_lookahead, search.Space(learning_rate=search.log_uniform(0.01, 2.0), rho=0.5))}
-    with training.checkpoints_in(tmp_path):  # as in a study, which so continues after a kill
-        found = search.compare(bowl(), dear, 40, trials=2, fresh=2, baseline=dear)
-    assert found.folder == tmp_path / "run-000"
-    assert found.showings["quadratic", "dear"].steps == 20
-    assert found.showings["quadratic", "dear"].rerun.spent[0, -1] == 40
-    assert found.verdict()[0] == "dear alone was run: there is nothing to compare it with."
+    contest = make_contest(
+        bowl(), dear, 40, trials=2, seeds=1, fresh=2, batch_size=None, baseline=dear, sampler="random", seed=0,
+        records=10, target_share=0.75, measure="auto", level=0.01,
+    )  # fmt: skip
+    assert contest.bouts["quadratic"]["dear"].steps == 20
+    assert "quadratic: 40 gradients a run buy steps: 20 of dear, 2 each" in contest.lines()
 
 
 def test_a_schedule_free_rule_is_judged_at_its_average():
@@ -159,12 +168,12 @@ def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
     assert loaded.to_json() == compared.to_json()
     page = search.write_comparison_page(compared.folder).read_text()
     assert page.index("No rule is shown better") < page.index("<table")
-    assert page.count("<svg") == 7  # profiles; curves, ladder and sensitivity of each problem
+    assert page.count("<svg") == 4  # profiles; curves, ladder and sensitivity
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)  # nothing comes from elsewhere
     for words in ("infeasible", "compiling, s", "Every pair", "one a rule for all problems", "good decades"):
         assert words in page
     assert json.loads((compared.folder / "verdicts.json").read_text())[0]["outcome"] == compared.claims[0].outcome
-    assert len((compared.folder / "configs.jsonl").read_text().splitlines()) == 8
+    assert len((compared.folder / "configs.jsonl").read_text().splitlines()) == 4
     assert not reporting.holds_sweep(compared.folder)
 
 
@@ -176,49 +185,56 @@ def test_infeasible_trials_are_red_crosses(compared):
     assert "decades" in caption
 
 
-@pytest.mark.parametrize("how", ["stopped", "killed"])
-def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(how, compared, tmp_path, monkeypatch):
-    real, calls = training.run, []
+def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(compared, tmp_path, monkeypatch, no_figures):
+    problems, folder = [line(), dataclasses.replace(line(), name="line 2")], tmp_path / "here"
+    run, finish = training.run, ComparisonStore.finish
 
-    def breaking(*arguments, **options):
-        calls.append(1)
-        if len(calls) == 40:  # in the second problem's searches
-            raise KeyboardInterrupt
-        return real(*arguments, **options)
+    def compare_until(num_runs):
+        """How many runs it took; it is broken off in the last one."""
+        calls = []
 
-    monkeypatch.setattr(training, "run", breaking)
-    if how == "killed":  # nothing is tidied up
-        monkeypatch.setattr(ComparisonStore, "finish", lambda self, outcome, changes: None)
-    problems = [line(), dataclasses.replace(line(), name="line 2")]
-    with pytest.raises(KeyboardInterrupt):
-        search.compare(problems, RULES, 40, folder=tmp_path / "here", **OPTIONS)
-    kept = search.load_comparison(tmp_path / "here")
-    assert not kept.complete
+        def breaking(*arguments, **options):
+            calls.append(1)
+            if len(calls) == num_runs:
+                raise KeyboardInterrupt
+            return run(*arguments, **options)
+
+        monkeypatch.setattr(training, "run", breaking)
+        search.compare(problems, SOME, 40, folder=folder, **OPTIONS)
+        return len(calls)
+
+    with pytest.raises(KeyboardInterrupt):  # stopped, in the first problem
+        compare_until(20)
+    monkeypatch.setattr(ComparisonStore, "finish", lambda self, outcome, changes: None)
+    with pytest.raises(KeyboardInterrupt):  # killed, in the second: nothing is tidied up
+        compare_until(20)
+    monkeypatch.setattr(ComparisonStore, "finish", finish)
+    kept = search.load_comparison(folder)
+    assert (kept.complete, set(kept.targets)) == (False, {"line", "line 2"})
     assert kept.verdict()[0].startswith("Not finished")
-    if how == "killed":
-        assert "not finished" in search.write_comparison_page(tmp_path / "here").read_text()
-    monkeypatch.undo()
-    again, runs = [], []
-    monkeypatch.setattr(training, "run", lambda *given, **options: runs.append(1) or real(*given, **options))
-    found = search.compare(problems, RULES, 40, folder=tmp_path / "here", say=again.append, **OPTIONS)
-    assert without_seconds(found) == without_seconds(compared)
-    monkeypatch.undo()
-    assert search.load_comparison(tmp_path / "here").complete
+    assert "not finished" in search.write_comparison_page(folder).read_text()
+    compare_until(100)
+    assert compare_until(1) == 0  # all is there
+    found = search.load_comparison(folder)
+    assert found.complete
+    rows = without_seconds(found)
+    assert rows[:2] == without_seconds(compared)  # as though nothing had happened, and whatever else is compared
+    assert [row | {"problem": "line"} for row in rows[2:]] == rows[:2]  # the same space and points for all problems
 
 
 again = rules.sgd
 OWN = "tests.search.test_comparing:again"
-WORDS = ["compare", "tests.search.test_comparing:bowl", "--rules", f"sgd,{OWN}", "--budget", "20", "--trials", "2",
-         "--fresh", "2", "--baseline", "sgd", "--space", f"{OWN}.learning_rate=log:0.001:100"]  # fmt: skip
+WORDS = ["compare", "tests.search.test_comparing:line", "--rules", f"sgd,{OWN}", "--budget", "40", "--trials", "8",
+         "--batch-size", "10", "--baseline", "sgd", "--space", f"{OWN}.learning_rate=log:0.001:100"]  # fmt: skip
 
 
-def test_the_verb_prints_verdict_table_and_place_and_is_continued(tmp_path, capsys):
+def test_the_verb_prints_verdict_table_and_place_and_is_continued(compared, tmp_path, capsys, no_figures):
     assert main([*WORDS, "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     (folder,) = tmp_path.iterdir()
     lines = printed.splitlines()
-    assert lines[0] == "No rule is shown better than every other on quadratic."
-    assert sum(words.startswith("quadratic  ") for words in lines) == 2
+    assert lines[0] == "No rule is shown better than every other on line."
+    assert sum(words.startswith("line  ") for words in lines) == 2
     assert lines[-1] == f"Report: {folder / 'report.html'}"
     record = json.loads((folder / "study.json").read_text())
     assert (record["words"], record["status"]) == (WORDS[1:], "done")
@@ -226,7 +242,7 @@ def test_the_verb_prints_verdict_table_and_place_and_is_continued(tmp_path, caps
     assert main(["resume", str(folder)]) == 0
     assert capsys.readouterr().out == printed
     assert main(["report", str(folder)]) == 0
-    assert "jaxopt-lab compare tests.search.test_comparing:bowl" in (folder / "report.html").read_text()
+    assert "jaxopt-lab compare tests.search.test_comparing:line" in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
