@@ -35,7 +35,7 @@ class Paired:
         inner = self.factory(**hyperparameters)
 
         def init(params: Any) -> Any:
-            return jax.tree.map(jnp.copy, inner.init(params[0]))  # it may hold a hyperparameter itself, and is donated
+            return inner.init(params[0])
 
         def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
             del extra

@@ -14,6 +14,7 @@ from jaxopt_lab.core import Problem, as_partial
 _MOST_OUTPUTS = 256
 _NEWTON_STEPS = 20
 _RIDGE = 1e-4
+_RAREST, _FLAT, _DONE = 1e-7, 1e-3, 1e-8
 
 
 def constant_loss(problem: Problem) -> tuple[float | None, int | None]:
@@ -42,23 +43,31 @@ def constant_loss(problem: Problem) -> tuple[float | None, int | None]:
         return None, None
     (output,) = outputs
 
-    criterion = as_partial(form.criterion)
-    constant = jnp.zeros(output.shape[-1], jnp.promote_types(output.dtype, jnp.float32))
-    value = jnp.inf
-    for _ in range(_NEWTON_STEPS):
-        constant, value = _newton_step(criterion, output.shape, output.dtype, constant, problem.data)
+    evaluate = partial(_evaluate, as_partial(form.criterion), output.shape, output.dtype, data=problem.data)
     classes = output.shape[-1] if form.family == "categorical" else 2 if form.family == "bernoulli" else None
+    constant = jnp.zeros(output.shape[-1], jnp.promote_types(output.dtype, jnp.float32))
+    value, slope = evaluate(constant)
+    if form.family == "categorical":  # the slope is softmax minus the frequencies, at zero 1 / C minus them
+        constant = jnp.log(jnp.maximum(1 / constant.size - slope, _RAREST))
+        value, slope = evaluate(constant)
+        if jnp.abs(slope).max() < _FLAT / constant.size:
+            return float(value), classes
+    for _ in range(_NEWTON_STEPS):
+        step = jnp.linalg.solve(evaluate(constant, bent=True) + _RIDGE * jnp.eye(constant.size), slope)
+        constant, fall = constant - step, 0.5 * float(step @ slope)
+        value, slope = evaluate(constant)
+        if fall <= _DONE * abs(float(value)):
+            break
     return float(value), classes
 
 
-@partial(jax.jit, static_argnums=(1, 2))
-def _newton_step(
-    criterion: Any, shape: tuple[int, ...], dtype: Any, constant: jax.Array, data: Any
-) -> tuple[jax.Array, jax.Array]:
-    """The next constant, and the loss at this one."""
+@partial(jax.jit, static_argnames=("shape", "dtype", "bent"))
+def _evaluate(
+    criterion: Any, shape: tuple[int, ...], dtype: Any, constant: jax.Array, *, data: Any, bent: bool = False
+) -> Any:
+    """Loss and slope at a constant output, or with `bent` the Hessian there."""
 
     def loss(z: jax.Array) -> jax.Array:
         return criterion(jnp.broadcast_to(z, shape).astype(dtype), data)
 
-    value, slope = jax.value_and_grad(loss)(constant)
-    return constant - jnp.linalg.solve(jax.hessian(loss)(constant) + _RIDGE * jnp.eye(constant.size), slope), value
+    return jax.hessian(loss)(constant) if bent else jax.value_and_grad(loss)(constant)

@@ -141,13 +141,27 @@ def _first_lanes(program: Program, problem: Problem, params: Any, seeds: np.ndar
         first = jax.tree.map(lambda leaf: leaf[0], (params, values))
         state = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], program.factory(**first[1]).init(first[0]))
     else:
-        state = jax.vmap(lambda point, hyper: program.factory(**hyper).init(point))(params, values)
+        state = _own(
+            jax.vmap(lambda point, hyper: program.factory(**hyper).init(point))(params, values), params, values
+        )
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(jnp.asarray(seeds))
     order = jnp.tile(jnp.arange(problem.num_examples, dtype=jnp.int32), (num, 1)) if program.batch_size else None
     updates = vectors.zeros_like(params) if program.needs("updates") else None
     previous = vectors.zeros_like(params) if program.needs("previous_updates") else None
     model_state = jax.tree.map(lambda leaf: jnp.stack([leaf] * num), problem.model_state)
     return Lane(params, state, keys, order, updates, previous, model_state)
+
+
+def _own(state: Any, *others: Any) -> Any:
+    """The state with arrays of its own: one that holds a hyperparameter or the point itself is not donated twice."""
+    taken = {id(leaf) for leaf in jax.tree.leaves(others)}
+
+    def copied(leaf: Any) -> Any:
+        own = jnp.copy(leaf) if id(leaf) in taken else leaf
+        taken.add(id(leaf))
+        return own
+
+    return jax.tree.map(copied, state)
 
 
 def _concatenated(trees: list[Any]) -> Any:

@@ -220,6 +220,18 @@ def test_the_callers_parameters_survive_donation(bowl):
     assert float(start.sum()) == 30.0
 
 
+def test_a_state_may_hold_a_hyperparameter_or_the_point_itself(bowl):
+    def factory(learning_rate):
+        def update(updates, state, params=None):
+            return jax.tree.map(lambda leaf: -state[0] * leaf, updates), state
+
+        return optax.GradientTransformation(lambda params: (learning_rate, learning_rate, params), update)
+
+    held = training.run(bowl, factory, {"learning_rate": [0.1, 0.2]}, steps=2)
+    plain = training.run(bowl, rules.sgd, {"learning_rate": [0.1, 0.2]}, steps=2)
+    assert np.array_equal(held["loss"], plain["loss"])
+
+
 def test_complex_parameters_descend():
     target = jnp.array([1.0 + 2.0j, -1.0j])
     problem = from_loss(lambda z, batch, key: vectors.sum_of_squares(z - target), jnp.zeros(2, complex))
