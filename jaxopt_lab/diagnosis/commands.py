@@ -1,16 +1,14 @@
 """What the verbs of the command line do: read their options, measure, print, and leave files behind."""
 
 import argparse
-import ast
 import json
 import sys
-from collections.abc import Mapping
 from typing import Any
 
 import jax
 import optax
 
-from jaxopt_lab import curvature, problems, reporting, rules, training
+from jaxopt_lab import curvature, problems, reporting, training
 from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_positive
 from jaxopt_lab.diagnosis.examination import diagnose
 from jaxopt_lab.diagnosis.figures import draw_spectrum
@@ -19,10 +17,6 @@ from jaxopt_lab.diagnosis.proving import prove
 from jaxopt_lab.diagnosis.spectra import measure_spectrum
 from jaxopt_lab.diagnosis.wording import lines_of
 
-OPTAX_RULES = (
-    "sgd", "adam", "adamw", "rmsprop", "adagrad", "adabelief", "lion", "nadam", "radam", "yogi", "lamb", "lars",
-    "amsgrad",
-)  # fmt: skip
 OPERATORS = {"hessian": curvature.hessian, "gauss_newton": curvature.gauss_newton, "fisher": curvature.fisher}
 
 
@@ -42,14 +36,14 @@ def spectrum_command(options: argparse.Namespace) -> int:
     require_count("spectrum", "--train", options.train, 0)
     require_count("spectrum", "--probes", options.probes, 2)
     require_count("spectrum", "--seed", options.seed, 0)
-    settings = parse_settings(options.set)
+    settings = problems.parse_settings(options.set, "--set")
     training.enable_compilation_cache()
     problem = problems.load_problem(options.problem, **settings)
     params = _parameters(problem, options)
     spectrum = measure_spectrum(
         problem, params, num_largest=options.largest, num_smallest=options.smallest, num_probes=options.probes,
         num_steps=options.steps, max_products=options.max_products, layers=not options.no_layers,
-        make_operator=OPERATORS[options.operator], seed=options.seed, say=_say,
+        make_operator=OPERATORS[options.operator], seed=options.seed, say=training.say,
     )  # fmt: skip
     print("\n".join(spectrum.lines()))
     folder = options.out / f"spectrum-{problem.name}"
@@ -80,8 +74,8 @@ def diagnose_command(options: argparse.Namespace) -> int:
     require_count("diagnose", "--seed", options.seed, 0)
     require_count("diagnose", "--proofs", options.proofs, 2)
     require_positive("diagnose", "--learning-rate", options.learning_rate, "A negative one would climb.")
-    rule = make_rule(options.rule, options.learning_rate, parse_settings(options.rule_set))
-    settings = parse_settings(options.set)
+    rule = _rule(options)
+    settings = problems.parse_settings(options.set, "--set")
     training.enable_compilation_cache()
     problem = problems.load_problem(options.problem, **settings)
     given = options.train or options.checkpoint is not None
@@ -89,13 +83,13 @@ def diagnose_command(options: argparse.Namespace) -> int:
     setting: dict[str, Any] = {"params": params, "batch_size": options.batch_size}
     found = diagnose(
         problem, rule, **setting, steps=options.steps, seed=options.seed, budget=options.budget,
-        seconds=options.seconds, say=_say,
+        seconds=options.seconds, say=training.say,
     )  # fmt: skip
     proofs = []
     if options.prove:
         for finding in found.findings:
             if finding.prescription.change is not None:
-                _say(f"Proving {finding.cause} ...")
+                training.say(f"Proving {finding.cause} ...")
                 seeds = range(options.seed, options.seed + options.proofs)
                 proofs.append(prove(problem, rule, finding, **setting, seeds=list(seeds)))
     record = reporting.to_json({"command": sys.argv[1:], "environment": reporting.environment()} | found.to_json())
@@ -110,51 +104,15 @@ def diagnose_command(options: argparse.Namespace) -> int:
     return 0
 
 
-def make_rule(name: str, learning_rate: float, settings: Mapping[str, Any]) -> optax.GradientTransformation:
-    """A rule of this package or of optax by its name, or what a function of your own, module:function, returns.
-
-    Raises:
-      InputError: no such rule, or options that it does not take.
-
-    Example:
-      >>> rule = make_rule("sgd", 0.1, {"momentum": 0.9})
-      >>> isinstance(rule, optax.GradientTransformation)
-      True
-    """
-    ours = {label: spec.factory for label, spec in rules.REGISTRY.items() if "learning_rate" in spec.defaults}
-    theirs = {label: getattr(optax, label) for label in OPTAX_RULES}
-    known = ours | theirs
-    if ":" in name:
-        factory = problems.load_function(name)
-    else:
-        require_choice("diagnose", "--rule", name, known)
-        factory = known[name]
+def _rule(options: argparse.Namespace) -> optax.GradientTransformation:
+    """The rule in use."""
+    settings = problems.parse_settings(options.rule_set, "--rule-set")
+    factory = problems.find_rule(options.rule, "diagnose")
     try:
-        return factory(learning_rate=learning_rate, **settings)
+        return factory(learning_rate=options.learning_rate, **settings)
     except TypeError as error:
-        raise fail("diagnose", f"--rule {name} does not take these options ({error})", "See --rule-set.") from None
-
-
-def parse_settings(words: list[str]) -> dict[str, Any]:
-    """Options of a problem from words NAME=VALUE; a value that is no Python literal is text.
-
-    Raises:
-      InputError: a word without "=".
-
-    Example:
-      >>> parse_settings(["width=32", "activation=tanh"])
-      {'width': 32, 'activation': 'tanh'}
-    """
-    settings = {}
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not (name and equals):
-            raise fail("--set", f"an option must be NAME=VALUE, got {word!r}")
-        try:
-            settings[name.replace("-", "_")] = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
-            settings[name.replace("-", "_")] = value
-    return settings
+        reason = f"--rule {options.rule} does not take these options ({error})"
+        raise fail("diagnose", reason, "See --rule-set.") from None
 
 
 def _parameters(problem: Problem, options: argparse.Namespace) -> Any:
@@ -170,8 +128,3 @@ def _parameters(problem: Problem, options: argparse.Namespace) -> Any:
         batch_size=batch_size, seeds=options.seed, every=options.train,
     )  # fmt: skip
     return jax.tree.map(lambda leaf: leaf[0], trace.params)
-
-
-def _say(sentence: str) -> None:
-    sys.stderr.write(f"{sentence}\n")
-    sys.stderr.flush()

@@ -1,27 +1,19 @@
 """What `jaxopt-lab sweep` does: reads its options, sweeps, prints the best trials, and leaves a folder with a page."""
 
 import argparse
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import optax
-
-from jaxopt_lab import problems, rules, training
+from jaxopt_lab import problems, training
 from jaxopt_lab.core import fail, require_choice
 from jaxopt_lab.search.pages import write_sweep_page
-from jaxopt_lab.search.parsing import parse_number, parse_space
+from jaxopt_lab.search.parsing import parse_space
 from jaxopt_lab.search.samplers import SAMPLERS
 from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.stores import read_sweep_record
 from jaxopt_lab.search.sweeps import sweep
-
-_OPTAX = (
-    "adam", "adamw", "adamax", "nadam", "nadamw", "amsgrad", "adabelief", "adagrad", "adadelta", "rmsprop", "lion",
-    "lamb", "lars", "novograd", "radam", "rprop", "sm3", "yogi", "fromage", "noisy_sgd", "sign_sgd", "adan",
-)  # fmt: skip
 
 
 def sweep_command(words: Sequence[str]) -> int:
@@ -40,11 +32,11 @@ def sweep_command(words: Sequence[str]) -> int:
     shard = _shard(options.shard)
     arms = _arms(options)
     training.enable_compilation_cache()
-    problem = problems.load_problem(options.problem, **dict(map(setting_of, options.set)))
+    problem = problems.load_problem(options.problem, **problems.parse_settings(options.set, "sweep"))
     found = sweep(
         problem, arms, trials=options.trials, seeds=options.seeds, steps=options.steps, batch_size=options.batch_size,
         sampler=options.sampler, seed=options.seed, every=options.every, objective=options.objective,
-        width=options.width, loop=options.loop, devices=options.devices, out=options.out, shard=shard, say=tell,
+        width=options.width, loop=options.loop, devices=options.devices, out=options.out, shard=shard, say=training.say,
         words=tuple(without(words, "--out", "--shard", "--devices")),
     )  # fmt: skip
     print("\n".join(found.lines()))
@@ -69,24 +61,6 @@ def resume_sweep(folder: Path) -> int:
     if not words:
         raise fail("resume", f"{folder} was begun by a Python program", "Run that program again: it continues.")
     return sweep_command([*words, "--out", str(Path(folder).resolve().parent)])
-
-
-def find_factory(name: str) -> Callable[..., optax.GradientTransformation]:
-    """The factory of a rule: one of this package, one of optax, or a function of your own, module:function.
-
-    Raises:
-      InputError: no such rule.
-
-    Example:
-      >>> find_factory("heavy_ball").__name__
-      'heavy_ball'
-    """
-    if ":" in name:
-        return problems.load_function(name, "--rule")
-    ours = {label: spec.factory for label, spec in rules.REGISTRY.items() if "learning_rate" in spec.defaults}
-    known = {label: getattr(optax, label) for label in _OPTAX if hasattr(optax, label)} | ours
-    require_choice("sweep", "--rule", name.replace("-", "_"), known)
-    return known[name.replace("-", "_")]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -132,7 +106,8 @@ def _arms(options: argparse.Namespace) -> dict[str, tuple[Any, Space]]:
     if not options.space:
         raise fail("sweep", "there is no --space", "Example: --space learning_rate=log:1e-4:1.")
     return {
-        name: (_scheduled(find_factory(name), options), parse_space(words_of(name, options.space))) for name in names
+        name: (_scheduled(problems.find_rule(name, "sweep"), options), parse_space(words_of(name, options.space)))
+        for name in names
     }
 
 
@@ -148,17 +123,9 @@ def _scheduled(factory: Any, options: argparse.Namespace) -> Any:
         return factory
     shape, _, rest = options.schedule.partition(":")
     require_choice("sweep", "--schedule", shape, SHAPES)
-    given = dict(setting_of(word) for word in rest.split(",") if word)
+    given = problems.parse_settings(filter(None, rest.split(",")), "--schedule")
     filled = {"steps": options.steps} if "steps" in arguments_of(shape) else {}
     return Scheduled(factory, shape, **(filled | given))
-
-
-def setting_of(word: str) -> tuple[str, Any]:
-    """(name, value) of a word NAME=VALUE."""
-    name, equals, value = word.partition("=")
-    if not (name and equals):
-        raise fail("sweep", f"an option must be NAME=VALUE, got {word!r}")
-    return name.replace("-", "_"), parse_number(value)
 
 
 def _shard(word: str) -> tuple[int, int]:
@@ -176,9 +143,3 @@ def without(words: Sequence[str], *options: str) -> list[str]:
             kept.append(word)
         skip = word in options
     return kept
-
-
-def tell(sentence: str) -> None:
-    """Says a sentence at once, on standard error."""
-    sys.stderr.write(f"{sentence}\n")
-    sys.stderr.flush()

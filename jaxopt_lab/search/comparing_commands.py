@@ -9,7 +9,7 @@ from typing import Any
 from jaxopt_lab import problems, training
 from jaxopt_lab.core import Problem, fail, require_choice
 from jaxopt_lab.search.arenas import MEASURES
-from jaxopt_lab.search.commands import find_factory, setting_of, tell, without, words_of
+from jaxopt_lab.search.commands import without, words_of
 from jaxopt_lab.search.comparing import compare
 from jaxopt_lab.search.comparison_pages import write_comparison_page
 from jaxopt_lab.search.comparison_stores import read_comparison_record
@@ -65,7 +65,7 @@ def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]
     found = compare(
         _problems(options), rules, options.budget, trials=options.trials, seeds=options.seeds, fresh=options.fresh,
         batch_size=options.batch_size, baseline=baseline, sampler=options.sampler, seed=options.seed,
-        measure=options.measure, say=tell, words=tuple(without(words, "--out")), **place,
+        measure=options.measure, say=training.say, words=tuple(without(words, "--out")), **place,
     )  # fmt: skip
     assert found.folder is not None
     sys.stdout.write("\n".join([*found.lines(), f"Report: {write_comparison_page(found.folder)}", ""]))
@@ -121,7 +121,7 @@ def _entrant(name: str, spaces: Sequence[str]) -> Entrant:
         return ENTRANTS[name]
     known = ENTRANTS.get(name)
     if known is None:
-        return Entrant(find_factory(name), parse_space(own))
+        return Entrant(problems.find_rule(name, "compare"), parse_space(own))
     return Entrant(known.factory, parse_space(own), known.contains, (), known.evaluated, "the command line")
 
 
@@ -132,7 +132,7 @@ def _problems(options: argparse.Namespace) -> dict[str, Problem]:
         if dot:
             require_choice("compare", "the problem in --set", problem, options.problems)
     for name in options.problems:
-        mine = dict(map(setting_of, words_of(name, options.set)))
+        mine = problems.parse_settings(words_of(name, options.set), "compare")
         problem = problems.load_problem(name, **mine)
         if problem.name in found:
             raise fail("compare", f"two problems share the name {problem.name}")

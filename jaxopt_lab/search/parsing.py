@@ -1,8 +1,6 @@
 """Spaces from the words of a command line: `learning_rate=log:1e-4:1`."""
 
-import ast
 from collections.abc import Sequence
-from typing import Any
 
 from jaxopt_lab.core import fail, require_choice
 from jaxopt_lab.search.dimensions import (
@@ -77,19 +75,6 @@ def parse_dimension(text: str) -> Dimension | float:
         raise fail(
             "--space", f"a dimension must look like log:1e-4:1 or choices:0,0.9, got {text!r}", "See --help."
         ) from None
-
-
-def parse_number(text: str) -> Any:
-    """A number or another Python literal; a word that is none stays text.
-
-    Example:
-      >>> parse_number("32"), parse_number("tanh")
-      (32, 'tanh')
-    """
-    try:
-        return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        return text
 
 
 def _numbers(words: Sequence[str]) -> list[float]:

@@ -21,6 +21,7 @@ from jaxopt_lab.training.probes import (
     update_ratio,
     validation_loss,
 )
+from jaxopt_lab.training.progress import say
 from jaxopt_lab.training.trace import Trace
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "metric",
     "run",
     "save_params",
+    "say",
     "update_cosine",
     "update_ratio",
     "validation_loss",

@@ -1,4 +1,4 @@
-"""A progress bar in steps with an honest time left, silent when the output is no terminal."""
+"""A progress bar in steps with an honest time left, silent when the output is no terminal; and single sentences."""
 
 import contextlib
 import sys
@@ -42,3 +42,9 @@ def progress_bar(label: str, total: int, done: int = 0, shown: bool | None = Non
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total, completed=done)
         yield lambda steps: bar.update(task, completed=steps)
+
+
+def say(sentence: str) -> None:
+    """Says a sentence at once, on standard error."""
+    sys.stderr.write(f"{sentence}\n")
+    sys.stderr.flush()
