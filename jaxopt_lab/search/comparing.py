@@ -214,8 +214,13 @@ def _seconds(bout: Bout, values: dict[str, float], seed: int, loop: str) -> dict
         return trace.facts["seconds"]
 
     first, again = took(_TIMED_STEPS), took(_TIMED_STEPS)
-    steps = int(np.clip(_TIMED_STEPS * _TIMED_SECONDS / again, _TIMED_STEPS, 100 * _TIMED_STEPS))
-    once, twice = (min(took(count) for _ in range(3)) for count in (steps, 2 * steps))
+    most = 1000 * _TIMED_STEPS
+    steps = int(np.clip(_TIMED_STEPS * _TIMED_SECONDS / again, _TIMED_STEPS, most))
+    while True:  # until the steps themselves, without what a run costs besides them, take long enough to be timed
+        once, twice = (min(took(count) for _ in range(3)) for count in (steps, 2 * steps))
+        if twice - once > _TIMED_SECONDS / 20 or steps == most:
+            break
+        steps = int(min(steps * np.clip(_TIMED_SECONDS / max(twice - once, 1e-9), 2, 16), most))
     step = (twice - once) / steps if twice > once else twice / (2 * steps)
     return {"step": step, "compile": max(first - again, 0.0)}
 

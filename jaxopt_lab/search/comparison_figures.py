@@ -33,16 +33,15 @@ def draw_curves(comparison: Comparison, problem: str, maker: FigureMaker) -> Dra
         color, style = _look(comparison, rule)
         axes.fill_between(x[kept], low, high, color=maker.color(color), alpha=0.13, linewidth=0)
         maker.predicted(axes, x[kept], middle, color=color, label=rule, linestyle=style)
-        finite = middle[np.isfinite(middle)]
-        if finite.size:
-            lowest, highest = min(lowest, finite.min()), max(highest, finite.max())
+        if np.isfinite(middle).any():
+            lowest, highest = min(lowest, np.nanmin(low)), max(highest, np.nanmax(middle))
     target = comparison.targets.get(problem)
     if target is not None and np.isfinite(target.report):
         axes.axhline(target.report, color=_SOFT, linewidth=1, linestyle=(0, (2, 2)))
-        axes.annotate("target", (0, target.report), xytext=(3, 3), textcoords="offset points", color=_SOFT)
+        axes.annotate("target", (0.6, target.report), xycoords=("axes fraction", "data"), color=_SOFT, va="center",
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})  # fmt: skip
     if lowest > 0:
-        axes.set_yscale("log")
-        axes.set_ylim(lowest / 1.3, highest * 1.15)
+        _log_y(axes, lowest / 1.15, highest * 1.15)
     axes.set(xlabel="gradients spent", ylabel=f"{comparison.measure(problem)}, at the best moment so far")
     return figure, f"{problem}: " + _first_words(comparison, problem)
 
@@ -87,17 +86,19 @@ def draw_ladder(comparison: Comparison, problem: str, maker: FigureMaker) -> Dra
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
     if min(ends) > 0:
-        axes.set_yscale("log")
-        axes.set_ylim(min(ends) / 1.3, max(ends) * 1.3)
+        _log_y(axes, min(ends) / 1.3, max(ends) * 1.3)
     selection = comparison.config["problems"][problem]["selection"].replace("_", " ")
     axes.set(xlabel="trials of the search", ylabel=f"{selection} of the best")
     last = {rule: rows[-1]["median"] for rule, rows in shown.items() if rows}
     first = {rule: rows[min(2, len(rows) - 1)]["median"] for rule, rows in shown.items() if rows}
     few, many = (min(each, key=lambda rule: each[rule]) for each in (first, last))
     trials = next(rows for rows in shown.values() if rows)
+    low, high = int(trials[min(2, len(trials) - 1)]["trials"]), int(trials[-1]["trials"])
+    best = (
+        f"{many}, at {low} trials and at {high}" if few == many else f"{few} at {low} trials, with {many} at {high}"
+    )
     return figure, (
-        f"{problem}: with {int(trials[min(2, len(trials) - 1)]['trials'])} trials the search gives the lowest loss with"
-        f" {few}, with {int(trials[-1]['trials'])} with {many}; a line begins where half of the searches find a"
+        f"{problem}: the search finds the lowest loss with {best}; a line begins where half of the searches find a"
         " feasible trial."
     )
 
@@ -122,12 +123,21 @@ def draw_sensitivity(comparison: Comparison, problem: str, maker: FigureMaker) -
         axes.set_title(f"{rule}: {showing.decades(level):.1f} decades", fontsize=10.5, pad=3)
     rows[-1, 0].set_xlabel("learning rate; for momentum lr / (1 \N{MINUS SIGN} rho)")
     figure.supylabel(comparison.config["problems"][problem]["selection"].replace("_", " "), fontsize=11)
-    widths = {rule: showing.decades(level) for rule, showing in shown.items()}
-    ranked = sorted(widths, key=lambda rule: -widths[rule])
-    return figure, (
-        f"{problem}: the target (dashed) is reached at learning rates that span {widths[ranked[0]]:.1f} decades with"
-        f" {ranked[0]}, {widths[ranked[-1]]:.1f} with {ranked[-1]} (green); red crosses are trials that diverged or"
-        " ended worse than a constant predictor."
+    return figure, f"{problem}: {_widths({rule: showing.decades(level) for rule, showing in shown.items()})}" + (
+        "" if all(np.isfinite(each.trials.medians).all() for each in shown.values() if each.trials is not None)
+        else " Red crosses are trials that diverged or ended worse than a constant predictor."
+    )  # fmt: skip
+
+
+def _widths(widths: dict[str, float]) -> str:
+    """The widths of the good intervals, a sentence."""
+    widest, narrowest = max(widths, key=lambda rule: widths[rule]), min(widths, key=lambda rule: widths[rule])
+    if not widths[widest]:
+        return "no rule reaches the target (dashed) at more than one of the learning rates tried."
+    least = f", {widths[narrowest]:.1f} with {narrowest}" if len(widths) > 1 else ""
+    return (
+        "the target (dashed) is reached at learning rates that span"
+        f" {widths[widest]:.1f} decades with {widest}{least} (green)."
     )
 
 
@@ -144,13 +154,28 @@ def _sensitivity(axes: "Axes", showing: Showing, level: float, ends: tuple[float
     if not finite.all():
         missed = showing.rates[~finite]
         axes.plot(missed, np.full(len(missed), ends[1]), "x", color=_RED, markersize=5, clip_on=False)
-    axes.set(xscale="log", yscale="log", ylim=ends)
+    axes.set(xscale="log")
+    axes.tick_params("x", which="minor", bottom=False)
+    _log_y(axes, *ends, most=3)
+
+
+def _log_y(axes: "Axes", low: float, high: float, most: int = 6) -> None:
+    """A logarithmic axis from low to high with at most about so many ticks, all of them labelled."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    decades = np.log10(high / low)
+    within = (1.0, 2.0, 5.0) if 3 * decades <= most else (1.0, 3.0) if 2 * decades <= most else (1.0,)
+    axes.set(yscale="log", ylim=(low, high))
+    axes.yaxis.set_major_locator(LogLocator(subs=within, numticks=most))
+    axes.yaxis.set_minor_locator(NullLocator())
+    if low > 1e-4 and high < 1e4:
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
 
 
 def _quantiles(values: np.ndarray) -> list[np.ndarray]:
-    """The 10 %, 50 % and 90 % quantiles over seeds, infinite ones among them, with NaN in place of infinite."""
-    found = [np.quantile(values, share, 0, method="inverted_cdf") for share in (0.1, 0.5, 0.9)]
-    return [np.where(np.isfinite(each), each, np.nan) for each in found]
+    """The 10 % quantile over seeds, the median and the 90 % quantile, misses among them, NaN in place of infinite."""
+    low, high = (np.quantile(values, share, 0, method="inverted_cdf") for share in (0.1, 0.9))
+    return [np.where(np.isfinite(each), each, np.nan) for each in (low, np.median(values, 0), high)]
 
 
 def _look(comparison: Comparison, rule: str) -> tuple[int, str]:

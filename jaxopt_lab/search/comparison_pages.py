@@ -28,7 +28,7 @@ def write_comparison_page(folder: str | os.PathLike[str]) -> Path:
     """
     folder = Path(folder)
     record, comparison = read_comparison_record(folder), load_comparison(folder)
-    with plain_errors(folder):
+    with plain_errors(folder, "compare"):
         reporting.write_text(folder / "report.html", page_of(comparison, record))
     return folder / "report.html"
 

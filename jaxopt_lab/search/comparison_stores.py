@@ -55,7 +55,7 @@ class ComparisonStore:
         """Writes `study.json` unless there is one; returns the one that stands."""
         if self.folder is None:
             return dict(record)
-        with plain_errors(self.folder):
+        with plain_errors(self.folder, "compare"):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "study.json").exists():
                 reporting.write_json(self.folder / "study.json", {"kind": reporting.COMPARISON_MARK, **record})
@@ -88,14 +88,14 @@ class ComparisonStore:
         if self.folder is None:
             self._memory[f"{kind}/{problem}/{rule}"] = (stored, noted)
             return
-        with plain_errors(self.folder):
+        with plain_errors(self.folder, "compare"):
             archives.save(self._path(kind, problem, rule), stored, noted)
 
     def finish(self, outcome: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
         """Writes the table and the claims, and into `study.json` what changed."""
         if self.folder is None:
             return
-        with plain_errors(self.folder):
+        with plain_errors(self.folder, "compare"):
             lines = "".join(json.dumps(reporting.to_json(row), ensure_ascii=False) + "\n" for row in outcome["table"])
             reporting.write_text(self.folder / "configs.jsonl", lines)
             reporting.write_json(self.folder / "verdicts.json", outcome["claims"])

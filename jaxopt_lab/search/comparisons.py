@@ -160,10 +160,9 @@ class Comparison:
         for row in self.table():
             low, high = row["interval"]
             words.append(
-                f"{row['problem']}  {row['rule']:<18} {row['median']:<9.4g} [{low:.4g}, {high:.4g}]  target"
-                f" {row['reached']}/{len(row['seeds'])} in {row['gradients_to_target']:.4g} gradients,"
-                f" {row['seconds_to_target']:.3g} s;  infeasible {row['infeasible']:.0%};  good rates"
-                f" {row['good_decades']:.1f} decades;  {settings_of(row)}"
+                f"{row['problem']}  {row['rule']:<18} {row['median']:<9.4g} [{low:.4g}, {high:.4g}]  {_arrival(row)};"
+                f"  infeasible {row['infeasible']:.0%};  good rates {row['good_decades']:.1f} decades; "
+                f" {settings_of(row)}"
             )
         return words
 
@@ -187,15 +186,18 @@ class Comparison:
             return "Not finished: what follows may change. The same command, or `jaxopt-lab resume`, continues."
         if len(self.rules) == 1:
             return f"{self.rules[0]} alone was run: there is nothing to compare it with."
-        everywhere = [rule for rule in self.rules if all(self._beats_all(rule, problem) for problem in self.problems)]
         where = f"all {len(self.problems)} problems" if len(self.problems) > 1 else self.problems[0]
-        if everywhere:
-            return f"{everywhere[0]} is shown better than every other rule on {where}."
+        for rule in self.rules:
+            outcomes = [self._outcomes(rule, problem) for problem in self.problems]
+            if all(BETTER in each and each <= {BETTER, UNDER_TUNED} for each in outcomes):
+                aside = ", under-tuned ones aside" if any(UNDER_TUNED in each for each in outcomes) else ""
+                return f"{rule} is shown better than every other rule on {where}{aside}."
         return f"No rule is shown better than every other on {where}."
 
-    def _beats_all(self, rule: str, problem: str) -> bool:
+    def _outcomes(self, rule: str, problem: str) -> set[str]:
+        """The verdicts between a rule and each other one on a problem; "" where it is the other that is ahead."""
         mine = [claim for claim in self.claims_on(problem) if rule in (claim.first, claim.second)]
-        return bool(mine) and all(claim.first == rule and claim.outcome in (BETTER, UNDER_TUNED) for claim in mine)
+        return {claim.outcome if claim.first == rule else "" for claim in mine}
 
     def _on(self, problem: str) -> list[str]:
         """The lowest rule of a problem, and how it stands to the others; then what is to be doubted."""
@@ -218,3 +220,11 @@ class Comparison:
         lines += [f"  inconclusive, widen: {rule} is best with {edge_words(each.edges)}."
                   for rule, each in rules.items() if each.edges]  # fmt: skip
         return lines
+
+
+def _arrival(row: Mapping[str, Any]) -> str:
+    """How many seeds of a row reach the target, and what the median one needs."""
+    reached = f"target {row['reached']}/{len(row['seeds'])}"
+    if not np.isfinite(row["gradients_to_target"]):
+        return f"{reached}, the median seed never"
+    return f"{reached} in {row['gradients_to_target']:.4g} gradients, {row['seconds_to_target']:.3g} s"

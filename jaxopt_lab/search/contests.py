@@ -68,7 +68,9 @@ class Contest:
     """A comparison, settled.
 
     Attributes:
-      bouts: problem -> rule -> what is run; the baseline's own among them,       rules: the rules that are compared.
+      bouts: problem -> rule -> what is run.
+      baseline: problem -> the baseline's own.
+      rules: the rules that are compared.
       trials: of each search.
       seeds: of each trial.
       fresh: seeds of the re-runs.
@@ -135,12 +137,15 @@ def make_contest(
     if more:
         raise fail("compare", "there must be one baseline")
     budgets, sizes = _each("budget", budget, named), _each("batch_size", batch_size, named)
-    for name, problem in named.items():
+    for name in named:
         require_positive("compare", "budget", budgets[name])
-        size = sizes[name]
-        if size is not None and (problem.num_examples is None or not 1 <= size <= problem.num_examples):
-            raise fail("compare", f"batch_size {size} needs as many examples, {name} has {problem.num_examples}")
+        if sizes[name] is not None:
+            require_count("compare", "batch_size", sizes[name])
     arenas = {name: arena_of(problem, seed, measure) for name, problem in named.items()}
+    for name, arena in arenas.items():
+        size, num = sizes[name] or 0, arena.problem.num_examples or 0
+        if size > num:
+            raise fail("compare", f"batch_size {size} needs as many examples, {name} has {num} to train on")
     bouts = {name: {rule: _bout(name, rule, arena, each, budgets[name], sizes[name]) for rule, each in entrants.items()}
              for name, arena in arenas.items()}  # fmt: skip
     setters = {

@@ -25,7 +25,7 @@ import numpy as np
 from jaxopt_lab import reporting
 from jaxopt_lab.core import InputError, archives, fail
 
-_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS}
+_UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -139,7 +139,7 @@ def read_sweep_record(folder: Path) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def plain_errors(folder: Path) -> Iterator[None]:
+def plain_errors(folder: Path, area: str = "sweep") -> Iterator[None]:
     """Within the block a full disk and a folder that cannot be written become one sentence each."""
     try:
         yield
@@ -148,13 +148,12 @@ def plain_errors(folder: Path) -> Iterator[None]:
             raise
         if error.errno in _FULL:
             raise fail(
-                "sweep",
-                f"the disk of {folder} is full",
+                area, f"the disk of {folder} is full",
                 "Make room; the same command continues, nothing finished is lost.",
-            ) from error
+            ) from error  # fmt: skip
         if error.errno in _UNWRITABLE:
             raise fail(
-                "sweep", f"{folder} cannot be written ({error.strerror})",
+                area, f"{folder} cannot be written ({error.strerror})",
                 "Give write access or name another folder; nothing finished is lost.",
             ) from error  # fmt: skip
         raise

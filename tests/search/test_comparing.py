@@ -120,6 +120,21 @@ def test_a_rule_that_contains_another_and_loses_is_under_tuned(compared):
     assert "  under-tuned: slow, it contains plain at a low rate." in compared.verdict()
 
 
+def test_to_be_ahead_of_an_under_tuned_rule_is_not_to_be_better(compared):
+    described = compared.config["rules"] | {"other": compared.config["rules"]["slow"] | {"contains": {}}}
+    showings = compared.showings | {("line", "other"): compared.showings["line", "slow"]}
+
+    def head(*names):
+        kept = {("line", name): showings["line", name] for name in names}
+        chosen = {name: described[name] for name in names}
+        return dataclasses.replace(compared, config=compared.config | {"rules": chosen}, showings=kept).verdict()[0]
+
+    assert head("plain", "slow") == "No rule is shown better than every other on line."
+    better = "plain is shown better than every other rule on line"
+    assert head("plain", "other") == f"{better}."
+    assert head("plain", "slow", "other") == f"{better}, under-tuned ones aside."
+
+
 def test_a_winner_near_an_edge_is_inconclusive(compared):
     assert compared.showings["line", "wild"].edges == {"learning_rate": "low"}
     for claim in compared.claims_on("line"):
@@ -131,6 +146,7 @@ def test_the_table_has_misses_steps_seconds_and_infeasible_trials(compared):
     rows = {row["rule"]: row for row in compared.table() if row["problem"] == "line"}
     assert rows["slow"]["reached"] == 0
     assert np.isinf(rows["slow"]["gradients_to_target"])
+    assert any("slow" in words and "target 0/10, the median seed never;" in words for words in compared.lines())
     assert 0 < rows["plain"]["infeasible"] < 1
     plain = rows["plain"]
     assert plain["seconds_to_target"] == plain["steps_to_target"] * plain["seconds"]["step"] > 0
@@ -189,32 +205,32 @@ def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(compared,
     problems, folder = [line(), dataclasses.replace(line(), name="line 2")], tmp_path / "here"
     run, finish = training.run, ComparisonStore.finish
 
-    def compare_until(num_runs):
-        """How many runs it took; it is broken off in the last one."""
-        calls = []
+    def compare_until(where):
+        """How many runs it took; it is broken off in the sixth on one problem, a search of the first rule."""
+        names = []
 
-        def breaking(*arguments, **options):
-            calls.append(1)
-            if len(calls) == num_runs:
+        def breaking(problem, *arguments, **options):
+            names.append(problem.name)
+            if names.count(where) == 6:
                 raise KeyboardInterrupt
-            return run(*arguments, **options)
+            return run(problem, *arguments, **options)
 
         monkeypatch.setattr(training, "run", breaking)
         search.compare(problems, SOME, 40, folder=folder, **OPTIONS)
-        return len(calls)
+        return len(names)
 
-    with pytest.raises(KeyboardInterrupt):  # stopped, in the first problem
-        compare_until(20)
+    with pytest.raises(KeyboardInterrupt):  # stopped
+        compare_until("line")
     monkeypatch.setattr(ComparisonStore, "finish", lambda self, outcome, changes: None)
-    with pytest.raises(KeyboardInterrupt):  # killed, in the second: nothing is tidied up
-        compare_until(20)
+    with pytest.raises(KeyboardInterrupt):  # killed: nothing is tidied up
+        compare_until("line 2")
     monkeypatch.setattr(ComparisonStore, "finish", finish)
     kept = search.load_comparison(folder)
     assert (kept.complete, set(kept.targets)) == (False, {"line", "line 2"})
     assert kept.verdict()[0].startswith("Not finished")
     assert "not finished" in search.write_comparison_page(folder).read_text()
-    compare_until(100)
-    assert compare_until(1) == 0  # all is there
+    compare_until("no problem")
+    assert compare_until("no problem") == 0  # all is there
     found = search.load_comparison(folder)
     assert found.complete
     rows = without_seconds(found)
@@ -255,7 +271,8 @@ def test_the_verb_prints_verdict_table_and_place_and_is_continued(compared, tmp_
         (["--budget", "1"], "a budget of 1 gradients buys sgd fewer than 2 steps on quadratic. A step costs 1"),
         (["--fresh", "1"], "fresh must be a whole number of at least 2, got 1"),
         (["--trials", "0"], "trials must be a whole number of at least 1, got 0"),
-        (["--batch-size", "8"], "batch_size 8 needs as many examples, quadratic has None"),
+        (["--batch-size", "8"], "batch_size 8 needs as many examples, quadratic has 0 to train on"),
+        (["--batch-size", "0"], "batch_size must be a whole number of at least 1, got 0"),
         (["--sampler", "grid"], "a grid gives rules with fewer hyperparameters more values"),
         (["--space", "adam.learning_rate=log:0.1:1"], "the rule in --space must be one of: sgd; got 'adam'"),
         (["--space", "sgd.rate=log:0.1:1"], "sgd does not take the hyperparameters rate"),
@@ -270,6 +287,18 @@ def test_wrong_words_are_refused_before_anything_is_run(words, message, tmp_path
     assert main([*given, *words, "--out", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"compare: .*notes.txt/compare-\w+ cannot be written \(Not a directory\)"):
+        search.compare(bowl(), "sgd", 20, out=tmp_path / "notes.txt")
+
+
+def test_a_batch_must_fit_into_what_is_left_to_train_on():
+    problem = from_loss(loss, np.zeros(3), (np.zeros((60, 3)), np.zeros(60)), name="line")  # a fifth is held out
+    with pytest.raises(InputError, match="batch_size 49 needs as many examples, line has 48 to train on"):
+        search.compare(problem, "sgd", 20, batch_size=49)
 
 
 def test_folders_of_others_are_left_alone(compared, tmp_path):

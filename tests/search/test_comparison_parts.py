@@ -30,11 +30,16 @@ def armijo(learning_rate):
             {"learning_rate": 0.5},
             Price(1.0, 2.0, source="state"),
         ),  # two dimensions: 2 products
-        (armijo, {"learning_rate": 1.0}, Price(1.0, 0.0, 1.0, source="calls")),  # the first step is always accepted
     ],
 )
 def test_a_step_costs_the_gradients_products_and_losses_that_it_takes(factory, values, expected):
     assert price_of(BOWL, factory, values) == expected
+
+
+def test_a_line_search_costs_the_losses_that_it_takes_also_where_it_is_handed_a_gauss_newton_function():
+    problem = lab.load_problem("wine-softmax")
+    price = price_of(problem, armijo, {"learning_rate": 0.1})
+    assert price == Price(1.0, 0.0, 1.0, source="calls")  # the first step is always accepted
 
 
 def test_a_budget_buys_as_many_steps_as_it_pays_for():
@@ -103,10 +108,10 @@ def test_misses_are_ranked_as_the_largest_differences():
 def test_rules_that_are_equal_are_rarely_called_different():
     draw = np.random.default_rng(0)
     false = 0
-    for _ in range(300):
+    for _ in range(100):
         values = {name: np.exp(draw.normal(size=10)) for name in "abcd"}
         false += any(claim.outcome == BETTER for claim in search.claims_of("x", "loss", values, {}, {}))
-    assert false <= 8  # 3 are expected at p < 0.01 a family; P(more than 8) = 0.4 %
+    assert false <= 4  # 1 is expected at p < 0.01 a family; P(more than 4) = 0.4 %
 
 
 def test_each_verdict_has_its_condition():
@@ -221,9 +226,3 @@ def test_rules_are_named_or_come_with_a_space():
         entrants_of({"mine": optax.adam})
     with pytest.raises(InputError, match="a rule is named twice: sgd, sgd"):
         entrants_of(["sgd", "sgd"])
-
-
-def test_line_searches_run_where_the_engine_hands_over_a_gauss_newton_function():
-    problem = lab.load_problem("wine-softmax")
-    trace = lab.run(problem, armijo, {"learning_rate": [10.0]}, steps=2, every=2)
-    assert trace["loss"][0, -1] < trace["loss"][0, 0]
