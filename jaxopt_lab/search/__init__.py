@@ -30,7 +30,14 @@ from jaxopt_lab.search.pages import write_sweep_page
 from jaxopt_lab.search.parsing import parse_dimension, parse_space
 from jaxopt_lab.search.samplers import SAMPLERS, grid_points, halton_points, random_points, sample, sobol_points
 from jaxopt_lab.search.schedules import Scheduled
-from jaxopt_lab.search.significance import budget_ladder, good_decades, holm, paired_test, performance_profile
+from jaxopt_lab.search.significance import (
+    budget_ladder,
+    good_decades,
+    holm,
+    paired_test,
+    performance_profile,
+    seeds_for_misses,
+)
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.strategies import block_coordinate, coarse_to_fine, successive_halving
 from jaxopt_lab.search.summaries import write_summaries
@@ -77,6 +84,7 @@ __all__ = [
     "random_points",
     "sample",
     "schedules",
+    "seeds_for_misses",
     "sobol_points",
     "successive_halving",
     "sweep",

@@ -25,23 +25,23 @@ def draw_curves(comparison: Comparison, problem: str, maker: FigureMaker) -> Dra
         return None
     figure, axes = maker.axes(height=4.6)
     entry = comparison.config["problems"][problem]
-    lowest, highest = np.inf, -np.inf
-    for rule, rerun in shown.items():
-        best = rerun.so_far(entry["selection"], entry["report"])
-        x, kept = np.median(rerun.spent, 0), rerun.counts.mean(0) > 0.5
-        low, middle, high = _quantiles(best[:, kept])
-        color, style = _look(comparison, rule)
-        axes.fill_between(x[kept], low, high, color=maker.color(color), alpha=0.13, linewidth=0)
-        maker.predicted(axes, x[kept], middle, color=color, label=rule, linestyle=style)
-        if np.isfinite(middle).any():
-            lowest, highest = min(lowest, np.nanmin(low)), max(highest, np.nanmax(middle))
-    target = comparison.targets.get(problem)
-    if target is not None and np.isfinite(target.report):
-        axes.axhline(target.report, color=_SOFT, linewidth=1, linestyle=(0, (2, 2)))
-        axes.annotate("target", (0.6, target.report), xycoords=("axes fraction", "data"), color=_SOFT, va="center",
+    target = comparison.targets[problem].report if problem in comparison.targets else float("nan")
+    kept = {rule: rerun.counts.mean(0) > 0.5 for rule, rerun in shown.items()}
+    drawn = {rule: _quantiles(rerun.so_far(entry["selection"], entry["report"])[:, kept[rule]])
+             for rule, rerun in shown.items()}  # fmt: skip
+    floor = _floor(np.concatenate([[target], *(np.concatenate([low, middle]) for low, middle, _ in drawn.values())]))
+    for rule, bands in drawn.items():
+        low, middle, high = (np.maximum(each, floor) for each in bands)
+        x, (color, style) = np.median(shown[rule].spent, 0)[kept[rule]], _look(comparison, rule)
+        axes.fill_between(x, low, high, color=maker.color(color), alpha=0.13, linewidth=0)
+        maker.predicted(axes, x, middle, color=color, label=rule, linestyle=style)
+    if np.isfinite(target):
+        height = max(target, floor)
+        axes.axhline(height, color=_SOFT, linewidth=1, linestyle=(0, (2, 2)))
+        axes.annotate("target", (0.6, height), xycoords=("axes fraction", "data"), color=_SOFT, va="center",
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0})  # fmt: skip
-    if lowest > 0:
-        _log_y(axes, lowest / 1.15, highest * 1.15)
+    if floor > 0:
+        _log_y(axes, floor / 1.15, np.nanmax([target, *np.concatenate([each[1] for each in drawn.values()])]) * 1.15)
     axes.set(xlabel="gradients spent", ylabel=f"{comparison.measure(problem)}, at the best moment so far")
     return figure, f"{problem}: " + _first_words(comparison, problem)
 
@@ -76,17 +76,18 @@ def draw_ladder(comparison: Comparison, problem: str, maker: FigureMaker) -> Dra
     if not ends:
         return None
     figure, axes = maker.axes(height=4.2)
+    floor = _floor(np.array(ends))
     for rule, rows in shown.items():
         color, style = _look(comparison, rule)
         k, low, middle, high = (np.array([row[name] for row in rows]) for name in ("trials", "low", "median", "high"))
-        kept = np.isfinite(middle)
+        kept, low, middle = np.isfinite(middle), np.maximum(low, floor), np.maximum(middle, floor)
         top = np.where(np.isfinite(high), high, 10 * max(ends))
         axes.fill_between(k[kept], low[kept], top[kept], color=maker.color(color), alpha=0.1, linewidth=0)
         maker.predicted(axes, k[kept], middle[kept], color=color, label=rule, linestyle=style)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter("{x:g}")
-    if min(ends) > 0:
-        _log_y(axes, min(ends) / 1.3, max(ends) * 1.3)
+    if floor > 0:
+        _log_y(axes, floor / 1.3, max(ends) * 1.3)
     selection = comparison.config["problems"][problem]["selection"].replace("_", " ")
     axes.set(xlabel="trials of the search", ylabel=f"{selection} of the best")
     last = {rule: rows[-1]["median"] for rule, rows in shown.items() if rows}
@@ -94,9 +95,7 @@ def draw_ladder(comparison: Comparison, problem: str, maker: FigureMaker) -> Dra
     few, many = (min(each, key=lambda rule: each[rule]) for each in (first, last))
     trials = next(rows for rows in shown.values() if rows)
     low, high = int(trials[min(2, len(trials) - 1)]["trials"]), int(trials[-1]["trials"])
-    best = (
-        f"{many}, at {low} trials and at {high}" if few == many else f"{few} at {low} trials, with {many} at {high}"
-    )
+    best = f"{many}, at {low} trials and at {high}" if few == many else f"{few} at {low} trials, with {many} at {high}"
     return figure, (
         f"{problem}: the search finds the lowest loss with {best}; a line begins where half of the searches find a"
         " feasible trial."
@@ -111,13 +110,12 @@ def draw_sensitivity(comparison: Comparison, problem: str, maker: FigureMaker) -
         if shown
         else np.ones(0)
     )
-    values = values[np.isfinite(values)]
-    if not values.size or values.min() <= 0:
+    level = comparison.targets[problem].selection if problem in comparison.targets else float("nan")
+    floor = _floor(np.append(values, level))
+    if floor < 0 or not np.isfinite(values).any():
         return None
-    target = comparison.targets.get(problem)
-    level = target.selection if target is not None else float("nan")
     figure, rows = maker.axes(len(shown), squeeze=False, height=0.7 + 1.25 * len(shown), sharex=True)
-    low, high = values.min() / 1.4, np.quantile(values, 0.95) * 1.6
+    low, high = floor / 1.4, max(np.quantile(values[np.isfinite(values)], 0.95), floor) * 1.6
     for axes, (rule, showing) in zip(rows[:, 0], shown.items(), strict=True):
         _sensitivity(axes, showing, level, (float(low), float(high)), maker.color(_look(comparison, rule)[0]))
         axes.set_title(f"{rule}: {showing.decades(level):.1f} decades", fontsize=10.5, pad=3)
@@ -149,8 +147,9 @@ def _sensitivity(axes: "Axes", showing: Showing, level: float, ends: tuple[float
     if good.sum() > 1:
         axes.axvspan(showing.rates[good].min(), showing.rates[good].max(), color=_GREEN, alpha=0.15, linewidth=0)
     if np.isfinite(level):
-        axes.axhline(level, color=_SOFT, linewidth=1, linestyle=(0, (2, 2)))
-    axes.plot(showing.rates[finite], np.minimum(trials.medians[finite], ends[1] / 1.05), ".", color=color, markersize=6)
+        axes.axhline(max(level, ends[0]), color=_SOFT, linewidth=1, linestyle=(0, (2, 2)))
+    heights = np.clip(trials.medians[finite], ends[0] * 1.05, ends[1] / 1.05)
+    axes.plot(showing.rates[finite], heights, ".", color=color, markersize=6)
     if not finite.all():
         missed = showing.rates[~finite]
         axes.plot(missed, np.full(len(missed), ends[1]), "x", color=_RED, markersize=5, clip_on=False)
@@ -170,6 +169,15 @@ def _log_y(axes: "Axes", low: float, high: float, most: int = 6) -> None:
     axes.yaxis.set_minor_locator(NullLocator())
     if low > 1e-4 and high < 1e4:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+
+
+def _floor(values: np.ndarray) -> float:
+    """What a logarithmic axis shows at its lower end, where zeros lie; minus infinity where it has to be linear."""
+    finite = values[np.isfinite(values)]
+    positive = finite[finite > 0]
+    if not positive.size or finite.min() < 0:
+        return -np.inf
+    return float(positive.min()) / (1 if finite.min() > 0 else 3)
 
 
 def _quantiles(values: np.ndarray) -> list[np.ndarray]:

@@ -11,6 +11,7 @@ from jaxopt_lab.search.comparison_figures import draw_curves, draw_ladder, draw_
 from jaxopt_lab.search.comparison_stores import read_comparison_record
 from jaxopt_lab.search.comparisons import GRADIENTS, Comparison
 from jaxopt_lab.search.outcomes import settings_of
+from jaxopt_lab.search.significance import seeds_for_misses
 from jaxopt_lab.search.stores import plain_errors
 
 
@@ -49,7 +50,8 @@ def page_of(comparison: Comparison, record: dict[str, Any]) -> str:
     measures = {problem: (comparison.measure(problem), GRADIENTS) for problem in comparison.problems}
     return reporting.render_template(
         "comparison.html.j2", comparison=comparison, record=record, rows=rows, command=command,
-        verdict=comparison.verdict(), figures=_figures(comparison) if rows else [], measures=measures,
+        needed=seeds_for_misses(len(comparison.rules), record["config"]["level"]), verdict=comparison.verdict(),
+        figures=_figures(comparison) if rows else [], measures=measures,
         space_of={name: rule["space"] for name, rule in record["config"]["rules"].items()},
     )  # fmt: skip
 

@@ -183,7 +183,7 @@ class Comparison:
 
     def _overall(self) -> str:
         if not self.complete:
-            return "Not finished: what follows may change. The same command, or `jaxopt-lab resume`, continues."
+            return "Not finished: what follows may change."
         if len(self.rules) == 1:
             return f"{self.rules[0]} alone was run: there is nothing to compare it with."
         where = f"all {len(self.problems)} problems" if len(self.problems) > 1 else self.problems[0]

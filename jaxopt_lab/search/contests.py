@@ -22,6 +22,7 @@ from jaxopt_lab.search.elsewhere import Paired
 from jaxopt_lab.search.entrants import Entrant, entrants_of
 from jaxopt_lab.search.identities import problem_digest, rule_digest
 from jaxopt_lab.search.prices import Price, price_of
+from jaxopt_lab.search.significance import seeds_for_misses
 
 SAMPLERS = ("random", "sobol", "halton")
 FRESH, BASELINE, TARGET = 10_000, 20_000, 30_000
@@ -107,6 +108,9 @@ class Contest:
             f"{runs} runs a problem, {self.trials} trials x {self.seeds} seeds and {self.fresh} fresh seeds of each"
             f" rule, and {own} of the baseline, which sets the target first"
         )
+        needed = seeds_for_misses(len(self.rules), self.config["level"])
+        if len(self.rules) > 1 and needed > self.fresh:
+            words.append(f"where runs miss, fewer than {needed} fresh seeds may be too few to show a difference")
         return words
 
 

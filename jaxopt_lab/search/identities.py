@@ -37,10 +37,13 @@ def rule_digest(factory: Callable[..., optax.GradientTransformation], first: dic
     Raises:
       InputError: the rule does not take these hyperparameters.
     """
-    params = jax.eval_shape(problem.init, jax.random.key(0))
+    params, name = jax.eval_shape(problem.init, jax.random.key(0)), getattr(factory, "__name__", factory)
 
     def start(point: Any, hyper: Any) -> Any:
-        return factory(**hyper).init(point)
+        rule = factory(**hyper)
+        if not isinstance(rule, optax.GradientTransformation):
+            raise fail("sweep", f"{name} must return an optax.GradientTransformation, got {type(rule).__name__}")
+        return rule.init(point)
 
     def update(point: Any, hyper: Any, state: Any) -> Any:
         return factory(**hyper).update(point, state, point)
@@ -50,7 +53,7 @@ def rule_digest(factory: Callable[..., optax.GradientTransformation], first: dic
     except TypeError as error:
         raise fail(
             "sweep",
-            f"{getattr(factory, '__name__', factory)} does not take the hyperparameters {', '.join(first)} ({error})",
+            f"{name} does not take the hyperparameters {', '.join(first)} ({error})",
             "Name them as it does.",
         ) from error
     try:

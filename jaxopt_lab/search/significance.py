@@ -52,6 +52,8 @@ def paired_test(first: ArrayLike, second: ArrayLike) -> tuple[float, str]:
         if np.ptp(apart) < _ROUNDING:
             return (0.0 if apart[0] else 1.0), "exact"
         return float(stats.ttest_1samp(apart, 0.0).pvalue), "t"
+    if first[0] != second[0] and np.all(first == first[0]) and np.all(second == second[0]):
+        return 0.0, "exact"
     with np.errstate(invalid="ignore"):
         apart = np.where(np.isinf(first) & np.isinf(second), 0.0, second - first)
     finite = np.abs(apart[np.isfinite(apart)])
@@ -83,6 +85,24 @@ def holm(ps: Sequence[float]) -> list[float]:
     corrected = np.empty(len(ranked))
     corrected[order] = np.minimum(raised, 1.0)
     return corrected.tolist()
+
+
+def seeds_for_misses(num_rules: int, level: float) -> int:
+    """Seeds with which signed ranks, the test where runs miss, can show a difference whatever the other pairs show.
+
+    Args:
+      num_rules: rules that are compared, each with each.
+      level: p below which a difference is claimed.
+
+    Returns:
+      The least n with 2^(1 - n) times the number of pairs below the level, as Holm's correction asks of the smallest p.
+
+    Example:
+      >>> seeds_for_misses(2, 0.01), seeds_for_misses(9, 0.01)
+      (8, 13)
+    """
+    pairs = max(num_rules * (num_rules - 1) // 2, 1)
+    return int(np.floor(np.log2(pairs / level))) + 2
 
 
 def performance_profile(costs: ArrayLike) -> tuple[np.ndarray, np.ndarray]:

@@ -163,6 +163,8 @@ def test_a_step_that_costs_two_gradients_leaves_half_of_the_steps():
     )  # fmt: skip
     assert contest.bouts["quadratic"]["dear"].steps == 20
     assert "quadratic: 40 gradients a run buy steps: 20 of dear, 2 each" in contest.lines()
+    many = dataclasses.replace(contest, rules=("a", "b", "c"))
+    assert many.lines()[-1] == "where runs miss, fewer than 10 fresh seeds may be too few to show a difference"
 
 
 def test_a_schedule_free_rule_is_judged_at_its_average():

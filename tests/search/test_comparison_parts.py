@@ -86,6 +86,16 @@ def test_a_miss_is_infinite_and_stays_in_the_median():
     assert run.share_infeasible == pytest.approx(2 / 3)
 
 
+def test_fewer_seeds_than_said_show_nothing_where_runs_miss():
+    for num_rules in (2, 4, 9):
+        needed, pairs = search.seeds_for_misses(num_rules, 0.01), num_rules * (num_rules - 1) / 2
+        shown = [
+            search.paired_test(np.arange(1.0, n + 1), np.full(n, np.inf))[0] * pairs < 0.01
+            for n in (needed - 1, needed)
+        ]
+        assert shown == [False, True]
+
+
 def test_the_paired_test_is_the_t_test_of_logarithms():
     second = np.array([1.2, 1.1, 1.3, 1.2, 1.15])
     p, kind = search.paired_test(NEAR, second)
@@ -93,6 +103,12 @@ def test_the_paired_test_is_the_t_test_of_logarithms():
     assert p == pytest.approx(stats.ttest_rel(np.log(NEAR), np.log(second)).pvalue)
     assert search.paired_test(NEAR, 3 * NEAR) == (0.0, "exact")
     assert search.paired_test(NEAR, NEAR * (1 + 1e-8)) == (1.0, "exact")  # float32's rounding is no difference
+    zeros, misses = np.zeros(3), np.full(3, np.inf)  # of a problem without chance
+    assert [search.paired_test(*pair)[0] for pair in ((zeros, zeros + 1), (zeros + 1, misses), (misses, misses))] == [
+        0,
+        0,
+        1,
+    ]
 
 
 def test_misses_are_ranked_as_the_largest_differences():

@@ -272,6 +272,8 @@ def test_a_rule_and_its_space_must_fit():
     bowl = objectives.quadratic([1.0])
     with pytest.raises(InputError, match="sgd does not take the hyperparameters learning_rate, rho"):
         search.sweep(bowl, rules.sgd, search.Space(learning_rate=search.log_uniform(0.1, 1.0), rho=0.9))
+    with pytest.raises(InputError, match=r"<lambda> must return an optax\.GradientTransformation, got int"):
+        search.sweep(bowl, lambda learning_rate: 3, RATES)
     with pytest.raises(InputError, match=r"rule sgd must come as \(factory, Space\), got .*Example: sweep"):
         search.sweep(bowl, rules.sgd)
     with pytest.raises(InputError, match="a mapping of rules brings its spaces"):
