@@ -1,7 +1,7 @@
 """A child process for the kill tests: a sweep that kills itself at a given moment, or goes on to its end.
 
 Arguments: folder, the moment ("never", "chunk:K" before the K-th chunk is computed, "write:K" in the middle of the K-th
-write of a file, "wait" to sit in the first chunk), and optionally a shard as I/N, the steps, and the number of devices.
+write of a file, "wait" to sit before the first chunk), and optionally a shard as I/N, the steps, and the number of devices.
 By hand, `python -m tests.search.killed_sweep FOLDER random:20` kills at 20 random moments and compares with an unbroken
 sweep.
 """
@@ -45,7 +45,7 @@ def main(folder: str, moment: str, shard: str = "0/1", steps: str = "40", device
 
     def counted_run(*arguments, **options):
         calls["chunk"] += 1
-        if kind == "wait" and calls["chunk"] == 2:
+        if kind == "wait":
             sys.stdout.write("waiting\n")
             sys.stdout.flush()
             time.sleep(60)
