@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxopt_lab import reporting
 from jaxopt_lab.core import archives, fail
-from jaxopt_lab.search.stores import plain_errors
+from jaxopt_lab.search.stores import plain_errors, read_record
 
 BASELINE = "baseline"
 
@@ -113,14 +113,7 @@ def read_comparison_record(folder: Path) -> dict[str, Any]:
     Raises:
       InputError: there is none, it is torn, or it is not of a comparison.
     """
-    path = Path(folder) / "study.json"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise fail("compare", f"{path} cannot be read ({error})", "Name the folder of a comparison.") from None
-    if not isinstance(record, dict) or record.get("kind") != reporting.COMPARISON_MARK:
-        raise fail("compare", f"{path} is not of a comparison", "Name the folder of a comparison.")
-    return record
+    return read_record(folder, reporting.COMPARISON_MARK, "compare", "a comparison")
 
 
 def slug(name: str) -> str:

@@ -128,13 +128,18 @@ def read_sweep_record(folder: Path) -> dict[str, Any]:
     Raises:
       InputError: there is none, it is torn, or it is not of a sweep.
     """
+    return read_record(folder, reporting.SWEEP_MARK, "sweep", "a sweep")
+
+
+def read_record(folder: Path, mark: str, area: str, what: str) -> dict[str, Any]:
+    """The `study.json` of a folder, if it is of the kind with this mark; errors name the area and what it should be."""
     path = Path(folder) / "study.json"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise fail("sweep", f"{path} cannot be read ({error})", "Name the folder of a sweep.") from None
-    if not isinstance(record, dict) or record.get("kind") != reporting.SWEEP_MARK:
-        raise fail("sweep", f"{path} is not of a sweep", "Name the folder of a sweep.")
+        raise fail(area, f"{path} cannot be read ({error})", f"Name the folder of {what}.") from None
+    if not isinstance(record, dict) or record.get("kind") != mark:
+        raise fail(area, f"{path} is not of {what}", f"Name the folder of {what}.")
     return record
 
 
