@@ -80,7 +80,7 @@ class Monitor(optax.GradientTransformationExtraArgs):
     """
 
     def __new__(
-        cls, rule: optax.GradientTransformation, every: int = 10, length: int = 256, noise: bool = True
+        cls, rule: optax.GradientTransformation, every: int = 25, length: int = 256, noise: bool = True
     ) -> "Monitor":
         """The pair (init, update)."""
         require_count("Monitor", "every", every, 2, "A cosine takes the update before it.")
