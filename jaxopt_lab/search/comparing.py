@@ -138,7 +138,9 @@ def load_comparison(folder: str | os.PathLike[str]) -> Comparison:
                 problem, rule, price, entry, found, store, config["rules"][rule]["natural"]
             )
         stored = _rerun(store, problem, BASELINE, Price(**record["prices"][problem][BASELINE]), entry["budget"])
-        if stored is not None:
+        place = store.search(problem, BASELINE)
+        searched = place is not None and (place / "study.json").exists() and load_sweep(place)
+        if stored is not None or (searched and searched.complete and _winner(searched, BASELINE, entry) is None):
             targets[problem] = _target(stored, entry, config["target_share"])
     return Comparison(config, showings, targets, record["facts"], Path(folder))
 
@@ -182,7 +184,7 @@ def _prepare(contest: Contest, store: ComparisonStore, bout: Bout, problem: str,
         seed=contest.seed + BASELINE_SEED * base, objective=bout.arena.selection, maximize=False,
         baseline=bout.arena.baseline, folder=store.search(problem, rule),
     )  # fmt: skip
-    values = winner_of(judged(found.of(rule), bout.arena.selection))
+    values = _winner(found, rule, contest.config["problems"][problem])
     if values is None:
         return found
     if store.get("reruns", problem, rule) is None:
@@ -201,6 +203,10 @@ def _prepare(contest: Contest, store: ComparisonStore, bout: Bout, problem: str,
         seconds = _seconds(bout, values, contest.seed + FRESH, found.facts["loop"])
         store.put("seconds", problem, rule, {}, seconds)
     return found
+
+
+def _winner(found: Sweep, rule: str, entry: Any) -> dict[str, float] | None:
+    return winner_of(judged(found.of(rule), entry["selection"]))
 
 
 def _seconds(bout: Bout, values: dict[str, float], seed: int, loop: str) -> dict[str, float]:

@@ -95,7 +95,9 @@ def draw_ladder(comparison: Comparison, problem: str, maker: FigureMaker) -> Dra
     few, many = (min(each, key=lambda rule: each[rule]) for each in (first, last))
     trials = next(rows for rows in shown.values() if rows)
     low, high = int(trials[min(2, len(trials) - 1)]["trials"]), int(trials[-1]["trials"])
-    best = f"{many}, at {low} trials and at {high}" if few == many else f"{few} at {low} trials, with {many} at {high}"
+    best = f"{few} at {low} trials, with {many} at {high}"
+    if few == many:
+        best = f"{many}, at {low} trials" + (f" and at {high}" if high > low else "")
     return figure, (
         f"{problem}: the search finds the lowest loss with {best}; a line begins where half of the searches find a"
         " feasible trial."
@@ -121,15 +123,17 @@ def draw_sensitivity(comparison: Comparison, problem: str, maker: FigureMaker) -
         axes.set_title(f"{rule}: {showing.decades(level):.1f} decades", fontsize=10.5, pad=3)
     rows[-1, 0].set_xlabel("learning rate; for momentum lr / (1 \N{MINUS SIGN} rho)")
     figure.supylabel(comparison.config["problems"][problem]["selection"].replace("_", " "), fontsize=11)
-    return figure, f"{problem}: {_widths({rule: showing.decades(level) for rule, showing in shown.items()})}" + (
+    return figure, f"{problem}: {_widths({rule: each.decades(level) for rule, each in shown.items()}, level)}" + (
         "" if all(np.isfinite(each.trials.medians).all() for each in shown.values() if each.trials is not None)
         else " Red crosses are trials that diverged or ended worse than a constant predictor."
     )  # fmt: skip
 
 
-def _widths(widths: dict[str, float]) -> str:
+def _widths(widths: dict[str, float], level: float) -> str:
     """The widths of the good intervals, a sentence."""
     widest, narrowest = max(widths, key=lambda rule: widths[rule]), min(widths, key=lambda rule: widths[rule])
+    if np.isnan(level):
+        return "there is no target."
     if not widths[widest]:
         return "no rule reaches the target (dashed) at more than one of the learning rates tried."
     least = f", {widths[narrowest]:.1f} with {narrowest}" if len(widths) > 1 else ""

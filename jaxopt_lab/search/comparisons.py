@@ -114,7 +114,7 @@ class Comparison:
         showing = self.showings[problem, rule]
         quality, (gradients, steps) = self.quality(problem, rule), self.arrivals(problem, rule)
         low, high, confidence = median_interval(quality)
-        each = (showing.seconds or {}).get("step", float("nan"))
+        each, median = (showing.seconds or {}).get("step", float("nan")), float(np.median(steps))
         target = self.targets.get(problem)
         trials, rerun = showing.trials, showing.rerun
         return as_row(showing, {
@@ -122,7 +122,7 @@ class Comparison:
             "infeasible": float("nan") if trials is None else trials.share_infeasible,
             "fresh_infeasible": 1.0 if rerun is None else rerun.share_infeasible,
             "reached": int(np.isfinite(gradients).sum()), "gradients_to_target": float(np.median(gradients)),
-            "steps_to_target": float(np.median(steps)), "seconds_to_target": float(np.median(steps)) * each,
+            "steps_to_target": median, "seconds_to_target": median * (each if np.isfinite(median) else 1.0),
             "compile_seconds": (showing.seconds or {}).get("compile", float("nan")),
             "good_decades": showing.decades(target.selection) if target else float("nan"),
             "seeds": quality.tolist(), "further": self._further(problem, showing),
@@ -219,6 +219,8 @@ class Comparison:
         lines += [f"  under-tuned: {claim.second}, {claim.why}." for claim in claims if claim.outcome == UNDER_TUNED]
         lines += [f"  inconclusive, widen: {rule} is best with {edge_words(each.edges)}."
                   for rule, each in rules.items() if each.edges]  # fmt: skip
+        if problem in self.targets and not np.isfinite(self.targets[problem].report):
+            lines.append(f"  no target: {self.config['baseline']['name']}, the baseline, has no feasible setting.")
         return lines
 
 

@@ -195,6 +195,15 @@ def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
     assert not reporting.holds_sweep(compared.folder)
 
 
+def test_a_baseline_without_a_feasible_setting_sets_no_target(tmp_path, no_figures):
+    wild = {"wild": (rules.sgd, search.Space(learning_rate=search.log_uniform(100.0, 1000.0)))}
+    search.compare(bowl(), wild, 40, trials=2, fresh=2, baseline=wild, folder=tmp_path / "here")
+    found = search.load_comparison(tmp_path / "here")
+    assert found.complete
+    assert "no rule has a feasible setting" in found.verdict()[1]
+    assert "not a number" not in search.write_comparison_page(tmp_path / "here").read_text()
+
+
 def test_infeasible_trials_are_red_crosses(compared):
     with reporting.house_style() as maker:
         figure, caption = draw_sensitivity(compared, "line", maker)
