@@ -13,7 +13,8 @@ from jaxopt_lab.diagnosis.examination import diagnose
 from jaxopt_lab.diagnosis.figures import draw_spectrum
 from jaxopt_lab.diagnosis.findings import CAUSES, Diagnosis, Finding, Prescription, Reading
 from jaxopt_lab.diagnosis.identification import RuleInUse, identify
-from jaxopt_lab.diagnosis.layers import ActivationSignal, LayerSignal, Signals, measure_signals
+from jaxopt_lab.diagnosis.layer_signals import ActivationSignal, LayerSignal, Signals
+from jaxopt_lab.diagnosis.layers import measure_signals
 from jaxopt_lab.diagnosis.local_models import LocalModel, Method, measure_model
 from jaxopt_lab.diagnosis.monitoring import Monitor, observe
 from jaxopt_lab.diagnosis.proving import Proof, prove

@@ -13,7 +13,7 @@ from jaxopt_lab.diagnosis import runs
 from jaxopt_lab.diagnosis.culprits import Culprit
 from jaxopt_lab.diagnosis.identification import RuleInUse
 from jaxopt_lab.diagnosis.inputs import InputStatistics
-from jaxopt_lab.diagnosis.layers import Signals
+from jaxopt_lab.diagnosis.layer_signals import Signals
 from jaxopt_lab.diagnosis.lines import Fall
 from jaxopt_lab.diagnosis.local_models import LocalModel, Method
 from jaxopt_lab.diagnosis.noises import BatchNoise

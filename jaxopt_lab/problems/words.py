@@ -34,7 +34,7 @@ def find_rule(name: str, where: str) -> Callable[..., optax.GradientTransformati
       'heavy_ball'
     """
     if ":" in name:
-        return load_function(name, "--rule")
+        return load_function(name, where)
     ours = {label: spec.factory for label, spec in rules.REGISTRY.items() if "learning_rate" in spec.defaults}
     known = {label: getattr(optax, label) for label in _OPTAX if hasattr(optax, label)} | ours
     require_choice(where, "--rule", name.replace("-", "_"), known)

@@ -33,6 +33,7 @@ from jaxopt_lab.theory.geometry import (
     worst_gradient_cosine,
     zig_zag_threshold,
 )
+from jaxopt_lab.theory.horizons import best_constant_rate, noisy_quadratic_loss
 from jaxopt_lab.theory.landscapes import (
     gaussian_field_index,
     index_variance,
@@ -115,13 +116,11 @@ from jaxopt_lab.theory.rates import (
     steps_to_accuracy,
 )
 from jaxopt_lab.theory.search import (
-    best_constant_rate,
     block_coordinate_factor,
     coarse_to_fine_width,
     expected_best_rank,
     grid_hit_probability,
     grid_search_distance,
-    noisy_quadratic_loss,
     random_hit_probability,
     random_search_distance,
     stratified_search_distance,
