@@ -7,8 +7,8 @@ What is left: what the local model has to give, or what a lower rate has gained,
 Threshold: the floor of the rule in use accounts for at least half of what is left, the noise of one step exceeds the
 gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Where the run no
 longer gains, a quarter and a twentieth do: what is left is then read at one place of a path that scatters by such
-factors; a quarter of what was learned over a constant output does too. A quarter is also enough where a tenth of the
-rate, well below the edge, comes two thirds as far in as many steps: the rest of the rate goes into noise.
+factors; a quarter of what was learned over a constant output does too, if it is a hundredth. A quarter is also enough
+where a tenth of the rate, well below the edge, comes two thirds as far in as many steps: the rest goes into noise.
 Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least lr tr S_B / 4
 (`theory.loss_floor`).
 """
@@ -23,6 +23,7 @@ SOURCE = "theory.loss_floor; McCandlish et al. 2018, equation 2.6"
 FLOOR_SHARE = 0.5
 NOISE_OVER_SIGNAL = 1.0
 LEFT, STANDING = 0.1, 0.05
+VISIBLE = 0.01
 AS_FAR, WASTED_SHARE = 2 / 3, 0.25
 _FACTOR = 0.1
 
@@ -107,6 +108,6 @@ def _falling(losses: np.ndarray, known: Evidence) -> bool:
 
 def _as_much_as_was_learned(known: Evidence, left: float) -> bool:
     """Whether what is left is a quarter of what the model does better than a constant output, which is little."""
-    if known.baseline is None or not known.suffers:
+    if known.baseline is None or not known.suffers or left < VISIBLE * known.scale:
         return False
     return left > 0.25 * max(known.baseline - known.end, 0.0)
