@@ -223,7 +223,11 @@ def _model(known: Evidence, params: Any, model_state: Any, state: Any, counts: t
 
 
 def _surroundings(known: Evidence, budget: Budget) -> dict[str, Any]:
-    cost = min(60 * budget.total / 200, max(budget.left, 30 * budget.total / 200))
+    least, kept = 30 * budget.total / 200, _RATE_SHARE * budget.total if known.random else 0.0
+    cost = max(min(60 * budget.total / 200, budget.left - kept), least)
+    if budget.left - kept < least:
+        budget.refused["surroundings of the point"] = "what is left goes into other learning rates"
+        return {}
     if not budget.allows("surroundings of the point", cost):
         return {}
     around = look_around(

@@ -30,7 +30,7 @@ LOWER, NOTHING_LEARNED = 3.0, 1.1
 LEAST_GAIN = 4.0
 MOST_SHARE = 0.2
 _SHARE = 0.1
-_VISIBLE = 10.0  # times the precision of the loss that a run must come down to go slowly
+_VISIBLE = 10.0  # times the precision of the loss that runs must come down to be slow and not at rest
 _BLAMED = ("non-finite", "unnormalized-inputs", "exploding-signal", "bad-initialization")
 
 
@@ -67,7 +67,8 @@ def examine_high(known: Evidence) -> Finding | None:
     if run.losses[-1] >= run.losses[0]:  # it gains nothing, however long it runs
         gain = float(known.steps)
     return make_finding(
-        "learning-rate-too-high", words, evidence, scale_rate(factor), gain, horizon=known.steps, follows_from=_BLAMED
+        "learning-rate-too-high", words, evidence, scale_rate(factor), gain, horizon=known.steps,
+        follows_from=_BLAMED if known.decay == 0 else (*_BLAMED, "underfitting"),
     )  # fmt: skip
 
 
@@ -76,7 +77,7 @@ def examine_low(known: Evidence) -> Finding | None:
     run = known.run
     if run is None or run.diverged or known.culprit is not None:
         return None
-    if not run.losses[0] - run.losses[-1] > _VISIBLE * known.resolution:
+    if not run.losses[-1] < run.losses[0] or not _most_gained(known) > _VISIBLE * known.resolution:
         return None
     share = known.share_of_edge
     if share > MOST_SHARE or known.done or (known.progress > 0.9 and not known.exact):
@@ -110,6 +111,14 @@ def _forecast(known: Evidence, factor: float) -> Callable[[int], float] | None:
         return None
     after = dataclasses.replace(method, learning_rate=factor * method.learning_rate)
     return lambda count: forecasts.speed_up(known, count, model, after)
+
+
+def _most_gained(known: Evidence) -> float:
+    """The largest fall of the run and of those at higher rates."""
+    ends = [] if known.run is None else [known.run.losses[-1]]
+    ends += [] if known.rates is None else [known.rates[factor][-1] for factor in (10.0, 100.0)]
+    falls = [known.loss - end for end in ends if np.isfinite(end)]
+    return float(max(falls, default=0.0))
 
 
 def _by_model(known: Evidence) -> float:
