@@ -17,10 +17,10 @@ gain is compared with the predicted one.
 
 Where the thresholds are from: theory, and problems that are not planted here (one-dimensional digits, wine, diabetes,
 quadratics and saddles of their own). After a first count on seeds 0 and 1 (101 of 136 sick runs of quadratics and
-regressions right) the reasons of the misses were looked at, there and on other seeds below 600, and the diagnosis was
-mended in what it measures: against what a constant output earns, at the slope where a saddle should be, weight decay
-against the gradient. So the present count is of cases whose kind has been seen; other kinds will do worse. Seeds from
-1000 on were not looked at.
+regressions right) the reasons of the misses were looked at, there and on other seeds below 600, on 1000 to 1019 of
+regressions and transformers and on 3000 to 3011 of convolutions, and the diagnosis was mended in what it measures:
+against what a constant output earns, at the slope where a saddle should be, weight decay against the gradient. So the
+present count is of cases whose kind has been seen; other kinds will do worse. Seeds from 4000 on were not looked at.
 
 Source: the idea of planted truth is that of fault injection; Wilson 1927, Probable inference, for the intervals;
 Spearman 1904 for the correlation of ranks.
@@ -298,8 +298,8 @@ STUDY = Study(
             num_seeds=1,
             causes=("healthy", "ill-conditioned", "plateau", "gradient-noise", "learning-rate-too-low", "overfitting"),
         ),
-        "full": Config(first_seed=1000),
-        "huge": Config(first_seed=2000, num_seeds=300, num_proofs=15),
+        "full": Config(first_seed=4000),
+        "huge": Config(first_seed=5000, num_seeds=300, num_proofs=15),
     },
     run=run,
     judge=verdicts,
