@@ -214,7 +214,7 @@ class Evidence:
             return float("nan")
         if self.in_use.kind == "adaptive" and not self.here.preconditioned:
             return float("nan")
-        return self.in_use.learning_rate * self.here.largest / self.in_use.edge
+        return self.in_use.share_of_edge(self.here.largest)
 
 
 def horizon_for(known: Evidence, gain: float) -> int:

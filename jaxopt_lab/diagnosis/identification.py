@@ -52,6 +52,10 @@ class RuleInUse:
             return float(theory.two_step_edge(self.rho, self.lookahead))
         return float(theory.averaged_heavy_ball_edge(self.rho)) if self.kind == "adaptive" else float("nan")
 
+    def share_of_edge(self, curvature: float) -> float:
+        """Learning rate times a (preconditioned) curvature over the edge; NaN where the edge is not known."""
+        return self.learning_rate * curvature / self.edge
+
     def __str__(self) -> str:
         if not np.isfinite(self.learning_rate):
             return f"a rule of unknown form ({self.kind})"

@@ -13,7 +13,7 @@ import numpy as np
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis import forecasts
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
 from jaxopt_lab.diagnosis.local_models import LocalModel, Method
 from jaxopt_lab.diagnosis.prescriptions import use_heavy_ball
 
@@ -24,6 +24,10 @@ LEFT = 0.1
 SAMPLED, EXACT = 0.01, 1e-9
 _SHARE = 0.01
 HORIZON = 2000.0
+_BLAMED = (
+    "learning-rate-too-high", "unnormalized-inputs", "dead-units", "vanishing-signal", "exploding-signal",
+    "bad-initialization", "saddle", "plateau", "underfitting",
+)  # fmt: skip
 
 
 def examine(known: Evidence) -> Finding | None:
@@ -50,19 +54,6 @@ def examine(known: Evidence) -> Finding | None:
         return None
     if exact and gap < (SAMPLED if known.problem.data is not None else EXACT) * known.scale:
         return None
-    low, high = model.condition_interval
-    others = {
-        "gradient descent": model.steps_to(_SHARE, model.best_rate(plain, _SHARE, ceiling), ceiling),
-        "heavy ball": fewest,
-        "Nesterov": _nesterov(model, ceiling),
-    }
-    evidence = [
-        read("condition number that the gradient sees", Estimate(low, interval=(low, high), level=1.0)),
-        read("steps of the rule in use at its best rate, to 1 % of what is left", steps, LEAST_STEPS, SOURCE),
-        *(read(f"steps of {name} at its best", count) for name, count in others.items()),
-        read("gain available", gain, LEAST_GAIN, SOURCE),
-        read("what is left to gain", gap),
-    ]
     horizon = int(min(steps + known.steps, HORIZON))
     used = own if own is not None and known.share_of_edge < 1 else best_own  # past its edge a rule goes nowhere
     goal = seen.remaining(horizon, used, ceiling)
@@ -71,22 +62,29 @@ def examine(known: Evidence) -> Finding | None:
     def forecast(count: int) -> float:
         return forecasts.speed_up(known, count, known.model or model, heavy, own=used)
 
+    low, _ = model.condition_interval
     words = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
-    causes = (
-        "learning-rate-too-high",
-        "unnormalized-inputs",
-        "dead-units",
-        "vanishing-signal",
-        "exploding-signal",
-        "bad-initialization",
-        "saddle",
-        "plateau",
-        "underfitting",
-    )
     return make_finding(
-        "ill-conditioned", words, evidence, use_heavy_ball(heavy.learning_rate, heavy.rho), gain,
-        horizon=horizon, forecast=forecast, follows_from=causes,
+        "ill-conditioned", words, _readings(model, ceiling, steps, fewest, gain),
+        use_heavy_ball(heavy.learning_rate, heavy.rho), gain, horizon=horizon, forecast=forecast, follows_from=_BLAMED,
     )  # fmt: skip
+
+
+def _readings(model: LocalModel, ceiling: float, steps: float, fewest: float, gain: float) -> list[Reading]:
+    low, high = model.condition_interval
+    best = model.best_rate(Method(1 / model.largest), _SHARE, ceiling)
+    others = {
+        "gradient descent": model.steps_to(_SHARE, best, ceiling),
+        "heavy ball": fewest,
+        "Nesterov": _nesterov(model, ceiling),
+    }
+    return [
+        read("condition number that the gradient sees", Estimate(low, interval=(low, high), level=1.0)),
+        read("steps of the rule in use at its best rate, to 1 % of what is left", steps, LEAST_STEPS, SOURCE),
+        *(read(f"steps of {name} at its best", count) for name, count in others.items()),
+        read("gain available", gain, LEAST_GAIN, SOURCE),
+        read("what is left to gain", model.gap(ceiling)),
+    ]
 
 
 def _nesterov(model: LocalModel, ceiling: float) -> float:

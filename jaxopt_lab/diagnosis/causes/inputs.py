@@ -62,8 +62,7 @@ def _same_share(known: Evidence) -> float:
     use, raw, standardized = known.in_use, known.model, known.model_standardized
     if standardized is None or raw is None or use.kind == "adaptive" or not np.isfinite(use.edge):
         return 1.0
-    share = use.learning_rate * raw.largest / use.edge
-    return min(share, 0.5) / max(use.learning_rate * standardized.largest / use.edge, 1e-12)
+    return min(use.share_of_edge(raw.largest), 0.5) / max(use.share_of_edge(standardized.largest), 1e-12)
 
 
 def _forecast(known: Evidence, factor: float) -> Callable[[int], float] | None:

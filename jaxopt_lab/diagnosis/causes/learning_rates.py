@@ -147,7 +147,7 @@ def _share_at_start(known: Evidence) -> float:
     """The larger of the shares of the edge at both ends of the run, where they are known."""
     shares = [known.share_of_edge]
     if known.model is not None and known.in_use.kind != "adaptive":
-        shares.append(known.in_use.learning_rate * known.model.largest / known.in_use.edge)
+        shares.append(known.in_use.share_of_edge(known.model.largest))
     found = [share for share in shares if np.isfinite(share)]
     return max(found) if found else float("nan")
 

@@ -187,7 +187,7 @@ def _bent_share(known: Evidence) -> float:
     model, use = known.model, known.in_use
     if model is None or not np.isfinite(use.edge):
         return 1.0
-    return max(use.learning_rate * max(abs(model.largest), abs(model.smallest)) / use.edge, 1e-12)
+    return max(use.share_of_edge(max(abs(model.largest), abs(model.smallest))), 1e-12)
 
 
 def _stands(known: Evidence) -> Surroundings | None:
