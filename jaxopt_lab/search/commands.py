@@ -1,7 +1,7 @@
 """What `jaxopt-lab sweep` does: reads its options, sweeps, prints the best trials, and leaves a folder with a page."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,7 @@ def resume_sweep(folder: Path) -> int:
     Raises:
       InputError: the folder holds no sweep, or one that a Python program began.
     """
-    words = read_sweep_record(folder)["words"]
-    if not words:
-        raise fail("resume", f"{folder} was begun by a Python program", "Run that program again: it continues.")
+    words = recorded_words(read_sweep_record(folder), folder)
     return sweep_command([*words, "--out", str(Path(folder).resolve().parent)])
 
 
@@ -133,6 +131,13 @@ def _shard(word: str) -> tuple[int, int]:
     if not (slash and index.isdigit() and count.isdigit()):
         raise fail("sweep", f"--shard must look like 0/4, got {word!r}")
     return int(index), int(count)
+
+
+def recorded_words(record: Mapping[str, Any], folder: Path) -> list[str]:
+    """The words after the verb that began what a folder holds; an error where none did."""
+    if not record["words"]:
+        raise fail("resume", f"{folder} was begun by a Python program", "Run that program again: it continues.")
+    return record["words"]
 
 
 def without(words: Sequence[str], *options: str) -> list[str]:

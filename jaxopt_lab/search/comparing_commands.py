@@ -9,7 +9,7 @@ from typing import Any
 from jaxopt_lab import problems, training
 from jaxopt_lab.core import Problem, fail, require_choice
 from jaxopt_lab.search.arenas import MEASURES
-from jaxopt_lab.search.commands import without, words_of
+from jaxopt_lab.search.commands import recorded_words, without, words_of
 from jaxopt_lab.search.comparing import compare
 from jaxopt_lab.search.comparison_pages import write_comparison_page
 from jaxopt_lab.search.comparison_stores import read_comparison_record
@@ -46,9 +46,7 @@ def resume_comparison(folder: Path) -> int:
     Raises:
       InputError: the folder holds no comparison, or one that a Python program began.
     """
-    words = read_comparison_record(folder)["words"]
-    if not words:
-        raise fail("resume", f"{folder} was begun by a Python program", "Run that program again: it continues.")
+    words = recorded_words(read_comparison_record(folder), folder)
     return _go(_parser().parse_args(words), words, {"folder": folder})
 
 
