@@ -1,6 +1,6 @@
 """The vocabulary: problems, estimates, verdicts, statuses, pytrees as vectors, and every error's wording."""
 
-from jaxopt_lab.core import archives, vectors
+from jaxopt_lab.core import archives, meshes, vectors
 from jaxopt_lab.core.errors import (
     InputError,
     fail,
@@ -57,6 +57,7 @@ __all__ = [
     "judge",
     "mean_of_batches",
     "mean_of_samples",
+    "meshes",
     "precision",
     "require_between",
     "require_choice",

@@ -11,6 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxopt_lab.core.meshes import settled
+
 
 def wide_dtype(dtype: Any) -> jnp.dtype:
     """The dtype in which leaves of `dtype` are summed: float32 for less than 32 bits, else the dtype itself."""
@@ -155,8 +157,8 @@ def all_finite(tree: Any) -> jax.Array:
 def _leaf_dot(left: jax.Array, right: jax.Array) -> jax.Array:
     left, right = widened(left), widened(right)
     if jnp.iscomplexobj(left) or jnp.iscomplexobj(right):
-        return jnp.sum(jnp.real(left) * jnp.real(right) + jnp.imag(left) * jnp.imag(right))
-    return jnp.sum(left * right)
+        return settled(jnp.sum(jnp.real(left) * jnp.real(right) + jnp.imag(left) * jnp.imag(right)))
+    return settled(jnp.sum(left * right))
 
 
 def _total(tree: Any) -> jax.Array:

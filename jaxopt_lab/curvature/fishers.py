@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import Problem, as_partial, require_choice, vectors
+from jaxopt_lab.core import Problem, as_partial, meshes, require_choice, vectors
 from jaxopt_lab.curvature.operators import Operator, operator
 from jaxopt_lab.curvature.points import Point, locate
 from jaxopt_lab.curvature.products import output_product, require_composite
@@ -107,7 +107,7 @@ def _second_moment(problem: Problem, point: Point, name: str, centred: bool) -> 
 
 def _second_moment_at(constants: Any, batch: Any) -> Any:
     losses, merge, params, mean = constants
-    values, linear = jax.linearize(lambda point: losses(merge(point), batch), params)
+    values, linear = jax.linearize(lambda point: meshes.on_any_mesh(losses, merge(point), batch), params)
     return jax.tree_util.Partial(_centred_product, linear, mean, values)
 
 
@@ -131,7 +131,7 @@ def _row(tree: Any) -> Any:
 
 def _fisher_at(constants: Any, batch: Any) -> Any:
     outputs, weigh, merge, params = constants
-    values, linear = jax.linearize(lambda point: outputs(merge(point), batch), params)
+    values, linear = jax.linearize(lambda point: meshes.on_any_mesh(outputs, merge(point), batch), params)
     return jax.tree_util.Partial(output_product, linear, jax.tree_util.Partial(weigh, values))
 
 

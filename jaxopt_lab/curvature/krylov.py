@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxopt_lab.core import vectors
+from jaxopt_lab.core import meshes, vectors
 
 Basis = Any
 Vector = Any
@@ -33,8 +33,9 @@ def zero_basis(like: Any, num_rows: int) -> Basis:
 
 def coefficients(basis: Basis, vector: Vector) -> jax.Array:
     """The inner products [rows] of all rows with a vector."""
+    place = meshes.replicated(basis)
     parts = [
-        jnp.tensordot(rows, leaf, axes=leaf.ndim, precision="highest")
+        jnp.tensordot(rows, leaf, axes=leaf.ndim, precision="highest", out_sharding=place)
         for rows, leaf in zip(jax.tree.leaves(basis), jax.tree.leaves(vector), strict=True)
     ]
     return sum(parts[1:], parts[0])
@@ -90,7 +91,7 @@ def append(basis: Basis, count: int, vector: Vector) -> tuple[Basis, jax.Array, 
     Returns:
       (basis, inner products with all rows [rows], norm of the rest before it was normalized).
     """
-    return _append(basis, jnp.asarray(count, jnp.int32), vector)
+    return meshes.settled(_append(basis, jnp.asarray(count, jnp.int32), vector))
 
 
 def extend(basis: Basis, num_rows: int) -> Basis:
@@ -103,7 +104,7 @@ def rotate(basis: Basis, weights: jax.typing.ArrayLike, kept: int) -> Basis:
 
     Cost: O(new rows d), in place but for `new` vectors.
     """
-    return _rotate(basis, jnp.asarray(weights), jnp.asarray(kept, jnp.int32))
+    return meshes.settled(_rotate(basis, jnp.asarray(weights), jnp.asarray(kept, jnp.int32)))
 
 
 @partial(jax.jit, static_argnums=0)

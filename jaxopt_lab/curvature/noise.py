@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab.core import Estimate, Problem, fail, require_between, require_count, vectors
+from jaxopt_lab.core import Estimate, Problem, fail, meshes, require_between, require_count, vectors
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, vector_space
 from jaxopt_lab.curvature.points import Point, locate
@@ -152,7 +152,7 @@ def _collect(point: Point, num_groups: int, key: jax.Array) -> _Groups:
     rows, sizes = krylov.zero_basis(like, num_groups), np.zeros(num_groups, np.int64)
     for group, batch in _pieces(point, num_groups, key):
         count = batch_size(batch)
-        rows = _add_gradient(rows, (point.loss, point.params), batch, group, float(count))
+        rows = meshes.settled(_add_gradient(rows, (point.loss, point.params), batch, group, float(count)))
         sizes[group] += count
     used = np.count_nonzero(sizes)
     if used < _LEAST_GROUPS:
@@ -177,11 +177,7 @@ def _pieces(point: Point, num_groups: int, key: jax.Array) -> Iterator[tuple[int
     for group, members in enumerate(np.array_split(order, num_groups)):
         size = chunks.chunk_size or max(len(members), 1)
         for low in range(0, len(members), size):
-            yield group, jax.tree.map(partial(_taken, members[low : low + size]), chunks.source)
-
-
-def _taken(places: np.ndarray, leaf: Any) -> Any:
-    return leaf[places]
+            yield group, meshes.take(chunks.source, members[low : low + size])
 
 
 @partial(jax.jit, donate_argnums=0)

@@ -6,15 +6,17 @@ Vectors have the structure, shapes and sharding of the parameters; leaves of les
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import fail, require_choice, vectors
+from jaxopt_lab.core import fail, meshes, require_choice, vectors
 
 Vector = Any
+_MOST_DRAWS = 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +50,12 @@ class Operator:
 
     @property
     def vector_bytes(self) -> int:
-        """Bytes of one vector."""
-        return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(self.like))
+        """Bytes of one vector on one of the devices that it is spread over."""
+        return meshes.bytes_on_one_device(self.like)
 
     def __call__(self, vector: Vector) -> Vector:
         """The product A v."""
-        return self.product(vector)
+        return meshes.settled(self.product(vector))
 
 
 def operator(product: Callable[[Vector], Vector], params: Any, **facts: Any) -> Operator:
@@ -152,7 +154,13 @@ def random_vector(key: jax.Array, like: Any, kind: str = "normal") -> Vector:
 def _placed(draw: Callable[..., jax.Array], key: jax.Array, leaf: jax.ShapeDtypeStruct) -> jax.Array:
     if leaf.sharding is None or len(leaf.sharding.device_set) == 1:
         return draw(key, leaf.shape, leaf.dtype)
-    return jax.jit(lambda k: draw(k, leaf.shape, leaf.dtype), out_shardings=leaf.sharding)(key)
+    return _drawn_apart(draw, leaf.shape, leaf.dtype, leaf.sharding)(key)
+
+
+@functools.lru_cache(maxsize=_MOST_DRAWS)
+def _drawn_apart(draw: Callable[..., jax.Array], shape: tuple[int, ...], dtype: Any, place: Any) -> Any:
+    """key -> the draw, each device its own part; kept, because a new function would be compiled anew."""
+    return jax.jit(lambda key: draw(key, shape, dtype), out_shardings=place)
 
 
 def _describe(leaf: Any) -> jax.ShapeDtypeStruct:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxopt_lab.core import Problem, as_partial, fail, require_choice, vectors
+from jaxopt_lab.core import Problem, as_partial, fail, meshes, require_choice, vectors
 from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.curvature.operators import vector_space
 from jaxopt_lab.curvature.streams import Chunks, Source, make_chunks, mean_over_chunks
@@ -47,7 +47,7 @@ class ExpectedLoss:
 
     def __call__(self, params: Any, batch: Any) -> jax.Array:
         """The loss, a scalar."""
-        return self.loss(self.merge(params), batch, None)
+        return meshes.on_any_mesh(self.loss, self.merge(params), batch, None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,20 +80,21 @@ def locate(
       InputError: see `hessian`.
     """
     vector_space(params)
-    wide = _on_one_mesh(jax.tree.map(vectors.widened, params))
     chunks = make_chunks(problem.data if data is None else data, chunk_size)
+    batch = next(iter(chunks))[0]
+    wide = _on_one_mesh(jax.tree.map(vectors.widened, params), batch)
     merge, inner = _select(problem.name, wide, block)
     loss = ExpectedLoss(as_partial(problem.loss), merge)
-    _require_scalar(problem, loss, inner, next(iter(chunks))[0])
+    _require_scalar(problem, loss, inner, batch)
     value, gradient = mean_over_chunks(_value_and_gradient, (loss, inner), chunks)
     _require_finite(problem.name, value, gradient)
     return Point(loss, inner, chunks, merge, float(value), gradient)
 
 
-def _on_one_mesh(params: Any) -> Any:
-    """Copies leaves of a single device to all devices of the mesh on which other leaves are sharded."""
-    wide = [leaf.sharding for leaf in jax.tree.leaves(params) if len(leaf.sharding.device_set) > 1]
-    meshes = [sharding.mesh for sharding in wide if isinstance(sharding, NamedSharding)]
+def _on_one_mesh(params: Any, batch: Any) -> Any:
+    """Copies leaves of a single device to all devices of the mesh on which other leaves, or the data, are sharded."""
+    places = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves((params, batch))]
+    meshes = [place.mesh for place in places if isinstance(place, NamedSharding) and len(place.device_set) > 1]
     if not meshes:
         return params
     everywhere = NamedSharding(meshes[0], PartitionSpec())

@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import Composite, Problem, as_partial, fail
+from jaxopt_lab.core import Composite, Problem, as_partial, fail, meshes
 from jaxopt_lab.curvature.kinks import find_kinks
 from jaxopt_lab.curvature.operators import Operator, operator
 from jaxopt_lab.curvature.points import locate
@@ -124,4 +124,8 @@ def _hessian_at(constants: Any, batch: Any) -> Any:
 
 def _gauss_newton_at(constants: Any, batch: Any) -> Any:
     outputs, criterion, merge, params = constants
-    return gauss_newton_map(lambda point: outputs(merge(point), batch), lambda z: criterion(z, batch), params)
+    return gauss_newton_map(
+        lambda point: meshes.on_any_mesh(outputs, merge(point), batch),
+        lambda z: meshes.on_any_mesh(criterion, z, batch),
+        params,
+    )

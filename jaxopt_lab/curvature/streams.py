@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import available_memory, count_examples, fail, require_count, vectors
+from jaxopt_lab.core import available_memory, count_examples, fail, meshes, require_count, vectors
 
 Batch = Any
 Source = Batch | Callable[[], Iterable[Batch]]
@@ -46,8 +46,7 @@ class Chunks:
         else:
             for low in range(0, self.num_examples, self.chunk_size):
                 high = min(low + self.chunk_size, self.num_examples)
-                part = jax.tree.map(lambda leaf, low=low, high=high: leaf[low:high], self.source)
-                yield part, (high - low) / self.num_examples
+                yield meshes.take(self.source, slice(low, high)), (high - low) / self.num_examples
 
     @property
     def resident(self) -> bool:
@@ -90,7 +89,7 @@ def mean_over_chunks(compute: Callable[..., Any], constants: Any, chunks: Chunks
     """sum_c (n_c / n) compute(constants, chunk), a pytree; `compute` is jitted."""
     total = None
     for batch, share in chunks:
-        total = _accumulate(compute, total, share, constants, batch)
+        total = meshes.settled(_accumulate(compute, total, share, constants, batch))
     return total
 
 

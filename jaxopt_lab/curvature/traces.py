@@ -23,6 +23,7 @@ from jaxopt_lab.core import (
     available_memory,
     fail,
     mean_of_samples,
+    meshes,
     require_between,
     require_count,
     require_memory,
@@ -164,7 +165,7 @@ def _deflated(
     rest = []
     for draw in jax.random.split(probe_key, num_products - 2 * num_rows):
         probe = random_vector(draw, operator.like, "rademacher")
-        rest.append(_moments(operator, _complement(basis, count, probe)))
+        rest.append(_moments(operator, meshes.settled(_complement(basis, count, probe))))
     known, known_size = term(*_gathered(operator, found))
     samples, sample_size = term(*_gathered(operator, rest))
     mean = mean_of_samples(samples)
@@ -203,7 +204,7 @@ def _range_basis(operator: Operator, num_rows: int, key: jax.Array) -> tuple[kry
 
 def _moments(operator: Operator, vector: Any) -> jax.Array:
     """(v'Av, |v|, |Av|)."""
-    return _inner_products(vector, operator(vector))
+    return meshes.settled(_inner_products(vector, operator(vector)))
 
 
 @jax.jit

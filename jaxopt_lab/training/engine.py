@@ -12,9 +12,10 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import jax
 import numpy as np
 
-from jaxopt_lab.core import Problem, Status, as_partial
+from jaxopt_lab.core import Problem, Status, as_partial, meshes
 from jaxopt_lab.training import checkpoints, groups, storage
 from jaxopt_lab.training.evaluation import evaluation_of
 from jaxopt_lab.training.feasibility import Feasibility
@@ -99,7 +100,9 @@ def run(
     composite = None if form is None else (as_partial(form.outputs), as_partial(form.criterion))
     inputs = Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite)
     inputs = groups.on_every_device(plan.program, inputs)
-    packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, params)
+    given = (groups.make_starts(problem, plan.seeds, params), inputs)
+    starts, inputs = _compilers_choice(*given)
+    packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, starts)
     folder = folder or checkpoints.next_folder()
     store = None
     if folder:
@@ -112,9 +115,23 @@ def run(
     final = groups.gather(packed, alive) if keep_final else None
     ended = tuple(Status(code) for code in status)
     params, state, model_state = (None,) * 3 if final is None else (final.params, final.state, final.model_state)
+    params, state = meshes.as_before((params, state), given)
     return Trace(
         plan.steps, metrics, params, state, ended, plan.hyperparameters, plan.seeds, facts, model_state
     )  # fmt: skip
+
+
+def _compilers_choice(starts: tuple[Any, np.ndarray], inputs: Inputs) -> tuple[tuple[Any, np.ndarray], Inputs]:
+    """Start and inputs on axes where the compiler chooses how results are sharded, unless the loss says so itself."""
+    if meshes.replicated(starts, inputs) is None:
+        return starts, inputs
+    moved = meshes.on_auto_axes((starts, inputs))
+    first = jax.tree.map(lambda leaf: leaf[0], moved[0][0])
+    try:
+        jax.eval_shape(moved[1].loss, first, moved[1].data, jax.random.key(0))
+    except Exception:
+        return starts, inputs
+    return moved
 
 
 def _travel(

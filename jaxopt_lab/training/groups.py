@@ -35,22 +35,29 @@ class Group:
         return self.members != PADDING
 
 
+def make_starts(problem: Problem, seeds: np.ndarray, params: Any = None) -> tuple[Any, np.ndarray]:
+    """Initial parameters, stacked, and the place [N] of each configuration's among them.
+
+    Initialization runs op by op, outside of any compiled program, once for each seed.
+    """
+    different, which = np.unique(seeds, return_inverse=True)
+    if params is None:
+        starts = [problem.init(jax.random.fold_in(jax.random.key(int(seed)), 0)) for seed in different]
+    else:
+        starts, which = [params], np.zeros(len(seeds), int)
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts), which
+
+
 def make_groups(
     program: Program,
     problem: Problem,
     hyperparameters: dict[str, np.ndarray],
     seeds: np.ndarray,
     width: int,
-    params: Any = None,
+    starts: tuple[Any, np.ndarray],
 ) -> list[Group]:
-    """The groups at step 0. Initialization runs op by op, outside of any compiled program, once for each seed."""
-    different, which = np.unique(seeds, return_inverse=True)
-    if params is None:
-        starts = [problem.init(jax.random.fold_in(jax.random.key(int(seed)), 0)) for seed in different]
-    else:
-        starts, which = [params], np.zeros(len(seeds), int)
-    pool = jax.tree.map(lambda *leaves: jnp.stack(leaves), *starts)
-    del starts
+    """The groups at step 0, from what `make_starts` gives."""
+    pool, which = starts
     groups = []
     for low in range(0, len(seeds), width):
         members = _padded(np.arange(low, min(low + width, len(seeds))), width)

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab.core import Problem, available_memory, fail, require_choice, require_count, require_memory, vectors
+from jaxopt_lab.core import (
+    Problem,
+    available_memory,
+    fail,
+    meshes,
+    require_choice,
+    require_count,
+    require_memory,
+    vectors,
+)
 from jaxopt_lab.rules import REGISTRY
 from jaxopt_lab.training.devices import device_mesh
 from jaxopt_lab.training.probes import Measured, Probe, loss
@@ -227,16 +236,20 @@ def _require_probes(problem: Problem, probes: tuple[Probe, ...]) -> None:
 
 
 def _require_room(program: Program, shapes: Any, hyper: dict[str, np.ndarray], num: int) -> None:
-    """States of all N configurations, one more copy of the parameters while they are made, and one gradient."""
+    """On each device: states of its configurations, one more copy of the parameters while they are made, one gradient.
+
+    A part of the state that has the shape of a parameter is spread over devices as that is.
+    """
 
     def first(point: Any) -> Any:
         return program.factory(**{name: values[0] for name, values in hyper.items()}).init(point)
 
-    state = jax.eval_shape(first, shapes)
+    places = {tuple(leaf.shape): getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(shapes)}
+    state = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=places.get(tuple(leaf.shape))),
+        jax.eval_shape(first, shapes),
+    )
     vectors_kept = 2 + program.needs("updates") + program.needs("previous_updates")
-    needed = num * (vectors_kept * _bytes(shapes) + _bytes(state))
+    each = vectors_kept * meshes.bytes_on_one_device(shapes) + meshes.bytes_on_one_device(state)
+    needed = -(-num // program.num_devices) * each
     require_memory("run", needed, available_memory(), f"{num} configurations of {vectors.size(shapes)} parameters")
-
-
-def _bytes(tree: Any) -> int:
-    return sum(int(np.prod(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
