@@ -24,7 +24,7 @@ def test_scaling_by_the_data_makes_every_hidden_layer_alike():
     assert 0.3 < after.backward_gain < 3
     for layer in after.layers[:-1]:
         assert layer.deviation == pytest.approx(1.0, abs=1e-3)
-        np.testing.assert_allclose(layer.centres, 0.0, atol=1e-4)
+        np.testing.assert_allclose(layer.centres, 0.0, atol=1e-4)  # float32 sums of 200 examples, through five layers
 
 
 def test_units_that_are_copies_are_drawn_anew():
