@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Composite, InputError, Problem, precision
@@ -193,10 +194,27 @@ def test_too_little_memory_is_said_before_anything_is_allocated(monkeypatch):
         curvature.eigenpairs(of(np.ones(200), "float32"), 3)
 
 
+@pytest.mark.parametrize("kind", [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit])
+def test_a_vector_takes_on_each_device_its_part_alone(monkeypatch, kind):
+    place = NamedSharding(jax.make_mesh((4,), ("x",), axis_types=(kind,)), PartitionSpec("x"))
+    spread = curvature.from_diagonal(jax.device_put(jnp.linspace(1.0, 2.0, 200), place))
+    assert (of(np.ones(200), "float32").vector_bytes, spread.vector_bytes) == (800, 200)
+    for module, vectors in (("lanczos", 20), ("quadratures", 8), ("traces", 8)):
+        monkeypatch.setattr(f"jaxopt_lab.curvature.{module}.available_memory", lambda room=200 * vectors: room)
+    for search in (
+        lambda operator: curvature.eigenpairs(operator, 3, max_products=20),
+        lambda operator: curvature.gauss_quadratures(operator, 1, 5),
+        lambda operator: curvature.trace(operator, num_products=12),
+    ):
+        search(spread)
+        with pytest.raises(InputError, match=r"fit in memory|are available"):
+            search(of(np.ones(200), "float32"))
+
+
 def test_vectors_may_be_any_pytree():
     tree = {"matrix": jnp.arange(6.0).reshape(2, 3), "scalar": jnp.asarray(9.0), "empty": jnp.zeros((0, 2))}
     ends = curvature.eigenpairs(curvature.from_diagonal(tree), 2)
-    np.testing.assert_allclose(ends.largest.values, [9.0, 5.0], rtol=1e-6)
+    np.testing.assert_allclose(ends.largest.values, [9.0, 5.0], rtol=1e-6)  # exact space; float32 inner products
     assert ends.largest.vectors["matrix"].shape == (2, 2, 3)
 
 
