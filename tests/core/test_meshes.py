@@ -11,8 +11,8 @@ MATRIX = jnp.arange(24.0).reshape(6, 4)
 needs_two = pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
 
 
-def place(kind=AxisType.Explicit, spec=PartitionSpec("shard")):
-    return NamedSharding(jax.make_mesh((2,), ("shard",), axis_types=(kind,)), spec)
+def place(kind=AxisType.Explicit, *axes):
+    return NamedSharding(jax.make_mesh((2,), ("shard",), axis_types=(kind,)), PartitionSpec(*(axes or ("shard",))))
 
 
 @needs_two
@@ -28,7 +28,7 @@ def test_a_function_that_says_nothing_of_shards_runs_on_explicit_axes():
 
 @needs_two
 def test_a_function_that_says_where_its_results_lie_is_called_as_it_is():
-    where = place(spec=PartitionSpec("shard", None))
+    where = place(AxisType.Explicit, "shard", None)
     square = lambda rows: jnp.einsum("ni,nj->ij", rows, rows, out_sharding=where)  # noqa: E731
     found = jax.jit(lambda rows: meshes.on_any_mesh(square, rows))(jax.device_put(MATRIX, place()))
     np.testing.assert_array_equal(found, MATRIX.T @ MATRIX)  # whole numbers
@@ -62,7 +62,7 @@ def test_axes_change_their_kind_and_back():
 
 @needs_two
 def test_bytes_are_those_of_one_device():
-    tree = {"spread": jax.device_put(MATRIX, place()), "whole": jax.device_put(MATRIX, place(spec=PartitionSpec()))}
+    tree = {"spread": jax.device_put(MATRIX, place()), "whole": jax.device_put(MATRIX, place(AxisType.Explicit, None))}
     assert meshes.bytes_on_one_device(tree) == 48 + 96
     assert meshes.bytes_on_one_device(jax.eval_shape(lambda: (MATRIX, jax.random.key(0)))) == 96 + 8
 

@@ -70,6 +70,8 @@ def test_inputs_are_standardized_and_the_rate_goes_with_them():
     cure = prescriptions.standardize_inputs(4.0)
     assert "raise the learning rate 4 times" in cure.words
     plain, faster = cure.apply(problem, optax.sgd(0.1))
-    np.testing.assert_allclose(np.asarray(plain.data).std(0), 1.0, rtol=1e-5)  # float32 rows with a mean of 1.7 deviations
+    np.testing.assert_allclose(
+        np.asarray(plain.data).std(0), 1.0, rtol=1e-5
+    )  # float32 rows with a mean of 1.7 deviations
     assert identify(faster, jnp.ones(3)).learning_rate == pytest.approx(0.4)
     assert "rate" not in prescriptions.standardize_inputs(1.01).words

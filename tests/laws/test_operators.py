@@ -200,9 +200,10 @@ KINDS = [jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit]
 needs_two = pytest.mark.skipif(jax.device_count() < 2, reason="needs two devices")
 
 
-def spread(tree, kind, spec=PartitionSpec("shard")):
+def spread(tree, kind):
     """The tree on two devices, on a mesh of the given kind: what `jax.make_mesh` gives by itself is Explicit."""
-    return jax.device_put(tree, NamedSharding(jax.make_mesh((2,), ("shard",), axis_types=(kind,)), spec))
+    mesh = jax.make_mesh((2,), ("shard",), axis_types=(kind,))
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec("shard")))
 
 
 @needs_two

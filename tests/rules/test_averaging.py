@@ -26,13 +26,17 @@ def test_the_inner_rule_runs_unchanged():
 @pytest.mark.parametrize("start", [0, 3])
 def test_uniform_average_is_the_mean_after_the_start(start):
     rows, x, state = iterates(rules.average_iterates(rules.sgd(0.5), start=start))
-    np.testing.assert_allclose(rules.averaged_params(state, x), rows[start:].mean(0), rtol=1e-6)  # a float32 mean of seven
+    np.testing.assert_allclose(
+        rules.averaged_params(state, x), rows[start:].mean(0), rtol=1e-6
+    )  # a float32 mean of seven
 
 
 def test_exponential_average_is_normalized():
     rows, x, state = iterates(rules.average_iterates(rules.sgd(0.5), "exponential", decay=0.8))
     weights = 0.8 ** np.arange(6, -1, -1)
-    np.testing.assert_allclose(rules.averaged_params(state, x), weights @ rows / weights.sum(), rtol=1e-6)  # float32, seven terms
+    np.testing.assert_allclose(
+        rules.averaged_params(state, x), weights @ rows / weights.sum(), rtol=1e-6
+    )  # float32, seven terms
 
 
 def test_before_anything_is_averaged_the_current_point_is_read():

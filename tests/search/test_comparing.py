@@ -178,7 +178,9 @@ def test_a_schedule_free_rule_is_judged_at_its_average():
         z = z - rate * np.array([1.0, 0.1]) * y
         x = x + (z - x) / (step + 1)
         y = 0.9 * x + 0.1 * z
-    np.testing.assert_allclose(found.showings["quadratic", "free"].rerun.curves["loss"][0, :30], expected, rtol=1e-4)  # float32, 30 steps
+    np.testing.assert_allclose(
+        found.showings["quadratic", "free"].rerun.curves["loss"][0, :30], expected, rtol=1e-4
+    )  # float32, 30 steps
 
 
 def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):

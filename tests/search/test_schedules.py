@@ -37,7 +37,9 @@ def test_equals_that_of_optax(name):
 
 
 def test_closed_forms():
-    np.testing.assert_allclose(schedules.inverse_time(0.3, 10.0)(COUNTS), 0.3 / (1 + COUNTS / 10), rtol=1e-6)  # 3 roundings
+    np.testing.assert_allclose(
+        schedules.inverse_time(0.3, 10.0)(COUNTS), 0.3 / (1 + COUNTS / 10), rtol=1e-6
+    )  # 3 roundings
     root = schedules.inverse_square_root(0.3, 16)(np.array([0, 8, 16, 64]))
     np.testing.assert_allclose(root, [0.0, 0.15, 0.3, 0.15], rtol=1e-6)  # a root and two roundings
 
@@ -58,7 +60,9 @@ def test_every_argument_may_be_traced():
         return [shape(peak, *(scale * x for x in arguments[name]))(7) for name, shape in schedules.SHAPES.items()]
 
     for name, values in zip(schedules.SHAPES, rates(peaks), strict=True):
-        np.testing.assert_allclose(values, schedules.SHAPES[name](1.0, *arguments[name])(7) * peaks, rtol=1e-5)  # float32 powers
+        np.testing.assert_allclose(
+            values, schedules.SHAPES[name](1.0, *arguments[name])(7) * peaks, rtol=1e-5
+        )  # float32 powers
 
 
 def test_a_scheduled_rule_is_a_factory_whose_rate_is_the_peak():

@@ -138,7 +138,8 @@ def test_a_problem_without_state_has_none_and_is_evaluated_all_the_same():
     assert trace.model_state is None
     params = trace.params_of(0)
     assert trace["validation_loss"][0, -1] == pytest.approx(
-        float(problem.evaluate(params, problem.validation)), rel=1e-5  # a float32 mean, compiled and not
+        float(problem.evaluate(params, problem.validation)),
+        rel=1e-5,  # a float32 mean, compiled and not
     )
 
 

@@ -67,6 +67,8 @@ def test_a_loss_that_says_where_its_results_lie_keeps_its_axes():
     def loss(params, batch, key):
         return jnp.einsum("i,i->", params, params, out_sharding=NamedSharding(place.mesh, PartitionSpec()))
 
-    trace = training.run(from_loss(loss, jax.device_put(jnp.ones(4), place)), rules.sgd, {"learning_rate": 0.25}, steps=1)
+    trace = training.run(
+        from_loss(loss, jax.device_put(jnp.ones(4), place)), rules.sgd, {"learning_rate": 0.25}, steps=1
+    )
     assert trace["loss"].tolist() == [[4.0, 1.0]]
     assert trace.params_of(0).sharding == place
