@@ -16,6 +16,7 @@ from jaxopt_lab.core import Estimate, fail, mean_of_samples, require_between, re
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadratures
+from jaxopt_lab.curvature.soundness import require_sound
 from jaxopt_lab.curvature.traces import half_width, whole_matrix
 
 
@@ -64,10 +65,11 @@ def log_determinant(
     require_between(where, "level", level, 0, 1, ends="()")
     require_positive(where, "lower + damping", lower + damping, "The logarithm needs positive eigenvalues.")
     if operator.size <= num_steps:
+        spent = require_sound(operator)
         values = np.linalg.eigvalsh(whole_matrix(operator, jax.random.key(0) if key is None else key))
         rule = values, np.ones(len(values))
         value, error = _log_sum(operator, rule, lower, damping, _slack(operator, values))
-        return Estimate(value, 0.0, (value - error, value + error), 1.0, operator.size)
+        return Estimate(value, 0.0, (value - error, value + error), 1.0, operator.size + spent)
     rules = gauss_quadratures(operator, num_probes, num_steps, key)
     brackets = np.array([_bracket(operator, rule, lower, damping) for rule in rules]) * operator.size
     low, high = (brackets[:, k].mean() + side * half_width(brackets[:, k], level) for k, side in ((0, -1), (1, 1)))

@@ -8,15 +8,17 @@ Reference: Kunstner, Balles, Hennig 2019, Limitations of the empirical Fisher ap
 descent; Martens 2020, New insights and perspectives on the natural gradient method.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import Problem, as_partial, meshes, require_choice, vectors
+from jaxopt_lab.core import Problem, as_partial, fail, meshes, require_choice, vectors
+from jaxopt_lab.curvature.derivatives import require_forward_derivative
 from jaxopt_lab.curvature.operators import Operator, operator
-from jaxopt_lab.curvature.points import Point, locate
-from jaxopt_lab.curvature.products import output_product, require_composite
+from jaxopt_lab.curvature.points import ExpectedLoss, locate
+from jaxopt_lab.curvature.products import output_product, require_composite, require_outputs
 from jaxopt_lab.curvature.streams import Source, mean_product
 
 FAMILIES = ("categorical", "bernoulli", "gaussian")
@@ -42,16 +44,27 @@ def fisher(
     """
     composite = require_composite("fisher", problem)
     require_choice("fisher", "family of the composite", composite.family, FAMILIES)
-    point = locate(problem, params, data, chunk_size, block)
-    constants = (as_partial(composite.outputs), _OUTPUTS[str(composite.family)], point.merge, point.params)
-    product = mean_product(_fisher_at, constants, point.chunks)
-    return operator(product, point.params, name=f"Fisher matrix of {problem.name}", semidefinite=True)
+    functions = (as_partial(composite.outputs), _OUTPUTS[str(composite.family)])
+    require = partial(require_outputs, problem.name, functions[0], functions, _fisher_at)
+    point = locate(problem, params, data, chunk_size, block, require=require)
+    product = mean_product(_fisher_at, (*functions, point.merge, point.params), point.chunks)
+    return operator(
+        product, point.params, name=f"Fisher matrix of {problem.name}", semidefinite=True,
+        sound=point.chunks.resident, examples=point.chunks,
+    )  # fmt: skip
 
 
 def empirical_fisher(
     problem: Problem, params: Any, *, data: Source = None, chunk_size: int | None = None, block: str | None = None
 ) -> Operator:
     """The second moment of the examples' gradients, NOT centred: at a point that is no minimum it is no covariance.
+
+    An example's gradient is that of its own term of the loss, so that their mean is the loss's gradient. With a
+    composite its outputs are those that it has among all examples, and the criterion is taken of each alone; without
+    one the loss is taken on a batch of that example alone. Both are the same where examples do not touch each other.
+    With batch normalization that is not frozen they are not: among all, an example is normalized by their statistics,
+    through which its gradient runs; alone, by its own, to zero, of which no training loss consists. The latter is
+    refused. Hold the statistics fixed (`Problem.freeze`) for the gradients that a trained model's evaluation has.
 
     Args:
       problem: with data. Examples are told apart by its composite, or else by taking its loss on one at a time.
@@ -64,9 +77,9 @@ def empirical_fisher(
       The operator; positive semidefinite.
 
     Raises:
-      InputError: as in `hessian`.
+      InputError: as in `hessian`, or batch statistics that are not frozen without a composite.
     """
-    return _second_moment(problem, locate(problem, params, data, chunk_size, block), "empirical Fisher matrix", False)
+    return _second_moment(problem, params, data, chunk_size, block, "empirical Fisher matrix", centred=False)
 
 
 def gradient_covariance(
@@ -85,9 +98,9 @@ def gradient_covariance(
       The operator, with n in the denominator; positive semidefinite.
 
     Raises:
-      InputError: as in `hessian`.
+      InputError: as in `empirical_fisher`.
     """
-    return _second_moment(problem, locate(problem, params, data, chunk_size, block), "gradient covariance", True)
+    return _second_moment(problem, params, data, chunk_size, block, "gradient covariance", centred=True)
 
 
 def example_losses(problem: Problem) -> Any:
@@ -98,11 +111,39 @@ def example_losses(problem: Problem) -> Any:
     return jax.tree_util.Partial(_one_at_a_time, as_partial(problem.loss))
 
 
-def _second_moment(problem: Problem, point: Point, name: str, centred: bool) -> Operator:
+def _second_moment(
+    problem: Problem, params: Any, data: Source, chunk_size: int | None, block: str | None, name: str, *, centred: bool
+) -> Operator:
+    if problem.stateful is not None and problem.composite is None:
+        raise fail(
+            problem.name, "an example alone is not normalized as it is among the others",
+            "Hold the batch statistics fixed with problem.freeze(...), or give the problem a `composite`.",
+        )  # fmt: skip
+    losses = example_losses(problem)
+    require = partial(_require_losses, problem.name, losses)
+    point = locate(problem, params, data, chunk_size, block, require=require)
     mean = point.gradient if centred else vectors.zeros_like(point.gradient)
-    constants = (example_losses(problem), point.merge, point.params, mean)
-    product = mean_product(_second_moment_at, constants, point.chunks)
-    return operator(product, point.params, name=f"{name} of {problem.name}", semidefinite=True)
+    product = mean_product(_second_moment_at, (losses, point.merge, point.params, mean), point.chunks)
+    return operator(
+        product, point.params, name=f"{name} of {problem.name}", semidefinite=True,
+        sound=point.chunks.resident, examples=point.chunks,
+    )  # fmt: skip
+
+
+def _require_losses(name: str, losses: Any, loss: ExpectedLoss, params: Any, batch: Any) -> None:
+    """Raises unless there is one loss for each example, with a derivative."""
+    placed, arguments = partial(meshes.on_any_mesh, losses), (loss.merge(params), batch)
+    try:
+        jax.eval_shape(placed, *arguments)
+    except Exception as error:
+        raise fail(
+            name, f"its examples cannot be told apart ({type(error).__name__}: {str(error).splitlines()[0]})",
+            "The data and the composite's outputs need the examples as their leading axis.",
+        ) from error  # fmt: skip
+    constants = (losses, loss.merge, params, params)
+    require_forward_derivative(
+        name, "the examples' losses", placed, arguments, _second_moment_at, constants, batch, params
+    )
 
 
 def _second_moment_at(constants: Any, batch: Any) -> Any:

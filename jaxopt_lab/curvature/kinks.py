@@ -53,8 +53,12 @@ def find_kinks(loss: Any, params: Any, batch: Any) -> tuple[str, ...]:
       >>> find_kinks(lambda w, batch: jnp.sum(jnp.tanh(w)), jnp.ones(2), None)
       ()
     """
-    jaxpr = jax.make_jaxpr(lambda point: loss(point, batch))(params).jaxpr
-    marks = _walk(jaxpr, [_Mark(smooth=True, moves=True)] * len(jaxpr.invars))
+    return kinks_of(jax.make_jaxpr(lambda point: loss(point, batch))(params).jaxpr)
+
+
+def kinks_of(program: Any) -> tuple[str, ...]:
+    """The sentences of `find_kinks` on a program, a jaxpr, of the parameters alone."""
+    marks = _walk(program, [_Mark(smooth=True, moves=True)] * len(program.invars))
     found = frozenset().union(*(mark.kinks for mark in marks))
     if not found:
         return ()

@@ -31,6 +31,7 @@ from jaxopt_lab.curvature.projections import (
     start_from,
 )
 from jaxopt_lab.curvature.searches import Search, Wanted
+from jaxopt_lab.curvature.soundness import require_sound
 
 _LEAST_ROOM = 2
 _MOST_ROWS = 1024
@@ -108,7 +109,7 @@ def eigenpairs(
       accuracy_of: "values" stops at residual^2 / gap, the error of an eigenvalue whose neighbours are away by the gap;
         "vectors" at the residual itself.
       max_products: stop after so many products, by default 1000 more than pairs wanted. What has not converged by
-        then comes back with its residual as its error.
+        then comes back with its residual as its error. The three that check an operator once come on top.
       max_vectors: the most vectors to keep at once, all of them counted; None for what fits and is of use.
       verify: search for further copies of the eigenvalues that were found. Cost: 8 to as many products again.
       key: PRNG key of the random vectors; 0 by default.
@@ -122,7 +123,7 @@ def eigenpairs(
 
     Raises:
       InputError: more pairs than rows, an argument out of its range, too little memory, a checkpoint of another
-        operator, or a product that is not finite.
+        operator, or a product that is not finite, not symmetric or not the same when it is repeated.
 
     Example:
       >>> import jax.numpy as jnp
@@ -134,6 +135,7 @@ def eigenpairs(
     wanted = _checked(operator, num_largest, num_smallest, tolerance, accuracy_of, max_products)
     rows = _num_rows(operator, wanted.total, max_vectors)
     search = Search(operator, wanted, verify, max_products or 1000 + wanted.total)
+    spent = require_sound(operator)
     journal = Journal(checkpoint, operator)
     state = journal.load(rows)
     if state is None:
@@ -148,7 +150,7 @@ def eigenpairs(
             if progress:
                 progress(clock.forecast(state.products, search.distance, search.limit))
             if done:
-                return _ends(operator, search, state)
+                return _ends(operator, search, state, spent)
         if state.count == rows:
             state = restart(state, wanted.places(state.count, spare=(rows - wanted.total) // 4))
         state = grow(operator, state)
@@ -176,20 +178,22 @@ def _judge(search: Search, operator: Operator, state: Projection) -> tuple[Proje
     return state, False
 
 
-def _ends(operator: Operator, search: Search, state: Projection) -> Ends:
+def _ends(operator: Operator, search: Search, state: Projection, spent: int) -> Ends:
+    """What was found; `spent` products went before the search."""
     ritz, wanted, count = state.ritz, search.wanted, state.count
     errors = np.maximum(ritz.residuals, search.floor(state, ritz))
     converged = search.ratios(state, ritz) <= 1
 
     def side(places: np.ndarray, products: int | None) -> Eigenpairs:
         stacked = ritz_vectors(state, places) if len(places) else None
-        return Eigenpairs(ritz.values[places], errors[places], converged[places], stacked, products or state.products)
+        made = spent + (products or state.products)
+        return Eigenpairs(ritz.values[places], errors[places], converged[places], stacked, made)
 
     return Ends(
         largest=side(np.arange(count - 1, count - 1 - min(wanted.largest, count), -1), search.reached[1]),
         smallest=side(np.arange(min(wanted.smallest, count)), search.reached[0]),
         norm=float(max(np.abs(ritz.values).max(), state.scale)),
-        products=state.products,
+        products=spent + state.products,
         verified=search.verified,
         exact=count == operator.size,
         least_norm=state.least_norm() + search.floor(state, ritz),

@@ -21,6 +21,7 @@ from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, vector_space
 from jaxopt_lab.curvature.points import Point, locate
 from jaxopt_lab.curvature.ratios import Forms
+from jaxopt_lab.curvature.soundness import require_sound
 from jaxopt_lab.curvature.streams import Source, batch_size
 from jaxopt_lab.curvature.traces import require_rows
 
@@ -106,13 +107,19 @@ def noise_scale(
     require_between("noise_scale", "level", level, 0, 1, ends="()")
     if data is None and problem.data is None:
         raise fail("noise_scale", f"{problem.name} has no data", "Noise that only a key adds is known to who adds it.")
+    if problem.stateful is not None:
+        raise fail(
+            "noise_scale", f"{problem.name} takes batch statistics of each group, so that its examples touch each other",
+            "Hold them fixed: noise_scale(problem.freeze(...), ...).",
+        )  # fmt: skip
     point = locate(problem, params, data, chunk_size, block)
+    spent = 0 if hessian is None else require_sound(hessian)
     groups = _collect(point, num_groups, jax.random.key(0) if key is None else key)
     plain = groups.forms(lambda vector: vector)
     curved = None
     if hessian is not None:
         bent = groups.forms(hessian)
-        curved = bent.ratio(level, len(groups.sizes) + 1)
+        curved = bent.ratio(level, spent + len(groups.sizes) + 1)
     return NoiseScale(
         simple=plain.ratio(level, 2),
         curved=curved,

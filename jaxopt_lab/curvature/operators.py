@@ -14,14 +14,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_lab.core import fail, meshes, require_choice, vectors
+from jaxopt_lab.curvature.streams import Chunks
 
 Vector = Any
 _MOST_DRAWS = 1024
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Operator:
-    """A symmetric linear map.
+    """A symmetric linear map; two are equal where they are one object.
 
     Attributes:
       product: vector -> vector. A `jax.tree_util.Partial` where it may be called inside of compiled functions, so that
@@ -33,6 +34,9 @@ class Operator:
       hint: a vector rich in the outermost eigenvectors, from which a search starts, or None. For a loss that is its
         gradient (Gur-Ari, Roberts, Dyer 2018, Gradient descent happens in a tiny subspace).
       notes: what a reader of the numbers must know, as sentences.
+      sound: True where products are known to be those of one symmetric map; else the first estimator spends three to
+        check it.
+      examples: what a product goes through, or None where the product is a user's own.
     """
 
     product: Callable[[Vector], Vector]
@@ -42,6 +46,8 @@ class Operator:
     semidefinite: bool = False
     hint: Vector = None
     notes: tuple[str, ...] = ()
+    sound: bool = False
+    examples: Chunks | None = None
 
     @property
     def size(self) -> int:
@@ -64,7 +70,7 @@ def operator(product: Callable[[Vector], Vector], params: Any, **facts: Any) -> 
     Args:
       product: vector -> vector, linear and symmetric.
       params: a pytree with the structure, shapes, dtypes and sharding of the parameters.
-      **facts: further fields of `Operator`: name, epsilon, semidefinite, hint, notes.
+      **facts: further fields of `Operator`: name, epsilon, semidefinite, hint, notes, sound.
 
     Returns:
       The operator; `epsilon` is that of the vectors' dtype unless it is given.
@@ -98,7 +104,7 @@ def from_matrix(matrix: Any, **facts: Any) -> Operator:
             "from_matrix", f"matrix must be symmetric, got entries that differ by {gap:.3g}", "Take (A + A') / 2."
         )
     product = jax.tree_util.Partial(_matrix_product, matrix)
-    return operator(product, jnp.zeros(matrix.shape[0], matrix.dtype), **{"name": "matrix"} | facts)
+    return operator(product, jnp.zeros(matrix.shape[0], matrix.dtype), **{"name": "matrix", "sound": True} | facts)
 
 
 def from_diagonal(diagonal: Any, **facts: Any) -> Operator:
@@ -109,7 +115,8 @@ def from_diagonal(diagonal: Any, **facts: Any) -> Operator:
       [3.0, 4.0]
     """
     diagonal = jax.tree.map(vectors.widened, diagonal)
-    return operator(jax.tree_util.Partial(_diagonal_product, diagonal), diagonal, **{"name": "diagonal"} | facts)
+    product = jax.tree_util.Partial(_diagonal_product, diagonal)
+    return operator(product, diagonal, **{"name": "diagonal", "sound": True} | facts)
 
 
 def vector_space(params: Any) -> Any:

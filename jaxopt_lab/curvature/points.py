@@ -1,6 +1,7 @@
 """The point at which an operator is taken: its loss, data and parameters, checked before any product is made."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -61,6 +62,7 @@ class Point:
       merge: block's parameters -> all parameters.
       value: the loss at the point.
       gradient: its gradient, like `params`.
+      batch: the first chunk.
     """
 
     loss: ExpectedLoss
@@ -69,15 +71,33 @@ class Point:
     merge: Merge
     value: float
     gradient: Any
+    batch: Any = None
 
 
 def locate(
-    problem: Problem, params: Any, data: Source = None, chunk_size: int | None = None, block: str | None = None
+    problem: Problem,
+    params: Any,
+    data: Source = None,
+    chunk_size: int | None = None,
+    block: str | None = None,
+    *,
+    require: Callable[[ExpectedLoss, Any, Any], None] | None = None,
 ) -> Point:
     """Checks a point and everything that a product there needs. Cost: one gradient.
 
+    Args:
+      problem: as in `hessian`.
+      params: as in `hessian`.
+      data: as in `hessian`.
+      chunk_size: as in `hessian`.
+      block: as in `hessian`.
+      require: what else the loss, the parameters and the first chunk must fulfil; called before anything is computed.
+
+    Returns:
+      The point.
+
     Raises:
-      InputError: see `hessian`.
+      InputError: see `hessian`, or what `require` raises.
     """
     vector_space(params)
     chunks = make_chunks(problem.data if data is None else data, chunk_size)
@@ -86,9 +106,12 @@ def locate(
     merge, inner = _select(problem.name, wide, block)
     loss = ExpectedLoss(as_partial(problem.loss), merge)
     _require_scalar(problem, loss, inner, batch)
+    _require_independent(problem, chunks)
+    if require is not None:
+        require(loss, inner, batch)
     value, gradient = mean_over_chunks(_value_and_gradient, (loss, inner), chunks)
     _require_finite(problem.name, value, gradient)
-    return Point(loss, inner, chunks, merge, float(value), gradient)
+    return Point(loss, inner, chunks, merge, float(value), gradient, batch)
 
 
 def _on_one_mesh(params: Any, batch: Any) -> Any:
@@ -132,6 +155,15 @@ def _require_scalar(problem: Problem, loss: ExpectedLoss, params: Any, batch: An
         raise fail(
             problem.name, f"the loss must be a real scalar, got {result.dtype}{list(result.shape)}",
             "Take the mean over the batch inside the loss.",
+        )  # fmt: skip
+
+
+def _require_independent(problem: Problem, chunks: Chunks) -> None:
+    """A model's batch statistics are those of a chunk: a mean over chunks is then not the loss of all examples."""
+    if problem.stateful is not None and chunks.num_chunks > 1:
+        raise fail(
+            problem.name, f"its batch statistics are taken of each of {chunks.num_chunks} chunks, not of all examples",
+            "Hold them fixed with problem.freeze(...), or give all examples at once.",
         )  # fmt: skip
 
 

@@ -7,14 +7,21 @@ Reference: Pearlmutter 1994, Fast exact multiplication by the Hessian; Schraudol
 products for second-order gradient descent.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 
 from jaxopt_lab.core import Composite, Problem, as_partial, fail, meshes
-from jaxopt_lab.curvature.kinks import find_kinks
+from jaxopt_lab.curvature.derivatives import (
+    program_of,
+    require_forward_derivative,
+    require_second_derivative,
+    ruled_parts,
+)
+from jaxopt_lab.curvature.kinks import kinks_of
 from jaxopt_lab.curvature.operators import Operator, operator
-from jaxopt_lab.curvature.points import locate
+from jaxopt_lab.curvature.points import ExpectedLoss, locate
 from jaxopt_lab.curvature.streams import Source, mean_product
 
 
@@ -35,8 +42,9 @@ def hessian(
       The operator, on vectors like the parameters (or like the block).
 
     Raises:
-      InputError: a loss that is no scalar or not finite at the point, data leaves of different length, no data where
-        the loss needs it, or an unknown block.
+      InputError: a loss that is no scalar, not finite at the point or without a second derivative, data leaves of
+        different length, no data where the loss needs it, an iteration that gives another number of examples in
+        another pass, batch statistics that are not frozen with more than one chunk, or an unknown block.
 
     Example:
       >>> import jax.numpy as jnp, jaxopt_lab as lab
@@ -44,10 +52,14 @@ def hessian(
       >>> hessian(problem, jnp.array([1.0, 2.0]))(jnp.ones(2)).tolist()
       [6.0, 12.0]
     """
-    point = locate(problem, params, data, chunk_size, block)
-    notes = find_kinks(point.loss, point.params, next(iter(point.chunks))[0])
+    require = partial(require_second_derivative, problem.name, linearize=_hessian_at)
+    point = locate(problem, params, data, chunk_size, block, require=require)
+    program = program_of(lambda place: point.loss(place, point.batch), point.params)
     product = mean_product(_hessian_at, (point.loss, point.params), point.chunks)
-    return operator(product, point.params, name=f"Hessian of {problem.name}", hint=point.gradient, notes=notes)
+    return operator(
+        product, point.params, name=f"Hessian of {problem.name}", hint=point.gradient, notes=kinks_of(program),
+        sound=point.chunks.resident and not ruled_parts(program), examples=point.chunks,
+    )  # fmt: skip
 
 
 def gauss_newton(
@@ -66,14 +78,30 @@ def gauss_newton(
       The operator. It equals the Hessian where the outputs are linear in the parameters.
 
     Raises:
-      InputError: as in `hessian`, or a problem without a composite.
+      InputError: as in `hessian`, a problem without a composite, or outputs that are not real and floating or have no
+        forward derivative.
     """
     composite = require_composite("gauss_newton", problem)
-    point = locate(problem, params, data, chunk_size, block)
     outputs, criterion = as_partial(composite.outputs), as_partial(composite.criterion)
+    require = partial(require_outputs, problem.name, outputs, (outputs, criterion), _gauss_newton_at)
+    point = locate(problem, params, data, chunk_size, block, require=require)
     product = mean_product(_gauss_newton_at, (outputs, criterion, point.merge, point.params), point.chunks)
-    name = f"Gauss-Newton matrix of {problem.name}"
-    return operator(product, point.params, name=name, semidefinite=True, hint=point.gradient)
+    placed = partial(meshes.on_any_mesh, outputs), partial(meshes.on_any_mesh, criterion)
+    values = jax.eval_shape(placed[0], point.merge(point.params), point.batch)
+    return operator(
+        product, point.params, name=f"Gauss-Newton matrix of {problem.name}", semidefinite=True, hint=point.gradient,
+        sound=point.chunks.resident and not ruled_parts(program_of(placed[1], values, point.batch)),
+        examples=point.chunks,
+    )  # fmt: skip
+
+
+def require_outputs(
+    name: str, outputs: Any, functions: tuple[Any, ...], linearize: Any, loss: ExpectedLoss, params: Any, batch: Any
+) -> None:
+    """Raises unless the outputs are real, and `linearize` finds their derivative at (*functions, merge, params)."""
+    placed = partial(meshes.on_any_mesh, outputs)
+    arguments, constants = (loss.merge(params), batch), (*functions, loss.merge, params)
+    require_forward_derivative(name, "the outputs", placed, arguments, linearize, constants, batch, params)
 
 
 def require_composite(where: str, problem: Problem) -> Composite:

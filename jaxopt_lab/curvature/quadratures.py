@@ -21,6 +21,7 @@ from jaxopt_lab.core import available_memory, fail, require_count, require_memor
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, random_vector
 from jaxopt_lab.curvature.projections import grow, start_from
+from jaxopt_lab.curvature.soundness import require_sound
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Quadrature:
       coupling: coupling of the space's directions to the next one, [k]; zero when the rule is exact.
       rounding: rounding error of an eigenvalue.
       slack: rounding error of a mass.
-      products: products spent.
+      products: products spent; in the first rule of an operator that was checked for it, with the three of the check.
     """
 
     matrix: np.ndarray
@@ -87,7 +88,7 @@ def gauss_quadratures(
       s quadratures. Cost: at most s k products; k + 3 vectors of memory.
 
     Raises:
-      InputError: a count below 1, too little memory, or a product that is not finite.
+      InputError: a count below 1, too little memory, or a product that is not finite, not symmetric or not repeatable.
 
     Example:
       >>> import jax.numpy as jnp
@@ -100,9 +101,11 @@ def gauss_quadratures(
     require_count("gauss_quadratures", "num_steps", num_steps)
     steps = min(num_steps, operator.size)
     _require_room("gauss_quadratures", operator, steps)
+    spent = require_sound(operator)
     keys = jax.random.split(jax.random.key(0) if key is None else key, num_probes)
     starts = (random_vector(probe, operator.like, "rademacher") for probe in keys)
-    return [_quadrature(operator, steps, start, probe) for start, probe in zip(starts, keys, strict=True)]
+    first, *rest = (_quadrature(operator, steps, start, probe) for start, probe in zip(starts, keys, strict=True))
+    return [dataclasses.replace(first, products=first.products + spent), *rest]
 
 
 def gauss_quadrature_of(operator: Operator, start: Any, num_steps: int, key: jax.Array | None = None) -> Quadrature:
@@ -118,7 +121,8 @@ def gauss_quadrature_of(operator: Operator, start: Any, num_steps: int, key: jax
       The quadrature. Cost: at most k products; k + 3 vectors of memory.
 
     Raises:
-      InputError: a count below 1, too little memory, a vector of length zero, or a product that is not finite.
+      InputError: a count below 1, too little memory, a vector of length zero, or a product that is not finite, not
+        symmetric or not repeatable.
 
     Example:
       >>> import jax.numpy as jnp
@@ -132,7 +136,9 @@ def gauss_quadrature_of(operator: Operator, start: Any, num_steps: int, key: jax
     _require_room("gauss_quadrature_of", operator, steps)
     if not float(vectors.norm(start)) > 0:
         raise fail("gauss_quadrature_of", "the vector has length zero", "It has no spectral measure.")
-    return _quadrature(operator, steps, start, jax.random.key(0) if key is None else key)
+    spent = require_sound(operator)
+    found = _quadrature(operator, steps, start, jax.random.key(0) if key is None else key)
+    return dataclasses.replace(found, products=found.products + spent)
 
 
 def _require_room(where: str, operator: Operator, num_steps: int) -> None:

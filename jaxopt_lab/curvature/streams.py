@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_lab.core import available_memory, count_examples, fail, meshes, require_count, vectors
 
@@ -30,17 +31,30 @@ class Chunks:
       source: a pytree of arrays with a common leading axis, None, or a function that starts an iteration over batches.
       num_examples: n, or 1 without data.
       chunk_size: examples a chunk; None for all at once.
+      num_chunks: number of chunks.
     """
 
     source: Source
     num_examples: int
     chunk_size: int | None
+    num_chunks: int = 1
 
     def __iter__(self) -> Iterator[tuple[Batch, float]]:
-        """Pairs of a chunk and its share of the examples."""
+        """Pairs of a chunk and its share of the examples.
+
+        Raises:
+          InputError: an iteration has ended, and has given more or fewer examples than the first one.
+        """
         if callable(self.source):
+            seen = 0
             for batch in self.source():
+                seen += batch_size(batch)
                 yield batch, batch_size(batch) / self.num_examples
+            if seen != self.num_examples:
+                raise fail(
+                    "curvature", f"the first pass over data gave {self.num_examples} examples, this one gave {seen}",
+                    "Let each call of the function start an iteration over the same examples.",
+                )  # fmt: skip
         elif self.chunk_size is None or self.chunk_size >= self.num_examples:
             yield self.source, 1.0
         else:
@@ -53,6 +67,13 @@ class Chunks:
         """Whether the examples are arrays that stay where they are."""
         return not callable(self.source)
 
+    def stay_the_same(self) -> bool:
+        """Whether two passes give the same examples, in any order. Cost: without arrays, to read the data twice."""
+        return self.resident or self._sum_of_hashes() == self._sum_of_hashes()
+
+    def _sum_of_hashes(self) -> int:
+        return sum(_sum_of_hashes(batch) for batch, _ in self)
+
 
 def make_chunks(source: Source, chunk_size: int | None) -> Chunks:
     """Checks a source of examples and counts them; an iteration is gone through once for that.
@@ -63,17 +84,18 @@ def make_chunks(source: Source, chunk_size: int | None) -> Chunks:
     if chunk_size is not None:
         require_count("curvature", "chunk_size", chunk_size)
     if not callable(source):
-        return Chunks(source, batch_size(source) or 1, chunk_size)
+        num = batch_size(source) or 1
+        return Chunks(source, num, chunk_size, -(-num // (chunk_size or num)))
     first, again = source(), source()
     if first is again and iter(first) is first:
         raise fail(
             "curvature", "data must be a function that starts a new iteration at each call, it returned the same one",
             "Return a generator that is made inside of the function.",
         )  # fmt: skip
-    total = sum(batch_size(batch) for batch in first)
-    if not total:
+    sizes = [batch_size(batch) for batch in first]
+    if not sum(sizes):
         raise fail("curvature", "data holds no example")
-    return Chunks(source, total, None)
+    return Chunks(source, sum(sizes), None, len(sizes))
 
 
 def batch_size(batch: Batch) -> int:
@@ -83,6 +105,17 @@ def batch_size(batch: Batch) -> int:
       InputError: the leaves differ in length, or hold no example.
     """
     return count_examples(batch, "curvature", "a batch") or 0
+
+
+def _sum_of_hashes(batch: Batch) -> int:
+    """A hash of the batch's examples as a set."""
+    leaves = [_plain(leaf) for leaf in jax.tree.leaves(batch)]
+    return sum(hash(tuple(leaf[place].tobytes() for leaf in leaves)) for place in range(batch_size(batch)))
+
+
+def _plain(leaf: Any) -> np.ndarray:
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)
 
 
 def mean_over_chunks(compute: Callable[..., Any], constants: Any, chunks: Chunks) -> Any:
@@ -108,6 +141,11 @@ def mean_product(linearize: Callable[[Any, Batch], Callable[[Any], Any]], consta
         parts = [(_linearized(linearize, constants, batch), jnp.asarray(share)) for batch, share in chunks]
         return jax.tree_util.Partial(_apply_kept, parts)
     return partial(_apply_streamed, linearize, constants, chunks)
+
+
+def linearized_shapes(linearize: Callable[..., Any], constants: Any, batch: Batch) -> Any:
+    """Shapes of the linearization at one chunk; traced, not computed."""
+    return _linearized.eval_shape(linearize, constants, batch)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -150,5 +188,5 @@ def _fits(linearize: Callable[..., Any], constants: Any, chunks: Chunks) -> bool
 
 
 def _residual_bytes(linearize: Callable[..., Any], constants: Any, batch: Batch) -> int:
-    shapes = _linearized.eval_shape(linearize, constants, batch)
+    shapes = linearized_shapes(linearize, constants, batch)
     return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(shapes))

@@ -32,6 +32,7 @@ from jaxopt_lab.core import (
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, random_vector
 from jaxopt_lab.curvature.projections import grow, start_from
+from jaxopt_lab.curvature.soundness import require_sound
 
 _LEAST_PRODUCTS = 4
 _REMEDY = "Ask for fewer products, or restrict the operator to a block of the parameters."
@@ -51,7 +52,8 @@ def trace(operator: Operator, *, num_products: int = 60, key: jax.Array | None =
       eigenvalues are of one sign and decay, and as 1 / sqrt(m) otherwise. Cost: at most m products, m / 3 vectors.
 
     Raises:
-      InputError: an argument out of its range, too little memory, or a product that is not finite.
+      InputError: an argument out of its range, too little memory, or a product that is not finite, not symmetric or
+        not repeatable.
 
     Example:
       >>> from jaxopt_lab.curvature import from_diagonal
@@ -82,7 +84,8 @@ def frobenius(
       (level 1) when d <= m, from d products. Cost: at most m products, m / 3 vectors.
 
     Raises:
-      InputError: an argument out of its range, too little memory, or a product that is not finite.
+      InputError: an argument out of its range, too little memory, or a product that is not finite, not symmetric or
+        not repeatable.
 
     Example:
       >>> from jaxopt_lab.curvature import from_diagonal
@@ -155,11 +158,12 @@ def _deflated(
     whole = operator.size <= num_products
     num_rows = operator.size if whole else min(num_products // 3, (num_products - 2) // 2)
     require_rows(where, operator, num_rows + 1)
+    spent = require_sound(operator)
     if whole:
         matrix = whole_matrix(operator, sketch_key)
         rows = np.stack([np.diag(matrix), np.ones(operator.size), np.linalg.norm(matrix, axis=1)])
         value, size = (float(part.sum()) for part in term(*rows))
-        return _Total(value, value, 0.0, 0.0, operator.epsilon * size, 1.0, operator.size)
+        return _Total(value, value, 0.0, 0.0, operator.epsilon * size, 1.0, operator.size + spent)
     basis, count, made = _range_basis(operator, num_rows, sketch_key)
     found = [_moments(operator, krylov.row(basis, place)) for place in range(count)]
     rest = []
@@ -176,7 +180,7 @@ def _deflated(
         half_width=half_width(samples, level),
         rounding=operator.epsilon * float(known_size.sum() + sample_size.mean()),
         level=level,
-        products=made + count + len(rest),
+        products=spent + made + count + len(rest),
     )
 
 

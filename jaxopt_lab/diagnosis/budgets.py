@@ -5,8 +5,10 @@ One gradient over all data costs 1, a loss 1/3, a Hessian product 2, a step on B
 
 import dataclasses
 import time
+from collections.abc import Callable
+from typing import Any
 
-from jaxopt_lab.core import fail, require_positive
+from jaxopt_lab.core import InputError, fail, require_positive
 
 GRADIENT = 1.0
 LOSS = 1 / 3
@@ -59,6 +61,14 @@ class Budget:
         else:
             return True
         return False
+
+    def attempt(self, what: str, measure: Callable[[], Any]) -> Any:
+        """What `measure` gives; None where it is refused, with the reason noted."""
+        try:
+            return measure()
+        except InputError as error:
+            self.refused[what] = str(error).rstrip(".")
+            return None
 
     def pace(self, seconds: float) -> None:
         """Lowers the total to what fits into the time, half of which compiling may take: one gradient takes so long."""

@@ -30,7 +30,8 @@ def look_at_end(known: Evidence, budget: Budget) -> dict[str, Any]:
     if problem.validation is not None:
         found["validation"] = _validation_loss(frozen, run.params)
         found["shrinking"] = _shrinking(frozen, run.params)
-        found["weight_curvature"] = _weight_curvature(frozen, run.params)
+        bent = budget.attempt("curvature along the weights", lambda: _weight_curvature(frozen, run.params))
+        found["weight_curvature"] = bent or 0.0
         budget.pay((1 + len(_SHRINKS)) * budgets.LOSS * _validation_share(problem) + budgets.PRODUCT)
     if not known.random:
         return found

@@ -189,8 +189,11 @@ def _curvature(known: Evidence, budget: Budget) -> dict[str, Any]:
             there = (known.params, None, known.opt_state if adaptive else None) if name == "model" or run is None else (
                 run.params, run.model_state, run.state if adaptive else None
             )  # fmt: skip
-            found[name] = _model(known, *there, (along, random))
-            budget.pay(found[name].products * budgets.PRODUCT)
+            model = budget.attempt("curvature", lambda there=there: _model(known, *there, (along, random)))
+            if model is None:
+                break
+            found[name] = model
+            budget.pay(model.products * budgets.PRODUCT)
     return found
 
 
@@ -202,7 +205,10 @@ def _standardized(known: Evidence, budget: Budget) -> dict[str, Any]:
     if not budget.allows("curvature on standardized inputs", sum(counts) * budgets.PRODUCT):
         return {}
     other = dataclasses.replace(known, problem=standardized(known.problem))
-    model = _model(other, known.params, None, None, counts)
+    what = "curvature on standardized inputs"
+    model = budget.attempt(what, lambda: _model(other, known.params, None, None, counts))
+    if model is None:
+        return {}
     budget.pay(model.products * budgets.PRODUCT)
     return {"model_standardized": model}
 
@@ -230,10 +236,12 @@ def _surroundings(known: Evidence, budget: Budget) -> dict[str, Any]:
         return {}
     if not budget.allows("surroundings of the point", cost):
         return {}
-    around = look_around(
+    around = budget.attempt("surroundings of the point", lambda: look_around(
         known.problem, known.params, known.rule, size=known.size, batch_size=known.batch_size, seed=known.seed,
         most=cost,
-    )  # fmt: skip
+    ))  # fmt: skip
+    if around is None:
+        return {}
     budget.pay(around.cost)
     return {"surroundings": around}
 

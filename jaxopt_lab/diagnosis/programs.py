@@ -20,6 +20,7 @@ _CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat2": "jaxpr",
     "checkpoint": "jaxpr", "remat": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr",
 }  # fmt: skip
+_KERNELS = ("pallas_call", "ffi_call", "pure_callback", "io_callback")
 _LIBRARY = pathlib.Path(__file__).parents[1]
 
 
@@ -191,7 +192,8 @@ class _Builder:
         inner = equation.params.get(_CALLS.get(name, ""))
         if inner is None or not name.startswith("custom") or self.open_derivatives:
             return inner
-        return inner if _holds_layer(getattr(inner, "jaxpr", inner)) else None
+        jaxpr = getattr(inner, "jaxpr", inner)
+        return inner if _holds_layer(jaxpr) and not _holds_kernel(jaxpr) else None
 
 
 def holds_layer(operation: Operation) -> bool:
@@ -203,6 +205,13 @@ def _holds_layer(jaxpr: Any) -> bool:
     if any(equation.primitive.name in LAYERS for equation in jaxpr.eqns):
         return True
     return any(_holds_layer(inner) for inner in jax.extend.core.subjaxprs(jaxpr))
+
+
+def _holds_kernel(jaxpr: Any) -> bool:
+    """Whether it has a part whose only derivative is a rule around it: opened, it could not be differentiated."""
+    if any(equation.primitive.name in _KERNELS for equation in jaxpr.eqns):
+        return True
+    return any(_holds_kernel(inner) for inner in jax.extend.core.subjaxprs(jaxpr))
 
 
 def _bind(equation: Any, inputs: list[Any]) -> list[Any]:

@@ -1,0 +1,104 @@
+"""Which derivatives a function has, told by its program before anything is computed.
+
+A part with a derivative rule of its own has the derivatives that the rule gives it: `custom_vjp` no forward derivative,
+and a second one only where the rule itself can be differentiated, which that of a fused kernel cannot. A rule may also
+be no derivative at all: then the map that is made of it need not be symmetric.
+"""
+
+import pathlib
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.curvature.streams import linearized_shapes
+
+_RULES = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
+# What JAX puts in the place of a forward derivative that a custom_vjp does not have; it raises when it is compiled.
+_REVERSE_ALONE = "custom_lin"
+_JAX = str(pathlib.Path(jax.__file__).parent / "_src")
+
+
+def program_of(function: Any, *arguments: Any) -> Any:
+    """The function's program, a jaxpr, at arguments or their shapes."""
+    return jax.make_jaxpr(function)(*arguments).jaxpr
+
+
+def ruled_parts(program: Any) -> tuple[str, ...]:
+    """Names of the functions in a program that have a derivative rule; those of JAX's own NumPy, such as relu, aside.
+
+    Example:
+      >>> def own(x):
+      ...     return 2 * x
+      >>> ruled_parts(program_of(jax.nn.relu, 1.0)), ruled_parts(program_of(jax.custom_jvp(own), 1.0))
+      ((), ('own',))
+    """
+    found = []
+    for equation in _equations(program):
+        if equation.primitive.name in _RULES:
+            inner = equation.params["call_jaxpr"]
+            source = getattr(inner, "jaxpr", inner).debug_info
+            if not str(source.func_filename).startswith(_JAX):
+                found.append(source.func_name)
+    return tuple(dict.fromkeys(found))
+
+
+def require_second_derivative(name: str, loss: Any, params: Any, batch: Any, linearize: Any) -> None:
+    """Raises unless (loss, params) can be linearized by `linearize`, the derivative of a gradient."""
+    try:
+        _trace_product(linearize, (loss, params), batch, params)
+    except Exception as error:
+        raise _missing(
+            name, "the loss has no second derivative", program_of(loss, params, batch), error,
+            "What needs none: gauss_newton, where the outputs have a forward derivative; a `block` of parameters behind"
+            " that part, which freezes it; central differences of the gradient as an `operator` of your own, with"
+            " epsilon=1e-3.",
+        ) from error  # fmt: skip
+
+
+def require_forward_derivative(
+    where: str, what: str, function: Any, arguments: Any, linearize: Any, constants: Any, batch: Any, params: Any
+) -> None:
+    """Raises unless what function(*arguments) gives is real and floating, and `linearize` linearizes it at `params`."""
+    for leaf in jax.tree.leaves(jax.eval_shape(function, *arguments)):
+        if not jnp.issubdtype(leaf.dtype, jnp.floating):
+            raise fail(
+                where, f"{what} must be real and floating, got {leaf.dtype}{list(leaf.shape)}",
+                "Leave out of the composite's outputs what has no derivative.",
+            )  # fmt: skip
+    try:
+        _trace_product(linearize, constants, batch, params)
+    except Exception as error:
+        raise _missing(
+            where, f"{what} have no forward derivative", program_of(function, *arguments), error,
+            "Give that part a forward rule (custom_jvp), or take hessian, or central differences of the gradient as an"
+            " `operator` of your own, with epsilon=1e-3.",
+        ) from error  # fmt: skip
+
+
+def _trace_product(linearize: Any, constants: Any, batch: Any, vector: Any) -> None:
+    """Traces a linearization and a product with it; raises where a derivative rule is missing."""
+    linear = linearized_shapes(linearize, constants, batch)
+    program = program_of(lambda linear, vector: linear(vector), linear, vector)
+    if any(equation.primitive.name == _REVERSE_ALONE for equation in _equations(program)):
+        raise TypeError("a custom_vjp rule has no forward derivative")
+
+
+def _missing(where: str, found: str, program: Any, error: Exception, remedy: str) -> InputError:
+    parts = " and ".join(ruled_parts(program))
+    because = f": {parts} in it has a derivative rule of its own" if parts else ""
+    first = (str(error) or "no message").splitlines()[0].partition(". ")[0].rstrip(".")
+    return fail(where, f"{found}{because} ({type(error).__name__}: {first})", remedy)
+
+
+def _equations(program: Any) -> Iterator[Any]:
+    """All equations of a program, those of inner programs too."""
+    for equation in program.eqns:
+        yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, list | tuple) else (value,):
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from _equations(inner)
