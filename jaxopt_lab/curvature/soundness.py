@@ -62,7 +62,7 @@ def require_sound(operator: Operator) -> int:
         )  # fmt: skip
     rounding = krylov.BREAKDOWN * operator.epsilon * scale
     if defect > rounding:
-        _require_rounding(operator, defect / scale)
+        _require_rounding(operator, defect / scale if scale else math.inf)
     # u and v have entries of variance 1: u'e is of the size of the rounding error e itself.
     if operator.size > 1 and not abs(one - other) <= krylov.BREAKDOWN * defect + rounding:
         raise fail(
@@ -90,8 +90,8 @@ def _require_rounding(operator: Operator, share: float) -> None:
     elif not operator.examples.stay_the_same():
         raise fail(
             operator.name, f"{found}: the examples change from one pass over the data to the next",
-            "Let each pass give the same ones: draw an augmentation from a seed that each pass starts anew, or store one"
-            " draw of it.",
+            "Let each pass give the same ones: draw an augmentation from a seed that each pass starts anew, or store"
+            " one draw of it.",
         )  # fmt: skip
     elif share > _MOST_EATEN:
         raise fail(

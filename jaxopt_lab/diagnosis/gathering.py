@@ -7,6 +7,7 @@ what surrounds the point is looked at too.
 import dataclasses
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -189,7 +190,7 @@ def _curvature(known: Evidence, budget: Budget) -> dict[str, Any]:
             there = (known.params, None, known.opt_state if adaptive else None) if name == "model" or run is None else (
                 run.params, run.model_state, run.state if adaptive else None
             )  # fmt: skip
-            model = budget.attempt("curvature", lambda there=there: _model(known, *there, (along, random)))
+            model = budget.attempt("curvature", partial(_model, known, *there, (along, random)))
             if model is None:
                 break
             found[name] = model

@@ -122,6 +122,35 @@ def test_a_small_budget_says_what_was_not_examined():
     assert found.not_examined
 
 
+@jax.custom_vjp
+def fused(x):
+    """Like a fused kernel: a gradient, and no second derivative."""
+    return jnp.tanh(x)
+
+
+fused_slope = jax.custom_vjp(lambda x: 1 - jnp.tanh(x) ** 2)
+fused_slope.defvjp(lambda x: (1 - jnp.tanh(x) ** 2, x), lambda x, out: (-2 * out * jnp.tanh(x) * fused_slope(x),))
+fused.defvjp(lambda x: (jnp.tanh(x), x), lambda x, out: (out * fused_slope(x),))
+
+
+def test_without_a_second_derivative_all_else_is_examined():
+    rng = np.random.default_rng(0)
+    data = (jnp.asarray(10 * rng.normal(size=(40, 3))), jnp.asarray(rng.normal(size=40)))
+    loss = lambda w, batch, key: jnp.mean((fused(batch[0] @ w["a"]) @ w["b"] - batch[1]) ** 2)  # noqa: E731
+    start = {"a": jnp.asarray(rng.normal(size=(3, 5))), "b": jnp.zeros(5)}
+    problem = lab.from_loss(loss, start, data, validation=data, name="fused")
+    found = lab.diagnose(problem, optax.sgd(0.05), steps=20)
+    assert found.not_examined["curvature"].startswith("fused: the loss has no second derivative: fused in it has a")
+    assert found.not_examined["ill-conditioned"] == "model was not measured"
+    assert "curvature along the weights" in found.not_examined
+    known = found.evidence
+    assert (known.model, known.model_end, known.surroundings) == (None, None, None)
+    assert None not in (known.run, known.signals, known.inputs, known.validation, known.rates)
+    still = lab.diagnose(problem, optax.sgd(1e-9), steps=20)
+    assert "no second derivative" in still.not_examined["surroundings of the point"]
+    assert str(still)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
