@@ -6,9 +6,7 @@ import jax
 
 
 def available_memory() -> int:
-    """Bytes that the default device can still give; on a CPU, its share of what the system and the container leave.
-
-    The devices that a host's CPU is divided into share its memory: each may take an equal part.
+    """Bytes that the default device can still give; on a CPU, what the system and the container's limit leave.
 
     Reference: the MemAvailable estimate of proc(5), and memory.max of cgroups(7).
     """
@@ -17,7 +15,7 @@ def available_memory() -> int:
         stats = device.memory_stats() or {}
         if "bytes_limit" in stats:
             return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
-    return min(_system_memory(), _container_memory()) // jax.local_device_count(device.platform)
+    return min(_system_memory(), _container_memory())
 
 
 def _system_memory() -> int:

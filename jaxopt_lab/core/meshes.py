@@ -80,6 +80,8 @@ def as_before(tree: Any, before: Any) -> Any:
 def bytes_on_one_device(tree: Any) -> int:
     """Bytes of a pytree of arrays, or of their shapes, on one of the devices that it is spread over.
 
+    Each device is taken to have memory of its own, as accelerators have; the devices that a CPU is divided into do not.
+
     Example:
       >>> bytes_on_one_device({"a": jax.numpy.zeros((3, 2), "float32")})
       24

@@ -30,10 +30,12 @@ def ruled_parts(program: Any) -> tuple[str, ...]:
     """Names of the functions in a program that have a derivative rule; those of JAX's own NumPy, such as relu, aside.
 
     Example:
-      >>> def own(x):
+      >>> def twice(x):
       ...     return 2 * x
-      >>> ruled_parts(program_of(jax.nn.relu, 1.0)), ruled_parts(program_of(jax.custom_jvp(own), 1.0))
-      ((), ('own',))
+      >>> own = jax.custom_jvp(twice)
+      >>> own.defjvps(lambda slope, value, x: 2 * slope)
+      >>> ruled_parts(program_of(jax.nn.relu, 1.0)), ruled_parts(program_of(own, 1.0))
+      ((), ('twice',))
     """
     found = []
     for equation in _equations(program):

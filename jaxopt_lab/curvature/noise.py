@@ -165,7 +165,9 @@ def _require_independent(problem: Problem, point: Point, groups: _Groups, plain:
     squares = np.diag(plain.between) + 2 * plain.cross + plain.mean
     size = groups.sizes @ np.sqrt(np.maximum(squares, 0.0)) / groups.sizes.sum()
     if gap > _MOST_APART * error + np.sqrt(space_epsilon(vector_space(point.params))) * size:
-        raise _touching(problem, f"the mean of the groups' gradients is {gap / error:.2g} standard errors off")
+        raise _touching(
+            problem, f"the mean of the groups' gradients is off by {gap:.2g}, their standard error {error:.2g}"
+        )
 
 
 def _touching(problem: Problem, why: str) -> InputError:

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from jaxopt_lab import core
 from jaxopt_lab.core import meshes, vectors
 
 MATRIX = jnp.arange(24.0).reshape(6, 4)
@@ -65,12 +64,6 @@ def test_bytes_are_those_of_one_device():
     tree = {"spread": jax.device_put(MATRIX, place()), "whole": jax.device_put(MATRIX, place(AxisType.Explicit, None))}
     assert meshes.bytes_on_one_device(tree) == 48 + 96
     assert meshes.bytes_on_one_device(jax.eval_shape(lambda: (MATRIX, jax.random.key(0)))) == 96 + 8
-
-
-def test_the_devices_of_a_cpu_share_its_memory(monkeypatch):
-    monkeypatch.setattr("jaxopt_lab.core.memory._system_memory", lambda: 1000)
-    monkeypatch.setattr("jaxopt_lab.core.memory._container_memory", lambda: 2**63)
-    assert core.available_memory() == 1000 // jax.local_device_count()
 
 
 @needs_two

@@ -121,5 +121,5 @@ def test_the_noise_scale_of_a_loss_that_normalizes_by_itself_is_refused():
     rng = np.random.default_rng(0)
     data = (jnp.asarray(rng.normal(size=(400, 2))), jnp.asarray(rng.normal(size=(400, 1))))
     params = {"hidden": jnp.asarray(rng.normal(size=(2, 3))), "out": jnp.asarray(rng.normal(size=(3, 1)))}
-    with pytest.raises(InputError, match=r"the mean of the groups' gradients is .* standard errors off"):
+    with pytest.raises(InputError, match=r"the mean of the groups' gradients is off by .*, their standard error"):
         curvature.noise_scale(lab.from_loss(loss, params, data), params)
