@@ -15,7 +15,8 @@ import jax.numpy as jnp
 from jaxopt_lab.core import InputError, fail
 from jaxopt_lab.curvature.streams import linearized_shapes
 
-_RULES = ("custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr")
+_REVERSE_RULES = ("custom_vjp_call", "custom_vjp_call_jaxpr")
+_RULES = ("custom_jvp_call", *_REVERSE_RULES)
 # What JAX puts in the place of a forward derivative that a custom_vjp does not have; it raises when it is compiled.
 _REVERSE_ALONE = "custom_lin"
 _JAX = str(pathlib.Path(jax.__file__).parent / "_src")
@@ -47,45 +48,58 @@ def ruled_parts(program: Any) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
-def require_second_derivative(name: str, loss: Any, params: Any, batch: Any, linearize: Any) -> None:
-    """Raises unless (loss, params) can be linearized by `linearize`, the derivative of a gradient."""
+def second_derivative(name: str, linearize: Any, loss: Any, params: Any, batch: Any) -> Any:
+    """The program of loss(params, batch), a jaxpr of the parameters, whose gradient `linearize` linearizes.
+
+    Raises:
+      InputError: a part of the loss has no second derivative.
+    """
+    program = program_of(lambda point: loss(point, batch), params)
     try:
-        _trace_product(linearize, (loss, params), batch, params)
+        _trace_product(program, linearize, (loss, params), batch, params)
     except Exception as error:
         raise _missing(
-            name, "the loss has no second derivative", program_of(loss, params, batch), error,
+            name, "the loss has no second derivative", program, error,
             "What needs none: gauss_newton, where the outputs have a forward derivative; a `block` of parameters behind"
             " that part, which freezes it; central differences of the gradient as an `operator` of your own, with"
             " epsilon=1e-3.",
         ) from error  # fmt: skip
+    return program
 
 
-def require_forward_derivative(
-    where: str, what: str, function: Any, arguments: Any, linearize: Any, constants: Any, batch: Any, params: Any
-) -> None:
-    """Raises unless what function(*arguments) gives is real and floating, and `linearize` linearizes it at `params`."""
-    for leaf in jax.tree.leaves(jax.eval_shape(function, *arguments)):
+def forward_derivative(
+    name: str, what: str, function: Any, arguments: Any, linearize: Any, constants: Any, params: Any
+) -> Any:
+    """Shapes of function(*arguments), whose last one is the batch, where `linearize` linearizes it at `params`.
+
+    Raises:
+      InputError: what it gives is not real and floating, or a part of it has no forward derivative.
+    """
+    program, shapes = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    for leaf in jax.tree.leaves(shapes):
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise fail(
-                where, f"{what} must be real and floating, got {leaf.dtype}{list(leaf.shape)}",
+                name, f"{what} must be real and floating, got {leaf.dtype}{list(leaf.shape)}",
                 "Leave out of the composite's outputs what has no derivative.",
             )  # fmt: skip
     try:
-        _trace_product(linearize, constants, batch, params)
+        _trace_product(program.jaxpr, linearize, constants, arguments[-1], params)
     except Exception as error:
         raise _missing(
-            where, f"{what} have no forward derivative", program_of(function, *arguments), error,
+            name, f"{what} have no forward derivative", program.jaxpr, error,
             "Give that part a forward rule (custom_jvp), or take hessian, or central differences of the gradient as an"
             " `operator` of your own, with epsilon=1e-3.",
         ) from error  # fmt: skip
+    return shapes
 
 
-def _trace_product(linearize: Any, constants: Any, batch: Any, vector: Any) -> None:
-    """Traces a linearization and a product with it; raises where a derivative rule is missing."""
+def _trace_product(program: Any, linearize: Any, constants: Any, batch: Any, vector: Any) -> None:
+    """Traces a linearization, and a product with it where a missing rule would only show there; raises then."""
     linear = linearized_shapes(linearize, constants, batch)
-    program = program_of(lambda linear, vector: linear(vector), linear, vector)
-    if any(equation.primitive.name == _REVERSE_ALONE for equation in _equations(program)):
-        raise TypeError("a custom_vjp rule has no forward derivative")
+    if any(equation.primitive.name in _REVERSE_RULES for equation in _equations(program)):
+        applied = program_of(lambda linear, vector: linear(vector), linear, vector)
+        if any(equation.primitive.name == _REVERSE_ALONE for equation in _equations(applied)):
+            raise TypeError("a custom_vjp rule has no forward derivative")
 
 
 def _missing(where: str, found: str, program: Any, error: Exception, remedy: str) -> InputError:

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_lab.core import Problem, as_partial, fail, meshes, require_choice, vectors
-from jaxopt_lab.curvature.derivatives import require_forward_derivative
+from jaxopt_lab.curvature.derivatives import forward_derivative
 from jaxopt_lab.curvature.operators import Operator, operator
 from jaxopt_lab.curvature.points import ExpectedLoss, locate
-from jaxopt_lab.curvature.products import output_product, require_composite, require_outputs
+from jaxopt_lab.curvature.products import output_product, outputs_of, require_composite
 from jaxopt_lab.curvature.streams import Source, mean_product
 
 FAMILIES = ("categorical", "bernoulli", "gaussian")
@@ -45,7 +45,7 @@ def fisher(
     composite = require_composite("fisher", problem)
     require_choice("fisher", "family of the composite", composite.family, FAMILIES)
     functions = (as_partial(composite.outputs), _OUTPUTS[str(composite.family)])
-    require = partial(require_outputs, problem.name, functions[0], functions, _fisher_at)
+    require = partial(outputs_of, problem.name, _fisher_at, functions)
     point = locate(problem, params, data, chunk_size, block, require=require)
     product = mean_product(_fisher_at, (*functions, point.merge, point.params), point.chunks)
     return operator(
@@ -141,9 +141,7 @@ def _require_losses(name: str, losses: Any, loss: ExpectedLoss, params: Any, bat
             "The data and the composite's outputs need the examples as their leading axis.",
         ) from error  # fmt: skip
     constants = (losses, loss.merge, params, params)
-    require_forward_derivative(
-        name, "the examples' losses", placed, arguments, _second_moment_at, constants, batch, params
-    )
+    forward_derivative(name, "the examples' losses", placed, arguments, _second_moment_at, constants, params)
 
 
 def _second_moment_at(constants: Any, batch: Any) -> Any:

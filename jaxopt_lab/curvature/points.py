@@ -62,7 +62,7 @@ class Point:
       merge: block's parameters -> all parameters.
       value: the loss at the point.
       gradient: its gradient, like `params`.
-      batch: the first chunk.
+      found: what the `require` of `locate` gave.
     """
 
     loss: ExpectedLoss
@@ -71,7 +71,7 @@ class Point:
     merge: Merge
     value: float
     gradient: Any
-    batch: Any = None
+    found: Any = None
 
 
 def locate(
@@ -81,7 +81,7 @@ def locate(
     chunk_size: int | None = None,
     block: str | None = None,
     *,
-    require: Callable[[ExpectedLoss, Any, Any], None] | None = None,
+    require: Callable[[ExpectedLoss, Any, Any], Any] | None = None,
 ) -> Point:
     """Checks a point and everything that a product there needs. Cost: one gradient.
 
@@ -91,7 +91,8 @@ def locate(
       data: as in `hessian`.
       chunk_size: as in `hessian`.
       block: as in `hessian`.
-      require: what else the loss, the parameters and the first chunk must fulfil; called before anything is computed.
+      require: called with the loss, the parameters and the first chunk before anything is computed; raises where they
+        do not do, and gives what is kept as `found`.
 
     Returns:
       The point.
@@ -107,11 +108,10 @@ def locate(
     loss = ExpectedLoss(as_partial(problem.loss), merge)
     _require_scalar(problem, loss, inner, batch)
     _require_independent(problem, chunks)
-    if require is not None:
-        require(loss, inner, batch)
+    found = None if require is None else require(loss, inner, batch)
     value, gradient = mean_over_chunks(_value_and_gradient, (loss, inner), chunks)
     _require_finite(problem.name, value, gradient)
-    return Point(loss, inner, chunks, merge, float(value), gradient, batch)
+    return Point(loss, inner, chunks, merge, float(value), gradient, found)
 
 
 def _on_one_mesh(params: Any, batch: Any) -> Any:

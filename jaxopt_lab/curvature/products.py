@@ -14,10 +14,10 @@ import jax
 
 from jaxopt_lab.core import Composite, Problem, as_partial, fail, meshes
 from jaxopt_lab.curvature.derivatives import (
+    forward_derivative,
     program_of,
-    require_forward_derivative,
-    require_second_derivative,
     ruled_parts,
+    second_derivative,
 )
 from jaxopt_lab.curvature.kinks import kinks_of
 from jaxopt_lab.curvature.operators import Operator, operator
@@ -52,13 +52,12 @@ def hessian(
       >>> hessian(problem, jnp.array([1.0, 2.0]))(jnp.ones(2)).tolist()
       [6.0, 12.0]
     """
-    require = partial(require_second_derivative, problem.name, linearize=_hessian_at)
+    require = partial(second_derivative, problem.name, _hessian_at)
     point = locate(problem, params, data, chunk_size, block, require=require)
-    program = program_of(lambda place: point.loss(place, point.batch), point.params)
     product = mean_product(_hessian_at, (point.loss, point.params), point.chunks)
     return operator(
-        product, point.params, name=f"Hessian of {problem.name}", hint=point.gradient, notes=kinks_of(program),
-        sound=point.chunks.resident and not ruled_parts(program), examples=point.chunks,
+        product, point.params, name=f"Hessian of {problem.name}", hint=point.gradient, notes=kinks_of(point.found),
+        sound=point.chunks.resident and not ruled_parts(point.found), examples=point.chunks,
     )  # fmt: skip
 
 
@@ -83,25 +82,26 @@ def gauss_newton(
     """
     composite = require_composite("gauss_newton", problem)
     outputs, criterion = as_partial(composite.outputs), as_partial(composite.criterion)
-    require = partial(require_outputs, problem.name, outputs, (outputs, criterion), _gauss_newton_at)
+    require = partial(_outputs_and_criterion, problem.name, (outputs, criterion))
     point = locate(problem, params, data, chunk_size, block, require=require)
     product = mean_product(_gauss_newton_at, (outputs, criterion, point.merge, point.params), point.chunks)
-    placed = partial(meshes.on_any_mesh, outputs), partial(meshes.on_any_mesh, criterion)
-    values = jax.eval_shape(placed[0], point.merge(point.params), point.batch)
     return operator(
         product, point.params, name=f"Gauss-Newton matrix of {problem.name}", semidefinite=True, hint=point.gradient,
-        sound=point.chunks.resident and not ruled_parts(program_of(placed[1], values, point.batch)),
-        examples=point.chunks,
+        sound=point.chunks.resident and not ruled_parts(point.found), examples=point.chunks,
     )  # fmt: skip
 
 
-def require_outputs(
-    name: str, outputs: Any, functions: tuple[Any, ...], linearize: Any, loss: ExpectedLoss, params: Any, batch: Any
-) -> None:
-    """Raises unless the outputs are real, and `linearize` finds their derivative at (*functions, merge, params)."""
-    placed = partial(meshes.on_any_mesh, outputs)
+def outputs_of(
+    name: str, linearize: Any, functions: tuple[Any, ...], loss: ExpectedLoss, params: Any, batch: Any
+) -> Any:
+    """Shapes of the outputs, functions[0], where `linearize` finds their derivative at (*functions, merge, params).
+
+    Raises:
+      InputError: they are not real and floating, or have no forward derivative.
+    """
+    placed = partial(meshes.on_any_mesh, functions[0])
     arguments, constants = (loss.merge(params), batch), (*functions, loss.merge, params)
-    require_forward_derivative(name, "the outputs", placed, arguments, linearize, constants, batch, params)
+    return forward_derivative(name, "the outputs", placed, arguments, linearize, constants, params)
 
 
 def require_composite(where: str, problem: Problem) -> Composite:
@@ -143,6 +143,12 @@ def gauss_newton_map(outputs: Any, criterion: Any, params: Any) -> Any:
 def output_product(linear: Any, middle: Any, vector: Any) -> Any:
     """J' (M (J v)) for the linear maps J and M of a model's outputs."""
     return jax.linear_transpose(linear, vector)(middle(linear(vector)))[0]
+
+
+def _outputs_and_criterion(name: str, functions: tuple[Any, Any], loss: ExpectedLoss, params: Any, batch: Any) -> Any:
+    """The program of the criterion on the outputs, which have the derivative that they need."""
+    values = outputs_of(name, _gauss_newton_at, functions, loss, params, batch)
+    return program_of(partial(meshes.on_any_mesh, functions[1]), values, batch)
 
 
 def _hessian_at(constants: Any, batch: Any) -> Any:
