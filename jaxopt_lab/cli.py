@@ -135,16 +135,16 @@ def _report(words: list[str]) -> int:
     )
     parser.add_argument("--wandb", metavar="PROJECT", help="also send a summary of each trial of a sweep there")
     options = parser.parse_args(words)
-    from jaxopt_lab import reporting, search, studies
+    from jaxopt_lab import reporting, search, storage, studies
 
     def action() -> int:
         if options.tensorboard or options.wandb:
             count = search.write_summaries(options.folder, tensorboard=options.tensorboard, wandb=options.wandb)
             print(f"Summaries: {count} trials")
-        if reporting.holds_sweep(options.folder):
+        if storage.holds_sweep(options.folder):
             print(f"Report: {search.write_sweep_page(options.folder)}")
             return 0
-        if reporting.holds_comparison(options.folder):
+        if storage.holds_comparison(options.folder):
             print(f"Report: {search.write_comparison_page(options.folder)}")
             return 0
         page = options.folder / "report.html"
@@ -160,14 +160,14 @@ def _resume(words: list[str]) -> int:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of what was stopped")
     _add_experiments(parser)
     options = parser.parse_args(words)
-    from jaxopt_lab import reporting, studies
+    from jaxopt_lab import storage, studies
 
     def action() -> int:
-        if reporting.holds_sweep(options.folder):
+        if storage.holds_sweep(options.folder):
             from jaxopt_lab.search import commands
 
             return commands.resume_sweep(options.folder)
-        if reporting.holds_comparison(options.folder):
+        if storage.holds_comparison(options.folder):
             from jaxopt_lab.search import comparing_commands
 
             return comparing_commands.resume_comparison(options.folder)

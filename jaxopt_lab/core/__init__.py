@@ -1,6 +1,6 @@
 """The vocabulary: problems, estimates, verdicts, statuses, pytrees as vectors, and every error's wording."""
 
-from jaxopt_lab.core import archives, vectors
+from jaxopt_lab.core import vectors
 from jaxopt_lab.core.errors import (
     InputError,
     fail,
@@ -47,7 +47,6 @@ __all__ = [
     "Status",
     "Truth",
     "Verdict",
-    "archives",
     "as_partial",
     "available_memory",
     "count_examples",

@@ -8,10 +8,11 @@ import time
 import jax
 import numpy as np
 
-from jaxopt_lab.core import InputError, archives, fail, vectors
+from jaxopt_lab.core import InputError, fail, vectors
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.projections import Projection
+from jaxopt_lab.storage import files
 
 _SECONDS = 30.0
 _ARRAYS = ("matrix", "coupling", "neglected")
@@ -78,12 +79,12 @@ class Journal:
         """
         if self._path is None or not self._path.exists():
             return None
-        facts = archives.load_facts(self._path)
+        facts = files.load_facts(self._path)
         rows = facts["basis_rows"]
         if facts["num_rows"] != num_rows or facts["size"] != self._operator.size:
             raise self._foreign(f"it holds {facts['num_rows']} vectors of {facts['size']} numbers")
         like = dict.fromkeys(_ARRAYS, 0) | {"basis": krylov.zero_basis(self._operator.like, rows), "key": 0}
-        stored = archives.load(self._path, like)
+        stored = files.load(self._path, like)
         basis = jax.tree.map(
             lambda leaf, place: jax.device_put(leaf, place.sharding), stored.pop("basis"), like["basis"]
         )
@@ -97,7 +98,7 @@ class Journal:
             return
         tree = {name: getattr(state, name) for name in (*_ARRAYS, "basis", "key")}
         facts = {name: getattr(state, name) for name in (*_NUMBERS, "basis_rows")}
-        archives.save(self._path, tree, facts | {"size": self._operator.size})
+        files.save(self._path, tree, facts | {"size": self._operator.size})
         self._saved = time.monotonic()
 
     def _require_same(self, state: Projection) -> None:

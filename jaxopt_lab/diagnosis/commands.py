@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import optax
 
-from jaxopt_lab import curvature, problems, reporting, training
+from jaxopt_lab import curvature, problems, reporting, storage, training
 from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_positive
 from jaxopt_lab.diagnosis.examination import diagnose
 from jaxopt_lab.diagnosis.figures import draw_spectrum
@@ -48,8 +48,8 @@ def spectrum_command(options: argparse.Namespace) -> int:
     print("\n".join(spectrum.lines()))
     folder = options.out / f"spectrum-{problem.name}"
     folder.mkdir(parents=True, exist_ok=True)
-    record = {"command": sys.argv[1:], "environment": reporting.environment(), **spectrum.to_json()}
-    reporting.write_text(folder / "spectrum.json", json.dumps(reporting.to_json(record), indent=1))
+    record = {"command": sys.argv[1:], "environment": storage.environment(), **spectrum.to_json()}
+    storage.write_text(folder / "spectrum.json", json.dumps(storage.to_json(record), indent=1))
     with reporting.house_style() as maker:
         figure = draw_spectrum(spectrum, maker)
         reporting.save_svg(figure, folder / "spectrum.svg")
@@ -92,13 +92,13 @@ def diagnose_command(options: argparse.Namespace) -> int:
                 training.say(f"Proving {finding.cause} ...")
                 seeds = range(options.seed, options.seed + options.proofs)
                 proofs.append(prove(problem, rule, finding, **setting, seeds=list(seeds)))
-    record = reporting.to_json({"command": sys.argv[1:], "environment": reporting.environment()} | found.to_json())
-    record["proofs"] = reporting.to_json([proof.to_json() for proof in proofs])
+    record = storage.to_json({"command": sys.argv[1:], "environment": storage.environment()} | found.to_json())
+    record["proofs"] = storage.to_json([proof.to_json() for proof in proofs])
     print(json.dumps(record, indent=1) if options.json else "\n".join(lines_of(found, proofs)))
     folder = options.out / f"diagnosis-{problem.name}"
     folder.mkdir(parents=True, exist_ok=True)
-    reporting.write_text(folder / "diagnosis.json", json.dumps(record, indent=1))
-    reporting.write_text(folder / "diagnosis.html", page_of(found, proofs))
+    storage.write_text(folder / "diagnosis.json", json.dumps(record, indent=1))
+    storage.write_text(folder / "diagnosis.html", page_of(found, proofs))
     if not options.json:
         print(f"\nPage: {folder / 'diagnosis.html'}")
     return 0

@@ -1,26 +1,6 @@
 """The results folder on disk, figures in one house style, and the self-contained HTML page."""
 
-from jaxopt_lab.reporting.encoding import config_from_json, config_hash, from_json, to_json
 from jaxopt_lab.reporting.figures import FigureMaker, house_style, save_png, save_svg, svg_text
-from jaxopt_lab.reporting.folders import (
-    COMPARISON_MARK,
-    SWEEP_MARK,
-    check_folder,
-    environment,
-    folder_name,
-    holds_comparison,
-    holds_sweep,
-    open_folder,
-    read_record,
-    read_rows,
-    read_verdicts,
-    remove_folder,
-    write_json,
-    write_record,
-    write_rows,
-    write_text,
-    write_verdicts,
-)
 from jaxopt_lab.reporting.page import (
     Failure,
     StudyResult,
@@ -36,41 +16,20 @@ from jaxopt_lab.reporting.page import (
 )
 
 __all__ = [
-    "COMPARISON_MARK",
     "Failure",
     "FigureMaker",
-    "SWEEP_MARK",
     "StudyResult",
-    "check_folder",
     "check_page",
-    "config_from_json",
-    "config_hash",
-    "environment",
     "find_results",
-    "folder_name",
     "format_duration",
     "format_number",
-    "from_json",
-    "holds_comparison",
-    "holds_sweep",
     "house_style",
     "inline_svg",
-    "open_folder",
-    "read_record",
     "read_result",
-    "read_rows",
-    "read_verdicts",
-    "remove_folder",
     "render_page",
     "render_template",
     "save_png",
     "save_svg",
     "svg_text",
-    "to_json",
-    "write_json",
     "write_page",
-    "write_record",
-    "write_rows",
-    "write_text",
-    "write_verdicts",
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxopt_lab.reporting.folders import write_bytes
+from jaxopt_lab.storage.folder import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxopt_lab.core import Verdict, fail
-from jaxopt_lab.reporting.encoding import from_json
-from jaxopt_lab.reporting.folders import (
+from jaxopt_lab.storage import (
+    from_json,
     holds_comparison,
     holds_sweep,
     read_record,

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import reporting, training
+from jaxopt_lab import storage, training
 from jaxopt_lab.core import InputError, fail
 from jaxopt_lab.search.comparison_stores import BASELINE, ComparisonStore, read_comparison_record
 from jaxopt_lab.search.comparisons import Comparison, Target
@@ -102,7 +102,7 @@ def compare(
     if out is not None:
         if folder is not None:
             raise fail("compare", "folder and out were both given", "Give out, or the comparison's own folder.")
-        folder = Path(out) / reporting.folder_name("compare", contest.config)
+        folder = Path(out) / storage.folder_name("compare", contest.config)
     folder = folder or next_folder()
     store = ComparisonStore(None if folder is None else Path(folder), contest.config)
     store.settle(_record(contest, words))
@@ -276,5 +276,5 @@ def _record(contest: Contest, words: tuple[str, ...]) -> dict[str, Any]:
               for problem, bouts in contest.bouts.items()}  # fmt: skip
     return {
         "study": "compare", "status": "running", "config": contest.config, "prices": prices, "words": list(words),
-        "facts": {}, **reporting.environment(),
+        "facts": {}, **storage.environment(),
     }  # fmt: skip

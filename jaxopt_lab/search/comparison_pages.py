@@ -5,7 +5,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from jaxopt_lab import reporting
+from jaxopt_lab import reporting, storage
 from jaxopt_lab.search.comparing import load_comparison
 from jaxopt_lab.search.comparison_figures import draw_curves, draw_ladder, draw_profiles, draw_sensitivity
 from jaxopt_lab.search.comparison_stores import read_comparison_record
@@ -30,7 +30,7 @@ def write_comparison_page(folder: str | os.PathLike[str]) -> Path:
     folder = Path(folder)
     record, comparison = read_comparison_record(folder), load_comparison(folder)
     with plain_errors(folder, "compare"):
-        reporting.write_text(folder / "report.html", page_of(comparison, record))
+        storage.write_text(folder / "report.html", page_of(comparison, record))
     return folder / "report.html"
 
 

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import reporting
-from jaxopt_lab.core import archives, fail
+from jaxopt_lab import storage
+from jaxopt_lab.core import fail
 from jaxopt_lab.search.stores import plain_errors, read_record
+from jaxopt_lab.storage import files
 
 BASELINE = "baseline"
 
@@ -36,7 +37,7 @@ class ComparisonStore:
     """
 
     def __init__(self, folder: Path | None, config: Mapping[str, Any]) -> None:
-        self.folder, self.config = folder, reporting.to_json(dict(config))
+        self.folder, self.config = folder, storage.to_json(dict(config))
         self._memory: dict[str, tuple[dict[str, np.ndarray], dict[str, Any]]] = {}
         if folder is None:
             return
@@ -58,7 +59,7 @@ class ComparisonStore:
         with plain_errors(self.folder, "compare"):
             self.folder.mkdir(parents=True, exist_ok=True)
             if not (self.folder / "study.json").exists():
-                reporting.write_json(self.folder / "study.json", {"kind": reporting.COMPARISON_MARK, **record})
+                storage.write_json(self.folder / "study.json", {"kind": storage.COMPARISON_MARK, **record})
         return read_comparison_record(self.folder)
 
     def search(self, problem: str, rule: str) -> Path | None:
@@ -76,31 +77,31 @@ class ComparisonStore:
         path = self._path(kind, problem, rule)
         if not path.exists():
             return None
-        facts = archives.load_facts(path)
-        return archives.load(path, dict.fromkeys(facts["names"], 0)), facts
+        facts = files.load_facts(path)
+        return files.load(path, dict.fromkeys(facts["names"], 0)), facts
 
     def put(
         self, kind: str, problem: str, rule: str, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
     ) -> None:
         """Keeps the arrays and facts of one re-run or timing."""
         stored = dict(sorted(arrays.items()))
-        noted = reporting.to_json(dict(facts)) | {"names": list(stored)}
+        noted = storage.to_json(dict(facts)) | {"names": list(stored)}
         if self.folder is None:
             self._memory[f"{kind}/{problem}/{rule}"] = (stored, noted)
             return
         with plain_errors(self.folder, "compare"):
-            archives.save(self._path(kind, problem, rule), stored, noted)
+            files.save(self._path(kind, problem, rule), stored, noted)
 
     def finish(self, outcome: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
         """Writes the table and the claims, and into `study.json` what changed."""
         if self.folder is None:
             return
         with plain_errors(self.folder, "compare"):
-            lines = "".join(json.dumps(reporting.to_json(row), ensure_ascii=False) + "\n" for row in outcome["table"])
-            reporting.write_text(self.folder / "configs.jsonl", lines)
-            reporting.write_json(self.folder / "verdicts.json", outcome["claims"])
+            lines = "".join(json.dumps(storage.to_json(row), ensure_ascii=False) + "\n" for row in outcome["table"])
+            storage.write_text(self.folder / "configs.jsonl", lines)
+            storage.write_json(self.folder / "verdicts.json", outcome["claims"])
             record = read_comparison_record(self.folder)
-            reporting.write_json(self.folder / "study.json", record | dict(changes))
+            storage.write_json(self.folder / "study.json", record | dict(changes))
 
     def _path(self, kind: str, problem: str, rule: str) -> Path:
         assert self.folder is not None
@@ -113,7 +114,7 @@ def read_comparison_record(folder: Path) -> dict[str, Any]:
     Raises:
       InputError: there is none, it is torn, or it is not of a comparison.
     """
-    return read_record(folder, reporting.COMPARISON_MARK, "compare", "a comparison")
+    return read_record(folder, storage.COMPARISON_MARK, "compare", "a comparison")
 
 
 def slug(name: str) -> str:

@@ -20,9 +20,9 @@ from jaxopt_lab.search.arenas import Arena, arena_of
 from jaxopt_lab.search.comparison_stores import slug
 from jaxopt_lab.search.elsewhere import Paired
 from jaxopt_lab.search.entrants import Entrant, entrants_of
-from jaxopt_lab.search.identities import problem_digest, rule_digest
 from jaxopt_lab.search.prices import Price, price_of
 from jaxopt_lab.search.significance import seeds_for_misses
+from jaxopt_lab.storage import problem_digest, rule_digest
 
 SAMPLERS = ("random", "sobol", "halton")
 FRESH, BASELINE, TARGET = 10_000, 20_000, 30_000

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import reporting
+from jaxopt_lab import reporting, storage
 from jaxopt_lab.search.outcomes import Sweep, Trials
 from jaxopt_lab.search.parallels import draw_parallels
 from jaxopt_lab.search.pictures import draw_curves, draw_slices
@@ -32,7 +32,7 @@ def write_sweep_page(folder: str | os.PathLike[str]) -> Path:
     folder = Path(folder)
     record, sweep = read_sweep_record(folder), load_sweep(folder)
     with plain_errors(folder):
-        reporting.write_text(folder / "report.html", page_of(sweep, record))
+        storage.write_text(folder / "report.html", page_of(sweep, record))
     return folder / "report.html"
 
 

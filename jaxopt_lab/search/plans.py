@@ -16,10 +16,10 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite
-from jaxopt_lab.search.identities import problem_digest, rule_digest
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.widths import LOOPS, candidates, num_parameters, usual_loop, usual_width
+from jaxopt_lab.storage import problem_digest, rule_digest
 
 Rule = Callable[..., optax.GradientTransformation]
 

@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import reporting
-from jaxopt_lab.core import InputError, archives, fail
+from jaxopt_lab import storage
+from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.storage import files
 
 _UNWRITABLE = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -41,7 +42,7 @@ class Store:
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        self.folder, self.config = Path(folder), reporting.to_json(dict(config))
+        self.folder, self.config = Path(folder), storage.to_json(dict(config))
         with plain_errors(self.folder):
             blocked = next((path for path in (self.folder, *self.folder.parents) if path.is_file()), None)
             if blocked is not None:
@@ -70,7 +71,7 @@ class Store:
         path, mine = self.folder / "study.json", self.folder / f".study.json.{os.getpid()}"
         with plain_errors(self.folder):
             if not path.exists():
-                reporting.write_json(mine, {"kind": reporting.SWEEP_MARK, **record})
+                storage.write_json(mine, {"kind": storage.SWEEP_MARK, **record})
                 with contextlib.suppress(FileExistsError):
                     os.link(mine, path)
                 mine.unlink()
@@ -102,21 +103,21 @@ class Store:
         path = self._segment(chunk)
         if not path.exists():
             return None
-        return archives.load(path, dict.fromkeys([*names, "status"], 0))
+        return files.load(path, dict.fromkeys([*names, "status"], 0))
 
     def write(self, chunk: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps the arrays of a chunk."""
         with plain_errors(self.folder):
-            archives.save(self._segment(chunk), dict(sorted(arrays.items())), {"chunk": chunk})
+            files.save(self._segment(chunk), dict(sorted(arrays.items())), {"chunk": chunk})
 
     def finish(self, rows: list[dict[str, Any]], changes: Mapping[str, Any], session: Mapping[str, Any]) -> None:
         """Writes the table of trials, and into `study.json` what changed and one session more."""
         with plain_errors(self.folder), _locked(self.folder / "locks" / "finishing", wait=True):
             record = read_sweep_record(self.folder)
-            lines = "".join(json.dumps(reporting.to_json(row), ensure_ascii=False) + "\n" for row in rows)
-            reporting.write_text(self.folder / "configs.jsonl", lines)
+            lines = "".join(json.dumps(storage.to_json(row), ensure_ascii=False) + "\n" for row in rows)
+            storage.write_text(self.folder / "configs.jsonl", lines)
             sessions = [*record.get("sessions", []), dict(session)]
-            reporting.write_json(self.folder / "study.json", record | dict(changes) | {"sessions": sessions})
+            storage.write_json(self.folder / "study.json", record | dict(changes) | {"sessions": sessions})
 
     def _segment(self, chunk: int) -> Path:
         return self.folder / "curves" / f"seg-{chunk:05d}.npz"
@@ -128,7 +129,7 @@ def read_sweep_record(folder: Path) -> dict[str, Any]:
     Raises:
       InputError: there is none, it is torn, or it is not of a sweep.
     """
-    return read_record(folder, reporting.SWEEP_MARK, "sweep", "a sweep")
+    return read_record(folder, storage.SWEEP_MARK, "sweep", "a sweep")
 
 
 def read_record(folder: Path, mark: str, area: str, what: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab import reporting
+from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import InputError, Problem, Status, fail, require_count
 from jaxopt_lab.search.outcomes import NOT_RUN, Sweep, settings_of
 from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, make_plan
@@ -105,7 +105,7 @@ def sweep(
     if out is not None:
         if folder is not None:
             raise fail("sweep", "folder and out were both given", "Give out, or the sweep's own folder.")
-        folder = Path(out) / reporting.folder_name(f"sweep-{problem.name}", plan.config)
+        folder = Path(out) / storage.folder_name(f"sweep-{problem.name}", plan.config)
     if folder is None and count > 1:
         raise fail("sweep", "shards need a folder that they share", "Give folder=...")
     store = None if folder is None else Store(Path(folder), plan.config)
@@ -133,7 +133,7 @@ def _run(
         tell(line)
     began, cpu = time.perf_counter(), time.process_time()
     settled = _settled(plan)
-    table = Table(reporting.from_json(reporting.to_json(plan.config)), settled)
+    table = Table(storage.from_json(storage.to_json(plan.config)), settled)
     waiting = [chunk for chunk in table.chunks if not _found(store, chunk, table, tell)]
     mine = [chunk for chunk in waiting if chunk.number // len(plan.seeds) % shard[1] == shard[0]]
     if len(waiting) < len(table.chunks):
@@ -153,7 +153,7 @@ def _run(
                 table.put(chunk, arrays)
                 done += 1
             if place is not None:
-                reporting.remove_folder(place)
+                storage.remove_folder(place)
             _tell_progress(table, done, len(mine), time.perf_counter() - started, tell)
         ended = "done"
     finally:
@@ -164,7 +164,7 @@ def _run(
         found = table.sweep(_facts(plan, began, cpu), None if store is None else store.folder)
         if store is not None:
             if found.complete:
-                reporting.remove_folder(store.folder / "checkpoints")
+                storage.remove_folder(store.folder / "checkpoints")
             status = "done" if found.complete else ("running" if ended == "done" else "stopped")
             with contextlib.nullcontext() if ended == "done" else contextlib.suppress(InputError):
                 store.finish(
@@ -232,13 +232,13 @@ def _settled(plan: SweepPlan) -> dict[str, Any]:
 def _record(plan: SweepPlan, words: tuple[str, ...]) -> dict[str, Any]:
     return {
         "study": f"sweep {plan.problem.name}", "status": "running", "config": plan.config, "settled": _settled(plan),
-        "words": list(words), "facts": {}, "sessions": [], **reporting.environment(),
+        "words": list(words), "facts": {}, "sessions": [], **storage.environment(),
     }  # fmt: skip
 
 
 def _as_settled(plan: SweepPlan, standing: Mapping[str, Any], tell: Say) -> SweepPlan:
     """The plan with the K and the loop that the folder's first process settled."""
-    here = reporting.to_json(reporting.environment())
+    here = storage.to_json(storage.environment())
     if standing["versions"] != here["versions"]:
         tell(f"The folder was begun with other versions: {standing['versions']}; last bits may differ.")
     if standing["device"]["kind"] != here["device"]["kind"]:

@@ -7,7 +7,7 @@ of thumb says where the limits are; `candidates` says what else is worth timing.
 import jax
 
 from jaxopt_lab.core import Problem, vectors
-from jaxopt_lab.search.identities import loss_program
+from jaxopt_lab.storage import loss_program
 
 LOOPS = ("auto", "vmap", "map", "step")
 

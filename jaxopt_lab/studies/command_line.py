@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from jaxopt_lab import reporting
+from jaxopt_lab import storage
 from jaxopt_lab.core import InputError, fail
 from jaxopt_lab.studies.discovery import find_study, load_study
 from jaxopt_lab.studies.execution import execute, say
@@ -53,15 +53,15 @@ def resume(folder: Path | str, experiments: Path | str = "experiments") -> int:
       InputError: the folder is not ours, was renamed, or was written by another version of the study.
     """
     folder = Path(folder).resolve()
-    record = reporting.read_record(folder)
-    expected = reporting.folder_name(record["study"], record["config"])
+    record = storage.read_record(folder)
+    expected = storage.folder_name(record["study"], record["config"])
     if folder.name != expected:
         raise fail("resume", f"{folder} was renamed", f"Name it {expected} again.")
     if record["status"] == "done":
         say(f"{folder.name} is finished; there is nothing to continue.")
-        return HOLDS if all(verdict.holds for verdict in reporting.read_verdicts(folder)) else FAILS
+        return HOLDS if all(verdict.holds for verdict in storage.read_verdicts(folder)) else FAILS
     study = load_study(find_study(experiments, record["study"]))
-    config = reporting.config_from_json(study.config, record["config"])
+    config = storage.config_from_json(study.config, record["config"])
     prepare_engine()
     outcome = execute(study, config, folder.parent, preset=record["preset"], command=record["command"])
     return HOLDS if outcome.holds else FAILS

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jaxopt_lab import reporting
+from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import require_choice
 from jaxopt_lab.studies.discovery import load_study
 from jaxopt_lab.studies.execution import execute, say
@@ -44,7 +44,7 @@ def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command:
             say(f"{study.name} has no preset {preset} and is left out.")
     for study in chosen.values():
         config = study.presets[preset]
-        reporting.check_folder(out / reporting.folder_name(study.name, config), study.name, config)
+        storage.check_folder(out / storage.folder_name(study.name, config), study.name, config)
     reporting.check_page(out / "report.html")
     results = _executed(chosen, failures, out, preset, command)
     reporting.write_page(out / "report.html", results, failures, command=command)

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import archives, fail, require_choice, vectors
+from jaxopt_lab.core import fail, require_choice, vectors
+from jaxopt_lab.storage import files
 
 
 def save_params(path: str | os.PathLike[str], params: Any) -> None:
@@ -24,7 +25,7 @@ def save_params(path: str | os.PathLike[str], params: Any) -> None:
     """
     leaves = zip(_paths(params), jax.tree.leaves(params), strict=True)
     arrays: dict[str, Any] = {name: np.asarray(_storable(leaf)) for name, leaf in leaves}
-    with archives.replacing(pathlib.Path(path)) as file:
+    with files.replacing(pathlib.Path(path)) as file:
         np.savez(file, **arrays)
 
 

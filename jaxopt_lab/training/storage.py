@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, archives, fail
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.storage import files
 from jaxopt_lab.training.groups import Group, assemble, stacked_lanes
 from jaxopt_lab.training.planning import Plan
 from jaxopt_lab.training.program import Inputs, Program, advance, advance_one, measure_one
@@ -36,19 +37,19 @@ class Store:
             self._require_same(json.loads((self.folder / "run.json").read_text()))
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            archives.write_text(self.folder / "run.json", json.dumps(identity, indent=1))
+            files.write_text(self.folder / "run.json", json.dumps(identity, indent=1))
 
     def restore(self, program: Program, groups: list[Group]) -> tuple[list[Group], int, list[dict[str, np.ndarray]]]:
         """The groups, the number of finished segments and their metrics; the given groups if nothing is stored."""
         if not self.checkpoint.exists():
             return groups, 0, []
-        facts = archives.load_facts(self.checkpoint)
+        facts = files.load_facts(self.checkpoint)
         like = (np.zeros(1), stacked_lanes(groups[0]), groups[0].hyperparameters)
-        stored = archives.load(self.checkpoint, [like] * facts["num_groups"])
+        stored = files.load(self.checkpoint, [like] * facts["num_groups"])
         owned = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True) if isinstance(leaf, np.ndarray) else leaf, stored)
         restored = [assemble(program, np.asarray(members), *rest) for members, *rest in owned]
         names = dict.fromkeys(facts["metrics"], 0)
-        finished = [archives.load(self._segment(k), names) for k in range(facts["segments"])]
+        finished = [files.load(self._segment(k), names) for k in range(facts["segments"])]
         return restored, facts["segments"], finished
 
     def add(self, segment: int, metrics: dict[str, np.ndarray]) -> None:
@@ -59,11 +60,11 @@ class Store:
         """Writes the remembered metrics, then the state after `segments` segments."""
         names = sorted(self._pending[-1][1]) if self._pending else []
         for segment, metrics in self._pending:
-            archives.save(self._segment(segment), dict(sorted(metrics.items())), {})
+            files.save(self._segment(segment), dict(sorted(metrics.items())), {})
         self._pending.clear()
         tree = [(group.members, stacked_lanes(group), group.hyperparameters) for group in groups]
         facts = {"segments": segments, "num_groups": len(groups), "metrics": names}
-        archives.save(self.checkpoint, tree, facts)
+        files.save(self.checkpoint, tree, facts)
 
     def _segment(self, number: int) -> pathlib.Path:
         return self.folder / "curves" / f"seg-{number:05d}.npz"

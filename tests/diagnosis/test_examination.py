@@ -154,7 +154,7 @@ def test_the_record_is_json_and_the_page_stands_alone(tmp_path):
     import json
 
     from jaxopt_lab.diagnosis.pages import page_of
-    from jaxopt_lab.reporting import to_json
+    from jaxopt_lab.storage import to_json
 
     found = lab.diagnose(NARROW, optax.sgd(1.0), steps=40)
     assert json.loads(json.dumps(to_json(found.to_json())))["causes"] == ["ill-conditioned"]

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from jaxopt_lab.core import InputError, judge
-from jaxopt_lab.reporting import Failure, StudyResult, check_page, find_results, render_page, write_json, write_page
+from jaxopt_lab.reporting import Failure, StudyResult, check_page, find_results, render_page, write_page
 from jaxopt_lab.reporting.page import inline_svg
+from jaxopt_lab.storage import write_json
 
 SVG = (
     '<?xml version="1.0"?><!DOCTYPE svg PUBLIC "x" "http://www.w3.org/x"><svg xmlns="http://www.w3.org/2000/svg" '

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxopt_lab import objectives, reporting, rules, search, training
+from jaxopt_lab import objectives, reporting, rules, search, storage, training
 from jaxopt_lab.cli import main
 from jaxopt_lab.core import InputError, from_loss
 from jaxopt_lab.search import comparison_pages
@@ -192,7 +192,7 @@ def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
         assert words in page
     assert json.loads((compared.folder / "verdicts.json").read_text())[0]["outcome"] == compared.claims[0].outcome
     assert len((compared.folder / "configs.jsonl").read_text().splitlines()) == 4
-    assert not reporting.holds_sweep(compared.folder)
+    assert not storage.holds_sweep(compared.folder)
 
 
 def test_a_baseline_without_a_feasible_setting_sets_no_target(tmp_path, no_figures):

@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from jaxopt_lab import objectives, reporting, rules, search
+from jaxopt_lab import objectives, reporting, rules, search, storage
 from jaxopt_lab.cli import main
 from jaxopt_lab.search import schedules
 from jaxopt_lab.search.parallels import draw_parallels
@@ -30,7 +30,7 @@ def swept(tmp_path_factory):
 
 def test_the_verb_leaves_a_folder_named_by_its_config_and_a_page(swept):
     record = json.loads((swept / "study.json").read_text())
-    assert swept.name == reporting.folder_name("sweep-quadratic", record["config"])
+    assert swept.name == storage.folder_name("sweep-quadratic", record["config"])
     assert record["status"] == "done"
     assert record["words"] == WORDS[1:-2]  # the number of devices changes nothing
     assert record["facts"]["devices"] == 2

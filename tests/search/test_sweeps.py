@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from jaxopt_lab import objectives, rules, search, training
-from jaxopt_lab.core import InputError, Status, archives
+from jaxopt_lab.core import InputError, Status
 from jaxopt_lab.search import rounds, sweeps
+from jaxopt_lab.storage import files
 from tests.search.killed_sweep import bits, run
 
 ROOT = Path(__file__).parents[2]
@@ -220,7 +221,7 @@ def test_stopped_by_hand_it_leaves_a_usable_sweep(tmp_path, monkeypatch):
      (errno.EROFS, r"cannot be written \(Read-only file system\). Give write access")],
 )  # fmt: skip
 def test_a_disk_that_fails_is_said_plainly_and_loses_nothing(code, message, whole, tmp_path, monkeypatch):
-    real, calls = archives.save, []
+    real, calls = files.save, []
 
     def failing(*arguments):
         calls.append(1)
@@ -228,7 +229,7 @@ def test_a_disk_that_fails_is_said_plainly_and_loses_nothing(code, message, whol
             raise OSError(code, os.strerror(code))
         return real(*arguments)
 
-    monkeypatch.setattr(archives, "save", failing)
+    monkeypatch.setattr(files, "save", failing)
     with pytest.raises(InputError, match=message):
         run(tmp_path / "sweep")
     assert len(search.load_sweep(tmp_path / "sweep").table()) == 2

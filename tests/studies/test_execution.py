@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.reporting import find_results, folder_name, read_record, read_rows, read_verdicts, render_page
+from jaxopt_lab.reporting import find_results, render_page
+from jaxopt_lab.storage import folder_name, read_record, read_rows, read_verdicts
 from jaxopt_lab.studies import execute, say
 from tests.studies.engine import replace_engine
 from tests.studies.halving import STUDY, Config

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxopt_lab import objectives, rules, training
-from jaxopt_lab.core import InputError, Problem, archives
+from jaxopt_lab.core import InputError, Problem
+from jaxopt_lab.storage import files
 
 CHILD = pathlib.Path(__file__).with_name("killed_run.py")
 
@@ -127,17 +128,17 @@ def test_every_dtype_comes_back_bit_by_bit(tmp_path, dtype):
         "scalar": jnp.ones((), dtype),
         "empty": jnp.zeros((0, 2), dtype),
     }
-    archives.save(tmp_path / "file.npz", tree, {"note": 1})
-    stored = archives.load(tmp_path / "file.npz", tree)
+    files.save(tmp_path / "file.npz", tree, {"note": 1})
+    stored = files.load(tmp_path / "file.npz", tree)
     assert jax.tree.map(lambda leaf: leaf.dtype.name, stored) == dict.fromkeys(tree, dtype)
     assert jax.tree.map(lambda leaf: np.asarray(leaf).tolist(), stored) == jax.tree.map(
         lambda leaf: leaf.tolist(), tree
     )
-    assert archives.load_facts(tmp_path / "file.npz") == {"note": 1}
+    assert files.load_facts(tmp_path / "file.npz") == {"note": 1}
 
 
 def test_random_keys_come_back(tmp_path):
     key = jax.random.key(7)
-    archives.save(tmp_path / "file.npz", key, {})
-    stored = archives.load(tmp_path / "file.npz", key)
+    files.save(tmp_path / "file.npz", key, {})
+    stored = files.load(tmp_path / "file.npz", key)
     assert jax.random.bits(stored) == jax.random.bits(key)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxopt_lab.core import InputError, judge
-from jaxopt_lab.reporting import (
+from jaxopt_lab.storage import (
     check_folder,
     folder_name,
     open_folder,

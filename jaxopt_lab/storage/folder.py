@@ -25,7 +25,7 @@ import jax
 import numpy as np
 
 from jaxopt_lab.core import Verdict, fail
-from jaxopt_lab.reporting.encoding import config_hash, from_json, to_json
+from jaxopt_lab.storage.encoding import config_hash, from_json, to_json
 
 _MARK = "jaxopt_lab study"
 SWEEP_MARK = "jaxopt_lab sweep"

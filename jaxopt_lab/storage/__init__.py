@@ -1,0 +1,57 @@
+"""Everything that touches the disk: one writer, one reader, one lock, one fingerprint, and the results folder."""
+
+from jaxopt_lab.storage.encoding import config_from_json, config_hash, from_json, to_json
+from jaxopt_lab.storage.files import load, load_facts, replacing, save
+from jaxopt_lab.storage.fingerprints import loss_program, problem_digest, rule_digest
+from jaxopt_lab.storage.folder import (
+    COMPARISON_MARK,
+    SWEEP_MARK,
+    check_folder,
+    environment,
+    folder_name,
+    holds_comparison,
+    holds_sweep,
+    open_folder,
+    read_record,
+    read_rows,
+    read_verdicts,
+    remove_folder,
+    require_folders,
+    write_json,
+    write_record,
+    write_rows,
+    write_text,
+    write_verdicts,
+)
+
+__all__ = [
+    "COMPARISON_MARK",
+    "SWEEP_MARK",
+    "check_folder",
+    "config_from_json",
+    "config_hash",
+    "environment",
+    "folder_name",
+    "from_json",
+    "holds_comparison",
+    "holds_sweep",
+    "load",
+    "load_facts",
+    "loss_program",
+    "open_folder",
+    "problem_digest",
+    "read_record",
+    "read_rows",
+    "read_verdicts",
+    "remove_folder",
+    "replacing",
+    "require_folders",
+    "rule_digest",
+    "save",
+    "to_json",
+    "write_json",
+    "write_record",
+    "write_rows",
+    "write_text",
+    "write_verdicts",
+]
