@@ -138,19 +138,24 @@ def _report(words: list[str]) -> int:
     from jaxopt_lab import reporting, search, storage, studies
 
     def action() -> int:
+        damage: list[str] = []
+        kind, page = storage.kind_of(options.folder), options.folder / "report.html"
+        if kind is not None:
+            storage.require_writable(options.folder)
         if options.tensorboard or options.wandb:
             count = search.write_summaries(options.folder, tensorboard=options.tensorboard, wandb=options.wandb)
             print(f"Summaries: {count} trials")
-        if storage.holds_sweep(options.folder):
-            print(f"Report: {search.write_sweep_page(options.folder)}")
-            return 0
-        if storage.holds_comparison(options.folder):
-            print(f"Report: {search.write_comparison_page(options.folder)}")
-            return 0
-        page = options.folder / "report.html"
-        reporting.write_page(page, reporting.find_results(options.folder))
+        if kind == "sweep":
+            search.write_sweep_page(options.folder, damage.append)
+        elif kind == "comparison":
+            search.write_comparison_page(options.folder, damage.append)
+        else:
+            results, failures = reporting.find_results(options.folder)
+            reporting.write_page(page, results, failures)
+            damage += [failure.message for failure in failures]
         print(f"Report: {page}")
-        return 0
+        sys.stderr.write("".join(f"{sentence}\n" for sentence in damage))
+        return _WRONG_INPUT if damage else 0
 
     return studies.guarded(action)
 
@@ -158,19 +163,23 @@ def _report(words: list[str]) -> int:
 def _resume(words: list[str]) -> int:
     parser = _parser("resume")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of what was stopped")
+    trust = "code of your own that the folder's record names: nothing that it names is run unless you name it too"
+    for option in ("--problem", "--rule"):
+        parser.add_argument(option, action="append", default=[], metavar="MODULE:FUNCTION", help=trust)
     _add_experiments(parser)
     options = parser.parse_args(words)
     from jaxopt_lab import storage, studies
 
     def action() -> int:
-        if storage.holds_sweep(options.folder):
+        kind, trusted = storage.kind_of(options.folder), [*options.problem, *options.rule]
+        if kind == "sweep":
             from jaxopt_lab.search import commands
 
-            return commands.resume_sweep(options.folder)
-        if storage.holds_comparison(options.folder):
+            return commands.resume_sweep(options.folder, trusted)
+        if kind == "comparison":
             from jaxopt_lab.search import comparing_commands
 
-            return comparing_commands.resume_comparison(options.folder)
+            return comparing_commands.resume_comparison(options.folder, trusted)
         return studies.resume(options.folder, options.experiments)
 
     return studies.guarded(action)

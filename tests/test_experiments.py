@@ -28,15 +28,15 @@ def test_the_headline_studies_run_in_their_order_into_one_report(run, capsys):
     assert printed.index("[1/2] halving") < printed.index("[2/2] doubling")
     assert "4 of 4 claims hold in 2 studies" in printed
     assert "4 of 4 claims hold" in run.page.read_text(encoding="utf-8")
-    (doubling, _) = find_results(run.out)
+    (doubling, _), _ = find_results(run.out)
     assert doubling.record["command"] == "python experiments/toys/doubling.py --preset quick"
 
 
 def test_all_and_only_choose_the_studies(run):
     assert run("--only", "tripling") == 0
-    assert len(find_results(run.out)) == 1
+    assert len(find_results(run.out)[0]) == 1
     assert run("--all", "--preset", "full") == 0
-    assert len(find_results(run.out)) == 4
+    assert len(find_results(run.out)[0]) == 4
 
 
 def test_a_study_that_raises_is_reported_and_the_rest_still_run(run, capsys):
@@ -92,7 +92,7 @@ def test_a_foreign_folder_is_found_before_anything_runs(run, capsys):
     (folder / "study.json").write_text("{")
     before = run.page.read_bytes()
     assert run() == 2
-    assert "is torn" in capsys.readouterr().err
+    assert "cannot be read as the record of a study" in capsys.readouterr().err
     assert len([path for path in run.out.iterdir() if path.is_dir()]) == 1
     assert run.page.read_bytes() == before
 

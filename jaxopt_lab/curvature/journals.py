@@ -12,7 +12,7 @@ from jaxopt_lab.core import InputError, fail, vectors
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.projections import Projection
-from jaxopt_lab.storage import files
+from jaxopt_lab.storage import archives
 
 _SECONDS = 30.0
 _ARRAYS = ("matrix", "coupling", "neglected")
@@ -79,12 +79,12 @@ class Journal:
         """
         if self._path is None or not self._path.exists():
             return None
-        facts = files.load_facts(self._path)
+        facts = archives.load_facts(self._path)
         rows = facts["basis_rows"]
         if facts["num_rows"] != num_rows or facts["size"] != self._operator.size:
             raise self._foreign(f"it holds {facts['num_rows']} vectors of {facts['size']} numbers")
         like = dict.fromkeys(_ARRAYS, 0) | {"basis": krylov.zero_basis(self._operator.like, rows), "key": 0}
-        stored = files.load(self._path, like)
+        stored = archives.load(self._path, like)
         basis = jax.tree.map(
             lambda leaf, place: jax.device_put(leaf, place.sharding), stored.pop("basis"), like["basis"]
         )
@@ -98,7 +98,7 @@ class Journal:
             return
         tree = {name: getattr(state, name) for name in (*_ARRAYS, "basis", "key")}
         facts = {name: getattr(state, name) for name in (*_NUMBERS, "basis_rows")}
-        files.save(self._path, tree, facts | {"size": self._operator.size})
+        archives.save(self._path, tree, facts | {"size": self._operator.size})
         self._saved = time.monotonic()
 
     def _require_same(self, state: Projection) -> None:

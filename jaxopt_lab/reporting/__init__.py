@@ -8,12 +8,12 @@ from jaxopt_lab.reporting.page import (
     find_results,
     format_duration,
     format_number,
-    inline_svg,
     read_result,
     render_page,
     render_template,
     write_page,
 )
+from jaxopt_lab.reporting.svg import inline_svg
 
 __all__ = [
     "Failure",

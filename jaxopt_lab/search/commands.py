@@ -1,6 +1,7 @@
 """What `jaxopt-lab sweep` does: reads its options, sweeps, prints the best trials, and leaves a folder with a page."""
 
 import argparse
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from jaxopt_lab.search.parsing import parse_space
 from jaxopt_lab.search.samplers import SAMPLERS
 from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
 from jaxopt_lab.search.spaces import Space
-from jaxopt_lab.search.stores import read_sweep_record
 from jaxopt_lab.search.sweeps import sweep
+from jaxopt_lab.storage import RECORD, read_record, require_writable
 
 
 def sweep_command(words: Sequence[str]) -> int:
@@ -29,36 +30,44 @@ def sweep_command(words: Sequence[str]) -> int:
       InputError: a wrong option, before anything is run.
     """
     options = _parser().parse_args(list(words))
-    shard = _shard(options.shard)
-    arms = _arms(options)
-    training.enable_compilation_cache()
-    problem = problems.load_problem(options.problem, **problems.parse_settings(options.set, "sweep"))
-    found = sweep(
-        problem, arms, trials=options.trials, seeds=options.seeds, steps=options.steps, batch_size=options.batch_size,
-        sampler=options.sampler, seed=options.seed, every=options.every, objective=options.objective,
-        width=options.width, loop=options.loop, devices=options.devices, out=options.out, shard=shard, say=training.say,
-        words=tuple(without(words, "--out", "--shard", "--devices")),
-    )  # fmt: skip
-    print("\n".join(found.lines()))
-    if found.folder is not None:
-        print(f"Report: {write_sweep_page(found.folder)}")
-    return 0
+    return _go(options, words, {"out": options.out})
 
 
-def resume_sweep(folder: Path) -> int:
-    """Continues a sweep that the command line began, in the same folder.
+def resume_sweep(folder: Path, trusted: Sequence[str] = ()) -> int:
+    """Continues a sweep that the command line began, in the same folder, whatever that is named now.
 
     Args:
       folder: the sweep's folder.
+      trusted: what of the user's own code the record may name, each as module:function.
 
     Returns:
       The exit code.
 
     Raises:
-      InputError: the folder holds no sweep, or one that a Python program began.
+      InputError: the folder holds no sweep, one that a Python program began, or one that names other code.
     """
-    words = recorded_words(read_sweep_record(folder), folder)
-    return sweep_command([*words, "--out", str(Path(folder).resolve().parent)])
+    argv = recorded_argv(read_record(folder, "sweep"), folder)
+    options = _parser().parse_args(argv)
+    require_trusted(folder, {options.problem: "--problem"} | dict.fromkeys(options.rule, "--rule"), trusted)
+    return _go(options, argv, {"folder": folder})
+
+
+def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]) -> int:
+    shard = _shard(options.shard)
+    arms = _arms(options)
+    require_writable(next(iter(place.values())))
+    training.enable_compilation_cache()
+    problem = problems.load_problem(options.problem, **problems.parse_settings(options.set, "sweep"))
+    found = sweep(
+        problem, arms, trials=options.trials, seeds=options.seeds, steps=options.steps, batch_size=options.batch_size,
+        sampler=options.sampler, seed=options.seed, every=options.every, objective=options.objective,
+        width=options.width, loop=options.loop, devices=options.devices, shard=shard, say=training.say,
+        argv=tuple(without(words, "--out", "--shard", "--devices")), **place,
+    )  # fmt: skip
+    print("\n".join(found.lines()))
+    if found.folder is not None:
+        print(f"Report: {write_sweep_page(found.folder)}")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -133,11 +142,32 @@ def _shard(word: str) -> tuple[int, int]:
     return int(index), int(count)
 
 
-def recorded_words(record: Mapping[str, Any], folder: Path) -> list[str]:
+def recorded_argv(record: Mapping[str, Any], folder: Path) -> list[str]:
     """The words after the verb that began what a folder holds; an error where none did."""
-    if not record["words"]:
+    if not record.get("argv"):
         raise fail("resume", f"{folder} was begun by a Python program", "Run that program again: it continues.")
-    return record["words"]
+    if not all(isinstance(word, str) for word in record["argv"]):
+        raise fail("resume", f"{folder}: argv in {RECORD} holds something else than words")
+    return record["argv"]
+
+
+def require_trusted(folder: Path, names: Mapping[str, str], trusted: Sequence[str]) -> None:
+    """Raises InputError where a folder's record names code, as module:function, that the user did not name as well.
+
+    A results folder is data, perhaps from somebody else: what it names is run only where the command line names it too.
+
+    Args:
+      folder: the folder.
+      names: what the record names -> the option with which the user can name it too.
+      trusted: what the user named.
+    """
+    unknown = {name: option for name, option in names.items() if ":" in name and name not in trusted}
+    if unknown:
+        named = " ".join(f"{option} {shlex.quote(name)}" for name, option in unknown.items())
+        raise fail(
+            "resume", f"the record in {folder} names code that would be run: {', '.join(unknown)}",
+            f"If you trust it, name it yourself: jaxopt-lab resume {folder} {named}.",
+        )  # fmt: skip
 
 
 def without(words: Sequence[str], *options: str) -> list[str]:

@@ -21,15 +21,16 @@ import numpy as np
 
 from jaxopt_lab import storage, training
 from jaxopt_lab.core import InputError, fail
-from jaxopt_lab.search.comparison_stores import BASELINE, ComparisonStore, read_comparison_record
 from jaxopt_lab.search.comparisons import Comparison, Target
 from jaxopt_lab.search.contests import BASELINE as BASELINE_SEED
 from jaxopt_lab.search.contests import FRESH, TARGET, Bout, Contest, make_contest
 from jaxopt_lab.search.outcomes import Sweep
 from jaxopt_lab.search.prices import Price
 from jaxopt_lab.search.showings import Rerun, Showing, judged, winner_of
+from jaxopt_lab.search.store import BASELINE, ComparisonStore
 from jaxopt_lab.search.sweeps import sweep
 from jaxopt_lab.search.tables import load_sweep
+from jaxopt_lab.storage import files
 from jaxopt_lab.training.checkpoints import next_folder
 
 Say = Callable[[str], None]
@@ -55,7 +56,7 @@ def compare(
     folder: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     say: Say | None = None,
-    words: tuple[str, ...] = (),
+    argv: tuple[str, ...] = (),
 ) -> Comparison:
     """Compares rules on problems and says only what is shown.
 
@@ -78,7 +79,7 @@ def compare(
       folder: where everything is kept and found again; None: as `training.checkpoints_in` says, or nowhere.
       out: instead of `folder`: the folder of all results.
       say: gets the plan and the progress, a line at a time.
-      words: the words of a command line that redo it, for the record.
+      argv: the words of a command line that redo it, for the record.
 
     Returns:
       The comparison. Cost: rules x problems x (trials x seeds + fresh) runs, and the baseline's.
@@ -105,44 +106,76 @@ def compare(
         folder = Path(out) / storage.folder_name("compare", contest.config)
     folder = folder or next_folder()
     store = ComparisonStore(None if folder is None else Path(folder), contest.config)
-    store.settle(_record(contest, words))
+    store.settle(_record(contest, argv))
     tell = say or (lambda line: None)
     for line in contest.lines():
         tell(line)
     if store.folder is not None:
         tell(f"Kept in {store.folder}")
-    return apart.run(_run, contest, store, tell)
+    with store.held():
+        for problem, bouts in contest.bouts.items():
+            for rule in (BASELINE, *bouts):
+                for kind in ("reruns", "seconds"):
+                    damage = store.set_aside_damaged(kind, problem, rule)
+                    if damage is not None:
+                        tell(f"{damage} It is kept beside its place, and computed again.")
+        return apart.run(_run, contest, store, tell)
 
 
-def load_comparison(folder: str | os.PathLike[str]) -> Comparison:
+def load_comparison(folder: str | os.PathLike[str], log: Say | None = None) -> Comparison:
     """The comparison that a folder holds, as far as it is finished; needs no problem.
 
     Args:
       folder: as given to `compare`.
+      log: gets a sentence for each damaged file, which then counts as not there; None: that is an error.
 
     Returns:
       The comparison.
 
     Raises:
-      InputError: the folder holds none, or a file in it is torn.
+      InputError: the folder holds none, or a file in it is damaged.
     """
-    record = read_comparison_record(Path(folder))
-    config, store = record["config"], ComparisonStore(Path(folder), record["config"])
+    record = storage.read_record(Path(folder), "comparison")
+    store = ComparisonStore(Path(folder), record["config"], log)
+    with files.reading(
+        Path(folder) / storage.RECORD, "the record of a comparison", "What lies beside it is untouched."
+    ):
+        showings, targets = _stored(store, record, log)
+        return Comparison(record["config"], showings, targets, record["facts"], Path(folder))
+
+
+def _stored(
+    store: ComparisonStore, record: dict[str, Any], log: Say | None
+) -> tuple[dict[tuple[str, str], Showing], dict[str, Target]]:
+    """What a folder holds of each rule on each problem, and of the targets."""
+    config: dict[str, Any] = record["config"]
     showings, targets = {}, {}
     for problem, entry in config["problems"].items():
         for rule in config["rules"]:
-            place = store.search(problem, rule)
-            found = load_sweep(place) if place is not None and (place / "study.json").exists() else None
+            found = _searched(store, problem, rule, log)
             price = Price(**record["prices"][problem][rule])
             showings[problem, rule] = _showing(
                 problem, rule, price, entry, found, store, config["rules"][rule]["natural"]
             )
         stored = _rerun(store, problem, BASELINE, Price(**record["prices"][problem][BASELINE]), entry["budget"])
-        place = store.search(problem, BASELINE)
-        searched = place is not None and (place / "study.json").exists() and load_sweep(place)
+        searched = _searched(store, problem, BASELINE, log)
         if stored is not None or (searched and searched.complete and _winner(searched, BASELINE, entry) is None):
             targets[problem] = _target(stored, entry, config["target_share"])
-    return Comparison(config, showings, targets, record["facts"], Path(folder))
+    return showings, targets
+
+
+def _searched(store: ComparisonStore, problem: str, rule: str, log: Say | None) -> Sweep | None:
+    """One stored search, or None where there is none, or with `log` where it cannot be read."""
+    place = store.search(problem, rule)
+    if place is None or not (place / storage.RECORD).exists():
+        return None
+    try:
+        return load_sweep(place, log)
+    except InputError as error:
+        if log is None:
+            raise
+        log(f"{error} It counts as not searched.")
+        return None
 
 
 def _run(contest: Contest, store: ComparisonStore, tell: Say) -> Comparison:
@@ -270,11 +303,11 @@ def _target(rerun: Rerun | None, entry: Any, share: float) -> Target:
     return Target(*(each if np.isfinite(each) else float("nan") for each in found))
 
 
-def _record(contest: Contest, words: tuple[str, ...]) -> dict[str, Any]:
+def _record(contest: Contest, argv: tuple[str, ...]) -> dict[str, Any]:
     prices = {problem: {rule: dataclasses.asdict(bout.price) for rule, bout in bouts.items()}
               | {BASELINE: dataclasses.asdict(contest.baseline[problem].price)}
               for problem, bouts in contest.bouts.items()}  # fmt: skip
     return {
-        "study": "compare", "status": "running", "config": contest.config, "prices": prices, "words": list(words),
+        "study": "compare", "status": "running", "config": contest.config, "prices": prices, "argv": list(argv),
         "facts": {}, **storage.environment(),
     }  # fmt: skip

@@ -9,13 +9,13 @@ from typing import Any
 from jaxopt_lab import problems, training
 from jaxopt_lab.core import Problem, fail, require_choice
 from jaxopt_lab.search.arenas import MEASURES
-from jaxopt_lab.search.commands import recorded_words, without, words_of
+from jaxopt_lab.search.commands import recorded_argv, require_trusted, without, words_of
 from jaxopt_lab.search.comparing import compare
 from jaxopt_lab.search.comparison_pages import write_comparison_page
-from jaxopt_lab.search.comparison_stores import read_comparison_record
 from jaxopt_lab.search.contests import SAMPLERS
 from jaxopt_lab.search.entrants import ENTRANTS, Entrant
 from jaxopt_lab.search.parsing import parse_space
+from jaxopt_lab.storage import read_record, require_writable
 
 
 def compare_command(words: Sequence[str]) -> int:
@@ -34,20 +34,24 @@ def compare_command(words: Sequence[str]) -> int:
     return _go(options, words, {"out": options.out})
 
 
-def resume_comparison(folder: Path) -> int:
-    """Continues a comparison that the command line began, in the same folder.
+def resume_comparison(folder: Path, trusted: Sequence[str] = ()) -> int:
+    """Continues a comparison that the command line began, in the same folder, whatever that is named now.
 
     Args:
       folder: the comparison's folder.
+      trusted: what of the user's own code the record may name, each as module:function.
 
     Returns:
       The exit code.
 
     Raises:
-      InputError: the folder holds no comparison, or one that a Python program began.
+      InputError: the folder holds no comparison, one that a Python program began, or one that names other code.
     """
-    words = recorded_words(read_comparison_record(folder), folder)
-    return _go(_parser().parse_args(words), words, {"folder": folder})
+    argv = recorded_argv(read_record(folder, "comparison"), folder)
+    options = _parser().parse_args(argv)
+    rules = [*_split(options.rules), options.baseline]
+    require_trusted(folder, dict.fromkeys(options.problems, "--problem") | dict.fromkeys(rules, "--rule"), trusted)
+    return _go(options, argv, {"folder": folder})
 
 
 def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]) -> int:
@@ -59,11 +63,12 @@ def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]
         named = word.partition("=")[0].rpartition(".")[0]
         require_choice("compare", "the rule in --space", named, dict.fromkeys([*rules, options.baseline]))
     baseline = {options.baseline: _entrant(options.baseline, spaces)}
+    require_writable(next(iter(place.values())))
     training.enable_compilation_cache()
     found = compare(
         _problems(options), rules, options.budget, trials=options.trials, seeds=options.seeds, fresh=options.fresh,
         batch_size=options.batch_size, baseline=baseline, sampler=options.sampler, seed=options.seed,
-        measure=options.measure, say=training.say, words=tuple(without(words, "--out")), **place,
+        measure=options.measure, say=training.say, argv=tuple(without(words, "--out")), **place,
     )  # fmt: skip
     assert found.folder is not None
     sys.stdout.write("\n".join([*found.lines(), f"Report: {write_comparison_page(found.folder)}", ""]))

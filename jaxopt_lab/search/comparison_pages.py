@@ -2,35 +2,37 @@
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from jaxopt_lab import reporting, storage
 from jaxopt_lab.search.comparing import load_comparison
 from jaxopt_lab.search.comparison_figures import draw_curves, draw_ladder, draw_profiles, draw_sensitivity
-from jaxopt_lab.search.comparison_stores import read_comparison_record
 from jaxopt_lab.search.comparisons import GRADIENTS, Comparison
 from jaxopt_lab.search.outcomes import settings_of
 from jaxopt_lab.search.significance import seeds_for_misses
-from jaxopt_lab.search.stores import plain_errors
+from jaxopt_lab.storage import files
 
 
-def write_comparison_page(folder: str | os.PathLike[str]) -> Path:
+def write_comparison_page(folder: str | os.PathLike[str], log: Callable[[str], None] | None = None) -> Path:
     """Writes `report.html` into a comparison's folder, from what is stored there.
 
     Args:
       folder: a comparison's folder, finished or not.
+      log: gets a sentence for each damaged file, without which the page is made; None: that is an error.
 
     Returns:
       The page.
 
     Raises:
-      InputError: the folder holds no comparison, or a file in it is torn.
+      InputError: the folder holds no comparison, or a file in it is damaged.
     """
     folder = Path(folder)
-    record, comparison = read_comparison_record(folder), load_comparison(folder)
-    with plain_errors(folder, "compare"):
-        storage.write_text(folder / "report.html", page_of(comparison, record))
+    record, comparison = storage.read_record(folder, "comparison"), load_comparison(folder, log)
+    with files.reading(folder / storage.RECORD, "the record of a comparison", "What lies beside it is untouched."):
+        page = page_of(comparison, record)
+    storage.write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
@@ -46,7 +48,7 @@ def page_of(comparison: Comparison, record: dict[str, Any]) -> str:
     """
     rows = [row | {"settings": settings_of(row), "measure": comparison.measure(row["problem"])}
             for row in comparison.table()]  # fmt: skip
-    command = shlex.join(["jaxopt-lab", "compare", *record["words"]]) if record["words"] else ""
+    command = shlex.join(["jaxopt-lab", "compare", *record["argv"]]) if record["argv"] else ""
     measures = {problem: (comparison.measure(problem), GRADIENTS) for problem in comparison.problems}
     return reporting.render_template(
         "comparison.html.j2", comparison=comparison, record=record, rows=rows, command=command,

@@ -17,12 +17,12 @@ from jaxopt_lab.core import (
     require_positive,
 )
 from jaxopt_lab.search.arenas import Arena, arena_of
-from jaxopt_lab.search.comparison_stores import slug
 from jaxopt_lab.search.elsewhere import Paired
 from jaxopt_lab.search.entrants import Entrant, entrants_of
 from jaxopt_lab.search.prices import Price, price_of
 from jaxopt_lab.search.significance import seeds_for_misses
-from jaxopt_lab.storage import problem_digest, rule_digest
+from jaxopt_lab.storage import file_name, problem_fingerprint
+from jaxopt_lab.training.storage import rule_fingerprint
 
 SAMPLERS = ("random", "sobol", "halton")
 FRESH, BASELINE, TARGET = 10_000, 20_000, 30_000
@@ -180,7 +180,7 @@ def _named(problems: Any) -> dict[str, Problem]:
                        "Give a mapping from names to problems.")  # fmt: skip
     if not found:
         raise fail("compare", "there is no problem")
-    if len({slug(name) for name in found}) < len(found):
+    if len({file_name(name) for name in found}) < len(found):
         raise fail("compare", f"problems' names must differ in letters and digits: {', '.join(found)}")
     return found
 
@@ -200,7 +200,7 @@ def _bout(problem: str, rule: str, arena: Arena, entrant: Entrant, budget: float
     factory = Paired(entrant.factory, entrant.evaluated) if entrant.evaluated is not None else entrant.factory
     middle = entrant.space.columns(np.full((1, entrant.space.dim), 0.5))
     values = {name: column[0] for name, column in middle.items()}
-    rule_digest(factory, values, mine.problem)  # says it plainly where the factory does not take them
+    rule_fingerprint(mine.problem, factory, values, (), batch_size)  # says it plainly where a step cannot be taken
     price = price_of(mine.problem, factory, values, batch_size)
     bout = Bout(mine, factory, entrant, price, float(budget), batch_size)
     if bout.steps < _LEAST_STEPS:
@@ -213,8 +213,8 @@ def _bout(problem: str, rule: str, arena: Arena, entrant: Entrant, budget: float
 
 def _problem_record(problem: Problem, arena: Arena, budget: float, batch_size: int | None) -> dict[str, Any]:
     return {
-        "digest": problem_digest(problem), "budget": float(budget), "batch_size": batch_size, "words": arena.words,
-        "selection": arena.selection, "report": arena.report, "further": list(arena.further),
+        "fingerprint": problem_fingerprint(problem), "budget": float(budget), "batch_size": batch_size,
+        "words": arena.words, "selection": arena.selection, "report": arena.report, "further": list(arena.further),
         "baseline_loss": arena.baseline,
     }  # fmt: skip
 
@@ -223,7 +223,8 @@ def _rule_record(bout: Bout) -> dict[str, Any]:
     entrant = bout.entrant
     first = {name: column[0] for name, column in entrant.space.columns(np.full((1, entrant.space.dim), 0.5)).items()}
     return {
-        "digest": rule_digest(bout.factory, first, bout.arena.problem), "space": entrant.space.to_json(),
+        "fingerprint": rule_fingerprint(bout.arena.problem, bout.factory, first, bout.arena.probes, bout.batch_size),
+        "space": entrant.space.to_json(),
         "contains": dict(entrant.contains), "natural": [list(pair) for pair in entrant.natural],
         "source": entrant.source,
     }  # fmt: skip

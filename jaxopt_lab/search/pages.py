@@ -2,6 +2,7 @@
 
 import os
 import shlex
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +12,30 @@ from jaxopt_lab import reporting, storage
 from jaxopt_lab.search.outcomes import Sweep, Trials
 from jaxopt_lab.search.parallels import draw_parallels
 from jaxopt_lab.search.pictures import draw_curves, draw_slices
-from jaxopt_lab.search.stores import plain_errors, read_sweep_record
 from jaxopt_lab.search.tables import load_sweep
+from jaxopt_lab.storage import files
 
 _MOST_ROWS = 500
 
 
-def write_sweep_page(folder: str | os.PathLike[str]) -> Path:
+def write_sweep_page(folder: str | os.PathLike[str], log: Callable[[str], None] | None = None) -> Path:
     """Writes `report.html` into a sweep's folder, from what is stored there.
 
     Args:
       folder: a sweep's folder, finished or not.
+      log: gets a sentence for each damaged file, without which the page is made; None: that is an error.
 
     Returns:
       The page.
 
     Raises:
-      InputError: the folder holds no sweep, or a file in it is torn.
+      InputError: the folder holds no sweep, or a file in it is damaged.
     """
     folder = Path(folder)
-    record, sweep = read_sweep_record(folder), load_sweep(folder)
-    with plain_errors(folder):
-        storage.write_text(folder / "report.html", page_of(sweep, record))
+    record, sweep = storage.read_record(folder, "sweep"), load_sweep(folder, log)
+    with files.reading(folder / storage.RECORD, "the record of a sweep", "The chunks beside it are untouched."):
+        page = page_of(sweep, record)
+    storage.write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
@@ -70,13 +73,13 @@ def _share(sweep: Sweep, trials: Trials) -> dict[str, Any]:
 
 
 def _command(record: dict[str, Any]) -> str:
-    return shlex.join(["jaxopt-lab", "sweep", *record["words"]]) if record["words"] else ""
+    return shlex.join(["jaxopt-lab", "sweep", *record["argv"]]) if record["argv"] else ""
 
 
 def _figures(sweep: Sweep) -> list[dict[str, Any]]:
     found = []
     with reporting.house_style() as maker:
-        rules = sweep.trials.values()
+        rules = [each for each in sweep.trials.values() if each.finished.any()]
         drawn = [draw_curves(sweep, maker)]
         drawn += [draw(sweep, each, maker) for each in rules for draw in (draw_parallels, draw_slices)]
         for place, (figure, caption) in enumerate(pair for pair in drawn if pair is not None):

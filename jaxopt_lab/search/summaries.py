@@ -14,8 +14,8 @@ import numpy as np
 
 from jaxopt_lab.core import fail, require_count
 from jaxopt_lab.search.outcomes import Sweep, Trials
-from jaxopt_lab.search.stores import plain_errors
 from jaxopt_lab.search.tables import load_sweep
+from jaxopt_lab.storage.files import disk_errors
 
 _Write = Callable[[str, dict[str, Any], dict[str, float]], None]
 
@@ -82,7 +82,7 @@ def _tensorboard(folder: Path) -> _Write:
     def write(name: str, hyperparameters: dict[str, Any], ends: dict[str, float]) -> None:
         if (folder / name).exists():
             return
-        with plain_errors(folder), writer(str(folder), write_to_disk=False) as log:
+        with disk_errors(folder), writer(str(folder), write_to_disk=False) as log:
             log.add_hparams(hyperparameters, ends, name=name)
 
     return write

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from jaxopt_lab import storage
-from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.core import InputError
 from jaxopt_lab.studies.discovery import find_study, load_study
 from jaxopt_lab.studies.execution import execute, say
 from jaxopt_lab.studies.options import parse
@@ -50,20 +50,19 @@ def resume(folder: Path | str, experiments: Path | str = "experiments") -> int:
       The exit code.
 
     Raises:
-      InputError: the folder is not ours, was renamed, or was written by another version of the study.
+      InputError: the folder is not ours, or was written by another version of the study.
     """
     folder = Path(folder).resolve()
     record = storage.read_record(folder)
-    expected = storage.folder_name(record["study"], record["config"])
-    if folder.name != expected:
-        raise fail("resume", f"{folder} was renamed", f"Name it {expected} again.")
     if record["status"] == "done":
         say(f"{folder.name} is finished; there is nothing to continue.")
         return HOLDS if all(verdict.holds for verdict in storage.read_verdicts(folder)) else FAILS
     study = load_study(find_study(experiments, record["study"]))
-    config = storage.config_from_json(study.config, record["config"])
+    with storage.files.reading(folder / storage.RECORD, f"the record of {study.name}", "Run the study anew."):
+        config = storage.config_from_json(study.config, record["config"])
+        preset, command = record["preset"], record["command"]
     prepare_engine()
-    outcome = execute(study, config, folder.parent, preset=record["preset"], command=record["command"])
+    outcome = execute(study, config, folder.parent, preset=preset, command=command, folder=folder)
     return HOLDS if outcome.holds else FAILS
 
 

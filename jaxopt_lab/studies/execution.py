@@ -37,6 +37,7 @@ def execute(
     preset: str = "",
     command: str = "",
     place: str = "",
+    folder: Path | None = None,
     quiet: bool = False,
 ) -> Outcome:
     """Runs a study, judges it, and writes everything into its results folder.
@@ -52,6 +53,7 @@ def execute(
       preset: the preset that the config came from, for the record.
       command: what redoes it, for the record.
       place: printed before the study's name, such as "[3/11] ".
+      folder: the results folder itself, in place of the one in `out` that the config's hash names.
       quiet: print nothing.
 
     Returns:
@@ -64,7 +66,7 @@ def execute(
 
     dtype = getattr(config, "dtype", "float64")
     require_choice(study.name, "dtype", dtype, ("float32", "float64"))
-    folder = storage.open_folder(out, study.name, config)
+    folder = storage.open_folder(out, study.name, config, folder)
     say(f"{place}{study.name}: {study.question}", quiet)
     clock = _Clock(folder)
     record = _first_record(study, config, preset, command, dtype)
@@ -81,11 +83,11 @@ def execute(
     storage.write_verdicts(folder, verdicts)
     with reporting.house_style() as maker:
         reporting.save_svg(study.draw(config, rows, maker), folder / "figure.svg")
-    storage.write_record(folder, record | clock.times() | {"status": "done"})
+    storage.write_record(folder, record | clock.times() | {"status": "done", "files": storage.digests(folder)})
     storage.remove_folder(folder / _CHECKPOINTS)
     reporting.write_page(folder / "report.html", [reporting.read_result(folder)])
     for verdict in verdicts:
-        say(f"  {verdict.line()}", quiet)
+        say(f"  {verdict}", quiet)
     say(f"  {reporting.format_duration(clock.times()['wall_seconds'])}, kept in {folder}", quiet)
     return Outcome(folder, verdicts)
 

@@ -44,7 +44,7 @@ def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command:
             say(f"{study.name} has no preset {preset} and is left out.")
     for study in chosen.values():
         config = study.presets[preset]
-        storage.check_folder(out / storage.folder_name(study.name, config), study.name, config)
+        storage.check_folder(out / storage.folder_name(study.name, config), "study", config, study.name)
     reporting.check_page(out / "report.html")
     results = _executed(chosen, failures, out, preset, command)
     reporting.write_page(out / "report.html", results, failures, command=command)

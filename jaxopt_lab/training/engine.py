@@ -7,6 +7,7 @@ part of an experiment; short groups are padded to it. Diverged configurations ar
 masked.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -14,14 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import Problem, Status, as_partial
+from jaxopt_lab.core import Problem, Status
 from jaxopt_lab.training import checkpoints, groups, storage
-from jaxopt_lab.training.evaluation import evaluation_of
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.planning import Plan, Rule, make_plan
 from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.program import Inputs
-from jaxopt_lab.training.progress import progress_bar
+from jaxopt_lab.training.progress import progress_bar, say
 from jaxopt_lab.training.trace import Trace
 
 
@@ -92,19 +92,20 @@ def run(
         devices=devices,
     )  # fmt: skip
     limits = feasibility or Feasibility()
-    truth = problem.truth if plan.program.needs("truth") else None
-    stateful = None if problem.stateful is None else as_partial(problem.stateful.loss)
-    evaluation = evaluation_of(problem) if plan.program.needs("evaluation") else None
-    form = problem.composite
-    composite = None if form is None else (as_partial(form.outputs), as_partial(form.criterion))
-    inputs = Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite)
-    inputs = groups.on_every_device(plan.program, inputs)
+    inputs = groups.on_every_device(plan.program, storage.inputs_of(problem, plan.program))
     packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, params)
-    folder = folder or checkpoints.next_folder()
-    store = None
+    store, held, log = None, contextlib.nullcontext(), None
+    if folder is None:
+        folder, log = checkpoints.next_folder(), say
     if folder:
-        store = storage.Store(folder, storage.identity(plan, problem, inputs, packed[0]))
-    packed, metrics, status, facts = _travel(plan, problem, inputs, packed, limits, store, checkpoint_seconds, progress)
+        known = storage.identity(plan, problem, inputs, packed[0], limits)
+        store = storage.Store(folder, known) if log is None else storage.store_anew(folder, known, log)
+        held = store.held()
+    with held:
+        stored = store.restore(plan.program, packed, log) if store else (packed, 0, [])
+        packed, metrics, status, facts = _travel(
+            plan, problem, inputs, stored, limits, store, checkpoint_seconds, progress
+        )
     alive = status == Status.RUNNING
     if alive.any() and "loss" in metrics:
         status[alive] = [limits.at_end(loss) for loss in metrics["loss"][alive, -1]]
@@ -118,13 +119,11 @@ def run(
 
 
 def _travel(
-    plan: Plan, problem: Problem, inputs: Inputs, packed: list[groups.Group], limits: Feasibility,
-    store: storage.Store | None, checkpoint_seconds: float, progress: bool | None,
+    plan: Plan, problem: Problem, inputs: Inputs, begun: tuple[list[groups.Group], int, list[dict[str, np.ndarray]]],
+    limits: Feasibility, store: storage.Store | None, checkpoint_seconds: float, progress: bool | None,
 ) -> tuple[list[groups.Group], dict[str, np.ndarray], np.ndarray, dict[str, Any]]:  # fmt: skip
     """The loop over segments: move, collect, retire what diverged, repack, save."""
-    first, stored = 0, []
-    if store:
-        packed, first, stored = store.restore(plan.program, packed)
+    packed, first, stored = begun
     status = np.full(plan.num_configurations, Status.RUNNING)
     metrics: dict[str, np.ndarray] = {}
     for segment, values in enumerate(stored):

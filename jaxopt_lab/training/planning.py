@@ -158,13 +158,14 @@ def _loop(loop: str, problem: Problem, rule: Rule, probes: tuple[Probe, ...], nu
         return loop
     if jax.default_backend() != "cpu":
         return "vmap"
-    if any(len(leaf.shape) > 2 for leaf in leaves) and _convolves(problem, shapes):
+    if any(len(leaf.shape) > 2 for leaf in leaves) and convolves(problem, shapes):
         return "step"
     return "chunks" if fits and known and leaves[0].shape[0] >= _CHUNKS_PAY_FROM else "vmap"
 
 
-def _convolves(problem: Problem, shapes: Any) -> bool:
+def convolves(problem: Problem, shapes: Any = None) -> bool:
     """Whether the loss holds a convolution: XLA trains those ten times slower inside of a loop on a CPU."""
+    shapes = jax.eval_shape(problem.init, jax.random.key(0)) if shapes is None else shapes
     program = jax.make_jaxpr(lambda params, data: problem.loss(params, data, None))(shapes, problem.data)
     return "conv_general_dilated" in str(program)
 
@@ -230,7 +231,7 @@ def _require_room(program: Program, shapes: Any, hyper: dict[str, np.ndarray], n
     """States of all N configurations, one more copy of the parameters while they are made, and one gradient."""
 
     def first(point: Any) -> Any:
-        return program.factory(**{name: values[0] for name, values in hyper.items()}).init(point)
+        return program.rule({name: values[0] for name, values in hyper.items()}).init(point)
 
     state = jax.eval_shape(first, shapes)
     vectors_kept = 2 + program.needs("updates") + program.needs("previous_updates")

@@ -17,7 +17,7 @@ import optax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxopt_lab.core import Truth
+from jaxopt_lab.core import Truth, fail
 from jaxopt_lab.curvature import gauss_newton_map
 from jaxopt_lab.training.probes import Evaluation, Observation, Probe
 
@@ -70,6 +70,18 @@ class Program:
     def num_devices(self) -> int:
         """Number of devices."""
         return 1 if self.mesh is None else self.mesh.size
+
+    def rule(self, hyperparameters: dict[str, Any]) -> optax.GradientTransformation:
+        """The rule at one set of hyperparameters.
+
+        Raises:
+          InputError: the factory gives something else.
+        """
+        rule = self.factory(**hyperparameters)
+        if not isinstance(rule, optax.GradientTransformation):
+            name = getattr(self.factory, "__name__", self.factory)
+            raise fail(str(name), f"must return an optax.GradientTransformation, got {type(rule).__name__}")
+        return rule
 
     def needs(self, name: str) -> bool:
         """Whether any probe asks for `name`."""
@@ -124,7 +136,7 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
         extra["gauss_newton_fn"] = partial(
             gauss_newton_map, lambda point: outputs(point, batch), lambda z: criterion(z, batch)
         )
-    update = program.factory(**hyperparameters).update
+    update = program.rule(hyperparameters).update
     updates, state = update(grads, lane.state, lane.params, **_accepted(update, extra))
     params = optax.apply_updates(lane.params, updates)
     kept = updates if program.needs("updates") else None

@@ -163,5 +163,5 @@ def test_a_folder_without_results_is_refused(tmp_path):
 def test_an_unfinished_study_is_found(tmp_path):
     (tmp_path / "zigzag-1").mkdir()
     write_json(tmp_path / "zigzag-1" / "study.json", result(status="running").record)
-    (found,) = find_results(tmp_path)
+    ((found,), _) = find_results(tmp_path)
     assert found.verdicts == ()

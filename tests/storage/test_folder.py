@@ -41,12 +41,12 @@ def test_the_folder_of_the_same_run_is_found_again(tmp_path):
 @pytest.mark.parametrize(
     ("files", "wording"),
     [
-        ({"notes.txt": "mine"}, "is not ours: it is not empty and has no study.json"),
-        ({"study.json": '{"kind": "jaxopt_lab st'}, "is torn or is not JSON"),
-        ({"study.json": "[1, 2]"}, "was not written by jaxopt_lab"),
-        ({"study.json": '{"kind": "jaxopt_lab study"}'}, "was not written by jaxopt_lab"),
-        ({"study.json": json.dumps(record(config={"kappa": 11.0}))}, "holds another run"),
-        ({"study.json": json.dumps(record(study="overshoot"))}, "holds another run"),
+        ({"notes.txt": "mine"}, "is not empty and holds no study"),
+        ({"study.json": '{"kind": "jaxopt_lab st'}, "cannot be read as the record of a study"),
+        ({"study.json": "[1, 2]"}, "it is not of a study of jaxopt_lab"),
+        ({"study.json": '{"kind": "jaxopt_lab study"}'}, "there is no 'study'"),
+        ({"study.json": json.dumps(record(config={"kappa": 11.0}))}, "holds another study: it differs in kappa"),
+        ({"study.json": json.dumps(record(study="overshoot"))}, "holds another study: it differs in its name"),
     ],
     ids=["foreign", "torn", "other JSON", "incomplete", "other config", "other study"],
 )
@@ -68,8 +68,8 @@ def test_a_file_in_the_way_is_named(tmp_path):
 
 def test_a_folder_whose_first_write_was_killed_is_free(tmp_path):
     folder = open_folder(tmp_path, "zigzag", CONFIG)
-    (folder / ".study.json.writing").write_text('{"kind": "jaxo')
-    check_folder(folder, "zigzag", CONFIG)
+    (folder / ".study.json.12-0.writing").write_text('{"kind": "jaxo')
+    check_folder(folder, "study", CONFIG, "zigzag")
 
 
 def test_a_write_that_is_killed_leaves_the_old_file(tmp_path, monkeypatch):
@@ -110,12 +110,12 @@ def test_verdicts_that_are_not_finite_are_valid_json_and_survive(tmp_path):
 
     stored = json.loads((tmp_path / "verdicts.json").read_text(), parse_constant=refuse)
     assert stored[0]["measured"] == "inf"
-    names = ["claim", "quantity", "predicted", "measured", "error", "tolerance", "holds", "unit", "reference"]
+    names = ["claim", "quantity", "predicted", "measured", "error", "tolerance", "holds", "unit", "reference", "kind"]
     assert list(stored[0]) == names
     assert read_verdicts(tmp_path) == verdicts
 
 
 def test_torn_verdicts_are_refused(tmp_path):
     (tmp_path / "verdicts.json").write_text('[{"claim": "x"')
-    with pytest.raises(InputError, match=r"verdicts\.json cannot be read"):
+    with pytest.raises(InputError, match=r"verdicts\.json: cannot be read as the verdicts of a study"):
         read_verdicts(tmp_path)

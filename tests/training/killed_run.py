@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from jaxopt_lab import objectives, rules, training
-from jaxopt_lab.storage import files
+from jaxopt_lab.storage import archives
 from jaxopt_lab.training import groups
 
 
@@ -40,7 +40,7 @@ def main(folder: str, moment: str, result: str) -> None:
                 die()
         return savez(file, **arrays)
 
-    groups.move, files.np.savez = counted_move, counted_savez
+    groups.move, archives.np.savez = counted_move, counted_savez
     training.enable_compilation_cache(pathlib.Path(__file__).parents[2] / ".cache" / "xla")
     quadratic = objectives.quadratic(objectives.spectra.log_uniform(50, 100.0))
     trace = training.run(
