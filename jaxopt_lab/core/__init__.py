@@ -1,6 +1,7 @@
 """The vocabulary: problems, estimates, verdicts, statuses, pytrees as vectors, and every error's wording."""
 
 from jaxopt_lab.core import vectors
+from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.errors import (
     InputError,
     fail,
@@ -49,6 +50,7 @@ __all__ = [
     "Verdict",
     "as_partial",
     "available_memory",
+    "compiled",
     "count_examples",
     "fail",
     "from_loss",

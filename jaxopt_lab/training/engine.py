@@ -8,15 +8,17 @@ masked.
 """
 
 import contextlib
+import functools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxopt_lab.core import Problem, Status
 from jaxopt_lab.training import checkpoints, groups, storage
+from jaxopt_lab.training.baselines import loss_reach
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.planning import Plan, Rule, make_plan
 from jaxopt_lab.training.probes import Probe
@@ -128,7 +130,8 @@ def _travel(
     metrics: dict[str, np.ndarray] = {}
     for segment, values in enumerate(stored):
         _collect(plan, metrics, values, segment)
-    _retire(metrics, status, limits, plan.records_before(first))
+    reach = functools.cache(functools.partial(loss_reach, problem, int(plan.seeds[0])))
+    _retire(metrics, status, limits, plan.records_before(first), reach)
     seconds, saved = [], time.monotonic()
     with progress_bar(problem.name, int(plan.steps[-1]), plan.steps_before(first), progress) as show:
         for segment in range(first, plan.num_segments):
@@ -142,7 +145,7 @@ def _travel(
             for array in values.values():
                 array[status != Status.RUNNING] = np.nan  # a diverged one goes on until its group is packed away
             _collect(plan, metrics, values, segment)
-            _retire(metrics, status, limits, plan.records_before(segment + 1))
+            _retire(metrics, status, limits, plan.records_before(segment + 1), reach)
             seconds.append(time.monotonic() - began)
             show(plan.steps_before(segment + 1))
             done = segment + 1 == plan.num_segments
@@ -179,12 +182,18 @@ def _collect(plan: Plan, metrics: dict[str, np.ndarray], values: dict[str, np.nd
         metrics[name][:, low:high] = array[:, : high - low]
 
 
-def _retire(metrics: dict[str, np.ndarray], status: np.ndarray, limits: Feasibility, records: int) -> None:
+def _retire(
+    metrics: dict[str, np.ndarray], status: np.ndarray, limits: Feasibility, records: int, reach: Callable[[], float]
+) -> None:
     """Marks configurations that diverged within the first `records` records; blanks what lies behind that record."""
     if "loss" not in metrics:
         return
     running = np.flatnonzero(status == Status.RUNNING)
-    record, status[running] = limits.first_failures(metrics["loss"][running, :records])
+    losses = metrics["loss"][running, :records]
+    record, how = limits.first_failures(losses)
+    if (how == Status.BLOWN_UP).any() and limits.baseline is None:
+        record, how = limits.first_failures(losses, reach())
+    status[running] = how
     for place in np.flatnonzero(record < records):
         for values in metrics.values():
             values[running[place], record[place] + 1 :] = np.nan

@@ -17,7 +17,7 @@ import optax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxopt_lab.core import Truth, fail
+from jaxopt_lab.core import Truth, compiled, fail
 from jaxopt_lab.curvature import gauss_newton_map
 from jaxopt_lab.training.probes import Evaluation, Observation, Probe
 
@@ -176,7 +176,6 @@ def walk(
     return lax.fori_loop(0, jnp.minimum(count, 1), last, lane)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=2)
 def advance(
     program: Program,
     inputs: Inputs,
@@ -200,6 +199,18 @@ def advance(
     Returns:
       The lanes after the segment, and the metrics, name -> [the same axis, R, ...].
     """
+    run = compiled(_advance, (program,), inputs, donate=(1,))
+    return run(inputs, lanes, hyperparameters, start, counts)
+
+
+def _advance(
+    program: Program,
+    inputs: Inputs,
+    lanes: Lane,
+    hyperparameters: dict[str, jax.Array],
+    start: jax.Array,
+    counts: jax.Array,
+) -> tuple[Lane, dict[str, Any]]:
     on_one = partial(_advance_on_one, program)
     if program.mesh is None:
         return on_one(inputs, lanes, hyperparameters, start, counts)
@@ -246,17 +257,13 @@ def _advance_on_one(
     return dataclasses.replace(moved, key=lanes.key, order=order), metrics
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=2)
-def advance_one(
+def _advance_one(
     program: Program, inputs: Inputs, lane: Lane, hyperparameters: dict[str, jax.Array], time: jax.Array
 ) -> Lane:
-    """One jitted step of one configuration, for losses that XLA runs slowly inside of loops (convolutions on CPU)."""
+    """One step of one configuration."""
     if program.needs("previous_updates"):
         lane = dataclasses.replace(lane, previous_updates=lane.updates)
     return step(program, inputs, hyperparameters, lane, time)
-
-
-measure_one = jax.jit(measure, static_argnums=0)
 
 
 def advance_by_steps(
@@ -267,16 +274,18 @@ def advance_by_steps(
     start: int,
     counts: Any,
 ) -> tuple[Lane, dict[str, Any]]:
-    """The same as `advance`, as a Python loop over one jitted step."""
+    """The same as `advance`, as a Python loop over one jitted step, for losses that XLA runs slowly inside of loops."""
+    advance_one = compiled(_advance_one, (program,), inputs, donate=(1,))
+    measure_one = compiled(measure, (program,), inputs)
     results = []
     for k in range(lanes.key.shape[0]):
         lane, hyper = jax.tree.map(lambda leaf, k=k: leaf[k], (lanes, hyperparameters))
         time, rows = int(start), []
         for count in map(int, counts):
             for _ in range(count):
-                lane = advance_one(program, inputs, lane, hyper, jnp.asarray(time, jnp.int32))
+                lane = advance_one(inputs, lane, hyper, jnp.asarray(time, jnp.int32))
                 time += 1
-            rows.append(measure_one(program, inputs, lane))
+            rows.append(measure_one(inputs, lane))
         results.append((lane, jax.tree.map(lambda *values: jnp.stack(values), *rows)))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 
