@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -33,14 +34,27 @@ def is_concrete_number(value: Any) -> bool:
     return isinstance(value, np.ndarray | np.generic | jax.Array) and value.ndim == 0
 
 
+def require_real(where: str, name: str, value: Any) -> None:
+    """Raises unless `value` is a real number or array, traced ones included, or a function of the step (a schedule)."""
+    if callable(value) or isinstance(value, numbers.Real):
+        return
+    dtype = getattr(value, "dtype", None)
+    kinds = (np.floating, np.integer, np.bool_)
+    if dtype is None or not any(jnp.issubdtype(dtype, kind) for kind in kinds):
+        raise fail(where, f"{name} must be a real number, got {_excerpt(value)}")
+
+
 def require_positive(where: str, name: str, value: Any, why: str = "") -> None:
-    """Raises unless a concrete `value` is finite and above zero."""
+    """Raises unless `value` is real and, where it is concrete, finite and above zero."""
+    require_real(where, name, value)
     if is_concrete_number(value) and not (math.isfinite(value) and value > 0):
         raise fail(where, f"{name} must be positive and finite, got {value}", why)
 
 
 def require_finite(where: str, name: str, value: Any, why: str = "") -> None:
-    """Raises unless a concrete number, or every entry of a concrete array, is finite."""
+    """Raises unless a concrete number, or every entry of a concrete array, is real and finite."""
+    value = np.asarray(value) if isinstance(value, list | tuple) else value
+    require_real(where, name, value)
     if not isinstance(value, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(value))):
         raise fail(where, f"{name} must be finite, got {_excerpt(value)}", why)
 
@@ -48,7 +62,18 @@ def require_finite(where: str, name: str, value: Any, why: str = "") -> None:
 def require_between(
     where: str, name: str, value: Any, low: float, high: float, *, ends: str = "[]", why: str = ""
 ) -> None:
-    """Raises unless a concrete `value` lies between `low` and `high`; `ends` is one of "[]", "[)", "(]", "()"."""
+    """Raises unless `value` is real and, where it is concrete, between `low` and `high`.
+
+    Args:
+      where: for the error.
+      name: of the value.
+      value: a number, an array, a traced value, or a schedule; only concrete numbers are compared.
+      low: the lower end.
+      high: the upper end.
+      ends: "[]", "[)", "(]" or "()": whether the ends themselves are allowed.
+      why: why, or what to try.
+    """
+    require_real(where, name, value)
     if not is_concrete_number(value):
         return
     above = value >= low if ends[0] == "[" else value > low
@@ -88,8 +113,12 @@ def require_memory(where: str, needed: int, available: int, what: str, remedy: s
 
 
 def _excerpt(value: Any) -> str:
+    if isinstance(value, str | complex) or not hasattr(value, "dtype"):
+        return repr(value)
     array = np.asarray(value)
     if array.ndim == 0:
         return str(value)
+    if array.dtype.kind not in "fiub":
+        return f"an array of {array.dtype}"
     wrong = np.flatnonzero(~np.isfinite(array))
     return f"{array.ravel()[wrong[0]]} at position {wrong[0]} ({wrong.size} such entries)"

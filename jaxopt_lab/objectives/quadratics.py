@@ -20,6 +20,7 @@ from jaxopt_lab.core import (
     fail,
     require_choice,
     require_count,
+    require_finite,
     require_memory,
 )
 from jaxopt_lab.objectives import rotations
@@ -195,6 +196,7 @@ def starting_at(start: Start, dim: int, dtype: jnp.dtype) -> Callable[[jax.Array
     """The `init` of a problem of dim numbers: a constant, an array, or for None a draw from N(0, I)."""
     if start is None:
         return lambda key: jax.random.normal(key, (dim,), dtype)
+    require_finite("quadratic", "start", start)
     if np.ndim(start) == 0:
         return lambda key: jnp.full((dim,), start, dtype)
     given = _vector("start", start, dim, dtype)

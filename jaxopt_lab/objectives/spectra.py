@@ -142,7 +142,9 @@ def require_spectrum(where: str, eigenvalues: jax.typing.ArrayLike | Sequence[fl
     Raises:
       InputError: they are not a non-empty vector of finite numbers.
     """
-    array = jnp.asarray(eigenvalues, float) if not isinstance(eigenvalues, jax.Array) else eigenvalues
+    given = eigenvalues if isinstance(eigenvalues, jax.Array) else np.asarray(eigenvalues)
+    real = given.dtype.kind not in "cOSUMm"
+    array = jnp.asarray(given, float) if real and not isinstance(given, jax.Array) else given
     if array.ndim != 1 or array.size == 0 or not jnp.issubdtype(array.dtype, jnp.floating):
         raise fail(
             where, f"eigenvalues must be a vector of real numbers, got shape {array.shape}, {array.dtype}",

@@ -150,7 +150,8 @@ def adaptive_restart(
     inner = optax.with_extra_args_support(inner)
 
     def init(params: Any) -> RestartState:
-        return RestartState(inner.init(params), jnp.full((), jnp.inf, float), jnp.zeros((), jnp.int32))
+        real = jnp.zeros((), float).dtype
+        return RestartState(inner.init(params), jnp.full((), jnp.finfo(real).max, real), jnp.zeros((), jnp.int32))
 
     def update(
         updates: Any, state: Any, params: Any = None, *, value: jax.Array | None = None, **extra: Any
@@ -168,6 +169,6 @@ def adaptive_restart(
 
         chosen, inner_state = jax.lax.cond(uphill, from_rest, lambda: proposal)
         last = state.value if value is None else jnp.asarray(value, state.value.dtype)
-        return chosen, RestartState(inner_state, last, state.num_restarts + uphill.astype(jnp.int32))
+        return chosen, RestartState(inner_state, last, next_count(state.num_restarts, uphill))
 
     return optax.GradientTransformationExtraArgs(init, update)

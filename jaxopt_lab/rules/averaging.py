@@ -65,7 +65,7 @@ def average_iterates(
         params = required("average_iterates", "params", params)
         updates, inner_state = inner.update(updates, state.inner, params, **extra)
         count = next_count(state.count)
-        num_averaged = state.num_averaged + (count > start).astype(jnp.int32)
+        num_averaged = next_count(state.num_averaged, count > start)
         order = jnp.maximum(num_averaged, 1)
         weight = 1.0 / order if kind == "uniform" else (1.0 - decay) / (1.0 - jnp.power(decay, order))
         weight = jnp.where(count > start, weight, 0.0)

@@ -108,7 +108,7 @@ def perturbed(
         steps = _kicked_where(due, steps, draw, radius)
         key = jnp.where(due, key, state.key)
         since = jnp.where(due, 0, next_count(state.since))
-        return steps, PerturbedState(inner_state, key, since, state.num_kicks + due.astype(jnp.int32))
+        return steps, PerturbedState(inner_state, key, since, next_count(state.num_kicks, due))
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -176,7 +176,7 @@ def negative_curvature_step(
         steps, products = jax.lax.cond(due, moved, lambda: (steps, jnp.zeros((), jnp.int32)))
         state = NegativeCurvatureState(
             inner_state, jnp.where(due, key, state.key), jnp.where(due, 0, next_count(state.since)),
-            state.num_gradients + due.astype(jnp.int32), state.num_products + products,
+            next_count(state.num_gradients, due), next_count(state.num_products, products),
         )  # fmt: skip
         return steps, state
 

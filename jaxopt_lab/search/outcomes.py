@@ -60,10 +60,8 @@ class Trials:
 
     @functools.cached_property
     def medians(self) -> np.ndarray:
-        """Median over the seeds, [trials]; of an even number of seeds the worse of the middle two."""
-        ranked = np.sort(self.values if not self.maximize else -self.values, 1)
-        middle = ranked[:, ranked.shape[1] // 2]
-        return -middle if self.maximize else middle
+        """Median over the seeds, [trials]; infinite where half of the seeds missed."""
+        return np.median(self.values, 1)
 
     @property
     def share_infeasible(self) -> float:
@@ -95,6 +93,7 @@ class Trials:
             "rule": self.rule, "trial": int(trial), "hyperparameters": self.hyperparameters(trial),
             "median": estimate.value, "interval": list(estimate.interval or ()), "level": estimate.level,
             "objective": self.values[trial].tolist(), "status": words,
+            "missed": int((~self.feasible[trial]).sum()),
         }  # fmt: skip
 
 
@@ -164,7 +163,9 @@ class Sweep:
         words = [f"{self.problem}: {self.objective} after {int(self.steps[-1])} steps, {seeds}"]
         rows = self.table(most)
         for place, row in enumerate(rows, 1):
-            words.append(f"{place:>3}. {row['median']:<11.5g} {_interval(row)}  {row['rule']}: {settings_of(row)}")
+            missed = f" ({row['missed']} of {num} seeds missed)" if row["missed"] else ""
+            value = f"{row['median']:<11.5g} {_interval(row)}"
+            words.append(f"{place:>3}. {value}  {row['rule']}: {settings_of(row)}{missed}")
         for trials in self.trials.values():
             if not len(trials.ranking):
                 words.append(f"{trials.rule}: no trial is finished")

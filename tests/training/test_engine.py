@@ -175,7 +175,7 @@ def memory_maps():
 
 @pytest.mark.skipif(not pathlib.Path("/proc/self/maps").exists(), reason="needs the kernel's list of memory maps")
 def test_programs_of_rules_and_losses_made_anew_are_let_go(monkeypatch):
-    monkeypatch.setattr(compilation, "_kept", functools.lru_cache(maxsize=4)(compilation._kept.__wrapped__))
+    monkeypatch.setattr(compilation, "_MOST_PROGRAMS", 4)
     counts = []
     for number in range(24):
         problem = from_loss(lambda w, batch, key: jnp.sum(w**2), jnp.ones(2))
