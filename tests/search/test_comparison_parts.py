@@ -242,3 +242,15 @@ def test_rules_are_named_or_come_with_a_space():
         entrants_of({"mine": optax.adam})
     with pytest.raises(InputError, match="a rule is named twice: sgd, sgd"):
         entrants_of(["sgd", "sgd"])
+
+
+def test_a_corrected_p_is_never_below_that_of_a_smaller_one():
+    assert search.holm([0.01, 0.011, 0.5]) == pytest.approx([0.03, 0.03, 0.5])  # 2 x 0.011 alone would be less
+    assert search.holm([0.4, 0.3, 0.2]) == pytest.approx([0.6, 0.6, 0.6])
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        ps = generator.uniform(size=6) ** 3
+        rest, expected = sorted(ps), {}
+        for place, p in enumerate(rest):  # the adjusted p of Holm 1979: the largest of what the smaller ones need
+            expected[p] = min(1.0, max((6 - k) * rest[k] for k in range(place + 1)))
+        assert search.holm(ps) == pytest.approx([expected[p] for p in ps])

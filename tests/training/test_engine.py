@@ -132,6 +132,15 @@ def test_an_epoch_sees_every_example_once():
     assert trace.params[0] == pytest.approx(-2 * data.mean() * 3)
 
 
+def test_each_epoch_has_an_order_of_its_own():
+    problem = from_loss(lambda w, batch, key: -jnp.sum(jnp.mean(batch, 0) * w), jnp.zeros(12), jnp.eye(12))
+    probes = [training.coordinates(*range(12))]
+    trace = training.run(problem, rules.sgd, {"learning_rate": 1.0}, steps=36, batch_size=1, probes=probes)
+    drawn = np.diff(trace["coordinates"][0], axis=0).argmax(1).reshape(3, 12)  # the example of each step
+    assert (np.sort(drawn, 1) == np.arange(12)).all()
+    assert len({tuple(epoch) for epoch in drawn.tolist()}) == 3
+
+
 @pytest.mark.parametrize(
     "rule",
     [
