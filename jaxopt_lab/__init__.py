@@ -8,6 +8,7 @@ The folders are imported when first used, so that this import stays light.
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -99,6 +100,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("jaxopt_lab")
     if name in _FOLDERS:
         return importlib.import_module(f"jaxopt_lab.{name}")
     if name in _NAMES:

@@ -1,6 +1,6 @@
 """`jaxopt-lab`: the verbs of the command line. Nothing heavy is imported before a verb needs it.
 
-The exit code is 0 when all is well, 1 when a claim fails, 2 for wrong input, 130 when stopped.
+The exit code is 0 when all is well, 1 when a claim fails, 2 for wrong input, 3 for anything else, 130 when stopped.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_WRONG_INPUT = 2
+_WRONG_INPUT, _STOPPED = 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,8 +22,21 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except KeyboardInterrupt:  # while the packages are imported; later, the verb says what is kept
+        sys.stderr.write("Stopped.\n")
+        return _STOPPED
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_help())
+        return 0
+    if words[0] == "--version":
+        import importlib.metadata
+
+        print(f"jaxopt-lab {importlib.metadata.version('jaxopt_lab')}")
         return 0
     verb, rest = words[0], words[1:]
     if verb not in _VERBS:
@@ -52,7 +65,7 @@ def _study(words: list[str]) -> int:
         study = studies.load_study(studies.find_study(options.experiments, options.name))
         return studies.main(study, rest, program=f"jaxopt-lab study {options.name}")
 
-    return studies.guarded(action)
+    return _guarded(action)
 
 
 def _spectrum(words: list[str]) -> int:
@@ -74,9 +87,9 @@ def _spectrum(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seeds initialization, batches and probes (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     options = parser.parse_args(words)
-    from jaxopt_lab import diagnosis, studies
+    from jaxopt_lab import diagnosis
 
-    return studies.guarded(lambda: diagnosis.spectrum_command(options))
+    return _guarded(lambda: diagnosis.spectrum_command(options))
 
 
 def _diagnose(words: list[str]) -> int:
@@ -106,23 +119,21 @@ def _diagnose(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     options = parser.parse_args(words)
-    from jaxopt_lab import diagnosis, studies
+    from jaxopt_lab import diagnosis
 
-    return studies.guarded(lambda: diagnosis.diagnose_command(options))
+    return _guarded(lambda: diagnosis.diagnose_command(options))
 
 
 def _sweep(words: list[str]) -> int:
-    from jaxopt_lab import studies
     from jaxopt_lab.search import commands
 
-    return studies.guarded(lambda: commands.sweep_command(words))
+    return _guarded(lambda: commands.sweep_command(words))
 
 
 def _compare(words: list[str]) -> int:
-    from jaxopt_lab import studies
     from jaxopt_lab.search import comparing_commands
 
-    return studies.guarded(lambda: comparing_commands.compare_command(words))
+    return _guarded(lambda: comparing_commands.compare_command(words))
 
 
 def _report(words: list[str]) -> int:
@@ -135,7 +146,7 @@ def _report(words: list[str]) -> int:
     )
     parser.add_argument("--wandb", metavar="PROJECT", help="also send a summary of each trial of a sweep there")
     options = parser.parse_args(words)
-    from jaxopt_lab import reporting, search, storage, studies
+    from jaxopt_lab import reporting, search, storage
 
     def action() -> int:
         damage: list[str] = []
@@ -157,7 +168,7 @@ def _report(words: list[str]) -> int:
         sys.stderr.write("".join(f"{sentence}\n" for sentence in damage))
         return _WRONG_INPUT if damage else 0
 
-    return studies.guarded(action)
+    return _guarded(action)
 
 
 def _resume(words: list[str]) -> int:
@@ -182,7 +193,13 @@ def _resume(words: list[str]) -> int:
             return comparing_commands.resume_comparison(options.folder, trusted)
         return studies.resume(options.folder, options.experiments)
 
-    return studies.guarded(action)
+    return _guarded(action)
+
+
+def _guarded(action: Callable[[], int]) -> int:
+    from jaxopt_lab.core.exits import guarded
+
+    return guarded(action)
 
 
 def _parser(verb: str, *, add_help: bool = True) -> argparse.ArgumentParser:
@@ -198,7 +215,7 @@ def _add_experiments(parser: argparse.ArgumentParser) -> None:
 def _help() -> str:
     lines = ["usage: jaxopt-lab VERB ...", "", "A laboratory bench for optimization in JAX.", ""]
     lines += [f"  {verb:<8} {about}" for verb, (_, about) in _VERBS.items()]
-    return "\n".join([*lines, "", "jaxopt-lab VERB --help says more."])
+    return "\n".join([*lines, "", "jaxopt-lab VERB --help says more, jaxopt-lab --version which one this is."])
 
 
 _VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {

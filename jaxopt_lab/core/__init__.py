@@ -3,6 +3,7 @@
 from jaxopt_lab.core import vectors
 from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.errors import (
+    LARGEST_COUNT,
     InputError,
     fail,
     is_concrete_number,
@@ -12,6 +13,7 @@ from jaxopt_lab.core.errors import (
     require_finite,
     require_memory,
     require_positive,
+    require_real,
 )
 from jaxopt_lab.core.estimate import Estimate, mean_of_batches, mean_of_samples
 from jaxopt_lab.core.memory import available_memory
@@ -39,6 +41,7 @@ __all__ = [
     "Composite",
     "Estimate",
     "InputError",
+    "LARGEST_COUNT",
     "Key",
     "Loss",
     "Params",
@@ -65,6 +68,7 @@ __all__ = [
     "require_finite",
     "require_memory",
     "require_positive",
+    "require_real",
     "require_scalar_loss",
     "vectors",
 ]

@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+LARGEST_COUNT = 2**31 - 1
+
 
 class InputError(ValueError):
     """A wrong argument, found before any compute is spent; the command line ends with exit code 2."""
@@ -82,13 +84,17 @@ def require_between(
         raise fail(where, f"{name} must be in {ends[0]}{low:g}, {high:g}{ends[1]}, got {value}", why)
 
 
-def require_count(where: str, name: str, value: Any, minimum: int = 1, why: str = "") -> None:
-    """Raises unless a concrete `value` is a whole number of at least `minimum`."""
+def require_count(
+    where: str, name: str, value: Any, minimum: int = 1, why: str = "", *, maximum: int = LARGEST_COUNT
+) -> None:
+    """Raises unless a concrete `value` is a whole number from `minimum` to `maximum`, by default what int32 holds."""
     if isinstance(value, jax.core.Tracer):
         return
     whole = isinstance(value, numbers.Integral) or (isinstance(value, jax.Array) and value.dtype.kind in "iu")
     if isinstance(value, bool) or not whole or value < minimum:
         raise fail(where, f"{name} must be a whole number of at least {minimum}, got {value!r}", why)
+    if value > maximum:
+        raise fail(where, f"{name} must be at most {maximum}, got {value!r}", why)
 
 
 def require_choice(where: str, name: str, value: Any, allowed: Iterable[Any]) -> None:

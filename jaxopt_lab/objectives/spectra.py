@@ -10,7 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import available_memory, fail, require_between, require_count, require_memory, require_positive
+from jaxopt_lab.core import (
+    available_memory,
+    fail,
+    require_between,
+    require_count,
+    require_memory,
+    require_positive,
+    require_real,
+)
 
 
 def log_uniform(dim: int, kappa: float, largest: float = 1.0) -> jax.Array:
@@ -142,9 +150,11 @@ def require_spectrum(where: str, eigenvalues: jax.typing.ArrayLike | Sequence[fl
     Raises:
       InputError: they are not a non-empty vector of finite numbers.
     """
-    given = eigenvalues if isinstance(eigenvalues, jax.Array) else np.asarray(eigenvalues)
-    real = given.dtype.kind not in "cOSUMm"
-    array = jnp.asarray(given, float) if real and not isinstance(given, jax.Array) else given
+    if isinstance(eigenvalues, jax.Array):
+        array = eigenvalues
+    else:
+        require_real(where, "eigenvalues", np.asarray(eigenvalues))
+        array = jnp.asarray(eigenvalues, float)
     if array.ndim != 1 or array.size == 0 or not jnp.issubdtype(array.dtype, jnp.floating):
         raise fail(
             where, f"eigenvalues must be a vector of real numbers, got shape {array.shape}, {array.dtype}",

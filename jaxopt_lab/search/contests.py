@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import (
+    LARGEST_COUNT,
     Problem,
     count_examples,
     fail,
@@ -203,6 +204,11 @@ def _bout(problem: str, rule: str, arena: Arena, entrant: Entrant, budget: float
     rule_fingerprint(mine.problem, factory, values, (), batch_size)  # says it plainly where a step cannot be taken
     price = price_of(mine.problem, factory, values, batch_size)
     bout = Bout(mine, factory, entrant, price, float(budget), batch_size)
+    if bout.steps > LARGEST_COUNT:
+        raise fail(
+            "compare", f"a budget of {budget:g} gradients buys {rule} {bout.steps:.3g} steps on {problem}",
+            f"A run takes at most {LARGEST_COUNT}: lower the budget.",
+        )  # fmt: skip
     if bout.steps < _LEAST_STEPS:
         raise fail(
             "compare", f"a budget of {budget:g} gradients buys {rule} fewer than {_LEAST_STEPS} steps on {problem}",

@@ -110,6 +110,12 @@ def entrants_of(chosen: str | Sequence[str] | Mapping[str, Any]) -> dict[str, En
     """
     if not isinstance(chosen, Mapping):
         names = [chosen] if isinstance(chosen, str) else list(chosen)
+        for name in names:
+            if not isinstance(name, str):
+                raise fail(
+                    "compare", f"a rule must be a name of ENTRANTS, got {name!r}",
+                    "Give your own with its space: {'mine': (factory, Space(learning_rate=log_uniform(1e-5, 1)))}.",
+                )  # fmt: skip
         chosen = dict.fromkeys((name.replace("-", "_") for name in names), None)
         if len(chosen) < len(names):
             raise fail("compare", f"a rule is named twice: {', '.join(names)}")

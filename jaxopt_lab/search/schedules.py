@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import require_between, require_choice, require_positive
+from jaxopt_lab.core import require_between, require_choice, require_finite, require_positive
 
 Schedule = Callable[[Any], Any]
 Number = float | jax.Array
@@ -126,8 +126,9 @@ class Scheduled:
 
     def __init__(self, factory: Callable[..., optax.GradientTransformation], shape: str, **fixed: float) -> None:
         require_choice("Scheduled", "shape", shape, SHAPES)
-        for name in fixed:
+        for name, value in fixed.items():
             require_choice("Scheduled", f"an argument of {shape}", name, arguments_of(shape))
+            require_finite("Scheduled", f"{name} of {shape}", value)
         object.__setattr__(self, "factory", factory)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "fixed", tuple(sorted(fixed.items())))

@@ -10,7 +10,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab.core import Problem, available_memory, fail, require_choice, require_count, require_memory, vectors
+from jaxopt_lab.core import (
+    LARGEST_COUNT,
+    Problem,
+    available_memory,
+    fail,
+    require_choice,
+    require_count,
+    require_memory,
+    vectors,
+)
 from jaxopt_lab.rules import REGISTRY
 from jaxopt_lab.training.devices import device_mesh
 from jaxopt_lab.training.probes import Measured, Probe, loss
@@ -115,6 +124,7 @@ def _configurations(hyperparameters: Mapping[str, Any], seeds: Any) -> tuple[dic
                 "Fix anything else with functools.partial in the rule.",
             )  # fmt: skip
         columns[name] = column.astype(real) if column.dtype.kind == "f" else column
+    _require_seeds(seeds)
     try:
         everything = np.broadcast_arrays(np.asarray(seeds, np.int64), *columns.values())
     except ValueError:
@@ -122,6 +132,14 @@ def _configurations(hyperparameters: Mapping[str, Any], seeds: Any) -> tuple[dic
         raise fail("run", f"hyperparameters and seeds must share one length N, got {lengths}") from None
     seed_list, *rest = (np.atleast_1d(array) for array in everything)
     return dict(zip(columns, rest, strict=True)), seed_list
+
+
+def _require_seeds(seeds: Any) -> None:
+    """Raises unless all seeds are whole numbers that random keys tell apart."""
+    array = np.asarray(seeds)
+    if array.dtype.kind not in "iu" or array.size == 0 or (array < 0).any() or (array > LARGEST_COUNT).any():
+        shown = seeds if array.size < 8 else f"{array.size} of them"
+        raise fail("run", f"seeds must be whole numbers from 0 to {LARGEST_COUNT}, got {shown!r}")
 
 
 def _seeds_agree(seeds: np.ndarray, width: int, mesh: Any) -> bool:
