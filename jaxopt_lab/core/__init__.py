@@ -14,6 +14,7 @@ from jaxopt_lab.core.errors import (
     require_memory,
     require_positive,
     require_real,
+    require_size,
 )
 from jaxopt_lab.core.estimate import Estimate, mean_of_batches, mean_of_samples
 from jaxopt_lab.core.memory import available_memory
@@ -70,5 +71,6 @@ __all__ = [
     "require_positive",
     "require_real",
     "require_scalar_loss",
+    "require_size",
     "vectors",
 ]

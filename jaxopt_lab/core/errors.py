@@ -8,6 +8,7 @@ Only concrete numbers are checked; traced values pass, so that hyperparameters c
 import difflib
 import math
 import numbers
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -37,8 +38,8 @@ def is_concrete_number(value: Any) -> bool:
 
 
 def require_real(where: str, name: str, value: Any) -> None:
-    """Raises unless `value` is a real number or array, traced ones included, or a function of the step (a schedule)."""
-    if callable(value) or isinstance(value, numbers.Real):
+    """Raises unless `value` is a real number or an array of them, traced ones included."""
+    if isinstance(value, numbers.Real):
         return
     dtype = getattr(value, "dtype", None)
     kinds = (np.floating, np.integer, np.bool_)
@@ -47,8 +48,8 @@ def require_real(where: str, name: str, value: Any) -> None:
 
 
 def require_positive(where: str, name: str, value: Any, why: str = "") -> None:
-    """Raises unless `value` is real and, where it is concrete, finite and above zero."""
-    require_real(where, name, value)
+    """Raises unless `value` is a real number and, where it is concrete, finite and above zero."""
+    _require_scalar(where, name, value)
     if is_concrete_number(value) and not (math.isfinite(value) and value > 0):
         raise fail(where, f"{name} must be positive and finite, got {value}", why)
 
@@ -64,18 +65,18 @@ def require_finite(where: str, name: str, value: Any, why: str = "") -> None:
 def require_between(
     where: str, name: str, value: Any, low: float, high: float, *, ends: str = "[]", why: str = ""
 ) -> None:
-    """Raises unless `value` is real and, where it is concrete, between `low` and `high`.
+    """Raises unless `value` is a real number and, where it is concrete, between `low` and `high`.
 
     Args:
       where: for the error.
       name: of the value.
-      value: a number, an array, a traced value, or a schedule; only concrete numbers are compared.
+      value: a number, or a traced one, which is not compared.
       low: the lower end.
       high: the upper end.
       ends: "[]", "[)", "(]" or "()": whether the ends themselves are allowed.
       why: why, or what to try.
     """
-    require_real(where, name, value)
+    _require_scalar(where, name, value)
     if not is_concrete_number(value):
         return
     above = value >= low if ends[0] == "[" else value > low
@@ -97,10 +98,15 @@ def require_count(
         raise fail(where, f"{name} must be at most {maximum}, got {value!r}", why)
 
 
+def require_size(where: str, name: str, value: Any, minimum: int = 1, why: str = "") -> None:
+    """Raises unless a concrete `value` is a whole number of at least `minimum`; memory is what bounds it above."""
+    require_count(where, name, value, minimum, why, maximum=sys.maxsize)
+
+
 def require_choice(where: str, name: str, value: Any, allowed: Iterable[Any]) -> None:
     """Raises unless `value` is one of `allowed`; the message names the nearest one."""
     choices = list(allowed)
-    if value in choices:
+    if not hasattr(value, "shape") and value in choices:
         return
     shown = ", ".join(map(str, choices))
     near = difflib.get_close_matches(str(value), [str(choice) for choice in choices], n=1, cutoff=0.4)
@@ -116,6 +122,12 @@ def require_memory(where: str, needed: int, available: int, what: str, remedy: s
             f"{what} needs {needed / 2**30:.1f} GiB and {available / 2**30:.1f} GiB are available",
             remedy,
         )
+
+
+def _require_scalar(where: str, name: str, value: Any) -> None:
+    require_real(where, name, value)
+    if getattr(value, "ndim", 0):
+        raise fail(where, f"{name} must be a number, got an array of shape {value.shape}")
 
 
 def _excerpt(value: Any) -> str:

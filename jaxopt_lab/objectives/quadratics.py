@@ -22,6 +22,7 @@ from jaxopt_lab.core import (
     require_count,
     require_finite,
     require_memory,
+    require_size,
 )
 from jaxopt_lab.objectives import rotations
 from jaxopt_lab.objectives.spectra import require_spectrum
@@ -105,7 +106,7 @@ def laplacian(dim: int, *, start: Start = None) -> Problem:
       >>> [round(float(value), 6) for value in laplacian(2).truth.eigenvalues]
       [1.0, 3.0]
     """
-    require_count("laplacian", "dim", dim)
+    require_size("laplacian", "dim", dim)
     real = jnp.zeros((), float).dtype
     require_memory("laplacian", 2 * dim * real.itemsize, available_memory(), f"a spectrum of {dim:.3g} eigenvalues")
     order = (jnp.arange(1, dim + 1, dtype=jnp.int32)).astype(real)

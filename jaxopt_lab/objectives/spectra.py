@@ -14,10 +14,10 @@ from jaxopt_lab.core import (
     available_memory,
     fail,
     require_between,
-    require_count,
     require_memory,
     require_positive,
     require_real,
+    require_size,
 )
 
 
@@ -120,7 +120,7 @@ SPECTRA: dict[str, Callable[..., jax.Array]] = {
 
 
 def _check(name: str, dim: int, kappa: float, largest: float) -> None:
-    require_count(name, "dim", dim)
+    require_size(name, "dim", dim)
     require_between(name, "kappa", kappa, 1, np.inf, ends="[)", why="It is the largest eigenvalue over the smallest.")
     require_positive(name, "largest", largest)
     needed = 2 * dim * jnp.zeros((), float).dtype.itemsize

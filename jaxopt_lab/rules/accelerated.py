@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import require_choice, vectors
-from jaxopt_lab.rules.arguments import next_count, require_curvature_bounds, required
+from jaxopt_lab.rules.arguments import next_count, require_curvature_bounds, require_rule, required
 from jaxopt_lab.rules.momentum import VelocityState
 
 
@@ -147,7 +147,7 @@ def adaptive_restart(
     Reference: O'Donoghue and Candes, Adaptive restart for accelerated gradient schemes, 2015, section 3.2.
     """
     require_choice("adaptive_restart", "scheme", scheme, ("gradient", "function"))
-    inner = optax.with_extra_args_support(inner)
+    inner = require_rule("adaptive_restart", inner)
 
     def init(params: Any) -> RestartState:
         real = jnp.zeros((), float).dtype

@@ -13,7 +13,8 @@ LearningRate = optax.ScalarOrSchedule
 
 def require_learning_rate(rule: str, learning_rate: LearningRate) -> None:
     """Raises unless a concrete learning rate is positive and finite; schedules and traced values pass."""
-    require_positive(rule, "learning_rate", learning_rate, "A step against the gradient needs a positive rate.")
+    if not callable(learning_rate):
+        require_positive(rule, "learning_rate", learning_rate, "A step against the gradient needs a positive rate.")
 
 
 def require_rho(rule: str, rho: float | jax.Array, name: str = "rho") -> None:
@@ -38,6 +39,13 @@ def next_count(count: jax.Array, more: jax.typing.ArrayLike = 1) -> jax.Array:
     """The count after `more` >= 0 further events; it stays at its largest value instead of overflowing."""
     more = jnp.asarray(more, count.dtype)
     return jnp.minimum(count, jnp.iinfo(count.dtype).max - more) + more
+
+
+def require_rule(where: str, inner: Any) -> optax.GradientTransformationExtraArgs:
+    """Returns the rule that another one wraps, fit to take extra inputs; raises where it is no rule."""
+    if not isinstance(inner, optax.GradientTransformation):
+        raise fail(where, f"inner must be an optax.GradientTransformation, got {inner!r}", "Example: sgd(0.1).")
+    return optax.with_extra_args_support(inner)
 
 
 def required(rule: str, name: str, value: Any) -> Any:

@@ -27,7 +27,9 @@ def test_nothing_of_a_strangers_figure_acts_or_calls_home(part):
     assert 'id="f-line"' in shown  # what draws is there
 
 
-@pytest.mark.parametrize("text", ["", "no svg", "<html></html>", "<svg", '<!DOCTYPE svg [<!ENTITY a "b">]><svg>&a;</svg>'])
+@pytest.mark.parametrize(
+    "text", ["", "no svg", "<html></html>", "<svg", '<!DOCTYPE svg [<!ENTITY a "b">]><svg>&a;</svg>']
+)
 def test_what_is_no_figure_is_refused(text):
     with pytest.raises(ValueError, match="no SVG|entities"):
         inline_svg(text, prefix="f", label="x")
