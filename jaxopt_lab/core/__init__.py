@@ -5,6 +5,7 @@ from jaxopt_lab.core.errors import (
     InputError,
     fail,
     is_concrete_number,
+    reason,
     require_between,
     require_choice,
     require_count,
@@ -13,6 +14,8 @@ from jaxopt_lab.core.errors import (
     require_positive,
 )
 from jaxopt_lab.core.estimate import Estimate, mean_of_batches, mean_of_samples
+from jaxopt_lab.core.leaves import count_examples, describe, is_key, require_trainable
+from jaxopt_lab.core.losses import from_loss, require_scalar, require_scalar_loss, traced
 from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.core.precision import precision
 from jaxopt_lab.core.problem import (
@@ -26,9 +29,6 @@ from jaxopt_lab.core.problem import (
     Stateful,
     Truth,
     as_partial,
-    count_examples,
-    from_loss,
-    require_scalar_loss,
 )
 from jaxopt_lab.core.status import Status
 from jaxopt_lab.core.verdict import Verdict, judge
@@ -51,19 +51,25 @@ __all__ = [
     "as_partial",
     "available_memory",
     "count_examples",
+    "describe",
     "fail",
     "from_loss",
     "is_concrete_number",
+    "is_key",
     "judge",
     "mean_of_batches",
     "mean_of_samples",
     "precision",
+    "reason",
     "require_between",
     "require_choice",
     "require_count",
     "require_finite",
     "require_memory",
     "require_positive",
+    "require_scalar",
     "require_scalar_loss",
+    "require_trainable",
+    "traced",
     "vectors",
 ]

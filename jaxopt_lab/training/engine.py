@@ -93,11 +93,13 @@ def run(
     )  # fmt: skip
     limits = feasibility or Feasibility()
     truth = problem.truth if plan.program.needs("truth") else None
-    stateful = None if problem.stateful is None else as_partial(problem.stateful.loss)
+    form = problem.stateful
+    stateful = None if form is None else as_partial(form.loss)
+    expected = None if form is None or form.expected is None else as_partial(form.expected)
     evaluation = evaluation_of(problem) if plan.program.needs("evaluation") else None
-    form = problem.composite
-    composite = None if form is None else (as_partial(form.outputs), as_partial(form.criterion))
-    inputs = Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite)
+    parts = problem.composite
+    composite = None if parts is None else (as_partial(parts.outputs), as_partial(parts.criterion))
+    inputs = Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite, expected)
     inputs = groups.on_every_device(plan.program, inputs)
     packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, params)
     folder = folder or checkpoints.next_folder()

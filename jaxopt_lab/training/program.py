@@ -88,6 +88,7 @@ class Inputs:
       stateful_loss: (params, model state, batch, key) -> (scalar, model state), for a model that has one.
       evaluation: what evaluates the model, if a probe needs it.
       composite: the loss's (outputs, criterion), where it has that form.
+      expected: (params, model state, batch) -> scalar, where `loss` without a key cannot tell the expected loss.
     """
 
     loss: jax.tree_util.Partial
@@ -96,6 +97,7 @@ class Inputs:
     stateful_loss: jax.tree_util.Partial | None = None
     evaluation: Evaluation | None = None
     composite: tuple[jax.tree_util.Partial, jax.tree_util.Partial] | None = None
+    expected: jax.tree_util.Partial | None = None
 
 
 def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane: Lane, time: jax.Array) -> Lane:
@@ -134,10 +136,16 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
 def observe(program: Program, inputs: Inputs, lane: Lane) -> Observation:
     """What the probes may look at, behind a barrier."""
     params, state = lax.optimization_barrier((lane.params, lane.state))
+
+    def loss(point: Any) -> jax.Array:
+        if inputs.expected is None:
+            return inputs.loss(point, inputs.data, None)
+        return inputs.expected(point, lane.model_state, inputs.data)
+
     return Observation(
         params=params,
         state=state,
-        loss=lambda point: inputs.loss(point, inputs.data, None),
+        loss=loss,
         updates=lane.updates,
         previous_updates=lane.previous_updates,
         truth=inputs.truth,
