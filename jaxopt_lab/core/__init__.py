@@ -14,7 +14,7 @@ from jaxopt_lab.core.errors import (
     require_positive,
 )
 from jaxopt_lab.core.estimate import Estimate, mean_of_batches, mean_of_samples
-from jaxopt_lab.core.leaves import count_examples, describe, is_key, require_trainable
+from jaxopt_lab.core.leaves import count_examples, describe, is_key, is_raw_key, require_trainable
 from jaxopt_lab.core.losses import from_loss, require_scalar, require_scalar_loss, traced
 from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.core.precision import precision
@@ -56,6 +56,7 @@ __all__ = [
     "from_loss",
     "is_concrete_number",
     "is_key",
+    "is_raw_key",
     "judge",
     "mean_of_batches",
     "mean_of_samples",

@@ -10,11 +10,12 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab import curvature
-from jaxopt_lab.core import Problem, Status, as_partial, fail, vectors
+from jaxopt_lab import curvature, training
+from jaxopt_lab.core import Problem, Status, as_partial, describe, fail, require_trainable, vectors
 from jaxopt_lab.diagnosis import budgets, runs
 from jaxopt_lab.diagnosis.budgets import Budget
 from jaxopt_lab.diagnosis.culprits import find_culprit
@@ -60,6 +61,8 @@ def gather(
     """
     from_init = params is None
     point = problem.init(jax.random.key(seed)) if from_init else params
+    _require_real(point)
+    training.require_rule("diagnose", lambda: rule, {}, point)
     frozen = problem.freeze()
     value, gradient = _first_gradient(frozen, point)
     known = Evidence(
@@ -89,6 +92,19 @@ def gather(
     known = add(**_standardized(known, budget))
     say("Other rates ...")
     return add(**_rates(known, budget))
+
+
+def _require_real(params: Any) -> None:
+    """Raises unless there are parameters, all of them real and floating: curvature needs nothing less."""
+    require_trainable("diagnose", params)
+    if not vectors.size(params):
+        raise fail("diagnose", "the parameters hold no number")
+    for path, leaf in zip(vectors.parameter_paths(params), jax.tree.leaves(params), strict=True):
+        if jnp.iscomplexobj(leaf):
+            raise fail(
+                "diagnose", f"parameter {path} is complex ({describe(leaf)})".replace("parameter  ", "the parameter "),
+                "Give its real and imaginary parts as parameters, and let the loss make it of them.",
+            )  # fmt: skip
 
 
 def _signs(opt_state: Any, batch_size: int | None) -> Signs | None:

@@ -49,6 +49,7 @@ _MIXES = (
 
 def draws_without_key(parts: Parts, form: Functional, params: Any, data: Batch) -> bool:
     """Whether the loss in training mode takes random numbers even where no key is given; traced, not computed."""
+
     def loss(stream_key: Any, frozen: Any, params: Any, state: Any, batch: Batch) -> jax.Array:
         return StatefulLoss(parts)(frozen, params, state, batch, None, stream_key=stream_key)[0]
 

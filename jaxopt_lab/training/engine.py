@@ -17,6 +17,7 @@ import numpy as np
 from jaxopt_lab.core import Problem, Status, as_partial
 from jaxopt_lab.training import checkpoints, groups, storage
 from jaxopt_lab.training.evaluation import evaluation_of
+from jaxopt_lab.training.failures import explain
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.planning import Plan, Rule, make_plan
 from jaxopt_lab.training.probes import Probe
@@ -51,7 +52,8 @@ def run(
 
     Args:
       problem: what to minimize.
-      rule: a factory, hyperparameters -> rule, or a finished `optax.GradientTransformation`.
+      rule: a factory, hyperparameters -> rule, or a finished `optax.GradientTransformation`. One that draws random
+        numbers keeps a key of its own, which `seeds` do not reach: give it as a hyperparameter where it is to differ.
       hyperparameters: name -> number or array [N], given to the factory as traced values.
       steps: number of steps of each configuration, >= 0.
       seeds: seed, or seeds [N]; equal seeds give equal initialization and data order.
@@ -101,12 +103,18 @@ def run(
     composite = None if parts is None else (as_partial(parts.outputs), as_partial(parts.criterion))
     inputs = Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite, expected)
     inputs = groups.on_every_device(plan.program, inputs)
-    packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, params)
-    folder = folder or checkpoints.next_folder()
-    store = None
-    if folder:
-        store = storage.Store(folder, storage.identity(plan, problem, inputs, packed[0]))
-    packed, metrics, status, facts = _travel(plan, problem, inputs, packed, limits, store, checkpoint_seconds, progress)
+    try:
+        packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, params)
+        folder = folder or checkpoints.next_folder()
+        store = None
+        if folder:
+            store = storage.Store(folder, storage.identity(plan, problem, inputs, packed[0]))
+        packed, metrics, status, facts = _travel(
+            plan, problem, inputs, packed, limits, store, checkpoint_seconds, progress
+        )  # fmt: skip
+    except Exception as error:
+        explain(error, plan, problem, inputs, params)
+        raise
     alive = status == Status.RUNNING
     if alive.any() and "loss" in metrics:
         status[alive] = [limits.at_end(loss) for loss in metrics["loss"][alive, -1]]

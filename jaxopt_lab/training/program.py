@@ -136,16 +136,11 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
 def observe(program: Program, inputs: Inputs, lane: Lane) -> Observation:
     """What the probes may look at, behind a barrier."""
     params, state = lax.optimization_barrier((lane.params, lane.state))
-
-    def loss(point: Any) -> jax.Array:
-        if inputs.expected is None:
-            return inputs.loss(point, inputs.data, None)
-        return inputs.expected(point, lane.model_state, inputs.data)
-
+    at, data = inputs.expected, inputs.data
     return Observation(
         params=params,
         state=state,
-        loss=loss,
+        loss=lambda point: inputs.loss(point, data, None) if at is None else at(point, lane.model_state, data),
         updates=lane.updates,
         previous_updates=lane.previous_updates,
         truth=inputs.truth,
