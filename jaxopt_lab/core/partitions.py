@@ -56,8 +56,8 @@ def start_at(where: str, params: Any) -> Start:
       InputError: a leaf that can neither be trained nor be held fixed, an initializer that fails, or one that makes
         arrays which are no parameters and differ from key to key.
     """
+    _refuse_flax(where, params)
     if not is_initializer(params):
-        _refuse_flax(where, params)
         trained, fixed, statics, structure = _apart(where, params)
         return Start(_Given(trained), fixed, statics, structure)
     found: list[Any] = []
@@ -183,4 +183,6 @@ def _plain(fixed: list[Any]) -> list[Any]:
 def _refuse_flax(where: str, params: Any) -> None:
     kinds = {kind.__module__.split(".")[0] for kind in type(params).__mro__}
     if "flax" in kinds and callable(params):
-        raise fail(where, f"params is a Flax module, {type(params).__name__}", "Give it to lab.from_nnx.")
+        raise fail(
+            where, f"params is a Flax module, {type(params).__name__}", "Give it to lab.from_nnx or lab.from_linen."
+        )  # fmt: skip

@@ -84,6 +84,8 @@ class Composite:
 class Stateful:
     """The form of a loss whose model carries state besides its parameters, such as running batch statistics.
 
+    Also of one whose evaluation mode is a function of its own; its state may then be empty.
+
     Attributes:
       initial: the state before the first step, a pytree of arrays.
       loss: (params, state, batch, key) -> (scalar, state after the batch), in training mode.
@@ -176,7 +178,7 @@ class Problem:
           model_state: the state, as `Trace.model_state_of` gives it; None for the initial one.
 
         Returns:
-          The problem without state; itself when it has none.
+          The problem without state; itself when it has no form of its own for evaluation.
         """
         if self.stateful is None:
             return self

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen, nnx
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError, from_loss
@@ -197,11 +198,12 @@ def test_a_tree_without_anything_to_train_is_refused(params, message):
         from_loss(lambda p, batch, key: jnp.zeros(()), params)
 
 
-def test_a_flax_module_is_shown_its_way():
-    from flax import nnx
-
-    with pytest.raises(InputError, match=r"params is a Flax module, Linear\. Give it to lab\.from_nnx"):
-        from_loss(lambda p, batch, key: jnp.zeros(()), nnx.Linear(3, 1, rngs=nnx.Rngs(0)))
+@pytest.mark.parametrize(
+    "make", [lambda: nnx.Linear(3, 1, rngs=nnx.Rngs(0)), lambda: linen.Dense(1)], ids=["nnx", "linen"]
+)
+def test_a_flax_module_is_shown_its_way(make):
+    with pytest.raises(InputError, match=r"params is a Flax module, \w+\. Give it to lab\.from_nnx or lab\.from_linen"):
+        from_loss(lambda p, batch, key: jnp.zeros(()), make())
 
 
 def test_a_run_that_is_given_the_whole_module_is_told_what_it_takes():

@@ -85,3 +85,16 @@ def test_complex_and_empty_leaves_of_the_data_are_no_hindrance():
     data = {"x": DATA[0].astype(complex), "t": DATA[1], "none": jnp.zeros((200, 0))}
     fit = lambda w, batch, key: jnp.mean(jnp.abs(batch["x"] @ w - batch["t"]) ** 2)  # noqa: E731
     assert lab.diagnose(from_loss(fit, jnp.zeros(5), data), optax.sgd(0.1), steps=20).causes
+
+
+def test_an_error_without_a_word_in_the_users_loss_is_reported_as_well():
+    def refusing(w, batch, key):
+        assert w.dtype == jnp.float16
+        return jnp.sum(w)
+
+    problem = Problem(loss=refusing, init=lambda key: jnp.ones(2), name="mine")
+    with pytest.raises(
+        InputError, match=r"mine: the loss cannot be evaluated \(AssertionError.*It has no data"
+    ) as caught:
+        lab.diagnose(problem, optax.sgd(0.1), steps=10)
+    assert isinstance(caught.value.__cause__, AssertionError)
