@@ -28,13 +28,13 @@ class Start:
     Attributes:
       init: key -> parameters, with None in the places of what is fixed.
       fixed: the arrays that are held fixed, a list with None in the places of all other leaves; [] for none.
-      statics: what is fixed and no array, by its place among the leaves.
+      statics: what is fixed and no array, each with its place among the leaves.
       structure: of the whole tree, with None counted as a leaf.
     """
 
     init: Callable[[jax.Array], Params]
     fixed: list[Any] = dataclasses.field(default_factory=list)
-    statics: tuple[tuple[int, Any], ...] = ()
+    statics: tuple["Static", ...] = ()
     structure: Any = None
 
     def on_whole_trees(self, loss: Callable[..., Any]) -> Callable[..., Any]:
@@ -42,6 +42,31 @@ class Start:
         if self.structure is None:
             return loss
         return jax.tree_util.Partial(_OnWholeTrees(loss, self.structure, self.statics), self.fixed)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Static:
+    """A leaf that is no array, as part of a function: equal to an equal one, to itself alone where it has no hash.
+
+    Attributes:
+      place: among the leaves.
+      leaf: a function, a flag, a number.
+    """
+
+    place: int
+    leaf: Any
+
+    def __hash__(self) -> int:
+        try:
+            return hash((self.place, self.leaf))
+        except TypeError:
+            return hash((self.place, id(self.leaf)))
+
+    def __eq__(self, other: object) -> bool:
+        """Equal leaves of one type in one place."""
+        if not isinstance(other, Static) or hash(self) != hash(other) or type(self.leaf) is not type(other.leaf):
+            return False
+        return self.leaf is other.leaf or bool(self.leaf == other.leaf)
 
 
 def start_at(where: str, params: Any) -> Start:
@@ -127,17 +152,17 @@ class _OnWholeTrees:
 
     function: Callable[..., Any]
     structure: Any
-    statics: tuple[tuple[int, Any], ...]
+    statics: tuple[Static, ...]
 
     def __call__(self, fixed: list[Any], params: Params, *rest: Any) -> Any:
         leaves = jax.tree.leaves(params, is_leaf=_is_none)
         leaves = [leaf if held is None else held for leaf, held in zip(leaves, fixed, strict=True)]
-        for place, static in self.statics:
-            leaves[place] = static
+        for static in self.statics:
+            leaves[static.place] = static.leaf
         return self.function(self.structure.unflatten(leaves), *rest)
 
 
-def _apart(where: str, tree: Any) -> tuple[Params, list[Any], tuple[tuple[int, Any], ...], Any]:
+def _apart(where: str, tree: Any) -> tuple[Params, list[Any], tuple[Static, ...], Any]:
     """(trained part, fixed arrays, fixed rest, structure of all); the structure is None where nothing is fixed."""
     leaves, structure = jax.tree.flatten(tree, is_leaf=_is_none)
     trained, fixed, statics = list(leaves), [None] * len(leaves), []
@@ -148,7 +173,7 @@ def _apart(where: str, tree: Any) -> tuple[Params, list[Any], tuple[tuple[int, A
             trained[place], fixed[place] = None, leaf
         elif inside and not hasattr(leaf, "dtype"):
             trained[place] = None
-            statics.append((place, leaf))
+            statics.append(Static(place, leaf))
     params = structure.unflatten(trained)
     require_trainable(where, params)
     if all(held is None for held in fixed) and not statics:

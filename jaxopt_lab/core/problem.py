@@ -119,9 +119,9 @@ class Problem:
       composite: the form criterion(outputs(params, batch), batch) of the expected loss, or None.
       stateful: the form of the loss that carries a model's state, or None; `loss` is then its training mode alone, in
         which batch normalization takes the statistics of the batch.
+      name: a short name for tables and folders.
       frozen: arrays that the loss uses and that do not train, a pytree: what `wrt` left out, PRNG keys; None for none.
         They are arguments of the loss already; here they are to be read and counted.
-      name: a short name for tables and folders.
     """
 
     loss: Loss
@@ -133,8 +133,8 @@ class Problem:
     separable: Separable | None = None
     composite: Composite | None = None
     stateful: Stateful | None = None
-    frozen: Any = None
     name: str = "problem"
+    frozen: Any = None
 
     def __post_init__(self) -> None:
         count_examples(self.data, self.name, "data")

@@ -90,7 +90,7 @@ def build_problem(source: Source, parts: Parts, facts: Facts) -> Problem:
     parts = dataclasses.replace(parts, random=draws_without_key(parts, form, shapes, facts.data))
     problem = _assembled(source.init, form, parts, facts)
     require_scalar(parts.where, problem, shapes, None, what=label, without_key=_NO_KEY)
-    require_evaluation(parts, form, problem, shapes)
+    require_evaluation(parts, form, problem, form.params)
     return problem.freeze() if facts.statistics == "running" else problem
 
 

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-from jaxopt_lab.core import Batch, Key, Params, Problem, Truth, fail
+from jaxopt_lab.core import Batch, Key, Params, Problem, Truth, fail, traced
 from jaxopt_lab.networks.building import Facts, Source, build_problem
 from jaxopt_lab.networks.forms import ModelFunction, Parts
 from jaxopt_lab.networks.functional import Functional, Unknown, takes
@@ -181,8 +181,7 @@ def _of_module(model: nnx.Module, wrt: Any, by_default: bool) -> Source:
 def _of_factory(factory: Any, loss_fn: ModelFunction | None, wrt: Any, by_default: bool) -> tuple[Source, str]:
     """The source that a factory makes, and the class of what it builds.
 
-    Only a model that has state, or arrays that are frozen, is built here: one of 1e8 parameters that all train is drawn
-    once, by `init`, and not twice.
+    Only a model that has state, or arrays that are frozen, is built here, from one key: all others are traced.
     """
     static: list[tuple[Functional, str]] = []
 
@@ -193,7 +192,7 @@ def _of_factory(factory: Any, loss_fn: ModelFunction | None, wrt: Any, by_defaul
         static.append((form, type(model).__name__))
         return form.params, form.model_state, form.frozen
 
-    params, state, frozen = jax.eval_shape(build, jax.random.key(0))
+    params, state, frozen = traced("from_nnx", "the function of nnx.Rngs", build, jax.random.key(0), names=("key",))
     form, label = static[0]
     form = dataclasses.replace(form, params=params, model_state=state, frozen=frozen)
     holding = lambda paths: form  # noqa: E731

@@ -84,12 +84,13 @@ def require_evaluation(parts: Parts, form: Functional, problem: Problem, params:
       parts: of the loss.
       form: the module as a pure function.
       problem: made of both.
-      params: shapes of the parameters.
+      params: the parameters, or their shapes alone.
 
     Raises:
       InputError: in evaluation mode the loss fails, depends on random numbers, or normalizes by the batch.
 
-    Cost: traces; and, one compilation of the loss and three evaluations on four examples each.
+    Cost: traces; one compilation of the loss and three evaluations on four examples each; where only shapes are given,
+    one draw of the initial parameters.
     """
     evaluate, label, data = EvaluationLoss(parts), parts.label(training=False), problem.data
     remedy = _remedy(parts)
@@ -104,7 +105,7 @@ def require_evaluation(parts: Parts, form: Functional, problem: Problem, params:
                 parts.where, f"{label} depends in evaluation mode on random numbers that the model draws by itself, so"
                 " that evaluate, freeze and a loss without a key would be of one fixed draw", remedy,
             )  # fmt: skip
-    mixing = mixes(problem)
+    mixing = mixes(problem, params)
     if mixing is False:
         return
     stale = _moved_unread(parts, form, params, data)
@@ -118,12 +119,13 @@ def require_evaluation(parts: Parts, form: Functional, problem: Problem, params:
         warnings.warn(_MIXES.format(where=parts.where, label=label), stacklevel=4)
 
 
-def mixes(problem: Problem) -> bool | None:
+def mixes(problem: Problem, params: Any) -> bool | None:
     """Whether the loss of an example depends, in evaluation mode, on the others of its batch.
 
     Args:
-      problem: its first example and the first that differs from it are looked at, at its initial parameters, each moved
-        a little, so that a layer that starts at zero hides nothing.
+      problem: its first example and the first that differs from it are looked at.
+      params: the parameters, or their shapes, for which initial ones are drawn; each is moved a little, so that a layer
+        that starts at zero hides nothing.
 
     Returns:
       The answer; None where it cannot be told: no two examples differ, the loss is not finite, or takes no four.
@@ -133,7 +135,8 @@ def mixes(problem: Problem) -> bool | None:
         return None
     loss = as_partial(problem.freeze().loss)
     try:
-        params = problem.init(jax.random.key(0))
+        if any(isinstance(leaf, jax.ShapeDtypeStruct) for leaf in jax.tree.leaves(params)):
+            params = problem.init(jax.random.key(0))
         values = [_stirred_loss(loss, params, batch) for batch in batches]
     except Exception:
         return None

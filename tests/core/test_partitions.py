@@ -107,6 +107,21 @@ def test_numbers_flags_and_whole_numbers_of_a_module_are_held_fixed():
     assert float(problem.full_loss(trained)) == pytest.approx(float(module_loss(cell, DATA, None)), rel=1e-6)
 
 
+class Choosing(eqx.Module):
+    """A module with a set in it, which has no hash."""
+
+    weight: jax.Array
+    chosen: set
+
+    def __call__(self, inputs):
+        return sum(inputs[k] for k in sorted(self.chosen)) * self.weight
+
+
+def test_a_module_may_hold_what_has_no_hash():
+    problem = from_loss(module_loss, Choosing(jnp.ones(1), {0, 2}), DATA)
+    assert lab.run(problem, optax.sgd(0.1), steps=2)["loss"].shape == (1, 3)
+
+
 def test_numbers_beside_a_module_train_and_those_in_it_do_not():
     cell = Cell(jnp.ones((3, 1)), 2.0, jnp.array([2, 1, 0]))
     loss = lambda tree, batch, key: tree["scale"] * module_loss(tree["cell"], batch, key)  # noqa: E731
