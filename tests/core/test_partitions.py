@@ -100,7 +100,7 @@ class Cell(eqx.Module):
 
 def test_numbers_flags_and_whole_numbers_of_a_module_are_held_fixed():
     cell = Cell(jnp.ones((3, 1)), 2.0, jnp.array([2, 1, 0]))
-    problem = from_loss(module_loss, {"cell": cell, "scale": 1.0}["cell"], DATA)
+    problem = from_loss(module_loss, cell, DATA)
     trained = start(problem)
     assert (trained.slope, trained.order, trained.inference) == (None, None, None)
     assert [leaf.tolist() for leaf in problem.frozen] == [[2, 1, 0]]

@@ -207,7 +207,7 @@ def test_validation_and_metrics_are_taken_in_evaluation_mode():
     assert trace["validation_again"][0, -1] == pytest.approx(float(expected), rel=1e-5)
 
 
-def test_an_evaluation_loss_of_a_module_without_state_is_carried_through_a_comparison_of_rules():
+def test_an_evaluation_loss_of_a_module_without_state_is_carried_through_runs_and_diagnoses():
     problem = lab.from_nnx(Drawing, loss_fn, DATA, eval_loss_fn=told_to_evaluate, validation=DATA)
     trace = lab.run(
         problem, lab.rules.sgd, {"learning_rate": [0.01, 0.02]}, steps=3, probes=[lab.training.validation_loss()]
