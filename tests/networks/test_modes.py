@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen, nnx
+from flax import nnx
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError
@@ -259,68 +259,6 @@ def test_a_zero_layer_at_the_end_hides_no_mixing():
 def test_one_example_or_equal_ones_tell_nothing_and_pass():
     for rows in (slice(0, 1), np.zeros(4, int)):
         lab.from_nnx(Plain, loss_fn, jax.tree.map(lambda leaf, rows=rows: leaf[rows], DATA))
-
-
-class ToldLinen(linen.Module):
-    @linen.compact
-    def __call__(self, inputs, train):
-        values = linen.BatchNorm(use_running_average=not train, use_fast_variance=False)(linen.Dense(4)(inputs))
-        return linen.Dense(1)(linen.Dropout(0.5, deterministic=not train)(jnp.tanh(values)))
-
-
-class Noisy(linen.Module):
-    """Draws from a stream of its own, in training or always."""
-
-    always: bool = False
-
-    @linen.compact
-    def __call__(self, inputs, train=False):
-        values = linen.Dense(1)(inputs)
-        drawn = train or self.always
-        return values + jax.random.normal(self.make_rng("noise"), values.shape) if drawn else values
-
-
-def variables_of(module):
-    return module.init({"params": jax.random.key(0), "noise": jax.random.key(1)}, INPUTS, train=False)
-
-
-def test_a_linen_module_that_is_told_its_mode_takes_an_evaluation_loss_or_no_flag():
-    variables = variables_of(ToldLinen())
-    told = values_of(lab.from_linen(ToldLinen(), variables, told_to_train, DATA, eval_loss_fn=told_to_evaluate))
-    filled = values_of(lab.from_linen(ToldLinen(), variables, loss_fn, DATA))
-    assert told == filled
-    outputs = ToldLinen().apply(variables, INPUTS, train=False)
-    assert told[1] == pytest.approx(float(squared(outputs, DATA)), rel=1e-5)  # float32
-    message = r"loss_fn told_to_train, in evaluation mode, fails \(ModifyScopeVariableError.* Call model\(inputs\) without its flag"
-    with pytest.raises(InputError, match=message):
-        lab.from_linen(ToldLinen(), variables, told_to_train, DATA)
-
-
-def test_a_linen_module_draws_from_every_stream_in_training_and_from_none_without_a_key():
-    variables = variables_of(Noisy())
-    keyed, evaluated, _ = values_of(lab.from_linen(Noisy(), variables, loss_fn, DATA))
-    expected = float(squared(Noisy().apply(variables, INPUTS), DATA))
-    assert keyed[0] == evaluated == pytest.approx(expected, rel=1e-5)  # float32
-    assert len(set(keyed)) == 3
-
-
-def test_a_linen_module_that_always_draws_is_refused():
-    variables = variables_of(Noisy(always=True))
-    with pytest.raises(
-        InputError, match=r"needs its key: without one it fails \(InvalidRngError.*noise.* eval_loss_fn="
-    ):
-        lab.from_linen(Noisy(always=True), variables, loss_fn, DATA)
-
-
-def test_a_linen_loss_may_hand_streams_on_by_name():
-    def own(model, batch, key):
-        streams = {} if key is None else {"noise": jax.random.key(3)}
-        return squared(model(batch[0], train=key is not None, rngs=streams), batch)
-
-    variables = variables_of(Noisy())
-    problem = lab.from_linen(Noisy(), variables, own, DATA)
-    expected = Noisy().apply(variables, INPUTS, train=True, rngs={"noise": jax.random.key(3)})
-    assert float(problem.loss(start(problem), DATA, KEYS[1])) == pytest.approx(float(squared(expected, DATA)), rel=1e-5)
 
 
 def test_a_loss_that_needs_its_key_takes_an_evaluation_loss_in_its_place():

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import linen, nnx
+from flax import nnx
 
 import jaxopt_lab as lab
 from jaxopt_lab import networks
@@ -198,27 +198,3 @@ def test_the_functional_form_freezes_what_wrt_leaves_out():
     assert paths(form.frozen) == ["layer/bias", "layer/kernel"]
     outputs, _ = form.apply(form.params, form.model_state, INPUTS, training=False)
     np.testing.assert_allclose(outputs, Adapted(nnx.Rngs(0))(INPUTS), rtol=1e-6)
-
-
-class GainedLinen(linen.Module):
-    @linen.compact
-    def __call__(self, inputs):
-        gain = self.variable("gain", "factor", lambda: jnp.full(1, 2.0))
-        return linen.Dense(1)(inputs) * gain.value
-
-
-def test_a_linen_collection_of_unknown_kind_is_named_and_wrt_decides():
-    variables = GainedLinen().init(jax.random.key(0), INPUTS)
-    message = r"from_linen: gain \(gain, factor float32\[1\]\) neither trains nor is moved .* wrt=\('params', 'gain'\) trains it; wrt='params' holds it"
-    with pytest.raises(InputError, match=message):
-        lab.from_linen(GainedLinen(), variables, loss_fn, DATA)
-    outputs = float(loss_fn(lambda inputs: GainedLinen().apply(variables, inputs), DATA))
-    counts = {("params", "gain"): (5, None), "params": (4, 1), "gain": (1, 4)}
-    for wrt, (trained, frozen) in counts.items():
-        problem = lab.from_linen(GainedLinen(), variables, loss_fn, DATA, wrt=wrt)
-        assert lab.core.vectors.size(start(problem)) == trained
-        assert (None if problem.frozen is None else lab.core.vectors.size(problem.frozen)) == frozen
-        assert float(problem.full_loss(start(problem))) == pytest.approx(outputs, rel=1e-6)
-        assert lab.run(problem, optax.sgd(0.05), steps=3)["loss"][0, -1] < outputs
-    with pytest.raises(InputError, match=r"wrt must be one of: gain, params; got 'gian'\. Did you mean 'gain'"):
-        lab.from_linen(GainedLinen(), variables, loss_fn, DATA, wrt="gian")
