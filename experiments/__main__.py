@@ -30,7 +30,7 @@ def main(
     """
     words = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(words)
-    from jaxopt_lab.core.exits import guarded
+    from jaxopt_lab.core import guarded
 
     return guarded(lambda: _run(options, words, folder, headline))
 

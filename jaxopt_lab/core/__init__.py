@@ -7,6 +7,7 @@ from jaxopt_lab.core.errors import (
     InputError,
     fail,
     is_concrete_number,
+    reason,
     require_between,
     require_choice,
     require_count,
@@ -17,6 +18,9 @@ from jaxopt_lab.core.errors import (
     require_size,
 )
 from jaxopt_lab.core.estimate import Estimate, mean_of_batches, mean_of_samples
+from jaxopt_lab.core.exits import guarded
+from jaxopt_lab.core.leaves import count_examples, describe, is_key, is_raw_key, require_trainable
+from jaxopt_lab.core.losses import from_loss, require_scalar, require_scalar_loss, traced
 from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.core.precision import precision
 from jaxopt_lab.core.problem import (
@@ -30,9 +34,6 @@ from jaxopt_lab.core.problem import (
     Stateful,
     Truth,
     as_partial,
-    count_examples,
-    from_loss,
-    require_scalar_loss,
 )
 from jaxopt_lab.core.status import Status
 from jaxopt_lab.core.verdict import Verdict, judge
@@ -56,13 +57,18 @@ __all__ = [
     "available_memory",
     "compiled",
     "count_examples",
+    "describe",
     "fail",
     "from_loss",
+    "guarded",
     "is_concrete_number",
+    "is_key",
+    "is_raw_key",
     "judge",
     "mean_of_batches",
     "mean_of_samples",
     "precision",
+    "reason",
     "require_between",
     "require_choice",
     "require_count",
@@ -70,7 +76,10 @@ __all__ = [
     "require_memory",
     "require_positive",
     "require_real",
+    "require_scalar",
     "require_scalar_loss",
     "require_size",
+    "require_trainable",
+    "traced",
     "vectors",
 ]

@@ -28,6 +28,17 @@ def fail(where: str, problem: str, remedy: str = "") -> InputError:
     return InputError(f"{where}: {problem}." + (f" {remedy}" if remedy else ""))
 
 
+def reason(error: BaseException) -> str:
+    """What an exception says, its first line alone, in parentheses, to stand inside of a sentence.
+
+    Example:
+      >>> reason(KeyError("kernel")), reason(ValueError("too short."))
+      ("(KeyError: 'kernel')", '(ValueError: too short)')
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"({type(error).__name__}: {lines[0].rstrip('.')})" if lines else f"({type(error).__name__})"
+
+
 def is_concrete_number(value: Any) -> bool:
     """True for Python and NumPy numbers and for concrete 0-d arrays, False for tracers, schedules, arrays."""
     if isinstance(value, jax.core.Tracer):

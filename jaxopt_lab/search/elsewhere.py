@@ -49,6 +49,7 @@ class Paired:
 def on_pairs(problem: Problem) -> Problem:
     """The problem with parameters (y, x); with batch normalization x is judged with the statistics of y."""
     stateful = problem.stateful
+    expected = None if stateful is None else stateful.expected
     return dataclasses.replace(
         problem,
         loss=jax.tree_util.Partial(_loss, as_partial(problem.loss)),
@@ -60,6 +61,7 @@ def on_pairs(problem: Problem) -> Problem:
         stateful=None if stateful is None else Stateful(
             stateful.initial, jax.tree_util.Partial(_trained, as_partial(stateful.loss)),
             jax.tree_util.Partial(_judged, as_partial(stateful.evaluate)),
+            expected=None if expected is None else jax.tree_util.Partial(_judged, as_partial(expected)),
         ),
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite
+from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite, require_trainable
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.widths import LOOPS, candidates, num_parameters, usual_loop, usual_width
@@ -230,6 +230,9 @@ def _busy(trials: int, seeds: int, devices: int) -> int:
 
 def _arm_record(arm: Arm, problem: Problem, probes: Any, batch_size: int | None) -> dict[str, Any]:
     first = {name: column[0] for name, column in arm.columns.items()}
+    params = jax.eval_shape(problem.init, jax.random.key(0))
+    require_trainable("sweep", params)
+    training.require_rule("sweep", arm.factory, first, params)
     digits = rule_fingerprint(problem, arm.factory, first, probes, batch_size)
     return {"fingerprint": digits, "space": arm.space.to_json()}
 

@@ -71,7 +71,10 @@ def program_of(function: Callable[..., Any], *arguments: Any) -> ClosedJaxpr:
 
 
 def problem_fingerprint(problem: Problem) -> str:
-    """What tells two problems apart: loss, initialization, metrics, the forms of the loss, and every array in them."""
+    """What tells two problems apart: loss, initialization, the forms of the loss, and every array in them.
+
+    Metrics change no run: those that are recorded belong to the rule's fingerprint, with the other probes.
+    """
     key, data, state = jax.random.key(0), problem.data, problem.model_state
     params = jax.eval_shape(problem.init, key)
     programs = [
@@ -85,10 +88,7 @@ def problem_fingerprint(problem: Problem) -> str:
         outputs = jax.eval_shape(problem.composite.outputs, params, data)
         programs.append(program_of(problem.composite.outputs, params, data))
         programs.append(program_of(problem.composite.criterion, outputs, data))
-    metrics = {name: program_of(metric, params, data) for name, metric in problem.metrics.items()}
-    held = jax.tree.leaves((problem.loss, problem.stateful, problem.composite, dict(problem.metrics)))
-    arrays = [leaf for leaf in held if isinstance(leaf, jax.Array | np.ndarray)]
-    return fingerprint(programs, metrics, arrays, data, problem.validation, state, problem.init(key))
+    return fingerprint(programs, *jax.tree.leaves((data, problem.validation, state, problem.init(key))))
 
 
 def _add(total: Any, value: Any) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from jaxopt_lab.core import Problem, Status
 from jaxopt_lab.training import checkpoints, groups, storage
 from jaxopt_lab.training.baselines import loss_reach
+from jaxopt_lab.training.failures import explain
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.planning import Plan, Rule, make_plan
 from jaxopt_lab.training.probes import Probe
@@ -53,7 +54,8 @@ def run(
 
     Args:
       problem: what to minimize.
-      rule: a factory, hyperparameters -> rule, or a finished `optax.GradientTransformation`.
+      rule: a factory, hyperparameters -> rule, or a finished `optax.GradientTransformation`. One that draws random
+        numbers keeps a key of its own, which `seeds` do not reach: give it as a hyperparameter where it is to differ.
       hyperparameters: name -> number or array [N], given to the factory as traced values.
       steps: number of steps of each configuration, >= 0.
       seeds: seed, or seeds [N]; equal seeds give equal initialization and data order.
@@ -95,19 +97,23 @@ def run(
     )  # fmt: skip
     limits = feasibility or Feasibility()
     inputs = groups.on_every_device(plan.program, storage.inputs_of(problem, plan.program))
-    packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, params)
-    store, held, log = None, contextlib.nullcontext(), None
-    if folder is None:
-        folder, log = checkpoints.next_folder(), say
-    if folder:
-        known = storage.identity(plan, problem, inputs, packed[0], limits)
-        store = storage.Store(folder, known) if log is None else storage.store_anew(folder, known, log)
-        held = store.held()
-    with held:
-        stored = store.restore(plan.program, packed, log) if store else (packed, 0, [])
-        packed, metrics, status, facts = _travel(
-            plan, problem, inputs, stored, limits, store, checkpoint_seconds, progress
-        )
+    try:
+        packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, params)
+        store, held, log = None, contextlib.nullcontext(), None
+        if folder is None:
+            folder, log = checkpoints.next_folder(), say
+        if folder:
+            known = storage.identity(plan, problem, inputs, packed[0], limits)
+            store = storage.Store(folder, known) if log is None else storage.store_anew(folder, known, log)
+            held = store.held()
+        with held:
+            stored = store.restore(plan.program, packed, log) if store else (packed, 0, [])
+            packed, metrics, status, facts = _travel(
+                plan, problem, inputs, stored, limits, store, checkpoint_seconds, progress
+            )
+    except Exception as error:
+        explain(error, plan, problem, inputs, params)
+        raise
     alive = status == Status.RUNNING
     if alive.any() and "loss" in metrics:
         status[alive] = [limits.at_end(loss) for loss in metrics["loss"][alive, -1]]

@@ -15,9 +15,13 @@ from jaxopt_lab.core import (
     Problem,
     available_memory,
     fail,
+    is_key,
+    is_raw_key,
     require_choice,
     require_count,
     require_memory,
+    require_trainable,
+    traced,
     vectors,
 )
 from jaxopt_lab.rules import REGISTRY
@@ -101,7 +105,11 @@ def make_plan(
     _require_batch(problem, batch_size)
     _require_probes(problem, probes)
     hyper, seed_list = _configurations(hyperparameters, seeds)
-    shapes = jax.eval_shape(problem.init, jax.random.key(0)) if params is None else params
+    shapes = params
+    if params is None:
+        shapes = traced("run", f"the initialization of {problem.name}", problem.init, jax.random.key(0), names=("key",))
+    require_trainable("run", shapes)
+    shapes = jax.eval_shape(lambda tree: tree, shapes)
     dim = vectors.size(shapes)
     chosen = _loop(loop, problem, rule, probes, len(seed_list), shapes)
     mesh = device_mesh(devices) if chosen in ("vmap", "map") else None
@@ -251,11 +259,13 @@ def _require_room(program: Program, shapes: Any, hyper: dict[str, np.ndarray], n
     def first(point: Any) -> Any:
         return program.rule({name: values[0] for name, values in hyper.items()}).init(point)
 
-    state = jax.eval_shape(first, shapes)
+    state = traced("run", "the start of the rule", first, shapes, names=("params",))
+    if program.loop == "chunks" and any(is_key(leaf) or is_raw_key(leaf) for leaf in jax.tree.leaves(state)):
+        raise fail("run", "loop='chunks' would give every chunk the same random numbers", "Use loop='auto'.")
     vectors_kept = 2 + program.needs("updates") + program.needs("previous_updates")
     needed = num * (vectors_kept * _bytes(shapes) + _bytes(state))
     require_memory("run", needed, available_memory(), f"{num} configurations of {vectors.size(shapes)} parameters")
 
 
 def _bytes(tree: Any) -> int:
-    return sum(int(np.prod(leaf.shape)) * jnp.dtype(leaf.dtype).itemsize for leaf in jax.tree.leaves(tree))
+    return sum(int(np.prod(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))

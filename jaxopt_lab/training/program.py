@@ -100,6 +100,7 @@ class Inputs:
       stateful_loss: (params, model state, batch, key) -> (scalar, model state), for a model that has one.
       evaluation: what evaluates the model, if a probe needs it.
       composite: the loss's (outputs, criterion), where it has that form.
+      expected: (params, model state, batch) -> scalar, where `loss` without a key cannot tell the expected loss.
     """
 
     loss: jax.tree_util.Partial
@@ -108,6 +109,7 @@ class Inputs:
     stateful_loss: jax.tree_util.Partial | None = None
     evaluation: Evaluation | None = None
     composite: tuple[jax.tree_util.Partial, jax.tree_util.Partial] | None = None
+    expected: jax.tree_util.Partial | None = None
 
 
 def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane: Lane, time: jax.Array) -> Lane:
@@ -146,10 +148,11 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
 def observe(program: Program, inputs: Inputs, lane: Lane) -> Observation:
     """What the probes may look at, behind a barrier."""
     params, state = lax.optimization_barrier((lane.params, lane.state))
+    at, data = inputs.expected, inputs.data
     return Observation(
         params=params,
         state=state,
-        loss=lambda point: inputs.loss(point, inputs.data, None),
+        loss=lambda point: inputs.loss(point, data, None) if at is None else at(point, lane.model_state, data),
         updates=lane.updates,
         previous_updates=lane.previous_updates,
         truth=inputs.truth,

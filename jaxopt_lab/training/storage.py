@@ -159,11 +159,13 @@ def store_anew(folder: str | os.PathLike[str], identity: dict[str, str], log: Ca
 def inputs_of(problem: Problem, program: Program) -> Inputs:
     """What the compiled program takes besides the lanes: loss, data, and what the probes need."""
     truth = problem.truth if program.needs("truth") else None
-    stateful = None if problem.stateful is None else as_partial(problem.stateful.loss)
+    carried = problem.stateful
+    stateful = None if carried is None else as_partial(carried.loss)
+    expected = None if carried is None or carried.expected is None else as_partial(carried.expected)
     evaluation = evaluation_of(problem) if program.needs("evaluation") else None
     form = problem.composite
     composite = None if form is None else (as_partial(form.outputs), as_partial(form.criterion))
-    return Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite)
+    return Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite, expected)
 
 
 def identity(plan: Plan, problem: Problem, inputs: Inputs, group: Group, limits: Feasibility) -> dict[str, str]:

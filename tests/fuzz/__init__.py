@@ -11,7 +11,10 @@ from typing import Any
 import hypothesis
 import pytest
 
+from jaxopt_lab.core import InputError
+
 MANY = 17
+REFUSED = object()
 _LONGEST = 60_000  # milliseconds that one case may take
 
 
@@ -30,3 +33,13 @@ def cases(number: int, body: Callable[..., None], **given: Any) -> tuple[Callabl
         return settings(hypothesis.given(**given)(test))
 
     return sized(number), pytest.mark.slow(sized(MANY * number))
+
+
+def tried(action: Callable[..., Any], *given: Any, **named: Any) -> Any:
+    """What a call returns, or REFUSED where it raises an InputError of one line; every other error goes through."""
+    try:
+        return action(*given, **named)
+    except InputError as error:
+        sentence = str(error)
+    assert "\n" not in sentence
+    return REFUSED

@@ -2,18 +2,15 @@
 
 import contextlib
 import io
-import json
 import shutil
 import tempfile
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
-import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from jaxopt_lab import curvature, objectives, rules, search, training
+from jaxopt_lab import curvature, objectives, rules, training
 from jaxopt_lab.cli import main
 from jaxopt_lab.core import InputError
 from tests.fuzz import cases

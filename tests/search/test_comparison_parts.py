@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import optax
 import pytest
@@ -5,9 +7,10 @@ from scipy import stats
 
 import jaxopt_lab as lab
 from jaxopt_lab import objectives, rules, search
-from jaxopt_lab.core import InputError, Status, from_loss
+from jaxopt_lab.core import InputError, Stateful, Status, from_loss
 from jaxopt_lab.search.arenas import arena_of
 from jaxopt_lab.search.claims import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED
+from jaxopt_lab.search.elsewhere import on_pairs
 from jaxopt_lab.search.entrants import entrants_of
 from jaxopt_lab.search.prices import Price, price_of
 from jaxopt_lab.search.showings import Rerun
@@ -34,6 +37,15 @@ def armijo(learning_rate):
 )
 def test_a_step_costs_the_gradients_products_and_losses_that_it_takes(factory, values, expected):
     assert price_of(BOWL, factory, values) == expected
+
+
+def test_a_rule_that_is_judged_elsewhere_keeps_the_expected_loss_of_a_model_that_draws():
+    at = lambda point, state, batch: point + state  # noqa: E731
+    stateful = Stateful(1.0, lambda point, state, batch, key: (point, state), at, expected=at)
+    problem = dataclasses.replace(from_loss(lambda w, batch, key: w, 0.0), stateful=stateful)
+    assert on_pairs(problem).stateful.expected((2.0, 5.0), 1.0, None) == 6.0
+    plain = dataclasses.replace(problem, stateful=dataclasses.replace(stateful, expected=None))
+    assert on_pairs(plain).stateful.expected is None
 
 
 def test_a_line_search_costs_the_losses_that_it_takes_also_where_it_is_handed_a_gauss_newton_function():
