@@ -8,6 +8,7 @@ Only concrete numbers are checked; traced values pass, so that hyperparameters c
 import difflib
 import math
 import numbers
+import re
 import sys
 from collections.abc import Iterable
 from typing import Any
@@ -24,8 +25,9 @@ class InputError(ValueError):
 
 
 def fail(where: str, problem: str, remedy: str = "") -> InputError:
-    """Returns the error `where: problem. remedy`, ready to be raised."""
-    return InputError(f"{where}: {problem}." + (f" {remedy}" if remedy else ""))
+    """Returns the error `where: problem. remedy` in one line, ready to be raised."""
+    text = f"{where}: {problem}." + (f" {remedy}" if remedy else "")
+    return InputError(re.sub(r"\s*\n\s*", " ", text))
 
 
 def reason(error: BaseException) -> str:
@@ -59,17 +61,25 @@ def require_real(where: str, name: str, value: Any) -> None:
 
 
 def require_positive(where: str, name: str, value: Any, why: str = "") -> None:
-    """Raises unless `value` is a real number and, where it is concrete, finite and above zero."""
+    """Raises unless `value` is a real number and, where it is concrete, finite in the default float and above zero."""
     _require_scalar(where, name, value)
-    if is_concrete_number(value) and not (math.isfinite(value) and value > 0):
+    if not is_concrete_number(value):
+        return
+    if not 0 < value < math.inf:
         raise fail(where, f"{name} must be positive and finite, got {value}", why)
+    if not _smallest() <= value <= _largest():
+        raise fail(where, f"{name} must be positive and finite in the default float, got {value}", why)
 
 
 def require_finite(where: str, name: str, value: Any, why: str = "") -> None:
-    """Raises unless a concrete number, or every entry of a concrete array, is real and finite."""
-    value = np.asarray(value) if isinstance(value, list | tuple) else value
+    """Raises unless a concrete number, or every entry of a concrete array, is real and finite in the default float."""
+    if isinstance(value, list | tuple):
+        try:
+            value = np.asarray(value)
+        except (ValueError, TypeError):
+            raise fail(where, f"{name} must be real numbers of one shape, got {value!r}") from None
     require_real(where, name, value)
-    if not isinstance(value, jax.core.Tracer) and not np.all(np.isfinite(np.asarray(value))):
+    if not isinstance(value, jax.core.Tracer) and not np.all(np.abs(np.asarray(value, np.float64)) <= _largest()):
         raise fail(where, f"{name} must be finite, got {_excerpt(value)}", why)
 
 
@@ -141,6 +151,16 @@ def _require_scalar(where: str, name: str, value: Any) -> None:
         raise fail(where, f"{name} must be a number, got an array of shape {value.shape}")
 
 
+def _smallest() -> float:
+    """The smallest normal number of the default floating type; what lies below becomes zero in it."""
+    return float(np.finfo(np.float64 if jax.config.read("jax_enable_x64") else np.float32).tiny)
+
+
+def _largest() -> float:
+    """The largest number of the default floating type; what lies beyond becomes infinite in it."""
+    return float(np.finfo(np.float64 if jax.config.read("jax_enable_x64") else np.float32).max)
+
+
 def _excerpt(value: Any) -> str:
     if isinstance(value, str | complex) or not hasattr(value, "dtype"):
         return repr(value)
@@ -149,5 +169,5 @@ def _excerpt(value: Any) -> str:
         return str(value)
     if array.dtype.kind not in "fiub":
         return f"an array of {array.dtype}"
-    wrong = np.flatnonzero(~np.isfinite(array))
+    wrong = np.flatnonzero(~(np.abs(array.astype(np.float64)) <= _largest()))
     return f"{array.ravel()[wrong[0]]} at position {wrong[0]} ({wrong.size} such entries)"

@@ -14,9 +14,9 @@ from jaxopt_lab.core import (
     available_memory,
     fail,
     require_between,
+    require_finite,
     require_memory,
     require_positive,
-    require_real,
     require_size,
 )
 
@@ -153,8 +153,9 @@ def require_spectrum(where: str, eigenvalues: jax.typing.ArrayLike | Sequence[fl
     if isinstance(eigenvalues, jax.Array):
         array = eigenvalues
     else:
-        require_real(where, "eigenvalues", np.asarray(eigenvalues))
-        array = jnp.asarray(eigenvalues, float)
+        given = eigenvalues if hasattr(eigenvalues, "dtype") else list(eigenvalues)
+        require_finite(where, "eigenvalues", given)
+        array = jnp.asarray(given, float)
     if array.ndim != 1 or array.size == 0 or not jnp.issubdtype(array.dtype, jnp.floating):
         raise fail(
             where, f"eigenvalues must be a vector of real numbers, got shape {array.shape}, {array.dtype}",
