@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxopt_lab import (
+        compare,
         core,
         curvature,
         datasets,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from jaxopt_lab.training import Trace, run
 
 _FOLDERS = (
+    "compare",
     "core",
     "curvature",
     "datasets",
@@ -75,6 +77,7 @@ __all__ = [
     "Trace",
     "Truth",
     "Verdict",
+    "compare",
     "core",
     "curvature",
     "datasets",

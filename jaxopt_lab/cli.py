@@ -125,15 +125,15 @@ def _diagnose(words: list[str]) -> int:
 
 
 def _sweep(words: list[str]) -> int:
-    from jaxopt_lab.search import commands
+    from jaxopt_lab.search import command
 
-    return _guarded(lambda: commands.sweep_command(words))
+    return _guarded(lambda: command.sweep_command(words))
 
 
 def _compare(words: list[str]) -> int:
-    from jaxopt_lab.search import comparing_commands
+    from jaxopt_lab.compare import command
 
-    return _guarded(lambda: comparing_commands.compare_command(words))
+    return _guarded(lambda: command.compare_command(words))
 
 
 def _report(words: list[str]) -> int:
@@ -146,7 +146,7 @@ def _report(words: list[str]) -> int:
     )
     parser.add_argument("--wandb", metavar="PROJECT", help="also send a summary of each trial of a sweep there")
     options = parser.parse_args(words)
-    from jaxopt_lab import reporting, search, storage
+    from jaxopt_lab import compare, reporting, search, storage
 
     def action() -> int:
         damage: list[str] = []
@@ -159,7 +159,7 @@ def _report(words: list[str]) -> int:
         if kind == "sweep":
             search.write_sweep_page(options.folder, damage.append)
         elif kind == "comparison":
-            search.write_comparison_page(options.folder, damage.append)
+            compare.write_comparison_page(options.folder, damage.append)
         else:
             results, failures = reporting.find_results(options.folder)
             reporting.write_page(page, results, failures)
@@ -184,13 +184,13 @@ def _resume(words: list[str]) -> int:
     def action() -> int:
         kind, trusted = storage.kind_of(options.folder), [*options.problem, *options.rule]
         if kind == "sweep":
-            from jaxopt_lab.search import commands
+            from jaxopt_lab.search import command
 
-            return commands.resume_sweep(options.folder, trusted)
+            return command.resume_sweep(options.folder, trusted)
         if kind == "comparison":
-            from jaxopt_lab.search import comparing_commands
+            from jaxopt_lab.compare import command
 
-            return comparing_commands.resume_comparison(options.folder, trusted)
+            return command.resume_comparison(options.folder, trusted)
         return studies.resume(options.folder, options.experiments)
 
     return _guarded(action)

@@ -20,6 +20,7 @@ FLOORS = {
     "problems": 4,
     "search": 5,
     "studies": 5,
+    "compare": 6,
     "diagnosis": 6,
     "cli": 7,
 }

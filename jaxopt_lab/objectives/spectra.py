@@ -153,9 +153,8 @@ def require_spectrum(where: str, eigenvalues: jax.typing.ArrayLike | Sequence[fl
     if isinstance(eigenvalues, jax.Array):
         array = eigenvalues
     else:
-        given = eigenvalues if hasattr(eigenvalues, "dtype") else list(eigenvalues)
-        require_finite(where, "eigenvalues", given)
-        array = jnp.asarray(given, float)
+        require_finite(where, "eigenvalues", eigenvalues)
+        array = jnp.asarray(np.asarray(eigenvalues), float)
     if array.ndim != 1 or array.size == 0 or not jnp.issubdtype(array.dtype, jnp.floating):
         raise fail(
             where, f"eigenvalues must be a vector of real numbers, got shape {array.shape}, {array.dtype}",

@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, require_count
-from jaxopt_lab.search.boxes import Evaluate
+from jaxopt_lab.search.history import Evaluate
 from jaxopt_lab.search.plans import Rule
 
 

@@ -9,8 +9,8 @@ import jax
 import numpy as np
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.search.outcomes import NOT_RUN, Sweep, Trials
 from jaxopt_lab.search.plans import Chunk
+from jaxopt_lab.search.results import NOT_RUN, Sweep, Trials
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.store import SweepStore
 from jaxopt_lab.storage import RECORD, files, read_record

@@ -3,7 +3,7 @@ import pytest
 
 from jaxopt_lab import objectives, rules, search
 from jaxopt_lab.core import InputError, Status
-from jaxopt_lab.search import boxes, evaluating
+from jaxopt_lab.search import evaluating, history
 
 LINE = search.Space(x=search.uniform(0.0, 1.0))
 PLANE = search.Space(x=search.uniform(0.0, 1.0), y=search.uniform(0.0, 1.0))
@@ -101,7 +101,7 @@ def test_an_end_is_open_where_a_good_trial_lies_in_its_outer_tenth():
         moved = places.copy()
         moved[np.argmin(np.abs(places - good))] = at
         losses = np.where(moved == at, 0.0, 2.0) + np.array([1.0, 0.0, 0.0, 0.0, 1.0])
-        return boxes.open_ends(boxes.Box(space, {"x": moved}, losses, 1, ""))
+        return history.open_ends(history.Box(space, {"x": moved}, losses, 1, ""))
 
     assert ends(0.12, 0.11) == ends(0.88, 0.89) == []
     assert ends(0.12, 0.09) == [("x", "low")]

@@ -13,7 +13,7 @@ import pytest
 
 from jaxopt_lab import objectives, rules, search, training
 from jaxopt_lab.core import InputError, Status
-from jaxopt_lab.search import rounds, sweeps
+from jaxopt_lab.search import runner, sweeps
 from jaxopt_lab.storage import archives
 from tests.search.killed_sweep import bits, run
 
@@ -148,11 +148,11 @@ def test_a_long_sweep_takes_the_cheapest_of_a_few_widths_and_keeps_it(tmp_path, 
     seconds = {("vmap", 64): 10.0, ("vmap", 16): 1.5, ("map", 8): 9.0}  # of a round; the sweep has 64 runs
     asked = []
 
-    def fake(runner, each, repeats=1):
-        asked.append((runner.plan.loop, runner.plan.width))
-        return rounds.Timing(seconds[asked[-1]], 0.1)
+    def fake(of, each, repeats=1):
+        asked.append((of.plan.loop, of.plan.width))
+        return runner.Timing(seconds[asked[-1]], 0.1)
 
-    for module in (rounds, sweeps):
+    for module in (runner, sweeps):
         monkeypatch.setattr(module, "timed", fake)
     told = []
     long = {"trials": 64, "seeds": 1, "steps": 4, "every": 4, "width": None}

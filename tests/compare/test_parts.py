@@ -6,14 +6,14 @@ import pytest
 from scipy import stats
 
 import jaxopt_lab as lab
-from jaxopt_lab import objectives, rules, search
+from jaxopt_lab import compare, objectives, rules, search
+from jaxopt_lab.compare.candidates import entrants_of
+from jaxopt_lab.compare.evaluation_params import on_pairs
+from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED
+from jaxopt_lab.compare.rule_results import Rerun
+from jaxopt_lab.compare.splits import arena_of
+from jaxopt_lab.compare.step_cost import Price, price_of
 from jaxopt_lab.core import InputError, Stateful, Status, from_loss
-from jaxopt_lab.search.arenas import arena_of
-from jaxopt_lab.search.claims import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED
-from jaxopt_lab.search.elsewhere import on_pairs
-from jaxopt_lab.search.entrants import entrants_of
-from jaxopt_lab.search.prices import Price, price_of
-from jaxopt_lab.search.showings import Rerun
 
 BOWL = objectives.quadratic([1.0, 0.1], start=1.0)
 NEAR = np.array([1.00, 1.10, 0.90, 1.05, 0.95])
@@ -100,9 +100,9 @@ def test_a_miss_is_infinite_and_stays_in_the_median():
 
 def test_fewer_seeds_than_said_show_nothing_where_runs_miss():
     for num_rules in (2, 4, 9):
-        needed, pairs = search.seeds_for_misses(num_rules, 0.01), num_rules * (num_rules - 1) / 2
+        needed, pairs = compare.seeds_for_misses(num_rules, 0.01), num_rules * (num_rules - 1) / 2
         shown = [
-            search.paired_test(np.arange(1.0, n + 1), np.full(n, np.inf))[0] * pairs < 0.01
+            compare.paired_test(np.arange(1.0, n + 1), np.full(n, np.inf))[0] * pairs < 0.01
             for n in (needed - 1, needed)
         ]
         assert shown == [False, True]
@@ -110,13 +110,13 @@ def test_fewer_seeds_than_said_show_nothing_where_runs_miss():
 
 def test_the_paired_test_is_the_t_test_of_logarithms():
     second = np.array([1.2, 1.1, 1.3, 1.2, 1.15])
-    p, kind = search.paired_test(NEAR, second)
+    p, kind = compare.paired_test(NEAR, second)
     assert kind == "t"
     assert p == pytest.approx(stats.ttest_rel(np.log(NEAR), np.log(second)).pvalue)
-    assert search.paired_test(NEAR, 3 * NEAR) == (0.0, "exact")
-    assert search.paired_test(NEAR, NEAR * (1 + 1e-8)) == (1.0, "exact")  # float32's rounding is no difference
+    assert compare.paired_test(NEAR, 3 * NEAR) == (0.0, "exact")
+    assert compare.paired_test(NEAR, NEAR * (1 + 1e-8)) == (1.0, "exact")  # float32's rounding is no difference
     zeros, misses = np.zeros(3), np.full(3, np.inf)  # of a problem without chance
-    assert [search.paired_test(*pair)[0] for pair in ((zeros, zeros + 1), (zeros + 1, misses), (misses, misses))] == [
+    assert [compare.paired_test(*pair)[0] for pair in ((zeros, zeros + 1), (zeros + 1, misses), (misses, misses))] == [
         0,
         0,
         1,
@@ -125,12 +125,12 @@ def test_the_paired_test_is_the_t_test_of_logarithms():
 
 def test_misses_are_ranked_as_the_largest_differences():
     hits, misses = np.arange(1.0, 11.0), np.full(10, np.inf)
-    assert search.paired_test(hits, misses) == (2.0**-9, "signed ranks")
-    assert search.paired_test(misses, misses) == (1.0, "signed ranks")
+    assert compare.paired_test(hits, misses) == (2.0**-9, "signed ranks")
+    assert compare.paired_test(misses, misses) == (1.0, "signed ranks")
     one_miss = np.append(hits[:-1] * 0.9, np.inf)
-    assert search.paired_test(hits, one_miss)[0] == 86 / 1024  # nine small gains against one miss: its rank is 10
+    assert compare.paired_test(hits, one_miss)[0] == 86 / 1024  # nine small gains against one miss: its rank is 10
     with pytest.raises(InputError, match="two rows of the same two or more seeds"):
-        search.paired_test([1.0], [1.0])
+        compare.paired_test([1.0], [1.0])
 
 
 def test_rules_that_are_equal_are_rarely_called_different():
@@ -138,7 +138,7 @@ def test_rules_that_are_equal_are_rarely_called_different():
     false = 0
     for _ in range(100):
         values = {name: np.exp(draw.normal(size=10)) for name in "abcd"}
-        false += any(claim.outcome == BETTER for claim in search.claims_of("x", "loss", values, {}, {}))
+        false += any(claim.outcome == BETTER for claim in compare.claims_of("x", "loss", values, {}, {}))
     assert false <= 4  # 1 is expected at p < 0.01 a family; P(more than 4) = 0.4 %
 
 
@@ -146,7 +146,7 @@ def test_each_verdict_has_its_condition():
     values = {"plain": NEAR, "general": np.array([1.6, 1.5, 1.55, 1.6, 1.4]), "noisy": NEAR[::-1]}
 
     def outcomes(edges=None, contains=None):
-        found = search.claims_of("x", "loss", values, edges or {}, contains or {})
+        found = compare.claims_of("x", "loss", values, edges or {}, contains or {})
         return {(claim.first, claim.second): claim for claim in found}
 
     assert outcomes()["plain", "general"].outcome == BETTER
@@ -163,26 +163,26 @@ def test_each_verdict_has_its_condition():
 
 
 def test_a_profile_counts_instances_that_all_miss():
-    tau, shares = search.performance_profile([[10.0, np.inf, 30.0], [20.0, np.inf, 10.0]])
+    tau, shares = compare.performance_profile([[10.0, np.inf, 30.0], [20.0, np.inf, 10.0]])
     np.testing.assert_array_equal(tau, [1, 2, 3])
     np.testing.assert_allclose(shares, [[1 / 3, 1 / 3, 2 / 3], [1 / 3, 2 / 3, 2 / 3]])
     with pytest.raises(InputError, match="costs must be positive"):
-        search.performance_profile([[0.0]])
+        compare.performance_profile([[0.0]])
 
 
 def test_the_ladder_is_the_bootstrap_with_infinitely_many_draws():
     values = np.array([0.5, 2.0, 0.9, np.inf, 0.7, 1.1])
-    rows = search.budget_ladder(values)
+    rows = compare.budget_ladder(values)
     assert [row["trials"] for row in rows] == [1, 2, 4]
     drawn = np.random.default_rng(0).choice(values, (200_000, 4)).min(1)
     assert rows[2]["median"] == np.quantile(drawn, 0.5, method="inverted_cdf")
     assert (rows[2]["low"], rows[2]["high"]) == tuple(np.quantile(drawn, [0.1, 0.9], method="inverted_cdf"))
     assert np.isinf(rows[2]["mean"])  # a search of four may find nothing feasible
-    finite = search.budget_ladder(values[np.isfinite(values)])
+    finite = compare.budget_ladder(values[np.isfinite(values)])
     drawn = np.random.default_rng(0).choice(values[np.isfinite(values)], (200_000, 4)).min(1)
     assert finite[2]["mean"] == pytest.approx(drawn.mean(), abs=4 * drawn.std() / 200_000**0.5)
     with pytest.raises(InputError, match="there is no trial"):
-        search.budget_ladder([])
+        compare.budget_ladder([])
 
 
 def line(params, batch, key):
@@ -220,27 +220,29 @@ def test_without_validation_data_a_fifth_is_held_out_and_without_data_the_loss_i
 
 
 def test_every_default_space_spans_five_decades_of_the_rate_and_fits_its_rule():
-    for name, entrant in search.ENTRANTS.items():
+    for name, entrant in compare.ENTRANTS.items():
         rate = entrant.space.dimensions["learning_rate"]
         decades = np.log10(rate.high / rate.low)
         assert decades == pytest.approx(4 if name in ("saddle_free_newton", "newton_cg") else 5), name
         entrant.factory(
             **{key: float(column[0]) for key, column in entrant.space.columns([[0.5] * entrant.space.dim]).items()}
         )
-        assert set(entrant.contains) <= set(search.ENTRANTS), name
+        assert set(entrant.contains) <= set(compare.ENTRANTS), name
 
 
 def test_a_space_contains_the_rules_that_it_says_it_contains():
     for name in ("heavy_ball", "nesterov", "nesterov_lookahead"):
-        space = search.ENTRANTS[name].space
+        space = compare.ENTRANTS[name].space
         assert space.dimensions["rho"].low == 0
-        inner = search.ENTRANTS["sgd"].space.dimensions["learning_rate"]
+        inner = compare.ENTRANTS["sgd"].space.dimensions["learning_rate"]
         assert (space.dimensions["learning_rate"].low, space.dimensions["learning_rate"].high) == (
             inner.low,
             inner.high,
         )
-    assert search.ENTRANTS["adamw"].edges({"learning_rate": 0.01, "b1": 0.9, "weight_decay": 1e-5}) == {}  # Adam itself
-    assert search.ENTRANTS["adamw"].edges({"learning_rate": 0.9, "b1": 0.9, "weight_decay": 0.9}) == {
+    assert (
+        compare.ENTRANTS["adamw"].edges({"learning_rate": 0.01, "b1": 0.9, "weight_decay": 1e-5}) == {}
+    )  # Adam itself
+    assert compare.ENTRANTS["adamw"].edges({"learning_rate": 0.9, "b1": 0.9, "weight_decay": 0.9}) == {
         "learning_rate": "high", "weight_decay": "high",
     }  # fmt: skip
 
@@ -257,12 +259,12 @@ def test_rules_are_named_or_come_with_a_space():
 
 
 def test_a_corrected_p_is_never_below_that_of_a_smaller_one():
-    assert search.holm([0.01, 0.011, 0.5]) == pytest.approx([0.03, 0.03, 0.5])  # 2 x 0.011 alone would be less
-    assert search.holm([0.4, 0.3, 0.2]) == pytest.approx([0.6, 0.6, 0.6])
+    assert compare.holm([0.01, 0.011, 0.5]) == pytest.approx([0.03, 0.03, 0.5])  # 2 x 0.011 alone would be less
+    assert compare.holm([0.4, 0.3, 0.2]) == pytest.approx([0.6, 0.6, 0.6])
     generator = np.random.default_rng(0)
     for _ in range(50):
         ps = generator.uniform(size=6) ** 3
         rest, expected = sorted(ps), {}
         for place, p in enumerate(rest):  # the adjusted p of Holm 1979: the largest of what the smaller ones need
             expected[p] = min(1.0, max((6 - k) * rest[k] for k in range(place + 1)))
-        assert search.holm(ps) == pytest.approx([expected[p] for p in ps])
+        assert compare.holm(ps) == pytest.approx([expected[p] for p in ps])

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxopt_lab.compare.comparison import Comparison
+from jaxopt_lab.compare.rule_results import Showing
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.search.comparisons import Comparison
-from jaxopt_lab.search.showings import Showing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

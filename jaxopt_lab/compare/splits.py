@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import training
+from jaxopt_lab.compare.evaluation_params import on_pairs
 from jaxopt_lab.core import Batch, Problem, Truth, as_partial, count_examples, fail, require_choice
-from jaxopt_lab.search.elsewhere import on_pairs
 
 MEASURES = ("auto", "loss")
 _LEAST_HELD_OUT = 10

@@ -8,10 +8,18 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.search.claims import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED, Claim, claims_of, edge_words
-from jaxopt_lab.search.outcomes import median_interval, settings_of
-from jaxopt_lab.search.showings import Showing, as_row
-from jaxopt_lab.search.significance import budget_ladder, performance_profile
+from jaxopt_lab.compare.pairwise_tests import (
+    BETTER,
+    INCONCLUSIVE,
+    NO_DIFFERENCE,
+    UNDER_TUNED,
+    Claim,
+    claims_of,
+    edge_words,
+)
+from jaxopt_lab.compare.rule_results import Showing, as_row
+from jaxopt_lab.compare.statistics import budget_ladder, performance_profile
+from jaxopt_lab.search.results import median_interval, settings_of
 
 GRADIENTS = "gradients to the target"
 

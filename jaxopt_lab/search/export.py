@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from jaxopt_lab.core import fail, require_count
-from jaxopt_lab.search.outcomes import Sweep, Trials
+from jaxopt_lab.search.results import Sweep, Trials
 from jaxopt_lab.search.tables import load_sweep
 from jaxopt_lab.storage.files import disk_errors
 

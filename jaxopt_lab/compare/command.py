@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from jaxopt_lab import problems, training
+from jaxopt_lab.compare.candidates import ENTRANTS, Entrant
+from jaxopt_lab.compare.plan import SAMPLERS
+from jaxopt_lab.compare.protocol import compare
+from jaxopt_lab.compare.report import write_comparison_page
+from jaxopt_lab.compare.splits import MEASURES
 from jaxopt_lab.core import Problem, fail, require_choice
-from jaxopt_lab.search.arenas import MEASURES
-from jaxopt_lab.search.commands import recorded_argv, require_trusted, without, words_of
-from jaxopt_lab.search.comparing import compare
-from jaxopt_lab.search.comparison_pages import write_comparison_page
-from jaxopt_lab.search.contests import SAMPLERS
-from jaxopt_lab.search.entrants import ENTRANTS, Entrant
+from jaxopt_lab.search.command import recorded_argv, require_trusted, without, words_of
 from jaxopt_lab.search.parsing import parse_space
 from jaxopt_lab.storage import read_record, require_writable
 

@@ -14,9 +14,9 @@ from typing import Any
 import optax
 
 from jaxopt_lab import rules
+from jaxopt_lab.compare.evaluation_params import Evaluated, Factory
 from jaxopt_lab.core import fail, require_choice
 from jaxopt_lab.search.dimensions import effective_rate, log_uniform, one_minus_log_uniform, uniform
-from jaxopt_lab.search.elsewhere import Evaluated, Factory
 from jaxopt_lab.search.spaces import Space
 
 _CHOI = "Choi et al., On empirical comparisons of optimizers for deep learning, 2019, appendix D"

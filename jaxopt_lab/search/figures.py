@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.search.dimensions import EffectiveRate, Range, When
-from jaxopt_lab.search.outcomes import Sweep, Trials
+from jaxopt_lab.search.results import Sweep, Trials
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,22 +6,22 @@ import jax
 import numpy as np
 import pytest
 
-from jaxopt_lab import objectives, reporting, rules, search, storage, training
+from jaxopt_lab import compare, objectives, reporting, rules, search, storage, training
 from jaxopt_lab.cli import main
+from jaxopt_lab.compare import report
+from jaxopt_lab.compare.figures import draw_sensitivity
+from jaxopt_lab.compare.plan import make_contest
 from jaxopt_lab.core import InputError, from_loss
-from jaxopt_lab.search import comparison_pages
-from jaxopt_lab.search.comparison_figures import draw_sensitivity
-from jaxopt_lab.search.contests import make_contest
 from jaxopt_lab.search.store import ComparisonStore
 
 RATES = search.log_uniform(1e-3, 10.0)
 RULES = {
-    "plain": search.Entrant(rules.sgd, search.Space(learning_rate=RATES)),
-    "same": search.Entrant(rules.sgd, search.Space(learning_rate=RATES), {"plain": "everywhere"}),
-    "slow": search.Entrant(
+    "plain": compare.Entrant(rules.sgd, search.Space(learning_rate=RATES)),
+    "same": compare.Entrant(rules.sgd, search.Space(learning_rate=RATES), {"plain": "everywhere"}),
+    "slow": compare.Entrant(
         rules.sgd, search.Space(learning_rate=search.log_uniform(1e-4, 3e-3)), {"plain": "a low rate"}
     ),
-    "wild": search.Entrant(rules.sgd, search.Space(learning_rate=search.log_uniform(1.5, 150.0))),
+    "wild": compare.Entrant(rules.sgd, search.Space(learning_rate=search.log_uniform(1.5, 150.0))),
 }
 OPTIONS = {
     "trials": 8,
@@ -61,13 +61,13 @@ def told():
 def compared(tmp_path_factory, told):
     """A comparison of four rules on the line, kept in a folder; other tests repeat its programs, which takes no compiling."""
     folder = tmp_path_factory.mktemp("compared") / "here"
-    return search.compare(line(), RULES, 40, folder=folder, say=told.append, **OPTIONS)
+    return compare.compare(line(), RULES, 40, folder=folder, say=told.append, **OPTIONS)
 
 
 @pytest.fixture
 def no_figures(monkeypatch):
     """Pages without their figures, which take seconds to draw, and are drawn by one test."""
-    monkeypatch.setattr(comparison_pages, "_figures", lambda comparison: [])
+    monkeypatch.setattr(report, "_figures", lambda comparison: [])
 
 
 def without_seconds(found):
@@ -81,7 +81,7 @@ def test_the_baseline_sets_the_target_before_any_rule_is_run(compared, told, tmp
     assert first < min(place for place, words in enumerate(told) if words.startswith("line, plain"))
     assert max(place for place, words in enumerate(told) if words.startswith("line, baseline")) < first
     with training.checkpoints_in(tmp_path):  # as in a study, which so continues after a kill
-        alone = search.compare(line(), {"slow": RULES["slow"]}, 40, **OPTIONS)
+        alone = compare.compare(line(), {"slow": RULES["slow"]}, 40, **OPTIONS)
     assert alone.targets["line"] == compared.targets["line"]  # whatever is compared
     assert alone.folder == tmp_path / "run-000"
     assert alone.verdict()[0] == "slow alone was run: there is nothing to compare it with."
@@ -168,9 +168,9 @@ def test_a_step_that_costs_two_gradients_leaves_half_of_the_steps():
 
 
 def test_a_schedule_free_rule_is_judged_at_its_average():
-    entrant = search.ENTRANTS["schedule_free_sgd"]
+    entrant = compare.ENTRANTS["schedule_free_sgd"]
     fixed = dataclasses.replace(entrant, space=search.Space(learning_rate=search.log_uniform(0.3, 0.31), b1=0.9))
-    found = search.compare(bowl(), {"free": fixed}, 30, trials=1, fresh=2, baseline={"free": fixed}, records=30)
+    found = compare.compare(bowl(), {"free": fixed}, 30, trials=1, fresh=2, baseline={"free": fixed}, records=30)
     rate, y, z, x = found.showings["quadratic", "free"].winner["learning_rate"], *(np.ones(2) for _ in range(3))
     expected = []
     for step in range(30):
@@ -182,9 +182,9 @@ def test_a_schedule_free_rule_is_judged_at_its_average():
 
 
 def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
-    loaded = search.load_comparison(compared.folder)
+    loaded = compare.load_comparison(compared.folder)
     assert loaded.to_json() == compared.to_json()
-    page = search.write_comparison_page(compared.folder).read_text()
+    page = compare.write_comparison_page(compared.folder).read_text()
     assert page.index("No rule is shown better") < page.index("<table")
     assert page.count("<svg") == 4  # profiles; curves, ladder and sensitivity
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)  # nothing comes from elsewhere
@@ -197,11 +197,11 @@ def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
 
 def test_a_baseline_without_a_feasible_setting_sets_no_target(tmp_path, no_figures):
     wild = {"wild": (rules.sgd, search.Space(learning_rate=search.log_uniform(100.0, 1000.0)))}
-    search.compare(bowl(), wild, 40, trials=2, fresh=2, baseline=wild, folder=tmp_path / "here")
-    found = search.load_comparison(tmp_path / "here")
+    compare.compare(bowl(), wild, 40, trials=2, fresh=2, baseline=wild, folder=tmp_path / "here")
+    found = compare.load_comparison(tmp_path / "here")
     assert found.complete
     assert "no rule has a feasible setting" in found.verdict()[1]
-    assert "not a number" not in search.write_comparison_page(tmp_path / "here").read_text()
+    assert "not a number" not in compare.write_comparison_page(tmp_path / "here").read_text()
 
 
 def test_infeasible_trials_are_red_crosses(compared):
@@ -227,7 +227,7 @@ def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(compared,
             return run(problem, *arguments, **options)
 
         monkeypatch.setattr(training, "run", breaking)
-        search.compare(problems, SOME, 40, folder=folder, **OPTIONS)
+        compare.compare(problems, SOME, 40, folder=folder, **OPTIONS)
         return len(names)
 
     with pytest.raises(KeyboardInterrupt):  # stopped
@@ -236,13 +236,13 @@ def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(compared,
     with pytest.raises(KeyboardInterrupt):  # killed: nothing is tidied up
         compare_until("line 2")
     monkeypatch.setattr(ComparisonStore, "finish", finish)
-    kept = search.load_comparison(folder)
+    kept = compare.load_comparison(folder)
     assert (kept.complete, set(kept.targets)) == (False, {"line", "line 2"})
     assert kept.verdict()[0].startswith("Not finished")
-    assert "not finished" in search.write_comparison_page(folder).read_text()
+    assert "not finished" in compare.write_comparison_page(folder).read_text()
     compare_until("no problem")
     assert compare_until("no problem") == 0  # all is there
-    found = search.load_comparison(folder)
+    found = compare.load_comparison(folder)
     assert found.complete
     rows = without_seconds(found)
     assert rows[:2] == without_seconds(compared)  # as though nothing had happened, and whatever else is compared
@@ -250,8 +250,8 @@ def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(compared,
 
 
 again = rules.sgd
-OWN = "tests.search.test_comparing:again"
-WORDS = ["compare", "tests.search.test_comparing:line", "--rules", f"sgd,{OWN}", "--budget", "40", "--trials", "8",
+OWN = "tests.compare.test_protocol:again"
+WORDS = ["compare", "tests.compare.test_protocol:line", "--rules", f"sgd,{OWN}", "--budget", "40", "--trials", "8",
          "--batch-size", "10", "--baseline", "sgd", "--space", f"{OWN}.learning_rate=log:0.001:100"]  # fmt: skip
 
 
@@ -267,12 +267,12 @@ def test_the_verb_prints_verdict_table_and_place_and_is_continued(compared, tmp_
     assert (record["argv"], record["status"]) == (WORDS[1:], "done")
     (folder / "report.html").unlink()
     assert main(["resume", str(folder)]) == 2
-    problem = "tests.search.test_comparing:line"
+    problem = "tests.compare.test_protocol:line"
     assert f"names code that would be run: {problem}, {OWN}. If you trust it" in capsys.readouterr().err
     assert main(["resume", str(folder), "--problem", problem, "--rule", OWN]) == 0
     assert capsys.readouterr().out == printed
     assert main(["report", str(folder)]) == 0
-    assert "jaxopt-lab compare tests.search.test_comparing:line" in (folder / "report.html").read_text()
+    assert "jaxopt-lab compare tests.compare.test_protocol:line" in (folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(
@@ -290,14 +290,14 @@ def test_the_verb_prints_verdict_table_and_place_and_is_continued(compared, tmp_
         (["--sampler", "grid"], "a grid gives rules with fewer hyperparameters more values"),
         (["--space", "adam.learning_rate=log:0.1:1"], "the rule in --space must be one of: sgd; got 'adam'"),
         (["--space", "sgd.rate=log:0.1:1"], "sgd: does not take the hyperparameters rate"),
-        (["--rules", "tests.search.test_comparing:bowl"], "needs a space. Example: --space"),
+        (["--rules", "tests.compare.test_protocol:bowl"], "needs a space. Example: --space"),
         (["--baseline", "adm"], "Did you mean 'adam'?"),
         (["--measure", "accuracy"], "measure must be one of: auto, loss; got 'accuracy'"),
         (["--set", "other.width=3"], "the problem in --set must be one of"),
     ],
 )
 def test_wrong_words_are_refused_before_anything_is_run(words, message, tmp_path, capsys):
-    given = ["compare", "tests.search.test_comparing:bowl", "--rules", "sgd", "--budget", "20", "--baseline", "sgd"]
+    given = ["compare", "tests.compare.test_protocol:bowl", "--rules", "sgd", "--budget", "20", "--baseline", "sgd"]
     assert main([*given, *words, "--out", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -306,22 +306,22 @@ def test_wrong_words_are_refused_before_anything_is_run(words, message, tmp_path
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"notes\.txt is a file"):
-        search.compare(bowl(), "sgd", 20, out=tmp_path / "notes.txt")
+        compare.compare(bowl(), "sgd", 20, out=tmp_path / "notes.txt")
 
 
 def test_a_batch_must_fit_into_what_is_left_to_train_on():
     problem = from_loss(loss, np.zeros(3), (np.zeros((60, 3)), np.zeros(60)), name="line")  # a fifth is held out
     with pytest.raises(InputError, match="batch_size 49 needs as many examples, line has 48 to train on"):
-        search.compare(problem, "sgd", 20, batch_size=49)
+        compare.compare(problem, "sgd", 20, batch_size=49)
 
 
 def test_folders_of_others_are_left_alone(compared, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match="is not empty and holds no comparison"):
-        search.compare(bowl(), "sgd", 20, folder=tmp_path)
+        compare.compare(bowl(), "sgd", 20, folder=tmp_path)
     with pytest.raises(InputError, match="holds another comparison"):
-        search.compare(bowl(), "sgd", 20, folder=compared.folder)
+        compare.compare(bowl(), "sgd", 20, folder=compared.folder)
     with pytest.raises(InputError, match=r"holds no study\.json"):
-        search.load_comparison(tmp_path)
+        compare.load_comparison(tmp_path)
     with pytest.raises(InputError, match="two problems share a name: quadratic, quadratic"):
-        search.compare([bowl(), bowl()], "sgd", 20)
+        compare.compare([bowl(), bowl()], "sgd", 20)

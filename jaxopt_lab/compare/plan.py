@@ -7,6 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_lab.compare.candidates import Entrant, entrants_of
+from jaxopt_lab.compare.evaluation_params import Paired
+from jaxopt_lab.compare.splits import Arena, arena_of
+from jaxopt_lab.compare.statistics import seeds_for_misses
+from jaxopt_lab.compare.step_cost import Price, price_of
 from jaxopt_lab.core import (
     LARGEST_COUNT,
     Problem,
@@ -17,11 +22,6 @@ from jaxopt_lab.core import (
     require_count,
     require_positive,
 )
-from jaxopt_lab.search.arenas import Arena, arena_of
-from jaxopt_lab.search.elsewhere import Paired
-from jaxopt_lab.search.entrants import Entrant, entrants_of
-from jaxopt_lab.search.prices import Price, price_of
-from jaxopt_lab.search.significance import seeds_for_misses
 from jaxopt_lab.storage import file_name, problem_fingerprint
 from jaxopt_lab.training.storage import rule_fingerprint
 

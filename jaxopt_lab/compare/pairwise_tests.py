@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.search.significance import holm, paired_test
+from jaxopt_lab.compare.statistics import holm, paired_test
 
 BETTER, NO_DIFFERENCE, INCONCLUSIVE, UNDER_TUNED = "better", "no difference shown", "inconclusive, widen", "under-tuned"
 LEVEL = 0.01

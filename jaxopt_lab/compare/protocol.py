@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 
 from jaxopt_lab import storage, training
+from jaxopt_lab.compare.comparison import Comparison, Target
+from jaxopt_lab.compare.plan import BASELINE as BASELINE_SEED
+from jaxopt_lab.compare.plan import FRESH, TARGET, Bout, Contest, make_contest
+from jaxopt_lab.compare.rule_results import Rerun, Showing, judged, winner_of
+from jaxopt_lab.compare.step_cost import Price
 from jaxopt_lab.core import InputError, fail
-from jaxopt_lab.search.comparisons import Comparison, Target
-from jaxopt_lab.search.contests import BASELINE as BASELINE_SEED
-from jaxopt_lab.search.contests import FRESH, TARGET, Bout, Contest, make_contest
-from jaxopt_lab.search.outcomes import Sweep
-from jaxopt_lab.search.prices import Price
-from jaxopt_lab.search.showings import Rerun, Showing, judged, winner_of
+from jaxopt_lab.search.results import Sweep
 from jaxopt_lab.search.store import BASELINE, ComparisonStore
 from jaxopt_lab.search.sweeps import sweep
 from jaxopt_lab.search.tables import load_sweep
@@ -90,7 +90,7 @@ def compare(
     Example:
       >>> from jaxopt_lab import objectives, search
       >>> bowl = objectives.quadratic([1.0, 0.01], start=1.0)
-      >>> found = search.compare(bowl, ["sgd", "heavy_ball"], 100, trials=32, fresh=2)
+      >>> found = compare.compare(bowl, ["sgd", "heavy_ball"], 100, trials=32, fresh=2)
       >>> found.verdict()[0]
       'heavy_ball is shown better than every other rule on quadratic.'
     """

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from jaxopt_lab.core import fail, require_count
-from jaxopt_lab.search.boxes import Box, Evaluate, Found
 from jaxopt_lab.search.dimensions import Choices, When
+from jaxopt_lab.search.history import Box, Evaluate, Found
 from jaxopt_lab.search.spaces import Space
 
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from jaxopt_lab.compare.statistics import good_decades
+from jaxopt_lab.compare.step_cost import PRODUCT, Price
 from jaxopt_lab.core import Status
 from jaxopt_lab.search.dimensions import EffectiveRate, Range
-from jaxopt_lab.search.outcomes import Trials
-from jaxopt_lab.search.prices import PRODUCT, Price
-from jaxopt_lab.search.significance import good_decades
+from jaxopt_lab.search.results import Trials
 
 
 @dataclasses.dataclass(frozen=True)
