@@ -1,6 +1,6 @@
 """The main job: `python -m experiments --preset quick` runs the headline studies and writes `results/report.html`.
 
-The exit code is 0 when all claims hold, 1 when one fails or a study cannot run, 2 for wrong input, 130 when stopped.
+The exit code is 0 when all claims hold, 1 when one fails, 2 for wrong input, 3 when a study cannot run.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main(
     """
     words = list(sys.argv[1:] if argv is None else argv)
     options = _parser().parse_args(words)
-    from jaxopt_lab.studies import guarded
+    from jaxopt_lab.core import guarded
 
     return guarded(lambda: _run(options, words, folder, headline))
 
@@ -46,7 +46,7 @@ def _run(options: argparse.Namespace, words: list[str], folder: Path, headline: 
     scripts = [find_study(folder, name) for name in dict.fromkeys(names)]
     prepare_engine()
     command = shlex.join(["python", "-m", "experiments", *words])
-    return 0 if run_suite(scripts, options.out, options.preset, command=command) else 1
+    return run_suite(scripts, options.out, options.preset, command=command)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,10 +8,12 @@ The folders are imported when first used, so that this import stays light.
 """
 
 import importlib
+import importlib.metadata
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxopt_lab import (
+        compare,
         core,
         curvature,
         datasets,
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
         reporting,
         rules,
         search,
+        storage,
         studies,
         theory,
         training,
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
     from jaxopt_lab.training import Trace, run
 
 _FOLDERS = (
+    "compare",
     "core",
     "curvature",
     "datasets",
@@ -43,6 +47,7 @@ _FOLDERS = (
     "reporting",
     "rules",
     "search",
+    "storage",
     "studies",
     "theory",
     "training",
@@ -72,6 +77,7 @@ __all__ = [
     "Trace",
     "Truth",
     "Verdict",
+    "compare",
     "core",
     "curvature",
     "datasets",
@@ -89,6 +95,7 @@ __all__ = [
     "rules",
     "run",
     "search",
+    "storage",
     "studies",
     "theory",
     "training",
@@ -96,6 +103,8 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.metadata.version("jaxopt_lab")
     if name in _FOLDERS:
         return importlib.import_module(f"jaxopt_lab.{name}")
     if name in _NAMES:

@@ -1,6 +1,6 @@
 """`jaxopt-lab`: the verbs of the command line. Nothing heavy is imported before a verb needs it.
 
-The exit code is 0 when all is well, 1 when a claim fails, 2 for wrong input, 130 when stopped.
+The exit code is 0 when all is well, 1 when a claim fails, 2 for wrong input, 3 for anything else, 130 when stopped.
 """
 
 import argparse
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-_WRONG_INPUT = 2
+_WRONG_INPUT, _STOPPED = 2, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,8 +22,21 @@ def main(argv: Sequence[str] | None = None) -> int:
       The exit code.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(words)
+    except KeyboardInterrupt:  # while the packages are imported; later, the verb says what is kept
+        sys.stderr.write("Stopped.\n")
+        return _STOPPED
+
+
+def _run(words: list[str]) -> int:
     if not words or words[0] in ("-h", "--help"):
         print(_help())
+        return 0
+    if words[0] == "--version":
+        import importlib.metadata
+
+        print(f"jaxopt-lab {importlib.metadata.version('jaxopt_lab')}")
         return 0
     verb, rest = words[0], words[1:]
     if verb not in _VERBS:
@@ -52,7 +65,7 @@ def _study(words: list[str]) -> int:
         study = studies.load_study(studies.find_study(options.experiments, options.name))
         return studies.main(study, rest, program=f"jaxopt-lab study {options.name}")
 
-    return studies.guarded(action)
+    return _guarded(action)
 
 
 def _spectrum(words: list[str]) -> int:
@@ -74,9 +87,9 @@ def _spectrum(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seeds initialization, batches and probes (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     options = parser.parse_args(words)
-    from jaxopt_lab import diagnosis, studies
+    from jaxopt_lab import diagnosis
 
-    return studies.guarded(lambda: diagnosis.spectrum_command(options))
+    return _guarded(lambda: diagnosis.spectrum_command(options))
 
 
 def _diagnose(words: list[str]) -> int:
@@ -106,23 +119,21 @@ def _diagnose(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     options = parser.parse_args(words)
-    from jaxopt_lab import diagnosis, studies
+    from jaxopt_lab import diagnosis
 
-    return studies.guarded(lambda: diagnosis.diagnose_command(options))
+    return _guarded(lambda: diagnosis.diagnose_command(options))
 
 
 def _sweep(words: list[str]) -> int:
-    from jaxopt_lab import studies
-    from jaxopt_lab.search import commands
+    from jaxopt_lab.search import command
 
-    return studies.guarded(lambda: commands.sweep_command(words))
+    return _guarded(lambda: command.sweep_command(words))
 
 
 def _compare(words: list[str]) -> int:
-    from jaxopt_lab import studies
-    from jaxopt_lab.search import comparing_commands
+    from jaxopt_lab.compare import command
 
-    return studies.guarded(lambda: comparing_commands.compare_command(words))
+    return _guarded(lambda: command.compare_command(words))
 
 
 def _report(words: list[str]) -> int:
@@ -135,45 +146,60 @@ def _report(words: list[str]) -> int:
     )
     parser.add_argument("--wandb", metavar="PROJECT", help="also send a summary of each trial of a sweep there")
     options = parser.parse_args(words)
-    from jaxopt_lab import reporting, search, studies
+    from jaxopt_lab import compare, reporting, search, storage
 
     def action() -> int:
+        damage: list[str] = []
+        kind, page = storage.kind_of(options.folder), options.folder / "report.html"
+        if kind is not None:
+            storage.require_writable(options.folder)
         if options.tensorboard or options.wandb:
             count = search.write_summaries(options.folder, tensorboard=options.tensorboard, wandb=options.wandb)
             print(f"Summaries: {count} trials")
-        if reporting.holds_sweep(options.folder):
-            print(f"Report: {search.write_sweep_page(options.folder)}")
-            return 0
-        if reporting.holds_comparison(options.folder):
-            print(f"Report: {search.write_comparison_page(options.folder)}")
-            return 0
-        page = options.folder / "report.html"
-        reporting.write_page(page, reporting.find_results(options.folder))
+        if kind == "sweep":
+            search.write_sweep_page(options.folder, damage.append)
+        elif kind == "comparison":
+            compare.write_comparison_page(options.folder, damage.append)
+        else:
+            results, failures = reporting.find_results(options.folder)
+            reporting.write_page(page, results, failures)
+            damage += [failure.message for failure in failures]
         print(f"Report: {page}")
-        return 0
+        sys.stderr.write("".join(f"{sentence}\n" for sentence in damage))
+        return _WRONG_INPUT if damage else 0
 
-    return studies.guarded(action)
+    return _guarded(action)
 
 
 def _resume(words: list[str]) -> int:
     parser = _parser("resume")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="the folder of what was stopped")
+    trust = "code of your own that the folder's record names: nothing that it names is run unless you name it too"
+    for option in ("--problem", "--rule"):
+        parser.add_argument(option, action="append", default=[], metavar="MODULE:FUNCTION", help=trust)
     _add_experiments(parser)
     options = parser.parse_args(words)
-    from jaxopt_lab import reporting, studies
+    from jaxopt_lab import storage, studies
 
     def action() -> int:
-        if reporting.holds_sweep(options.folder):
-            from jaxopt_lab.search import commands
+        kind, trusted = storage.kind_of(options.folder), [*options.problem, *options.rule]
+        if kind == "sweep":
+            from jaxopt_lab.search import command
 
-            return commands.resume_sweep(options.folder)
-        if reporting.holds_comparison(options.folder):
-            from jaxopt_lab.search import comparing_commands
+            return command.resume_sweep(options.folder, trusted)
+        if kind == "comparison":
+            from jaxopt_lab.compare import command
 
-            return comparing_commands.resume_comparison(options.folder)
+            return command.resume_comparison(options.folder, trusted)
         return studies.resume(options.folder, options.experiments)
 
-    return studies.guarded(action)
+    return _guarded(action)
+
+
+def _guarded(action: Callable[[], int]) -> int:
+    from jaxopt_lab.core.exits import guarded
+
+    return guarded(action)
 
 
 def _parser(verb: str, *, add_help: bool = True) -> argparse.ArgumentParser:
@@ -189,7 +215,7 @@ def _add_experiments(parser: argparse.ArgumentParser) -> None:
 def _help() -> str:
     lines = ["usage: jaxopt-lab VERB ...", "", "A laboratory bench for optimization in JAX.", ""]
     lines += [f"  {verb:<8} {about}" for verb, (_, about) in _VERBS.items()]
-    return "\n".join([*lines, "", "jaxopt-lab VERB --help says more."])
+    return "\n".join([*lines, "", "jaxopt-lab VERB --help says more, jaxopt-lab --version which one this is."])
 
 
 _VERBS: dict[str, tuple[Callable[[list[str]], int], str]] = {

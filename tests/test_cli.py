@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from jaxopt_lab.cli import main
-from jaxopt_lab.reporting import folder_name, read_record
+from jaxopt_lab.storage import folder_name, read_record
 from tests.studies.engine import make_experiments, replace_engine
 from tests.studies.halving import Config
 
@@ -127,14 +127,15 @@ def test_resuming_from_inside_the_folder_works(bench, monkeypatch):
     assert main(["resume", ".", "--experiments", "../../experiments"]) == 0
 
 
-def test_a_renamed_folder_is_not_resumed(bench, capsys):
+def test_a_renamed_folder_is_continued_in_place(bench, capsys):
     folder = stopped(bench)
-    folder.rename(folder.with_name("mine"))
-    assert main(["resume", "results/mine"]) == 2
-    assert "was renamed" in capsys.readouterr().err
+    renamed = folder.rename(folder.with_name("mine"))
+    assert main(["resume", "results/mine"]) == 0
+    assert read_record(renamed)["status"] == "done"
+    assert [path.name for path in renamed.parent.iterdir()] == ["mine"]
 
 
-@pytest.mark.parametrize("place", ["nowhere", "experiments"])
-def test_resuming_what_is_not_ours_is_wrong_input(bench, capsys, place):
+@pytest.mark.parametrize(("place", "why"), [("nowhere", "does not exist"), ("experiments", "holds no study.json")])
+def test_resuming_what_is_not_ours_is_wrong_input(bench, capsys, place, why):
     assert main(["resume", place]) == 2
-    assert "has no study.json" in capsys.readouterr().err
+    assert why in capsys.readouterr().err

@@ -8,19 +8,21 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = {
     "core": 0,
+    "storage": 1,
     "objectives": 1,
     "datasets": 1,
     "networks": 1,
-    "curvature": 1,
+    "curvature": 2,
     "theory": 1,
-    "reporting": 1,
-    "rules": 2,
-    "training": 3,
-    "problems": 3,
-    "search": 4,
-    "studies": 4,
-    "diagnosis": 5,
-    "cli": 6,
+    "reporting": 2,
+    "rules": 3,
+    "training": 4,
+    "problems": 4,
+    "search": 5,
+    "studies": 5,
+    "compare": 6,
+    "diagnosis": 6,
+    "cli": 7,
 }
 FILES = sorted((ROOT / "jaxopt_lab").rglob("*.py"))
 

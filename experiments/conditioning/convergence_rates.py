@@ -36,6 +36,13 @@ METHODS: dict[str, tuple[Callable[..., theory.Tuning], Callable[..., Any]]] = {
     "triple momentum": (theory.optimal_triple_momentum, rules.triple_momentum),
     "Chebyshev": (theory.optimal_heavy_ball, rules.chebyshev),
 }
+SOURCES = {
+    "gradient descent": "(kappa - 1) / (kappa + 1) a step",
+    "heavy ball": "(sqrt(kappa) - 1) / (sqrt(kappa) + 1) a step, Polyak 1964",
+    "Nesterov": "1 - 1 / sqrt(kappa) a step, Nesterov 2004, section 2.2",
+    "triple momentum": "1 - 1 / sqrt(kappa) a step, Van Scoy, Freeman and Lynch 2018",
+    "Chebyshev": "1 / T_n, Golub and Varga 1961",
+}
 LARGE = 2**20
 
 
@@ -85,7 +92,7 @@ def judge_rows(config: Config, rows: Rows) -> list[Verdict]:
     for method in config.methods:
         verdicts += _judge_method(config, method, [row for row in rows if row.get("method") == method])
     for row in (row for row in rows if row["kind"] == "timid"):
-        claim = f"A learning rate {1 / row['factor']:g} times too low costs that many times the steps (C24)"
+        claim = f"A learning rate {1 / row['factor']:g} times too low costs that many times the steps"
         quantity = f"steps to {config.accuracy:g} at kappa {config.slower_kappa:g}"
         values, source = (row["predicted_steps"], row["steps"]), "ln(eps) / ln(1 - lr mu)"
         # steps are whole numbers
@@ -246,11 +253,11 @@ def _timid(config: Config, factor: float) -> dict[str, Any]:
 
 
 def _judge_method(config: Config, method: str, rows: Rows) -> list[Verdict]:
-    name, source = method[0].upper() + method[1:], "see the study's sources"
+    name, source = method[0].upper() + method[1:], SOURCES[method]
     pace = {"gradient descent": "2 / kappa", "heavy ball": "2 / sqrt(kappa)"}.get(method, "1 / sqrt(kappa)")
-    claim = f"{name} shrinks the error by about {pace} a step (C27, C29)"
+    claim = f"{name} shrinks the error by about {pace} a step"
     if method == "Chebyshev":
-        claim = "Chebyshev's error after n steps is 1 / T_n, the least possible (C53)"
+        claim = "Chebyshev's error after n steps is 1 / T_n, the least possible"
     worst = max(rows, key=lambda row: abs(row["decay"] / row["predicted_decay"] - 1))
     quantity = f"-ln(contraction) at kappa {worst['kappa']:g}, the worst of {len(rows)}"
     values = (worst["predicted_decay"], worst["decay"])
@@ -270,7 +277,7 @@ def _judge_method(config: Config, method: str, rows: Rows) -> list[Verdict]:
         power, paid = (1.0, "kappa") if method == "gradient descent" else (0.5, "the square root of kappa")
         values = (power, float(np.polyfit(*logs, deg=1)[0]))
         # finite kappa: the next order of the logarithm is 1 / sqrt(kappa)
-        claim = f"{name} pays {paid} in steps (C27)"
+        claim = f"{name} pays {paid} in steps"
         verdicts.append(
             judge(claim, "exponent of the steps in kappa", *values, 0.02, kind="absolute", reference=source)
         )

@@ -3,7 +3,7 @@
 What the lecture says: momentum "helps for all of these problems", and "fancier, more powerful optimization algorithms"
 are announced.
 
-What is true: which rule is ahead depends on how long each was tuned, and on what it is judged by. `search.compare`
+What is true: which rule is ahead depends on how long each was tuned, and on what it is judged by. `compare.compare`
 gives every rule the same gradients a run, as many random trials in one space for all problems, selects on validation,
 runs the winners again on ten fresh seeds, and claims a difference only at p < .01 after Holm's correction. With 12
 trials and 200 gradients a run (quick) Adam is shown better than descent and heavy ball on the perceptron and the
@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxopt_lab import problems, search
+from jaxopt_lab import compare, problems
 from jaxopt_lab.core import Problem, Verdict, fail, judge, require_choice, require_count, require_positive
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Rows, Study, main
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 SHALLUE = "Shallue et al. 2019, section 4.7"
 SCHMIDT = "Schmidt, Schneider and Hennig, ICML 2021"
 ZHANG = "Zhang et al. 2020"
-PROTOCOL = "the protocol of search.compare"
+PROTOCOL = "the protocol of compare.compare"
 NETWORKS = ("digits-mlp", "digits-convnet", "text-transformer")
 ALL_RULES = ("sgd", "heavy_ball", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "muon", "schedule_free_adamw")
 
@@ -80,7 +80,7 @@ class Config:
         for name in self.networks:
             require_choice(where, "a network", name, NETWORKS)
         for name in self.rules:
-            require_choice(where, "a rule", name, search.ENTRANTS)
+            require_choice(where, "a rule", name, compare.ENTRANTS)
         if not {"sgd", "heavy_ball", "adam"} <= set(self.rules):
             raise fail(
                 where, f"rules must hold sgd, heavy_ball and adam, got {self.rules}", "The claims are about these."
@@ -95,7 +95,7 @@ class Config:
 
 def run(config: Config) -> list[dict[str, Any]]:
     """One row with the verdict; one a rule and problem with its ten seeds; one a pair of rules with what is claimed."""
-    found = search.compare(
+    found = compare.compare(
         [_problem(config, name) for name in config.networks], list(config.rules), config.budget, trials=config.trials,
         fresh=config.fresh, batch_size=config.batch_size, baseline=config.baseline, seed=config.seed,
     )  # fmt: skip
@@ -130,7 +130,7 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     shown = [row for row in rows if row["kind"] == "rule"]
     starts = [np.stack([row["start"] for row in shown if row["problem"] == name]) for name in _names(rows)]
     unpaired = max(float(np.nanmax(np.ptp(start, 0) / start.mean(0))) for start in starts)
-    claims = [row for row in rows if row["kind"] == "claim" and row["measure"] != search.GRADIENTS]
+    claims = [row for row in rows if row["kind"] == "claim" and row["measure"] != compare.GRADIENTS]
     perceptron = [row for row in claims if row["problem"].startswith("digits")]
     two = {(row["problem"], row["rule"]): row["best_of_two"] for row in shown}
     sooner = [two[name, "adam"] / two[name, "sgd"] for name in _names(rows)]
@@ -167,7 +167,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
                        key=lambda row: np.median(row["quality"]))  # fmt: skip
         leader = shown[0]["rule"]
         claims = {row["second"]: row["outcome"] for row in rows if row["kind"] == "claim" and row["problem"] == name
-                  and row["measure"] != search.GRADIENTS and row["first"] == leader}  # fmt: skip
+                  and row["measure"] != compare.GRADIENTS and row["first"] == leader}  # fmt: skip
         labels = []
         for place, row in enumerate(shown):
             outcome = claims.get(row["rule"], "lowest median" + (", at an edge" if row["edges"] else ""))
@@ -189,7 +189,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 def caption(config: Config, rows: Rows) -> str:
     """The conclusion."""
-    claims = [row for row in rows if row["kind"] == "claim" and row["measure"] != search.GRADIENTS]
+    claims = [row for row in rows if row["kind"] == "claim" and row["measure"] != compare.GRADIENTS]
     better = sum(row["outcome"] in ("better", "under-tuned") for row in claims)
     none = sum(row["outcome"] == "no difference shown" for row in claims)
     said = next(row for row in rows if row["kind"] == "verdict")["words"].split(". ")[0]

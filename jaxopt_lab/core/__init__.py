@@ -1,18 +1,26 @@
 """The vocabulary: problems, estimates, verdicts, statuses, pytrees as vectors, and every error's wording."""
 
-from jaxopt_lab.core import archives, meshes, vectors
+from jaxopt_lab.core import meshes, vectors
+from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.errors import (
+    LARGEST_COUNT,
     InputError,
     fail,
     is_concrete_number,
+    reason,
     require_between,
     require_choice,
     require_count,
     require_finite,
     require_memory,
     require_positive,
+    require_real,
+    require_size,
 )
 from jaxopt_lab.core.estimate import Estimate, mean_of_batches, mean_of_samples
+from jaxopt_lab.core.exits import guarded
+from jaxopt_lab.core.leaves import count_examples, describe, is_key, is_raw_key, require_trainable
+from jaxopt_lab.core.losses import from_loss, require_scalar, require_scalar_loss, traced
 from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.core.precision import precision
 from jaxopt_lab.core.problem import (
@@ -26,9 +34,6 @@ from jaxopt_lab.core.problem import (
     Stateful,
     Truth,
     as_partial,
-    count_examples,
-    from_loss,
-    require_scalar_loss,
 )
 from jaxopt_lab.core.status import Status
 from jaxopt_lab.core.verdict import Verdict, judge
@@ -38,6 +43,7 @@ __all__ = [
     "Composite",
     "Estimate",
     "InputError",
+    "LARGEST_COUNT",
     "Key",
     "Loss",
     "Params",
@@ -47,24 +53,34 @@ __all__ = [
     "Status",
     "Truth",
     "Verdict",
-    "archives",
     "as_partial",
     "available_memory",
+    "compiled",
     "count_examples",
+    "describe",
     "fail",
     "from_loss",
+    "guarded",
     "is_concrete_number",
+    "is_key",
+    "is_raw_key",
     "judge",
     "mean_of_batches",
     "mean_of_samples",
     "meshes",
     "precision",
+    "reason",
     "require_between",
     "require_choice",
     "require_count",
     "require_finite",
     "require_memory",
     "require_positive",
+    "require_real",
+    "require_scalar",
     "require_scalar_loss",
+    "require_size",
+    "require_trainable",
+    "traced",
     "vectors",
 ]

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
-from jaxopt_lab.core.errors import InputError, fail
+from jaxopt_lab.core.leaves import count_examples
+from jaxopt_lab.core.summaries import summary, summary_line
 
 Params = Any
 Batch = Any
@@ -84,17 +84,22 @@ class Composite:
 class Stateful:
     """The form of a loss whose model carries state besides its parameters, such as running batch statistics.
 
+    Also of one whose evaluation mode is a function of its own; its state may then be empty.
+
     Attributes:
       initial: the state before the first step, a pytree of arrays.
       loss: (params, state, batch, key) -> (scalar, state after the batch), in training mode.
       evaluate: (params, state, batch) -> scalar in evaluation mode: running statistics, no dropout.
       outputs: (params, state, batch) -> outputs in evaluation mode, or None.
+      expected: (params, state, batch) -> the expected loss at a state, for a loss that draws random numbers in training
+        mode even without a key, so that `Problem.loss` cannot tell it at a state; None for all others.
     """
 
     initial: Any
     loss: Callable[[Params, Any, Batch, Key | None], tuple[jax.Array, Any]]
     evaluate: Callable[[Params, Any, Batch], jax.Array]
     outputs: Callable[[Params, Any, Batch], Any] | None = None
+    expected: Callable[[Params, Any, Batch], jax.Array] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,6 +120,8 @@ class Problem:
       stateful: the form of the loss that carries a model's state, or None; `loss` is then its training mode alone, in
         which batch normalization takes the statistics of the batch.
       name: a short name for tables and folders.
+      frozen: arrays that the loss uses and that do not train, a pytree: what `wrt` left out, PRNG keys; None for none.
+        They are arguments of the loss already; here they are to be read and counted.
     """
 
     loss: Loss
@@ -127,10 +134,19 @@ class Problem:
     composite: Composite | None = None
     stateful: Stateful | None = None
     name: str = "problem"
+    frozen: Any = None
 
     def __post_init__(self) -> None:
         count_examples(self.data, self.name, "data")
         count_examples(self.validation, self.name, "validation")
+
+    def __str__(self) -> str:
+        """What trains, what is frozen, the data, and what is known, a line each."""
+        return summary(self)
+
+    def __repr__(self) -> str:
+        """One line without arrays."""
+        return summary_line(self)
 
     @property
     def num_examples(self) -> int | None:
@@ -162,18 +178,18 @@ class Problem:
           model_state: the state, as `Trace.model_state_of` gives it; None for the initial one.
 
         Returns:
-          The problem without state; itself when it has none.
+          The problem without state; itself when it has no form of its own for evaluation.
         """
         if self.stateful is None:
             return self
         state = self.model_state if model_state is None else model_state
         composite = self.composite
         if composite is not None and self.stateful.outputs is not None:
-            outputs = jax.tree_util.Partial(_InState(self.stateful.outputs), state)
+            outputs = jax.tree_util.Partial(_in_state, as_partial(self.stateful.outputs), state)
             composite = dataclasses.replace(composite, outputs=outputs)
         return dataclasses.replace(
             self,
-            loss=jax.tree_util.Partial(_InState(self.stateful.evaluate), state),
+            loss=jax.tree_util.Partial(_in_state, as_partial(self.stateful.evaluate), state),
             metrics={name: _bound(metric, state) for name, metric in self.metrics.items()},
             composite=composite,
             stateful=None,
@@ -186,103 +202,12 @@ def _bound(metric: Callable[..., jax.Array], state: Any) -> jax.tree_util.Partia
     return jax.tree_util.Partial(metric.func if known else metric, *(metric.args if known else ()), model_state=state)
 
 
-@dataclasses.dataclass(frozen=True)
-class _InState:
-    """(params, state, batch) -> value as (state, params, batch, key), so that the state can be bound first."""
-
-    function: Callable[[Params, Any, Batch], Any]
-
-    def __call__(self, state: Any, params: Params, batch: Batch, key: Key | None = None) -> Any:
-        del key
-        return self.function(params, state, batch)
-
-
-def from_loss(
-    loss: Loss,
-    params: Params | Callable[[Key], Params],
-    data: Batch = None,
-    *,
-    validation: Batch = None,
-    metrics: Mapping[str, Callable[[Params, Batch], jax.Array]] | None = None,
-    truth: Truth | None = None,
-    name: str | None = None,
-) -> Problem:
-    """Makes a problem from a loss that a user already holds.
-
-    Args:
-      loss: (params, batch, key) -> scalar mean over the batch. With data=None, batch is None.
-      params: initial parameters (any pytree), or a function key -> parameters.
-      data: pytree of arrays with a common leading axis n, or None.
-      validation: a pytree like `data`, or None.
-      metrics: name -> (params, batch) -> scalar.
-      truth: what is known exactly.
-      name: defaults to the name of the loss function.
-
-    Returns:
-      The problem.
-
-    Raises:
-      InputError: the data's leaves differ in length, or the loss is not a scalar of a floating type.
-
-    Example:
-      >>> problem = from_loss(lambda w, batch, key: jnp.sum((w - 1.0) ** 2), jnp.zeros(3))
-      >>> float(problem.full_loss(jnp.zeros(3)))
-      3.0
-    """
-    init = params if callable(params) else lambda key: jax.tree.map(jnp.asarray, params)
-    label = name or getattr(loss, "__name__", "loss")
-    problem = Problem(
-        loss=loss,
-        init=init,
-        data=data,
-        validation=validation,
-        metrics=dict(metrics or {}),
-        truth=truth or Truth(),
-        name=label,
-    )
-    require_scalar_loss("from_loss", problem)
-    return problem
+def _in_state(function: Any, state: Any, params: Params, batch: Batch, key: Key | None = None) -> Any:
+    """(params, state, batch) -> value, with the function's arrays and the state bound first."""
+    del key
+    return function(params, state, batch)
 
 
 def as_partial(function: Callable[..., Any]) -> jax.tree_util.Partial:
     """The function as a pytree, so that arrays in it are arguments of compiled programs."""
     return function if isinstance(function, jax.tree_util.Partial) else jax.tree_util.Partial(function)
-
-
-def require_scalar_loss(where: str, problem: Problem) -> None:
-    """Raises unless the problem's loss is a scalar of a floating type; traced, not computed."""
-
-    def evaluate(key: Key) -> jax.Array:
-        return problem.loss(problem.init(key), problem.data, key)
-
-    shape = jax.eval_shape(evaluate, jax.random.key(0))
-    if jnp.shape(shape) != () or not jnp.issubdtype(getattr(shape, "dtype", jnp.int32), jnp.floating):
-        raise fail(
-            where,
-            f"loss must return a real scalar, {problem.name} returns {shape}",
-            "Take the mean over the batch inside the loss.",
-        )
-
-
-def count_examples(data: Batch, name: str, field: str) -> int | None:
-    """The common length of the leaves' leading axes, or None for no leaf.
-
-    Args:
-      data: a pytree of arrays.
-      name: whose data they are, for errors.
-      field: what they are called, for errors.
-
-    Raises:
-      InputError: the leaves differ in length, or hold no example.
-    """
-    leaves = jax.tree.leaves(data)
-    if not leaves:
-        return None
-    lengths = {jnp.shape(leaf)[0] if jnp.ndim(leaf) else None for leaf in leaves}
-    if len(lengths) > 1 or None in lengths:
-        shapes = [jnp.shape(leaf) for leaf in leaves]
-        raise InputError(f"{name}: the leaves of {field} must share their leading axis, got shapes {shapes}.")
-    (length,) = lengths
-    if length == 0:
-        raise InputError(f"{name}: {field} holds no example.")
-    return length

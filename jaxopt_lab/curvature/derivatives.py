@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.core import InputError, fail, reason
 from jaxopt_lab.curvature.streams import linearized_shapes
 
 _REVERSE_RULES = ("custom_vjp_call", "custom_vjp_call_jaxpr")
@@ -105,8 +105,7 @@ def _trace_product(program: Any, linearize: Any, constants: Any, batch: Any, vec
 def _missing(where: str, found: str, program: Any, error: Exception, remedy: str) -> InputError:
     parts = " and ".join(ruled_parts(program))
     because = f": {parts} in it has a derivative rule of its own" if parts else ""
-    first = (str(error) or "no message").splitlines()[0].partition(". ")[0].rstrip(".")
-    return fail(where, f"{found}{because} ({type(error).__name__}: {first})", remedy)
+    return fail(where, f"{found}{because} {reason(error)}", remedy)
 
 
 def _equations(program: Any) -> Iterator[Any]:

@@ -14,10 +14,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import Problem, as_partial, fail, meshes, require_choice, vectors
+from jaxopt_lab.core import Problem, as_partial, fail, meshes, reason, require_choice, vectors
 from jaxopt_lab.curvature.derivatives import forward_derivative
 from jaxopt_lab.curvature.operators import Operator, operator
-from jaxopt_lab.curvature.points import ExpectedLoss, locate
+from jaxopt_lab.curvature.points import ExpectedLoss, carries_statistics, locate
 from jaxopt_lab.curvature.products import output_product, outputs_of, require_composite
 from jaxopt_lab.curvature.streams import Source, mean_product
 
@@ -114,7 +114,7 @@ def example_losses(problem: Problem) -> Any:
 def _second_moment(
     problem: Problem, params: Any, data: Source, chunk_size: int | None, block: str | None, name: str, *, centred: bool
 ) -> Operator:
-    if problem.stateful is not None and problem.composite is None:
+    if carries_statistics(problem) and problem.composite is None:
         raise fail(
             problem.name, "an example alone is not normalized as it is among the others",
             "Hold the batch statistics fixed with problem.freeze(...), or give the problem a `composite`.",
@@ -137,7 +137,7 @@ def _require_losses(name: str, losses: Any, loss: ExpectedLoss, params: Any, bat
         jax.eval_shape(placed, *arguments)
     except Exception as error:
         raise fail(
-            name, f"its examples cannot be told apart ({type(error).__name__}: {str(error).splitlines()[0]})",
+            name, f"its examples cannot be told apart {reason(error)}",
             "The data and the composite's outputs need the examples as their leading axis.",
         ) from error  # fmt: skip
     constants = (losses, loss.merge, params, params)

@@ -8,10 +8,11 @@ import time
 import jax
 import numpy as np
 
-from jaxopt_lab.core import InputError, archives, fail, vectors
+from jaxopt_lab.core import InputError, fail, vectors
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.projections import Projection
+from jaxopt_lab.storage import archives
 
 _SECONDS = 30.0
 _ARRAYS = ("matrix", "coupling", "neglected")

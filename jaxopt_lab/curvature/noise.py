@@ -20,7 +20,7 @@ import numpy as np
 from jaxopt_lab.core import Estimate, InputError, Problem, fail, meshes, require_between, require_count, vectors
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, space_epsilon, vector_space
-from jaxopt_lab.curvature.points import Point, locate
+from jaxopt_lab.curvature.points import Point, carries_statistics, locate
 from jaxopt_lab.curvature.ratios import Forms
 from jaxopt_lab.curvature.soundness import require_sound
 from jaxopt_lab.curvature.streams import Source, batch_size
@@ -110,7 +110,7 @@ def noise_scale(
     require_between("noise_scale", "level", level, 0, 1, ends="()")
     if data is None and problem.data is None:
         raise fail("noise_scale", f"{problem.name} has no data", "Noise that only a key adds is known to who adds it.")
-    if problem.stateful is not None:
+    if carries_statistics(problem):
         raise _touching(problem, "its batch statistics are not frozen")
     point = locate(problem, params, data, chunk_size, block)
     spent = 0 if hessian is None else require_sound(hessian)

@@ -114,6 +114,11 @@ def locate(
     return Point(loss, inner, chunks, merge, float(value), gradient, found)
 
 
+def carries_statistics(problem: Problem) -> bool:
+    """Whether the loss is that of a model with state, such as batch statistics, which is not frozen."""
+    return problem.stateful is not None and bool(jax.tree.leaves(problem.stateful.initial))
+
+
 def _on_one_mesh(params: Any, batch: Any) -> Any:
     """Copies leaves of a single device to all devices of the mesh on which other leaves, or the data, are sharded."""
     places = [getattr(leaf, "sharding", None) for leaf in jax.tree.leaves((params, batch))]
@@ -160,7 +165,7 @@ def _require_scalar(problem: Problem, loss: ExpectedLoss, params: Any, batch: An
 
 def _require_independent(problem: Problem, chunks: Chunks) -> None:
     """A model's batch statistics are those of a chunk: a mean over chunks is then not the loss of all examples."""
-    if problem.stateful is not None and chunks.num_chunks > 1:
+    if carries_statistics(problem) and chunks.num_chunks > 1:
         raise fail(
             problem.name, f"its batch statistics are taken of each of {chunks.num_chunks} chunks, not of all examples",
             "Hold them fixed with problem.freeze(...), or give all examples at once.",

@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import optax
 
-from jaxopt_lab import curvature, problems, reporting, training
-from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_positive
+from jaxopt_lab import curvature, problems, reporting, storage, training
+from jaxopt_lab.core import Problem, require_choice, require_count
 from jaxopt_lab.diagnosis.examination import diagnose
 from jaxopt_lab.diagnosis.figures import draw_spectrum
 from jaxopt_lab.diagnosis.pages import page_of
@@ -37,8 +37,10 @@ def spectrum_command(options: argparse.Namespace) -> int:
     require_count("spectrum", "--probes", options.probes, 2)
     require_count("spectrum", "--seed", options.seed, 0)
     settings = problems.parse_settings(options.set, "--set")
-    training.enable_compilation_cache()
     problem = problems.load_problem(options.problem, **settings)
+    folder = options.out / f"spectrum-{storage.file_name(problem.name)}"
+    storage.require_writable(folder)
+    training.enable_compilation_cache()
     params = _parameters(problem, options)
     spectrum = measure_spectrum(
         problem, params, num_largest=options.largest, num_smallest=options.smallest, num_probes=options.probes,
@@ -46,10 +48,8 @@ def spectrum_command(options: argparse.Namespace) -> int:
         make_operator=OPERATORS[options.operator], seed=options.seed, say=training.say,
     )  # fmt: skip
     print("\n".join(spectrum.lines()))
-    folder = options.out / f"spectrum-{problem.name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    record = {"command": sys.argv[1:], "environment": reporting.environment(), **spectrum.to_json()}
-    reporting.write_text(folder / "spectrum.json", json.dumps(reporting.to_json(record), indent=1))
+    record = {"command": sys.argv[1:], "environment": storage.environment(), **spectrum.to_json()}
+    storage.write_text(folder / "spectrum.json", json.dumps(storage.to_json(record), indent=1))
     with reporting.house_style() as maker:
         figure = draw_spectrum(spectrum, maker)
         reporting.save_svg(figure, folder / "spectrum.svg")
@@ -73,11 +73,15 @@ def diagnose_command(options: argparse.Namespace) -> int:
     require_count("diagnose", "--train", options.train, 0)
     require_count("diagnose", "--seed", options.seed, 0)
     require_count("diagnose", "--proofs", options.proofs, 2)
-    require_positive("diagnose", "--learning-rate", options.learning_rate, "A negative one would climb.")
-    rule = _rule(options)
+    rule = problems.build_rule(
+        options.rule, "diagnose", learning_rate=options.learning_rate,
+        **problems.parse_settings(options.rule_set, "--rule-set"),
+    )  # fmt: skip
     settings = problems.parse_settings(options.set, "--set")
-    training.enable_compilation_cache()
     problem = problems.load_problem(options.problem, **settings)
+    folder = options.out / f"diagnosis-{storage.file_name(problem.name)}"
+    storage.require_writable(folder)
+    training.enable_compilation_cache()
     given = options.train or options.checkpoint is not None
     params = _parameters(problem, options) if given else None
     setting: dict[str, Any] = {"params": params, "batch_size": options.batch_size}
@@ -92,27 +96,14 @@ def diagnose_command(options: argparse.Namespace) -> int:
                 training.say(f"Proving {finding.cause} ...")
                 seeds = range(options.seed, options.seed + options.proofs)
                 proofs.append(prove(problem, rule, finding, **setting, seeds=list(seeds)))
-    record = reporting.to_json({"command": sys.argv[1:], "environment": reporting.environment()} | found.to_json())
-    record["proofs"] = reporting.to_json([proof.to_json() for proof in proofs])
+    record = storage.to_json({"command": sys.argv[1:], "environment": storage.environment()} | found.to_json())
+    record["proofs"] = storage.to_json([proof.to_json() for proof in proofs])
     print(json.dumps(record, indent=1) if options.json else "\n".join(lines_of(found, proofs)))
-    folder = options.out / f"diagnosis-{problem.name}"
-    folder.mkdir(parents=True, exist_ok=True)
-    reporting.write_text(folder / "diagnosis.json", json.dumps(record, indent=1))
-    reporting.write_text(folder / "diagnosis.html", page_of(found, proofs))
+    storage.write_text(folder / "diagnosis.json", json.dumps(record, indent=1))
+    storage.write_text(folder / "diagnosis.html", page_of(found, proofs))
     if not options.json:
         print(f"\nPage: {folder / 'diagnosis.html'}")
     return 0
-
-
-def _rule(options: argparse.Namespace) -> optax.GradientTransformation:
-    """The rule in use."""
-    settings = problems.parse_settings(options.rule_set, "--rule-set")
-    factory = problems.find_rule(options.rule, "diagnose")
-    try:
-        return factory(learning_rate=options.learning_rate, **settings)
-    except TypeError as error:
-        reason = f"--rule {options.rule} does not take these options ({error})"
-        raise fail("diagnose", reason, "See --rule-set.") from None
 
 
 def _parameters(problem: Problem, options: argparse.Namespace) -> Any:

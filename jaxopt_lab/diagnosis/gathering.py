@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab import curvature
-from jaxopt_lab.core import Problem, Status, as_partial, fail, vectors
+from jaxopt_lab import curvature, training
+from jaxopt_lab.core import Problem, Status, as_partial, describe, fail, reason, require_trainable, vectors
 from jaxopt_lab.diagnosis import budgets, runs
 from jaxopt_lab.diagnosis.budgets import Budget
 from jaxopt_lab.diagnosis.culprits import find_culprit
@@ -61,6 +62,8 @@ def gather(
     """
     from_init = params is None
     point = problem.init(jax.random.key(seed)) if from_init else params
+    _require_real(point)
+    training.require_rule("diagnose", lambda: rule, {}, point)
     frozen = problem.freeze()
     value, gradient = _first_gradient(frozen, point)
     known = Evidence(
@@ -92,6 +95,20 @@ def gather(
     return add(**_rates(known, budget))
 
 
+def _require_real(params: Any) -> None:
+    """Raises unless there are parameters, all of them real and floating: curvature needs nothing less."""
+    require_trainable("diagnose", params)
+    if not vectors.size(params):
+        raise fail("diagnose", "the parameters hold no number")
+    for path, leaf in zip(vectors.parameter_paths(params), jax.tree.leaves(params), strict=True):
+        if jnp.iscomplexobj(leaf):
+            label = f"parameter {path}" if path else "the parameter"
+            raise fail(
+                "diagnose", f"{label} is complex ({describe(leaf)})",
+                "Give its real and imaginary parts as parameters, and let the loss make it of them.",
+            )  # fmt: skip
+
+
 def _signs(opt_state: Any, batch_size: int | None) -> Signs | None:
     """What a monitor in the state has recorded; None without a state or a monitor."""
     if opt_state is None or not any(map(is_monitor, jax.tree.leaves(opt_state, is_leaf=is_monitor))):
@@ -104,13 +121,13 @@ def _first_gradient(problem: Problem, params: Any) -> tuple[jax.Array, Any]:
     try:
         return value_and_gradient(as_partial(problem.loss), params, problem.data)
     except Exception as error:
-        reason = f"({type(error).__name__}: {str(error).splitlines()[0]})"
+        why = reason(error)
         if "grad requires" in str(error):
             remedy = "diagnose needs parameters of a floating type and a loss written in JAX."
-            raise fail(problem.name, f"the loss cannot be differentiated {reason}", remedy) from error
+            raise fail(problem.name, f"the loss cannot be differentiated {why}", remedy) from error
         missing = "It has no data: give them as lab.from_loss(loss, params, data). " if problem.data is None else ""
         remedy = f"{missing}It is called as loss(params, batch, None): without a key it must be deterministic."
-        raise fail(problem.name, f"the loss cannot be evaluated {reason}", remedy) from error
+        raise fail(problem.name, f"the loss cannot be evaluated {why}", remedy) from error
 
 
 def _seconds(problem: Problem, params: Any) -> float:

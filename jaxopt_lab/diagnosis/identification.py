@@ -116,7 +116,7 @@ def weight_decay(rule: optax.GradientTransformation, params: Any) -> float:
         updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(ones), ones)
     except (TypeError, ValueError):
         return 0.0
-    return float(-np.mean([float(jnp.mean(leaf)) for leaf in jax.tree.leaves(updates)])) + 0.0
+    return float(-np.mean([float(jnp.mean(leaf)) for leaf in jax.tree.leaves(updates) if leaf.size])) + 0.0
 
 
 def _named(response: np.ndarray) -> RuleInUse:
@@ -158,5 +158,5 @@ def _first_moment(rule: optax.GradientTransformation, params: Any) -> float | No
     ones = jax.tree.map(jnp.ones_like, origin)
     _, state = rule.update(ones, rule.init(origin), origin)
     found = optax.tree.get_all_with_path(state, "mu")
-    leaves = jax.tree.leaves(found[0][1]) if found else []
+    leaves = [leaf for leaf in jax.tree.leaves(found[0][1]) if leaf.size] if found else []
     return None if not leaves else float(1 - jnp.mean(leaves[0]))

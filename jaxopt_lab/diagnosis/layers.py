@@ -77,7 +77,7 @@ def measure_signals(problem: Problem, params: Params, *, num_examples: int = 256
     if not layers:
         notes.append("The loss holds no product of a weight with data.")
     if hidden.count:
-        notes.append(f"{hidden.count} loops or branches of the loss hold layers that are not seen.")
+        notes.append(f"{hidden.count} loops, branches or complex products of the loss hold layers that are not seen.")
     return Signals(tuple(map(_plain, layers)), tuple(map(_plain, activations)), len(chosen), tuple(notes))
 
 

@@ -63,7 +63,7 @@ class ActivationPlace:
 
 
 def find_places(program: Program, num_leaves: int) -> tuple[list[LayerPlace], list[ActivationPlace], int]:
-    """Layers and activations in program order, and the number of loops and branches that hide further layers.
+    """Layers and activations in program order, and how many loops, branches and complex products are further layers.
 
     Args:
       program: of (params, batch) -> loss.
@@ -74,13 +74,20 @@ def find_places(program: Program, num_leaves: int) -> tuple[list[LayerPlace], li
     for operation in program.operations:
         for number in filter(is_number, operation.inputs):
             readers.setdefault(number, []).append(operation)
-    layers = [
-        _layer(program, origins, readers, step)
+    steps = [
+        step
         for step, operation in enumerate(program.operations)
         if operation.name in LAYERS and _sides(operation, origins) is not None
     ]
+    real = [step for step in steps if _is_real(program, program.operations[step])]
+    layers = [_layer(program, origins, readers, step) for step in real]
     hidden = sum(operation.name not in LAYERS and holds_layer(operation) for operation in program.operations)
+    hidden += len(steps) - len(real)
     return layers, _activations(program, origins, readers, layers), hidden
+
+
+def _is_real(program: Program, operation: Operation) -> bool:
+    return not jnp.issubdtype(program.shapes[operation.outputs[0]].dtype, jnp.complexfloating)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,11 +4,12 @@ from jaxopt_lab.networks.activations import ACTIVATIONS, resolve_activation
 from jaxopt_lab.networks.conversion import from_linen, from_nnx
 from jaxopt_lab.networks.convolutional import ConvNet, ResNet
 from jaxopt_lab.networks.criteria import CRITERIA, Criterion, resolve_criterion
-from jaxopt_lab.networks.functional import Functional, functional_nnx
+from jaxopt_lab.networks.functional import Functional
 from jaxopt_lab.networks.initializers import INITIALIZERS, resolve_initializer
 from jaxopt_lab.networks.layers import NORMS
 from jaxopt_lab.networks.linear import Linear
 from jaxopt_lab.networks.linen_modules import functional_linen
+from jaxopt_lab.networks.nnx_modules import functional_nnx
 from jaxopt_lab.networks.perceptron import MLP
 from jaxopt_lab.networks.transformer import Transformer
 

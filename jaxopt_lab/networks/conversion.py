@@ -4,42 +4,25 @@
     loss = criterion(model(inputs(batch)), batch)           what Gauss-Newton and Fisher operators need to see
 
 In training mode (`problem.loss`) batch normalization takes the statistics of the batch, and dropout is on when a key is
-given. `problem.stateful` carries the running statistics along; `problem.freeze` holds them fixed.
+given. `problem.stateful` carries the running statistics along; `problem.freeze` holds them fixed. A module that is told
+its mode in the call, `model(inputs, train=True)`, cannot be put into evaluation mode from outside: its loss is given
+twice, as `loss_fn` and as `eval_loss_fn`. Whether that is needed is found out here, and said.
 """
 
-from collections.abc import Callable, Mapping
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-from jaxopt_lab.core import (
-    Batch,
-    Composite,
-    Key,
-    Params,
-    Problem,
-    Stateful,
-    Truth,
-    fail,
-    require_choice,
-    require_scalar_loss,
-)
-from jaxopt_lab.networks.forms import (
-    EvaluationLoss,
-    EvaluationOutputs,
-    Metric,
-    ModelFunction,
-    Parts,
-    StatefulLoss,
-    TrainingLoss,
-    TrainingOutputs,
-)
-from jaxopt_lab.networks.functional import Functional, functional_nnx, takes
+from jaxopt_lab.core import Batch, Key, Params, Problem, Truth, fail, traced
+from jaxopt_lab.networks.building import Facts, Source, build_problem
+from jaxopt_lab.networks.forms import ModelFunction, Parts
+from jaxopt_lab.networks.functional import Functional, Unknown, takes
 from jaxopt_lab.networks.linen_modules import functional_linen
-
-STATISTICS = ("batch", "running")
+from jaxopt_lab.networks.nnx_modules import functional_nnx
 
 
 def first(batch: Batch) -> Any:
@@ -55,6 +38,8 @@ def from_nnx(
     criterion: Callable[[Any, Batch], jax.Array] | None = None,
     family: str | None = None,
     inputs: Callable[[Batch], Any] = first,
+    eval_loss_fn: ModelFunction | None = None,
+    wrt: Any = None,
     statistics: str = "batch",
     validation: Batch = None,
     metrics: Mapping[str, ModelFunction] | None = None,
@@ -73,7 +58,15 @@ def from_nnx(
       criterion: instead of `loss_fn`, (outputs, batch) -> scalar mean over the batch, convex in the outputs;
         `problem.composite` is then filled.
       family: the likelihood that the criterion belongs to, as `Composite.family` says.
-      inputs: batch -> what the model takes; the first of a pair by default.
+      inputs: batch -> what the model takes; the first of a pair by default. Arguments of the model's call that are
+        named `train`, `training`, `is_training`, `deterministic` or `use_running_average` are filled in.
+      eval_loss_fn: the same loss with the model in evaluation mode, for a `loss_fn` that tells the model its mode, as
+        in `model(inputs, train=True)`, and for models that draw random numbers by themselves. `evaluate`, `freeze` and
+        the probes of validation data take it; so does the loss without a key, where `loss_fn` is random without one.
+        Metrics are functions of their own, to be written in evaluation mode.
+      wrt: what trains, an NNX filter: a type of variables, a function of (path, variable), or a tuple of them; None for
+        nnx.Param, which trains the base of an nnx.LoRA too (`nnx.LoRAParam` trains the adapters alone). Everything else
+        that the model does not move itself is frozen: carried as data, drawn once, and counted by `print(problem)`.
       statistics: "batch", or "running" to hold the model's running statistics fixed (`Problem.freeze`).
       validation: a pytree like `data`, or None.
       metrics: name -> (model, batch) -> scalar.
@@ -84,8 +77,14 @@ def from_nnx(
       The problem. Parameters are a plain dictionary; those of a finished module are copied into it.
 
     Raises:
-      InputError: the loss is not a scalar, the module returns no array, dropout finds no random stream, both or
-        neither of `loss_fn` and `criterion` are given, or the data's leaves differ in length.
+      InputError: the loss fails or is not a scalar, the module returns no array, dropout finds no random stream, both
+        or neither of `loss_fn` and `criterion` are given, or the data's leaves differ in length; evaluation mode
+        depends on random numbers, or normalizes by the batch; a floating variable of a type of its own neither trains
+        nor moves, and `wrt` does not say which.
+
+    Warns:
+      UserWarning: in evaluation mode the loss of an example depends on the others of its batch, so that the loss is no
+        mean over examples; silence it with `warnings.filterwarnings` where that is meant (a contrastive loss).
 
     Example:
       >>> data = (jnp.ones((4, 3)), jnp.zeros((4, 1)))
@@ -94,18 +93,15 @@ def from_nnx(
       >>> float(problem.full_loss(problem.init(jax.random.key(0))))
       9.0
     """
+    selected = nnx.Param if wrt is None else wrt
     if isinstance(model, nnx.Module):
-        form, label = functional_nnx(model), type(model).__name__
-        init = _copies(form.params)
+        source, label = _of_module(model, selected, wrt is None), type(model).__name__
         _require_streams(model, loss_fn)
     else:
-        form, label = _traced(model, loss_fn)
-        init = lambda key: functional_nnx(_build(model, key)).params  # noqa: E731
-    parts = Parts("from_nnx", form.call, loss_fn, criterion, inputs)
-    return _problem(
-        parts, form, init, data, family=family, statistics=statistics, validation=validation, metrics=metrics or {},
-        truth=truth or Truth(), name=name or label,
-    )  # fmt: skip
+        source, label = _of_factory(model, loss_fn, selected, wrt is None)
+    parts = Parts("from_nnx", source.form.call, loss_fn, criterion, inputs, eval_loss_fn)
+    facts = Facts(data, validation, family, statistics, metrics or {}, truth or Truth(), name or label)
+    return build_problem(source, parts, facts)
 
 
 def from_linen(
@@ -117,6 +113,8 @@ def from_linen(
     criterion: Callable[[Any, Batch], jax.Array] | None = None,
     family: str | None = None,
     inputs: Callable[[Batch], Any] = first,
+    eval_loss_fn: ModelFunction | None = None,
+    wrt: str | Sequence[str] | None = None,
     statistics: str = "batch",
     validation: Batch = None,
     metrics: Mapping[str, ModelFunction] | None = None,
@@ -127,6 +125,7 @@ def from_linen(
 
     `loss_fn` and the metrics get a callable in the place of the model: `model(inputs)` applies the module. Arguments
     of the module's call named `train`, `training`, `is_training`, `deterministic`, `use_running_average` are filled in.
+    In training the key of the step seeds dropout and every other stream (`make_rng`); without a key there is none.
 
     Args:
       module: the module.
@@ -136,6 +135,9 @@ def from_linen(
       criterion: as in `from_nnx`.
       family: as in `from_nnx`.
       inputs: as in `from_nnx`.
+      eval_loss_fn: as in `from_nnx`.
+      wrt: the collection that trains, or several; None for "params". The parameters of several are a dictionary of
+        collections. What neither trains nor is moved by the module is frozen, as in `from_nnx`.
       statistics: as in `from_nnx`.
       validation: as in `from_nnx`.
       metrics: as in `from_nnx`.
@@ -146,53 +148,59 @@ def from_linen(
       The problem, which starts at the given parameters.
 
     Raises:
-      InputError: as `from_nnx`, or the variables hold no "params".
+      InputError: as `from_nnx`; or the variables hold no "params", or not what `wrt` names.
     """
-    form = functional_linen(module, variables)
-    parts = Parts("from_linen", form.call, loss_fn, criterion, inputs)
-    return _problem(
-        parts, form, _copies(form.params), data, family=family, statistics=statistics, validation=validation,
-        metrics=metrics or {}, truth=truth or Truth(), name=name or type(module).__name__,
+    selected = "params" if wrt is None else wrt
+    form = functional_linen(module, variables, selected)
+    holding = lambda paths: functional_linen(module, variables, selected, [name for (name,) in paths])  # noqa: E731
+    source = Source(form, _Copies(form.params), holding, _linen_remedy if wrt is None else None)
+    parts = Parts("from_linen", form.call, loss_fn, criterion, inputs, eval_loss_fn)
+    facts = Facts(
+        data, validation, family, statistics, metrics or {}, truth or Truth(), name or type(module).__name__
+    )  # fmt: skip
+    return build_problem(source, parts, facts)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Copies:
+    """key -> copies of the parameters of a finished module."""
+
+    params: Params
+
+    def __call__(self, key: Key) -> Params:
+        return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), self.params)
+
+
+def _of_module(model: nnx.Module, wrt: Any, by_default: bool) -> Source:
+    form = functional_nnx(model, wrt)
+    return Source(
+        form, _Copies(form.params), lambda paths: functional_nnx(model, wrt, paths), _nnx_remedy if by_default else None
     )  # fmt: skip
 
 
-def _problem(
-    parts: Parts, form: Functional, init: Callable[[Key], Params], data: Batch, *, family: str | None,
-    statistics: str, validation: Batch, metrics: Mapping[str, ModelFunction], truth: Truth, name: str,
-) -> Problem:  # fmt: skip
-    if (parts.loss_fn is None) == (parts.criterion is None):
-        raise fail(
-            parts.where, "exactly one of loss_fn and criterion must be given",
-            "Give criterion(outputs, batch) when curvature is wanted: it shows the outputs to the operators.",
-        )  # fmt: skip
-    require_choice(parts.where, "statistics", statistics, STATISTICS)
-    composite = stateful = None
-    if parts.criterion is not None:
-        outputs = jax.tree_util.Partial(TrainingOutputs(parts), form.model_state)
-        composite = Composite(outputs, parts.criterion, family)
-    if jax.tree.leaves(form.model_state):
-        outputs = EvaluationOutputs(parts) if composite else None
-        stateful = Stateful(form.model_state, StatefulLoss(parts), EvaluationLoss(parts), outputs)
-    problem = Problem(
-        loss=jax.tree_util.Partial(TrainingLoss(parts), form.model_state),
-        init=init,
-        data=data,
-        validation=validation,
-        metrics={
-            label: jax.tree_util.Partial(Metric(parts.call, function), form.model_state)
-            for label, function in metrics.items()
-        },
-        truth=truth,
-        composite=composite,
-        stateful=stateful,
-        name=name,
-    )
-    require_scalar_loss(parts.where, problem)
-    return problem.freeze() if statistics == "running" else problem
+def _of_factory(factory: Any, loss_fn: ModelFunction | None, wrt: Any, by_default: bool) -> tuple[Source, str]:
+    """The source that a factory makes, and the class of what it builds.
 
+    Only a model that has state, or arrays that are frozen, is built here, from one key: all others are traced.
+    """
+    static: list[tuple[Functional, str]] = []
 
-def _copies(params: Params) -> Callable[[Key], Params]:
-    return lambda key: jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), params)
+    def build(key: Key) -> tuple[Params, Any, Any]:
+        model = _build(factory, key)
+        _require_streams(model, loss_fn)
+        form = functional_nnx(model, wrt)
+        static.append((form, type(model).__name__))
+        return form.params, form.model_state, form.frozen
+
+    params, state, frozen = traced("from_nnx", "the function of nnx.Rngs", build, jax.random.key(0), names=("key",))
+    form, label = static[0]
+    form = dataclasses.replace(form, params=params, model_state=state, frozen=frozen)
+    holding = lambda paths: form  # noqa: E731
+    if jax.tree.leaves((state, frozen)):
+        model = _build(factory, jax.random.key(0))
+        form, holding = functional_nnx(model, wrt), lambda paths: functional_nnx(model, wrt, paths)
+    init = lambda key: functional_nnx(_build(factory, key), wrt).params  # noqa: E731
+    return Source(form, init, holding, _nnx_remedy if by_default else None), label
 
 
 def _build(factory: Any, key: Key) -> nnx.Module:
@@ -205,26 +213,13 @@ def _build(factory: Any, key: Key) -> nnx.Module:
     return model
 
 
-def _traced(factory: Any, loss_fn: ModelFunction | None) -> tuple[Functional, str]:
-    """The functional form and the class of what the factory builds, with arrays for the state alone.
+def _nnx_remedy(unknown: Unknown) -> str:
+    train = f"wrt=(nnx.Param, {unknown.kind}) trains it" if unknown.kind != "Variable" else "An nnx.Param trains"
+    return f"{train}; wrt=nnx.Param holds it fixed."
 
-    Only a model that has state is built here: one of 1e8 parameters is drawn once, by `init`, and not twice.
-    """
-    static: list[tuple[Any, str]] = []
 
-    def build(key: Key) -> tuple[Params, Any]:
-        model = _build(factory, key)
-        _require_streams(model, loss_fn)
-        form = functional_nnx(model)
-        static.append((form.call, type(model).__name__))
-        return form.params, form.model_state
-
-    key = jax.random.key(0)
-    params, state = jax.eval_shape(build, key)
-    if jax.tree.leaves(state):
-        state = functional_nnx(_build(factory, key)).model_state
-    call, label = static[0]
-    return Functional(params, state, call), label
+def _linen_remedy(unknown: Unknown) -> str:
+    return f"wrt=('params', {unknown.kind!r}) trains it; wrt='params' holds it fixed."
 
 
 def _require_streams(model: nnx.Module, loss_fn: ModelFunction | None) -> None:

@@ -26,6 +26,7 @@ from jaxopt_lab.core import (
     require_choice,
     require_count,
     require_memory,
+    require_size,
     vectors,
 )
 
@@ -207,7 +208,7 @@ def _strengths(target: PlantedMatrix, params: Weights, batch: Batch) -> jax.Arra
 
 def _require_layers(where: str, target: PlantedMatrix, depth: int, width: int) -> None:
     require_count(where, "depth", depth, minimum=2, why="One layer has no saddle.")
-    require_count(where, "width", width)
+    require_size(where, "width", width)
     rank = len(target.values)
     if width < rank:
         raise fail(where, f"width must be at least the rank {rank} of the target, got {width}", "It cannot be fitted.")

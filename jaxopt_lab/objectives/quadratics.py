@@ -20,7 +20,9 @@ from jaxopt_lab.core import (
     fail,
     require_choice,
     require_count,
+    require_finite,
     require_memory,
+    require_size,
 )
 from jaxopt_lab.objectives import rotations
 from jaxopt_lab.objectives.spectra import require_spectrum
@@ -104,7 +106,7 @@ def laplacian(dim: int, *, start: Start = None) -> Problem:
       >>> [round(float(value), 6) for value in laplacian(2).truth.eigenvalues]
       [1.0, 3.0]
     """
-    require_count("laplacian", "dim", dim)
+    require_size("laplacian", "dim", dim)
     real = jnp.zeros((), float).dtype
     require_memory("laplacian", 2 * dim * real.itemsize, available_memory(), f"a spectrum of {dim:.3g} eigenvalues")
     order = (jnp.arange(1, dim + 1, dtype=jnp.int32)).astype(real)
@@ -195,6 +197,7 @@ def starting_at(start: Start, dim: int, dtype: jnp.dtype) -> Callable[[jax.Array
     """The `init` of a problem of dim numbers: a constant, an array, or for None a draw from N(0, I)."""
     if start is None:
         return lambda key: jax.random.normal(key, (dim,), dtype)
+    require_finite("quadratic", "start", start)
     if np.ndim(start) == 0:
         return lambda key: jnp.full((dim,), start, dtype)
     given = _vector("start", start, dim, dtype)

@@ -12,9 +12,9 @@ from jaxopt_lab.core import (
     available_memory,
     fail,
     require_between,
-    require_count,
     require_finite,
     require_memory,
+    require_size,
 )
 from jaxopt_lab.objectives.spectra import require_spectrum
 
@@ -92,7 +92,7 @@ def streaming_regression(
       InputError: an argument is out of its range, or a batch does not fit in memory.
     """
     spectrum = require_spectrum("streaming_regression", eigenvalues)
-    require_count("streaming_regression", "batch_size", batch_size)
+    require_size("streaming_regression", "batch_size", batch_size)
     require_between("streaming_regression", "label_noise", label_noise, 0, np.inf, ends="[)")
     low, high = float(jnp.min(spectrum)), float(jnp.max(spectrum))
     if low <= 0:

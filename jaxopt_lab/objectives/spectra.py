@@ -10,7 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import available_memory, fail, require_between, require_count, require_memory, require_positive
+from jaxopt_lab.core import (
+    available_memory,
+    fail,
+    require_between,
+    require_finite,
+    require_memory,
+    require_positive,
+    require_size,
+)
 
 
 def log_uniform(dim: int, kappa: float, largest: float = 1.0) -> jax.Array:
@@ -112,7 +120,7 @@ SPECTRA: dict[str, Callable[..., jax.Array]] = {
 
 
 def _check(name: str, dim: int, kappa: float, largest: float) -> None:
-    require_count(name, "dim", dim)
+    require_size(name, "dim", dim)
     require_between(name, "kappa", kappa, 1, np.inf, ends="[)", why="It is the largest eigenvalue over the smallest.")
     require_positive(name, "largest", largest)
     needed = 2 * dim * jnp.zeros((), float).dtype.itemsize
@@ -142,7 +150,11 @@ def require_spectrum(where: str, eigenvalues: jax.typing.ArrayLike | Sequence[fl
     Raises:
       InputError: they are not a non-empty vector of finite numbers.
     """
-    array = jnp.asarray(eigenvalues, float) if not isinstance(eigenvalues, jax.Array) else eigenvalues
+    if isinstance(eigenvalues, jax.Array):
+        array = eigenvalues
+    else:
+        require_finite(where, "eigenvalues", eigenvalues)
+        array = jnp.asarray(np.asarray(eigenvalues), float)
     if array.ndim != 1 or array.size == 0 or not jnp.issubdtype(array.dtype, jnp.floating):
         raise fail(
             where, f"eigenvalues must be a vector of real numbers, got shape {array.shape}, {array.dtype}",

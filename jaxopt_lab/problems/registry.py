@@ -3,11 +3,17 @@
 import dataclasses
 import functools
 import importlib
+import importlib.util
 import inspect
+import os
+import pathlib
+import sys
+import traceback
+import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxopt_lab.core import Problem, fail, require_choice
+from jaxopt_lab.core import InputError, Problem, fail, require_choice
 from jaxopt_lab.networks import MLP, ConvNet, Linear, ResNet, Transformer
 from jaxopt_lab.problems.images import image_problem
 from jaxopt_lab.problems.tables import signal_problem, table_problem
@@ -29,7 +35,10 @@ class ProblemSpec:
     summary: str
 
 
-def load_problem(name: str, **options: Any) -> Problem:
+_KINDS = {bool: "True or False", int: "a whole number", float: "a number", str: "a word"}
+
+
+def load_problem(name: str, /, **options: Any) -> Problem:
     """A problem by name.
 
     Args:
@@ -51,8 +60,9 @@ def load_problem(name: str, **options: Any) -> Problem:
         return _from_user(name, options)
     require_choice("load_problem", "name", name, REGISTRY)
     spec = REGISTRY[name]
-    for option in options:
+    for option, value in options.items():
         require_choice(name, "an option", option, spec.options)
+        _require_like(name, option, value, spec.options[option])
     return spec.build(**{**spec.options, **options})
 
 
@@ -60,7 +70,8 @@ def load_function(name: str, where: str = "load_function") -> Callable[..., Any]
     """The function that a user names as `module:function`.
 
     Args:
-      name: the module, a colon, and the function.
+      name: the module or the path of its file, a colon, and the function; a module is looked for in the current folder
+        first.
       where: for the errors.
 
     Returns:
@@ -73,24 +84,63 @@ def load_function(name: str, where: str = "load_function") -> Callable[..., Any]
       >>> load_function("math:sqrt")(4.0)
       2.0
     """
-    module_name, _, function_name = name.partition(":")
+    module_name, _, function_name = name.rpartition(":")
+    if not module_name or not function_name:
+        raise fail(where, f"your own code is named as module:function, got {name!r}", "Example: mine.problems:make.")
     try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise fail(
-            where, f"there is no module {module_name!r}",
-            "It must be importable: run where the file lies, or set PYTHONPATH.",
-        ) from error  # fmt: skip
+        module = _imported(module_name)
+    except Exception as error:
+        missing = isinstance(error, ModuleNotFoundError) and f"{module_name}.".startswith(f"{error.name}.")
+        if missing or isinstance(error, FileNotFoundError):
+            remedy = "Name a file, or a module: run where it lies, or set PYTHONPATH."
+            raise fail(where, f"there is no module {module_name!r}", remedy) from error
+        raise fail(where, f"{module_name} cannot be imported: {_said(error)}") from error
     functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
     if not callable(getattr(module, function_name, None)):
         require_choice(where, f"the function of {module_name}", function_name, functions)
     return getattr(module, function_name)
 
 
+def _imported(name: str) -> types.ModuleType:
+    """A module by its name or by the path of its file."""
+    if not name.endswith(".py"):
+        here = os.getcwd()
+        if here not in sys.path and "" not in sys.path:
+            sys.path.insert(0, here)
+        return importlib.import_module(name)
+    path = pathlib.Path(name).resolve()
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if spec is None or spec.loader is None:
+        raise FileNotFoundError(name)
+    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _said(error: Exception) -> str:
+    """What an error of the user's code says, and where it arose."""
+    trace = traceback.extract_tb(error.__traceback__)
+    place = f", {trace[-1].filename}:{trace[-1].lineno}" if trace else ""
+    return f"{type(error).__name__}: {error}{place}"
+
+
+def _require_like(where: str, option: str, value: Any, default: Any) -> None:
+    """Raises unless an option's value is of its default's kind; None says nothing about the kind."""
+    kind = type(default)
+    if kind not in _KINDS or value is None:
+        return
+    if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool) != (kind is bool):
+        raise fail(where, f"{option} must be {_KINDS[kind]}, got {value!r}", f"By default it is {default!r}.")
+
+
 def _from_user(name: str, options: Mapping[str, Any]) -> Problem:
-    problem = load_function(name, "load_problem")(**options)
+    build = load_function(name, "load_problem")
+    try:
+        problem = build(**options)
+    except InputError:
+        raise
+    except Exception as error:
+        raise fail("load_problem", f"{name} failed with {dict(options)}: {_said(error)}") from error
     if not isinstance(problem, Problem):
         raise fail(
             "load_problem", f"{name} must return a Problem, got {type(problem).__name__}",

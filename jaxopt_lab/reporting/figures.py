@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxopt_lab.reporting.folders import write_bytes
+from jaxopt_lab.storage.folder import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -146,6 +146,7 @@ def svg_text(figure: "Figure") -> str:
 def _rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
     for axes in figure.axes:
         _plain_powers_of_ten(axes)
+    _take_texts_literally(figure)
     figure.draw_without_rendering()
     for axes in figure.axes:
         _spread_labels(axes)
@@ -154,6 +155,19 @@ def _rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format=kind, **options)
     return buffer.getvalue()
+
+
+def _take_texts_literally(figure: "Figure") -> None:
+    """Names are text, whatever signs they hold; only tick labels, which matplotlib writes, may be formulas."""
+    from matplotlib.text import Text
+
+    written = set()
+    for axis in (each for axes in figure.axes for each in (axes.xaxis, axes.yaxis)):
+        ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+        written |= {axis.get_offset_text(), *(label for tick in ticks for label in (tick.label1, tick.label2))}
+    for text in figure.findobj(Text):
+        if text not in written:
+            text.set_parse_math(False)
 
 
 def _spread_labels(axes: "Axes") -> None:

@@ -5,19 +5,21 @@ Nothing on the page comes from elsewhere: the style and the figures are inside. 
 
 import dataclasses
 import math
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxopt_lab.core import Verdict, fail
-from jaxopt_lab.reporting.encoding import from_json
-from jaxopt_lab.reporting.folders import (
-    holds_comparison,
-    holds_sweep,
+from jaxopt_lab.core import InputError, Verdict, fail
+from jaxopt_lab.reporting.svg import inline_svg
+from jaxopt_lab.storage import (
+    RECORD,
+    files,
+    from_json,
+    kind_of,
     read_record,
     read_verdicts,
     require_folders,
+    require_unchanged,
     write_text,
 )
 
@@ -50,32 +52,48 @@ class Failure:
 
 
 def read_result(folder: Path) -> StudyResult:
-    """Reads a results folder.
+    """Reads a results folder, whoever wrote it.
 
     Raises:
-      InputError: the folder is not ours, or a file in it is torn.
+      InputError: the folder holds no study, or a file in it is damaged.
     """
     record = read_record(folder)
-    if record["status"] != "done":
-        return StudyResult(folder.name, record)
-    figure = folder / "figure.svg"
-    svg = figure.read_text(encoding="utf-8") if figure.is_file() else ""
-    return StudyResult(folder.name, record, read_verdicts(folder), svg)
+    result = StudyResult(folder.name, record)
+    if record["status"] == "done":
+        require_unchanged(folder, record)
+        figure = folder / "figure.svg"
+        svg = files.read_text(figure, "a figure") if figure.is_file() else ""
+        result = StudyResult(folder.name, record, read_verdicts(folder), svg)
+    with files.reading(folder / RECORD, "the record of a study", "Run the study again."):
+        render_page([result])
+    return result
 
 
-def find_results(folder: Path) -> list[StudyResult]:
+def find_results(folder: Path) -> tuple[list[StudyResult], list[Failure]]:
     """Reads a results folder, or all of those that lie right under `folder`, in the order of their names.
 
+    Args:
+      folder: a study's folder, or one with folders of studies.
+
+    Returns:
+      The studies, and for each folder that cannot be read why.
+
     Raises:
-      InputError: there is none.
+      InputError: there is none, or the only one cannot be read.
     """
-    if (folder / "study.json").is_file():
-        return [read_result(folder)]
-    found = sorted(path.parent for path in folder.glob("*/study.json")) if folder.is_dir() else []
-    inside = [path for path in found if not (holds_sweep(path) or holds_comparison(path))]  # these have their own pages
+    if (folder / RECORD).is_file():
+        return [read_result(folder)], []
+    found = sorted(path.parent for path in folder.glob(f"*/{RECORD}")) if folder.is_dir() else []
+    inside = [path for path in found if kind_of(path) not in ("sweep", "comparison")]  # these have their own pages
     if not inside:
         raise fail("report", f"{folder} holds no results", "Name a study's folder, or the one given as --out.")
-    return [read_result(path) for path in inside]
+    results, failures = [], []
+    for path in inside:
+        try:
+            results.append(read_result(path))
+        except InputError as error:
+            failures.append(Failure(path.name, str(error)))
+    return results, failures
 
 
 def check_page(path: Path) -> None:
@@ -140,34 +158,6 @@ def render_template(name: str, **values: Any) -> str:
     )
     environment.filters |= {"number": format_number, "setting": format_setting, "duration": _unbroken_duration}
     return environment.get_template(name).render(generator=_GENERATOR, **values)
-
-
-def inline_svg(svg: str, *, prefix: str, label: str) -> str:
-    """Makes an SVG file fit to stand inside of a page beside others.
-
-    Its ids get a prefix, so that clip paths of several figures do not collide; its fixed size, metadata and global
-    style go; it becomes an image with `label` as its description.
-
-    Args:
-      svg: the contents of an SVG file.
-      prefix: what sets its ids apart from those of other figures.
-      label: the description for those who cannot see it.
-
-    Returns:
-      The `<svg>` element, marked as safe HTML.
-    """
-    from markupsafe import Markup, escape
-
-    body = svg[svg.index("<svg") :]
-    for pattern in (r"<metadata>.*?</metadata>", r"<style[^>]*>.*?</style>", r"<!--.*?-->", r' xmlns(:\w+)?="[^"]*"'):
-        body = re.sub(pattern, "", body, flags=re.DOTALL)
-    body = body.replace("xlink:href", "href")
-    body = re.sub(r'\bid="', f'id="{prefix}-', body)
-    body = re.sub(r"url\(#", f"url(#{prefix}-", body)
-    body = re.sub(r'href="#', f'href="#{prefix}-', body)
-    opening, rest = body.split(">", 1)
-    opening = re.sub(r' (width|height|version)="[^"]*"', "", opening)
-    return Markup(f'{opening} role="img" aria-label="{escape(label)}">{rest.strip()}')
 
 
 def format_number(value: float, digits: int = 6) -> str:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import require_choice, vectors
-from jaxopt_lab.rules.arguments import next_count, require_curvature_bounds, required
+from jaxopt_lab.rules.arguments import next_count, require_curvature_bounds, require_rule, required
 from jaxopt_lab.rules.momentum import VelocityState
 
 
@@ -147,10 +147,11 @@ def adaptive_restart(
     Reference: O'Donoghue and Candes, Adaptive restart for accelerated gradient schemes, 2015, section 3.2.
     """
     require_choice("adaptive_restart", "scheme", scheme, ("gradient", "function"))
-    inner = optax.with_extra_args_support(inner)
+    inner = require_rule("adaptive_restart", inner)
 
     def init(params: Any) -> RestartState:
-        return RestartState(inner.init(params), jnp.full((), jnp.inf, float), jnp.zeros((), jnp.int32))
+        real = jnp.zeros((), float).dtype
+        return RestartState(inner.init(params), jnp.full((), jnp.finfo(real).max, real), jnp.zeros((), jnp.int32))
 
     def update(
         updates: Any, state: Any, params: Any = None, *, value: jax.Array | None = None, **extra: Any
@@ -168,6 +169,6 @@ def adaptive_restart(
 
         chosen, inner_state = jax.lax.cond(uphill, from_rest, lambda: proposal)
         last = state.value if value is None else jnp.asarray(value, state.value.dtype)
-        return chosen, RestartState(inner_state, last, state.num_restarts + uphill.astype(jnp.int32))
+        return chosen, RestartState(inner_state, last, next_count(state.num_restarts, uphill))
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -13,7 +13,8 @@ LearningRate = optax.ScalarOrSchedule
 
 def require_learning_rate(rule: str, learning_rate: LearningRate) -> None:
     """Raises unless a concrete learning rate is positive and finite; schedules and traced values pass."""
-    require_positive(rule, "learning_rate", learning_rate, "A step against the gradient needs a positive rate.")
+    if not callable(learning_rate):
+        require_positive(rule, "learning_rate", learning_rate, "A step against the gradient needs a positive rate.")
 
 
 def require_rho(rule: str, rho: float | jax.Array, name: str = "rho") -> None:
@@ -26,7 +27,7 @@ def require_curvature_bounds(rule: str, smoothness: float | jax.Array, strong_co
     why = "They are the largest and the smallest eigenvalue of the Hessian."
     require_positive(rule, "smoothness", smoothness, why)
     require_positive(rule, "strong_convexity", strong_convexity, why)
-    require_between(rule, "strong_convexity / smoothness", _ratio(strong_convexity, smoothness), 0, 1, why=why)
+    require_between(rule, "strong_convexity / smoothness", strong_convexity / smoothness, 0, 1, why=why)
 
 
 def rate_at(learning_rate: LearningRate, count: jax.Array) -> Any:
@@ -34,9 +35,17 @@ def rate_at(learning_rate: LearningRate, count: jax.Array) -> Any:
     return learning_rate(count) if callable(learning_rate) else learning_rate
 
 
-def next_count(count: jax.Array) -> jax.Array:
-    """The count after one more update; it stays at its largest value instead of overflowing."""
-    return jnp.asarray(optax.safe_increment(count))
+def next_count(count: jax.Array, more: jax.typing.ArrayLike = 1) -> jax.Array:
+    """The count after `more` >= 0 further events; it stays at its largest value instead of overflowing."""
+    more = jnp.asarray(more, count.dtype)
+    return jnp.minimum(count, jnp.iinfo(count.dtype).max - more) + more
+
+
+def require_rule(where: str, inner: Any) -> optax.GradientTransformationExtraArgs:
+    """Returns the rule that another one wraps, fit to take extra inputs; raises where it is no rule."""
+    if not isinstance(inner, optax.GradientTransformation):
+        raise fail(where, f"inner must be an optax.GradientTransformation, got {inner!r}", "Example: sgd(0.1).")
+    return optax.with_extra_args_support(inner)
 
 
 def required(rule: str, name: str, value: Any) -> Any:
@@ -48,9 +57,3 @@ def required(rule: str, name: str, value: Any) -> Any:
             f"Call update(grads, state, params, {name}=...); the engine passes it by itself.",
         )
     return value
-
-
-def _ratio(numerator: Any, denominator: Any) -> Any:
-    if isinstance(numerator, jax.core.Tracer) or isinstance(denominator, jax.core.Tracer):
-        return None
-    return numerator / denominator

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import fail, require_between, require_choice, require_count, vectors
-from jaxopt_lab.rules.arguments import next_count, required
+from jaxopt_lab.rules.arguments import next_count, require_rule, required
 
 
 class AverageState(NamedTuple):
@@ -55,7 +55,7 @@ def average_iterates(
     require_choice("average_iterates", "kind", kind, ("uniform", "exponential"))
     require_between("average_iterates", "decay", decay, 0, 1, ends="[)")
     require_count("average_iterates", "start", start, minimum=0)
-    inner = optax.with_extra_args_support(inner)
+    inner = require_rule("average_iterates", inner)
 
     def init(params: Any) -> AverageState:
         average = jax.tree.map(lambda leaf: jnp.zeros_like(leaf, vectors.wide_dtype(leaf.dtype)), params)
@@ -65,7 +65,7 @@ def average_iterates(
         params = required("average_iterates", "params", params)
         updates, inner_state = inner.update(updates, state.inner, params, **extra)
         count = next_count(state.count)
-        num_averaged = state.num_averaged + (count > start).astype(jnp.int32)
+        num_averaged = next_count(state.num_averaged, count > start)
         order = jnp.maximum(num_averaged, 1)
         weight = 1.0 / order if kind == "uniform" else (1.0 - decay) / (1.0 - jnp.power(decay, order))
         weight = jnp.where(count > start, weight, 0.0)

@@ -14,7 +14,7 @@ import optax
 from jaxopt_lab.core import require_between, require_count, require_positive, vectors
 from jaxopt_lab.curvature.krylov import combine
 from jaxopt_lab.rules import krylov
-from jaxopt_lab.rules.arguments import next_count, required
+from jaxopt_lab.rules.arguments import next_count, require_rule, required
 
 
 class PerturbedState(NamedTuple):
@@ -95,7 +95,7 @@ def perturbed(
     require_positive("perturbed", "radius", radius)
     require_count("perturbed", "wait", wait)
     require_count("perturbed", "seed", seed, minimum=0)
-    inner = optax.with_extra_args_support(inner)
+    inner = require_rule("perturbed", inner)
 
     def init(params: Any) -> PerturbedState:
         zero = jnp.zeros((), jnp.int32)
@@ -108,7 +108,7 @@ def perturbed(
         steps = _kicked_where(due, steps, draw, radius)
         key = jnp.where(due, key, state.key)
         since = jnp.where(due, 0, next_count(state.since))
-        return steps, PerturbedState(inner_state, key, since, state.num_kicks + due.astype(jnp.int32))
+        return steps, PerturbedState(inner_state, key, since, next_count(state.num_kicks, due))
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -151,7 +151,7 @@ def negative_curvature_step(
     require_count(where, "wait", wait)
     krylov.require_products(where, num_products)
     require_count(where, "seed", seed, minimum=0)
-    inner = optax.with_extra_args_support(inner)
+    inner = require_rule(where, inner)
 
     def init(params: Any) -> NegativeCurvatureState:
         zero, key = jnp.zeros((), jnp.int32), jax.random.key_data(jax.random.key(seed))
@@ -176,7 +176,7 @@ def negative_curvature_step(
         steps, products = jax.lax.cond(due, moved, lambda: (steps, jnp.zeros((), jnp.int32)))
         state = NegativeCurvatureState(
             inner_state, jnp.where(due, key, state.key), jnp.where(due, 0, next_count(state.since)),
-            state.num_gradients + due.astype(jnp.int32), state.num_products + products,
+            next_count(state.num_gradients, due), next_count(state.num_products, products),
         )  # fmt: skip
         return steps, state
 
@@ -209,7 +209,7 @@ def noisy(
     require_between("noisy", "noise", noise, 0, float("inf"), ends="[)")
     require_between("noisy", "decay", decay, 0, float("inf"), ends="[)", why="A negative one lets the noise grow.")
     require_count("noisy", "seed", seed, minimum=0)
-    inner = optax.with_extra_args_support(inner)
+    inner = require_rule("noisy", inner)
 
     def init(params: Any) -> NoisyState:
         return NoisyState(inner.init(params), jax.random.key_data(jax.random.key(seed)), jnp.zeros((), jnp.int32))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxopt_lab.core import fail, require_between, vectors
@@ -227,9 +228,10 @@ def aggregated_momentum(
     Reference: Lucas, Sun, Zemel and Grosse, Aggregated momentum: stability through passive damping, ICLR 2019, eq. 4.
     """
     require_learning_rate("aggregated_momentum", learning_rate)
+    several = isinstance(rhos, Sequence) and not isinstance(rhos, str | bytes)
+    if not (several or np.ndim(rhos) == 1) or not len(rhos):
+        raise fail("aggregated_momentum", f"rhos must hold at least one momentum constant, got {rhos!r}")
     rhos = tuple(rhos)
-    if not rhos:
-        raise fail("aggregated_momentum", "rhos must hold at least one momentum constant, got none")
     for rho in rhos:
         require_rho("aggregated_momentum", rho, "each of rhos")
 

@@ -176,7 +176,8 @@ def _rule(where: str, step: Any, curvature: str = "hessian") -> optax.GradientTr
             linear = required(where, "gauss_newton_fn", gauss_newton_fn)(params)
             product = lambda vector: krylov.realized(linear(krylov.restored(vector, params)))  # noqa: E731
         moved, taken = step(krylov.realized(updates), product, state.count)
-        return krylov.restored(moved, updates), SecondOrderState(next_count(state.count), state.num_products + taken)
+        counts = SecondOrderState(next_count(state.count), next_count(state.num_products, taken))
+        return krylov.restored(moved, updates), counts
 
     return optax.GradientTransformationExtraArgs(init, update)
 

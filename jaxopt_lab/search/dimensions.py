@@ -18,6 +18,12 @@ from jaxopt_lab.core import fail, is_concrete_number, require_between, require_c
 
 Columns = Mapping[str, np.ndarray]
 SCALES = ("uniform", "log_uniform", "one_minus_log_uniform")
+_SINGLE = np.finfo(np.float32)
+_LIMITS = {
+    "uniform": (float(_SINGLE.min), float(_SINGLE.max)),
+    "log_uniform": (float(_SINGLE.tiny), float(_SINGLE.max)),
+    "one_minus_log_uniform": (0.0, 1.0 - 2.0**-24),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,8 +46,9 @@ class Range:
 
     @property
     def movable(self) -> tuple[bool, bool]:
-        """Whether the low and the high end could be moved outwards; rho = 0 is where nature ends."""
-        return not (self.scale == "one_minus_log_uniform" and self.low == 0), True
+        """Whether the low and the high end could be moved outwards; rho = 0 is where nature ends, and 1 - 2^-24."""
+        low, high = _LIMITS[self.scale]
+        return self.low > low, self.high < high
 
     def values(self, unit: np.ndarray, known: Columns) -> np.ndarray:
         """Values [n] at unit coordinates [n]."""
@@ -55,10 +62,14 @@ class Range:
         return (places - low) / (high - low)
 
     def part(self, low: float, high: float) -> "Range":
-        """The range between two unit coordinates; below 0 and above 1 lies what is outside of this one."""
-        ends = self._at(np.array([low, high]))
-        if self.scale == "one_minus_log_uniform":
-            ends = np.maximum(ends, 0.0)
+        """The range between two unit coordinates; below 0 and above 1 lies what is outside of this one.
+
+        No end moves beyond what float32 can hold: a momentum stays below 1, a rate above 0.
+        """
+        with np.errstate(over="ignore"):
+            ends = self._at(np.array([low, high]))
+        first, last = _LIMITS[self.scale]
+        ends = np.clip(ends, min(first, self.low), max(last, self.high))
         return dataclasses.replace(self, low=float(ends[0]), high=float(ends[1]))
 
     def _at(self, unit: np.ndarray) -> np.ndarray:
@@ -115,6 +126,9 @@ class Choices:
     movable = (False, False)
 
     def __post_init__(self) -> None:
+        for option in self.options:
+            if is_concrete_number(option):
+                require_finite("choices", "each number", option)
         if len(self.options) < 2 or not all(is_concrete_number(option) for option in self.options):
             raise fail(
                 "choices", f"there must be at least two numbers, got {self.options!r}",
@@ -181,6 +195,9 @@ class When:
     def __post_init__(self) -> None:
         if not isinstance(self.inner, Range | Integers | Choices | EffectiveRate):
             raise fail("when", f"the conditional part must be a dimension, got {self.inner!r}")
+        for name in ("value", "otherwise"):
+            if not is_concrete_number(getattr(self, name)):
+                raise fail("when", f"{name} must be a real number, got {getattr(self, name)!r}")
         require_finite("when", "otherwise", self.otherwise, "A column of the sweep holds a number for each trial.")
 
     @property
@@ -260,7 +277,9 @@ def when(name: str, value: float, dimension: Dimension, otherwise: float) -> Whe
 
 
 def _require_order(where: str, low: Any, high: Any) -> None:
-    require_finite(where, "low", low)
-    require_finite(where, "high", high)
+    for name, value in (("low", low), ("high", high)):
+        if not is_concrete_number(value):
+            raise fail(where, f"{name} must be a real number, got {value!r}")
+        require_finite(where, name, value)
     if not low < high:
         raise fail(where, f"low must be below high, got {low} and {high}", "A fixed number needs no dimension.")

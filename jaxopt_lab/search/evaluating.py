@@ -4,7 +4,7 @@ import numpy as np
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, require_count
-from jaxopt_lab.search.boxes import Evaluate
+from jaxopt_lab.search.history import Evaluate
 from jaxopt_lab.search.plans import Rule
 
 
@@ -22,7 +22,7 @@ def evaluator(
     Args:
       problem: what to minimize.
       rule: a factory, hyperparameters -> rule.
-      seeds: runs of each trial; their median counts, the worse of the middle two.
+      seeds: runs of each trial; their median counts; it is infinite where half of them diverged.
       seed: the first of the seeds.
       batch_size: examples a step, or None for all.
       validate: whether the loss on the validation data counts instead of that on the training data.
@@ -56,6 +56,6 @@ def evaluator(
             ended = trace[probes[-1].name][:, -1].astype(float)
             feasible = np.array([status.feasible for status in trace.status])
             losses.append(np.where(feasible & np.isfinite(ended), ended, np.inf))
-        return np.sort(losses, 0)[seeds // 2]
+        return np.median(losses, 0)
 
     return evaluate

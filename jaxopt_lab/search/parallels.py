@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxopt_lab.reporting import FigureMaker, format_number
 from jaxopt_lab.search.dimensions import Choices, EffectiveRate, Integers, Range, When
-from jaxopt_lab.search.outcomes import Sweep, Trials
-from jaxopt_lab.search.pictures import FAINT, RED, extent, inner_dimension, thinned
+from jaxopt_lab.search.figures import FAINT, RED, extent, inner_dimension, thinned
+from jaxopt_lab.search.results import Sweep, Trials
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,11 +15,12 @@ import numpy as np
 import optax
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite
-from jaxopt_lab.search.identities import problem_digest, rule_digest
+from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite, require_trainable
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.widths import LOOPS, candidates, num_parameters, usual_loop, usual_width
+from jaxopt_lab.storage import problem_fingerprint
+from jaxopt_lab.training.storage import rule_fingerprint
 
 Rule = Callable[..., optax.GradientTransformation]
 
@@ -197,11 +198,11 @@ def make_plan(
     seed_list = seed + np.arange(seeds)
     chosen = usual_loop(loop, problem, batch_size)
     config = {
-        "problem": problem.name, "problem_digest": problem_digest(problem), "steps": steps, "every": used,
+        "problem": problem.name, "problem_fingerprint": problem_fingerprint(problem), "steps": steps, "every": used,
         "seeds": seed_list.tolist(), "batch_size": batch_size, "trials": trials, "sampler": sampler, "seed": seed,
         "objective": objective, "maximize": larger, "baseline": None if level is None else float(level),
         "dtype": str(jnp.zeros((), float).dtype), "loop": loop, "width": width,
-        "rules": {arm.name: _arm_record(arm, problem) for arm in arms},
+        "rules": {arm.name: _arm_record(arm, problem, probes, batch_size) for arm in arms},
     }  # fmt: skip
     most = max(arm.num_trials for arm in arms)
     at_once = _devices(devices, chosen, most * seeds)
@@ -227,9 +228,13 @@ def _busy(trials: int, seeds: int, devices: int) -> int:
     return -(-trials * seeds // devices)
 
 
-def _arm_record(arm: Arm, problem: Problem) -> dict[str, Any]:
+def _arm_record(arm: Arm, problem: Problem, probes: Any, batch_size: int | None) -> dict[str, Any]:
     first = {name: column[0] for name, column in arm.columns.items()}
-    return {"digest": rule_digest(arm.factory, first, problem), "space": arm.space.to_json()}
+    params = jax.eval_shape(problem.init, jax.random.key(0))
+    require_trainable("sweep", params)
+    training.require_rule("sweep", arm.factory, first, params)
+    digits = rule_fingerprint(problem, arm.factory, first, probes, batch_size)
+    return {"fingerprint": digits, "space": arm.space.to_json()}
 
 
 def _rules(rule: Any, space: Space | None) -> dict[str, tuple[Rule, Space]]:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import require_between, require_choice, require_positive
+from jaxopt_lab.core import require_between, require_choice, require_count, require_finite, require_positive
 
 Schedule = Callable[[Any], Any]
 Number = float | jax.Array
@@ -91,7 +91,7 @@ def inverse_square_root(peak: Number, warmup: Number) -> Schedule:
     Reference: Vaswani et al., Attention is all you need, 2017, eq. 3.
     """
     _check("inverse_square_root", peak=peak, warmup=warmup)
-    return lambda count: peak * jnp.minimum(_time(count) / warmup, jnp.sqrt(warmup / jnp.maximum(_time(count), 1.0)))
+    return lambda count: peak * jnp.minimum(_share(count, warmup), jnp.sqrt(warmup / jnp.maximum(_time(count), 1.0)))
 
 
 SHAPES: dict[str, Callable[..., Schedule]] = {
@@ -126,8 +126,9 @@ class Scheduled:
 
     def __init__(self, factory: Callable[..., optax.GradientTransformation], shape: str, **fixed: float) -> None:
         require_choice("Scheduled", "shape", shape, SHAPES)
-        for name in fixed:
+        for name, value in fixed.items():
             require_choice("Scheduled", f"an argument of {shape}", name, arguments_of(shape))
+            require_finite("Scheduled", f"{name} of {shape}", value)
         object.__setattr__(self, "factory", factory)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "fixed", tuple(sorted(fixed.items())))
@@ -150,7 +151,8 @@ def _time(count: Any) -> Any:
 
 
 def _share(count: Any, steps: Any) -> Any:
-    return jnp.clip(_time(count) / steps, 0.0, 1.0)
+    time = _time(count)
+    return jnp.clip(jnp.where(time < steps, time / jnp.where(steps > 0, steps, 1.0), 1.0), 0.0, 1.0)
 
 
 def _cosine(share: Any, end: Any) -> Any:
@@ -160,3 +162,5 @@ def _cosine(share: Any, end: Any) -> Any:
 def _check(where: str, **numbers: Any) -> None:
     for name, value in numbers.items():
         require_positive(where, name, value)
+        if isinstance(value, int):
+            require_count(where, name, value)

@@ -31,7 +31,7 @@ class Space:
       {'learning_rate': 0.01, 'rho': 0.9}
     """
 
-    def __init__(self, **dimensions: Dimension | float) -> None:
+    def __init__(self, /, **dimensions: Dimension | float) -> None:
         self.dimensions: dict[str, Any] = dict(dimensions)
         for name, dimension in self.dimensions.items():
             if is_concrete_number(dimension):

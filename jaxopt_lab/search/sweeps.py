@@ -16,14 +16,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab import reporting
+from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import InputError, Problem, Status, fail, require_count
-from jaxopt_lab.search.outcomes import NOT_RUN, Sweep, settings_of
 from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, make_plan
-from jaxopt_lab.search.rounds import Round, Runner, Timing, rounds_of, timed, with_timed_width
+from jaxopt_lab.search.results import NOT_RUN, Sweep, settings_of
+from jaxopt_lab.search.runner import Round, Runner, Timing, rounds_of, timed, with_timed_width
 from jaxopt_lab.search.spaces import Space
-from jaxopt_lab.search.stores import Store
+from jaxopt_lab.search.store import SweepStore
 from jaxopt_lab.search.tables import Table
+from jaxopt_lab.storage import files
 
 Say = Callable[[str], None]
 _LONG_ROUND_SECONDS = 60.0
@@ -51,7 +52,7 @@ def sweep(
     out: str | os.PathLike[str] | None = None,
     shard: tuple[int, int] = (0, 1),
     say: Say | None = None,
-    words: tuple[str, ...] = (),
+    argv: tuple[str, ...] = (),
 ) -> Sweep:
     """Runs trials x seeds of a rule over a problem and ranks the trials by the median over the seeds.
 
@@ -78,7 +79,7 @@ def sweep(
       out: instead of `folder`: the folder of all results, in which the sweep's own is named by its config's hash.
       shard: (i, n): compute every n-th set of K trials, from the i-th; n processes with one folder share a sweep.
       say: gets the plan, the best so far and the time left, a line at a time.
-      words: the words of a command line that redo it, for the record.
+      argv: the words of a command line that redo it, for the record.
 
     Returns:
       The sweep; the runs of other shards that are not finished are missing in it.
@@ -105,11 +106,14 @@ def sweep(
     if out is not None:
         if folder is not None:
             raise fail("sweep", "folder and out were both given", "Give out, or the sweep's own folder.")
-        folder = Path(out) / reporting.folder_name(f"sweep-{problem.name}", plan.config)
+        folder = Path(out) / storage.folder_name(f"sweep-{problem.name}", plan.config)
     if folder is None and count > 1:
         raise fail("sweep", "shards need a folder that they share", "Give folder=...")
-    store = None if folder is None else Store(Path(folder), plan.config)
+    store = None if folder is None else SweepStore(Path(folder), plan.config)
     tell(plan.what())
+    for name, entry in plan.config["rules"].items():
+        if not storage.is_reusable(entry["fingerprint"]):
+            tell(f"{name} is {entry['fingerprint']}: nothing that is kept will be used again")
     runner, first = Runner(plan), None
     if plan.alternatives() and (store is not None or say is not None) and not (store and store.begun):
         first = timed(runner, rounds_of(plan, plan.chunks())[0])
@@ -117,7 +121,7 @@ def sweep(
     if store is None:
         return _run(runner, None, (index, count), first, tell)
     mine = (runner.plan.loop, runner.plan.width)
-    plan = _as_settled(runner.plan, store.settle(_record(runner.plan, words)), tell)
+    plan = _as_settled(runner.plan, store.settle(_record(runner.plan, argv)), tell)
     tell(f"Kept in {store.folder}")
     with store.shard(index, count):
         known = first if (plan.loop, plan.width) == mine else None
@@ -125,7 +129,7 @@ def sweep(
 
 
 def _run(
-    runner: Runner, store: Store | None, shard: tuple[int, int], first: Timing | None, tell: Say
+    runner: Runner, store: SweepStore | None, shard: tuple[int, int], first: Timing | None, tell: Say
 ) -> Sweep:  # fmt: skip
     """The loop over rounds: find what is stored, compute the rest of this shard, keep it, tell."""
     plan = runner.plan
@@ -133,7 +137,7 @@ def _run(
         tell(line)
     began, cpu = time.perf_counter(), time.process_time()
     settled = _settled(plan)
-    table = Table(reporting.from_json(reporting.to_json(plan.config)), settled)
+    table = Table(storage.from_json(storage.to_json(plan.config)), settled)
     waiting = [chunk for chunk in table.chunks if not _found(store, chunk, table, tell)]
     mine = [chunk for chunk in waiting if chunk.number // len(plan.seeds) % shard[1] == shard[0]]
     if len(waiting) < len(table.chunks):
@@ -147,13 +151,13 @@ def _run(
         started = time.perf_counter()
         for each in rounds:
             place = _kept_midway(store, each, first)
-            for chunk, arrays in zip(each.chunks, runner.arrays(each, folder=place), strict=True):
+            for chunk, arrays in zip(each.chunks, _arrays(runner, each, place, tell), strict=True):
                 if store is not None:
                     store.write(chunk.number, arrays)
                 table.put(chunk, arrays)
                 done += 1
             if place is not None:
-                reporting.remove_folder(place)
+                storage.remove_folder(place)
             _tell_progress(table, done, len(mine), time.perf_counter() - started, tell)
         ended = "done"
     finally:
@@ -164,7 +168,7 @@ def _run(
         found = table.sweep(_facts(plan, began, cpu), None if store is None else store.folder)
         if store is not None:
             if found.complete:
-                reporting.remove_folder(store.folder / "checkpoints")
+                storage.remove_folder(store.folder / "checkpoints")
             status = "done" if found.complete else ("running" if ended == "done" else "stopped")
             with contextlib.nullcontext() if ended == "done" else contextlib.suppress(InputError):
                 store.finish(
@@ -177,21 +181,32 @@ def _silent(line: str) -> None:
     """Nobody listens."""
 
 
-def _found(store: Store | None, chunk: Chunk, table: Table, tell: Say) -> bool:
-    """Takes in a stored chunk; a torn one is computed again."""
+def _found(store: SweepStore | None, chunk: Chunk, table: Table, tell: Say) -> bool:
+    """Takes in a stored chunk; one that is damaged or of something else is set aside, and computed again."""
     if store is None:
         return False
     try:
-        arrays = store.read(chunk.number, table.probes)
+        arrays = store.read(chunk.number, table.like(chunk))
     except InputError as error:
-        tell(f"A torn file is computed again: {error}")
+        tell(f"{error} It is kept as {store.set_aside(chunk.number).name}, and computed again.")
         return False
     if arrays is not None:
         table.put(chunk, arrays)
     return arrays is not None
 
 
-def _kept_midway(store: Store | None, each: Round, first: Timing | None) -> Path | None:
+def _arrays(runner: Runner, each: Round, place: Path | None, tell: Say) -> list[dict[str, np.ndarray]]:
+    """What is kept of a round; checkpoints of its own that cannot be used are set aside."""
+    try:
+        return runner.arrays(each, folder=place)
+    except InputError as error:
+        if place is None or files.is_free(place):
+            raise
+        tell(f"{error} They are kept as {files.set_aside(place).name}, and computed again.")
+        return runner.arrays(each, folder=place)
+
+
+def _kept_midway(store: SweepStore | None, each: Round, first: Timing | None) -> Path | None:
     """Where a long round keeps checkpoints of its own."""
     long = first is not None and first.round_seconds > _LONG_ROUND_SECONDS
     return store.folder / "checkpoints" / f"seg-{each.name}" if store is not None and long else None
@@ -229,16 +244,16 @@ def _settled(plan: SweepPlan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _record(plan: SweepPlan, words: tuple[str, ...]) -> dict[str, Any]:
+def _record(plan: SweepPlan, argv: tuple[str, ...]) -> dict[str, Any]:
     return {
         "study": f"sweep {plan.problem.name}", "status": "running", "config": plan.config, "settled": _settled(plan),
-        "words": list(words), "facts": {}, "sessions": [], **reporting.environment(),
+        "argv": list(argv), "facts": {}, "sessions": [], **storage.environment(),
     }  # fmt: skip
 
 
 def _as_settled(plan: SweepPlan, standing: Mapping[str, Any], tell: Say) -> SweepPlan:
     """The plan with the K and the loop that the folder's first process settled."""
-    here = reporting.to_json(reporting.environment())
+    here = storage.to_json(storage.environment())
     if standing["versions"] != here["versions"]:
         tell(f"The folder was begun with other versions: {standing['versions']}; last bits may differ.")
     if standing["device"]["kind"] != here["device"]["kind"]:

@@ -1,48 +1,69 @@
 """A sweep's results in their places, from chunks in memory or from a folder; needs neither problem nor rule."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from jaxopt_lab.search.outcomes import NOT_RUN, Sweep, Trials
+from jaxopt_lab.core import InputError
 from jaxopt_lab.search.plans import Chunk
+from jaxopt_lab.search.results import NOT_RUN, Sweep, Trials
 from jaxopt_lab.search.spaces import Space
-from jaxopt_lab.search.stores import Store, read_sweep_record
+from jaxopt_lab.search.store import SweepStore
+from jaxopt_lab.storage import RECORD, files, read_record
+
+_MOST_RECORDS = 10**6
 
 
-def load_sweep(folder: str | os.PathLike[str]) -> Sweep:
+def load_sweep(folder: str | os.PathLike[str], log: Callable[[str], None] | None = None) -> Sweep:
     """The sweep that a folder holds, as far as it is finished; needs no problem.
 
     Args:
       folder: as given to `sweep`.
+      log: gets a sentence for each file that is damaged, whose runs then count as not finished; None: that is an error.
 
     Returns:
       The sweep.
 
     Raises:
-      InputError: the folder holds none, or a file in it is torn.
+      InputError: the folder holds none, or a file in it is damaged.
     """
     folder = Path(folder)
-    record = read_sweep_record(folder)
-    config, settled = record["config"], record["settled"]
-    store, table, names = Store(folder, config), Table(config, settled), settled["probes"]
+    record = read_record(folder, "sweep")
+    with files.reading(folder / RECORD, "the record of a sweep", "The chunks beside it are untouched."):
+        table = Table(record["config"], record["settled"])
+    store = SweepStore(folder, record["config"])
     for chunk in table.chunks:
-        arrays = store.read(chunk.number, names)
+        try:
+            arrays = store.read(chunk.number, table.like(chunk))
+        except InputError as error:
+            if log is None:
+                raise
+            log(f"{error} Its runs count as not finished.")
+            continue
         if arrays is not None:
             table.put(chunk, arrays)
-    return table.sweep(record.get("facts", {}), folder)
+    with files.reading(folder / RECORD, "the record of a sweep", "The chunks beside it are untouched."):
+        return table.sweep(record.get("facts", {}), folder)
 
 
 class Table:
-    """The results of all chunks in their places; made of what `study.json` holds."""
+    """The results of all chunks in their places; made of what `study.json` holds.
+
+    Raises:
+      Exception: of any kind where the record is not what this package wrote.
+    """
 
     def __init__(self, config: Mapping[str, Any], settled: Mapping[str, Any]) -> None:
         self.config = config
         self.names, self.seeds = list(config["rules"]), np.asarray(config["seeds"])
-        self.steps = np.array([*range(0, config["steps"], config["every"]), config["steps"]])
+        records = range(0, config["steps"], config["every"])
+        if len(records) > _MOST_RECORDS or len(self.seeds) > _MOST_RECORDS:
+            raise ValueError(f"it names more than {_MOST_RECORDS} records or seeds")
+        self.steps = np.array([*records, config["steps"]])
         self.spaces = {name: Space.from_json(config["rules"][name]["space"]) for name in self.names}
         self.columns = {
             name: {key: np.asarray(values) for key, values in settled["columns"][name].items()} for name in self.names
@@ -51,7 +72,16 @@ class Table:
         self.chunks = [Chunk(*entry) for entry in settled["chunks"]]
         self.status = [np.full((size, len(self.seeds)), NOT_RUN) for size in self.sizes]
         self.curves: list[dict[str, np.ndarray]] = [{} for _ in self.names]
-        self.probes = list(settled["probes"])
+        self.probes = [str(name) for name in settled["probes"]]
+        for chunk in self.chunks:
+            if not (0 <= chunk.low < chunk.high <= self.sizes[chunk.arm] and 0 <= chunk.seed < len(self.seeds)):
+                raise ValueError(f"chunk {chunk.number} lies outside of the trials")
+
+    def like(self, chunk: Chunk) -> dict[str, jax.ShapeDtypeStruct]:
+        """Names and shapes of a chunk's arrays."""
+        runs = chunk.high - chunk.low
+        curves = dict.fromkeys(self.probes, jax.ShapeDtypeStruct((runs, len(self.steps)), np.float32))
+        return curves | {"status": jax.ShapeDtypeStruct((runs,), np.int8)}
 
     def put(self, chunk: Chunk, arrays: Mapping[str, np.ndarray]) -> None:
         """Takes in the arrays of one chunk."""

@@ -7,7 +7,7 @@ of thumb says where the limits are; `candidates` says what else is worth timing.
 import jax
 
 from jaxopt_lab.core import Problem, vectors
-from jaxopt_lab.search.identities import loss_program
+from jaxopt_lab.training.planning import convolves
 
 LOOPS = ("auto", "vmap", "map", "step")
 
@@ -22,7 +22,7 @@ def usual_loop(loop: str, problem: Problem, batch_size: int | None) -> str:
     """Side by side where the steps are small; one after the other for large ones, and by steps for convolutions."""
     if loop != "auto" or jax.default_backend() != "cpu":
         return "vmap" if loop == "auto" else loop
-    if "conv_general_dilated" in loss_program(problem):
+    if convolves(problem):
         return "step"
     operations = 6 * num_parameters(problem) * (batch_size or problem.num_examples or 0)
     return "map" if operations > _MAP_FROM else "vmap"

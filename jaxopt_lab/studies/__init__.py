@@ -1,6 +1,6 @@
 """A study is a claim, a config, a run and its verdicts, executed into a results folder by a command line of its own."""
 
-from jaxopt_lab.studies.command_line import guarded, main, prepare_engine, resume
+from jaxopt_lab.studies.command_line import main, prepare_engine, resume
 from jaxopt_lab.studies.discovery import find_study, list_studies, load_study
 from jaxopt_lab.studies.execution import Outcome, execute, say
 from jaxopt_lab.studies.fits import contraction_per_step, lowest_point
@@ -14,7 +14,6 @@ __all__ = [
     "contraction_per_step",
     "execute",
     "find_study",
-    "guarded",
     "list_studies",
     "load_study",
     "lowest_point",

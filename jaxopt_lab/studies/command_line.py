@@ -1,22 +1,20 @@
 """The command line of one study: `python experiments/<question>/<name>.py --preset quick --out results`.
 
 Every field of the config is an option, and the preset's values are the defaults. The exit code is 0 when all claims
-hold, 1 when one fails, 2 for wrong input, 130 when stopped. The same command continues what was stopped.
+hold, 1 when one fails, 2 for wrong input, 3 for anything else. The same command continues what was stopped.
 """
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from jaxopt_lab import reporting
-from jaxopt_lab.core import InputError, fail
+from jaxopt_lab import storage
+from jaxopt_lab.core.exits import FAILS, HOLDS, guarded
 from jaxopt_lab.studies.discovery import find_study, load_study
 from jaxopt_lab.studies.execution import execute, say
 from jaxopt_lab.studies.options import parse
 from jaxopt_lab.studies.study import Study
-
-HOLDS, FAILS, WRONG_INPUT, STOPPED = 0, 1, 2, 130
 
 
 def main(study: Study, argv: Sequence[str] | None = None, *, program: str = "") -> int:
@@ -50,33 +48,20 @@ def resume(folder: Path | str, experiments: Path | str = "experiments") -> int:
       The exit code.
 
     Raises:
-      InputError: the folder is not ours, was renamed, or was written by another version of the study.
+      InputError: the folder is not ours, or was written by another version of the study.
     """
     folder = Path(folder).resolve()
-    record = reporting.read_record(folder)
-    expected = reporting.folder_name(record["study"], record["config"])
-    if folder.name != expected:
-        raise fail("resume", f"{folder} was renamed", f"Name it {expected} again.")
+    record = storage.read_record(folder)
     if record["status"] == "done":
         say(f"{folder.name} is finished; there is nothing to continue.")
-        return HOLDS if all(verdict.holds for verdict in reporting.read_verdicts(folder)) else FAILS
+        return HOLDS if all(verdict.holds for verdict in storage.read_verdicts(folder)) else FAILS
     study = load_study(find_study(experiments, record["study"]))
-    config = reporting.config_from_json(study.config, record["config"])
+    with storage.files.reading(folder / storage.RECORD, f"the record of {study.name}", "Run the study anew."):
+        config = storage.config_from_json(study.config, record["config"])
+        preset, command = record["preset"], record["command"]
     prepare_engine()
-    outcome = execute(study, config, folder.parent, preset=record["preset"], command=record["command"])
+    outcome = execute(study, config, folder.parent, preset=preset, command=command, folder=folder)
     return HOLDS if outcome.holds else FAILS
-
-
-def guarded(action: Callable[[], int]) -> int:
-    """Runs `action` and returns its exit code; wrong input becomes one sentence on stderr and exit code 2."""
-    try:
-        return action()
-    except InputError as error:
-        sys.stderr.write(f"{error}\n")
-        return WRONG_INPUT
-    except KeyboardInterrupt:
-        sys.stderr.write("Stopped. What was finished is kept; the same command continues from there.\n")
-        return STOPPED
 
 
 def prepare_engine() -> None:

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jaxopt_lab import reporting
+from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import Verdict, precision, require_choice
 from jaxopt_lab.studies.study import Study
 
@@ -37,6 +37,7 @@ def execute(
     preset: str = "",
     command: str = "",
     place: str = "",
+    folder: Path | None = None,
     quiet: bool = False,
 ) -> Outcome:
     """Runs a study, judges it, and writes everything into its results folder.
@@ -52,6 +53,7 @@ def execute(
       preset: the preset that the config came from, for the record.
       command: what redoes it, for the record.
       place: printed before the study's name, such as "[3/11] ".
+      folder: the results folder itself, in place of the one in `out` that the config's hash names.
       quiet: print nothing.
 
     Returns:
@@ -64,28 +66,28 @@ def execute(
 
     dtype = getattr(config, "dtype", "float64")
     require_choice(study.name, "dtype", dtype, ("float32", "float64"))
-    folder = reporting.open_folder(out, study.name, config)
+    folder = storage.open_folder(out, study.name, config, folder)
     say(f"{place}{study.name}: {study.question}", quiet)
     clock = _Clock(folder)
     record = _first_record(study, config, preset, command, dtype)
-    reporting.write_record(folder, record | clock.times())
+    storage.write_record(folder, record | clock.times())
     try:
         with precision(dtype), training.checkpoints_in(folder / _CHECKPOINTS):
             rows = study.run(config)
-            reporting.write_rows(folder, rows)
+            storage.write_rows(folder, rows)
             verdicts = _judged(study, config, rows)
             record |= {"caption": study.caption(config, rows), "facts": dict(study.facts(config, rows))}
     except BaseException:
-        reporting.write_record(folder, record | clock.times())
+        storage.write_record(folder, record | clock.times())
         raise
-    reporting.write_verdicts(folder, verdicts)
+    storage.write_verdicts(folder, verdicts)
     with reporting.house_style() as maker:
         reporting.save_svg(study.draw(config, rows, maker), folder / "figure.svg")
-    reporting.write_record(folder, record | clock.times() | {"status": "done"})
-    reporting.remove_folder(folder / _CHECKPOINTS)
+    storage.write_record(folder, record | clock.times() | {"status": "done", "files": storage.digests(folder)})
+    storage.remove_folder(folder / _CHECKPOINTS)
     reporting.write_page(folder / "report.html", [reporting.read_result(folder)])
     for verdict in verdicts:
-        say(f"  {verdict.line()}", quiet)
+        say(f"  {verdict}", quiet)
     say(f"  {reporting.format_duration(clock.times()['wall_seconds'])}, kept in {folder}", quiet)
     return Outcome(folder, verdicts)
 
@@ -111,7 +113,7 @@ def _first_record(study: Study, config: Any, preset: str, command: str, dtype: s
         "status": "running",
         "preset": preset,
         "command": command,
-        "config": reporting.to_json(config),
+        "config": storage.to_json(config),
         "question": study.question,
         "lecture": study.lecture,
         "truth": study.truth,
@@ -119,7 +121,7 @@ def _first_record(study: Study, config: Any, preset: str, command: str, dtype: s
         "caption": "",
         "facts": {},
         "dtype": dtype,
-        **reporting.environment(),
+        **storage.environment(),
     }
 
 
@@ -129,7 +131,7 @@ class _Clock:
     def __init__(self, folder: Path) -> None:
         self.earlier = {"wall_seconds": 0.0, "cpu_seconds": 0.0}
         if (folder / "study.json").is_file():
-            record = reporting.read_record(folder)
+            record = storage.read_record(folder)
             if record["status"] == "running":
                 self.earlier = {name: record.get(name, 0.0) for name in self.earlier}
         self.wall, self.cpu = time.perf_counter(), time.process_time()

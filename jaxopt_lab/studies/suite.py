@@ -9,14 +9,15 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jaxopt_lab import reporting
+from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import require_choice
+from jaxopt_lab.core.exits import CRASHED, FAILS, HOLDS
 from jaxopt_lab.studies.discovery import load_study
 from jaxopt_lab.studies.execution import execute, say
 from jaxopt_lab.studies.study import Study
 
 
-def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command: str = "") -> bool:
+def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command: str = "") -> int:
     """Runs studies at one preset, and writes `out`/report.html over all of them.
 
     A study that has no such preset is left out, and said so.
@@ -28,7 +29,7 @@ def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command:
       command: what redoes all of this, for the page.
 
     Returns:
-      True when every study ran and every claim holds.
+      The exit code: 0 when every study ran and every claim holds, 1 when a claim fails, 3 when a study could not run.
 
     Raises:
       InputError: no study has the preset, or a folder or page that would be written is not ours.
@@ -44,8 +45,9 @@ def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command:
             say(f"{study.name} has no preset {preset} and is left out.")
     for study in chosen.values():
         config = study.presets[preset]
-        reporting.check_folder(out / reporting.folder_name(study.name, config), study.name, config)
+        storage.check_folder(out / storage.folder_name(study.name, config), "study", config, study.name)
     reporting.check_page(out / "report.html")
+    storage.require_writable(out)
     results = _executed(chosen, failures, out, preset, command)
     reporting.write_page(out / "report.html", results, failures, command=command)
     verdicts = [verdict for result in results for verdict in result.verdicts]
@@ -54,7 +56,9 @@ def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command:
     took = reporting.format_duration(time.perf_counter() - started)
     say(f"{holding} of {len(verdicts)} claims hold in {len(results)} studies, {took}{trouble}.")
     say(f"Report: {out / 'report.html'}")
-    return holding == len(verdicts) and not failures
+    if failures:
+        return CRASHED
+    return HOLDS if holding == len(verdicts) else FAILS
 
 
 def _loaded(scripts: Sequence[Path]) -> tuple[dict[Path, Study], list[reporting.Failure]]:

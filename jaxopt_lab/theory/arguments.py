@@ -39,10 +39,7 @@ def between(
       Traceback (most recent call last):
       jaxopt_lab.core.errors.InputError: heavy_ball_edge: rho must be in [0, 1), got 1.5.
     """
-    try:
-        array = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        raise fail(where, f"{name} must be a number or an array of numbers, got {value!r}", why) from None
+    array = real(where, name, value, why)
     inside = (array >= low if ends[0] == "[" else array > low) & (array <= high if ends[1] == "]" else array < high)
     if not np.all(inside):
         wrong = str(float(array[~inside].flat[0] if array.ndim else array)).removesuffix(".0")
@@ -52,6 +49,17 @@ def between(
             why,
         )
     return array
+
+
+def real(where: str, name: str, value: ArrayLike, why: str = "") -> Floats:
+    """Returns `value` as float64, whatever its entries are, NaN included; raises where they are no real numbers."""
+    try:
+        array = np.asarray(value)
+    except ValueError:  # lists of different lengths
+        array = np.asarray(None)
+    if array.dtype.kind in "cOSUMm":
+        raise fail(where, f"{name} must be a number or an array of numbers, got {value!r}", why)
+    return array.astype(np.float64)
 
 
 def positive(where: str, name: str, value: ArrayLike, why: str = "") -> Floats:

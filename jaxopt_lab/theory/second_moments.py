@@ -153,7 +153,7 @@ def steps_to_target(losses: ArrayLike, target: float) -> float:
     Reference: Shallue et al. 2019, section 3.
     """
     level = arguments.between("steps_to_target", "target", target, -np.inf, np.inf, ends="()")
-    reached = np.flatnonzero(np.asarray(losses, np.float64) <= level)
+    reached = np.flatnonzero(arguments.real("steps_to_target", "losses", losses) <= level)
     return float(reached[0]) if reached.size else float("inf")
 
 

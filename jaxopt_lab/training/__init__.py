@@ -4,6 +4,7 @@ from jaxopt_lab.training.baselines import constant_loss
 from jaxopt_lab.training.checkpoints import checkpoints_in
 from jaxopt_lab.training.devices import device_kind, enable_compilation_cache, measure_bandwidth
 from jaxopt_lab.training.engine import run
+from jaxopt_lab.training.failures import require_rule
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.parameters import load_params, save_params
 from jaxopt_lab.training.probes import (
@@ -43,6 +44,7 @@ __all__ = [
     "loss",
     "measure_bandwidth",
     "metric",
+    "require_rule",
     "run",
     "save_params",
     "say",

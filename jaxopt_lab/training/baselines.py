@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_lab.core import Problem, as_partial
 
@@ -59,6 +60,21 @@ def constant_loss(problem: Problem) -> tuple[float | None, int | None]:
         if fall <= _DONE * abs(float(value)):
             break
     return float(value), classes
+
+
+def loss_reach(problem: Problem, seed: int = 0) -> float:
+    """How large the loss is where nothing is learned: of the best constant output, and at the problem's own start.
+
+    Args:
+      problem: what is minimized.
+      seed: of the start, as `run` takes it.
+
+    Returns:
+      The larger magnitude; 0 where neither is finite. Cost: a few evaluations of the loss.
+    """
+    start = problem.full_loss(problem.init(jax.random.fold_in(jax.random.key(seed), 0)))
+    known = [abs(float(start)), abs(constant_loss(problem)[0] or 0.0)]
+    return max((each for each in known if np.isfinite(each)), default=0.0)
 
 
 @partial(jax.jit, static_argnames=("shape", "dtype", "bent"))

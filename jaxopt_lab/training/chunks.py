@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxopt_lab.core import Separable, Truth
+from jaxopt_lab.core import Separable, Truth, compiled
 from jaxopt_lab.training.program import Inputs, Lane, Program, observe, step, walk
 
 CHUNK = 16_384
@@ -76,11 +76,12 @@ def advance_in_chunks(
     loss = jax.tree_util.Partial(separable.loss)
     constants = (separable.constants, truth)
     x64 = jax.config.read("jax_enable_x64")
+    advance_part = compiled(_advance_part, (program, sum(lengths)), loss, donate=(2,))
 
     def job(part: Lane, offset: int) -> tuple[Lane, dict[str, Any]]:
         with jax.enable_x64(x64):
             place = jnp.asarray(offset, jnp.int32)
-            moved = _advance_part(program, sum(lengths), loss, constants, part, hyperparameters, start, counts, place)
+            moved = advance_part(loss, constants, part, hyperparameters, start, counts, place)
             return jax.block_until_ready(moved)
 
     with concurrent.futures.ThreadPoolExecutor(len(parts)) as pool:
@@ -89,7 +90,6 @@ def advance_in_chunks(
     return [part for part, _ in done], {probe.name: probe.finish(sums[probe.name]) for probe in program.probes}
 
 
-@partial(jax.jit, static_argnums=(0, 1), donate_argnums=4)
 def _advance_part(
     program: Program,
     dim: int,

@@ -7,22 +7,25 @@ part of an experiment; short groups are padded to it. Diverged configurations ar
 masked.
 """
 
+import contextlib
+import functools
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
-from jaxopt_lab.core import Problem, Status, as_partial, meshes
+from jaxopt_lab.core import Problem, Status, meshes
 from jaxopt_lab.training import checkpoints, groups, storage
-from jaxopt_lab.training.evaluation import evaluation_of
+from jaxopt_lab.training.baselines import loss_reach
+from jaxopt_lab.training.failures import explain
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.planning import Plan, Rule, make_plan
 from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.program import Inputs
-from jaxopt_lab.training.progress import progress_bar
+from jaxopt_lab.training.progress import progress_bar, say
 from jaxopt_lab.training.trace import Trace
 
 
@@ -52,7 +55,8 @@ def run(
 
     Args:
       problem: what to minimize.
-      rule: a factory, hyperparameters -> rule, or a finished `optax.GradientTransformation`.
+      rule: a factory, hyperparameters -> rule, or a finished `optax.GradientTransformation`. One that draws random
+        numbers keeps a key of its own, which `seeds` do not reach: give it as a hyperparameter where it is to differ.
       hyperparameters: name -> number or array [N], given to the factory as traced values.
       steps: number of steps of each configuration, >= 0.
       seeds: seed, or seeds [N]; equal seeds give equal initialization and data order.
@@ -93,21 +97,26 @@ def run(
         devices=devices,
     )  # fmt: skip
     limits = feasibility or Feasibility()
-    truth = problem.truth if plan.program.needs("truth") else None
-    stateful = None if problem.stateful is None else as_partial(problem.stateful.loss)
-    evaluation = evaluation_of(problem) if plan.program.needs("evaluation") else None
-    form = problem.composite
-    composite = None if form is None else (as_partial(form.outputs), as_partial(form.criterion))
-    inputs = Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite)
-    inputs = groups.on_every_device(plan.program, inputs)
-    given = (groups.make_starts(problem, plan.seeds, params), inputs)
-    starts, inputs = _compilers_choice(*given)
-    packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, starts)
-    folder = folder or checkpoints.next_folder()
-    store = None
-    if folder:
-        store = storage.Store(folder, storage.identity(plan, problem, inputs, packed[0]))
-    packed, metrics, status, facts = _travel(plan, problem, inputs, packed, limits, store, checkpoint_seconds, progress)
+    inputs = groups.on_every_device(plan.program, storage.inputs_of(problem, plan.program))
+    try:
+        given = (groups.make_starts(problem, plan.seeds, params), inputs)
+        starts, inputs = _compilers_choice(*given)
+        packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, starts)
+        store, held, log = None, contextlib.nullcontext(), None
+        if folder is None:
+            folder, log = checkpoints.next_folder(), say
+        if folder:
+            known = storage.identity(plan, problem, inputs, packed[0], limits)
+            store = storage.Store(folder, known) if log is None else storage.store_anew(folder, known, log)
+            held = store.held()
+        with held:
+            stored = store.restore(plan.program, packed, log) if store else (packed, 0, [])
+            packed, metrics, status, facts = _travel(
+                plan, problem, inputs, stored, limits, store, checkpoint_seconds, progress
+            )
+    except Exception as error:
+        explain(error, plan, problem, inputs, params)
+        raise
     alive = status == Status.RUNNING
     if alive.any() and "loss" in metrics:
         status[alive] = [limits.at_end(loss) for loss in metrics["loss"][alive, -1]]
@@ -135,18 +144,17 @@ def _compilers_choice(starts: tuple[Any, np.ndarray], inputs: Inputs) -> tuple[t
 
 
 def _travel(
-    plan: Plan, problem: Problem, inputs: Inputs, packed: list[groups.Group], limits: Feasibility,
-    store: storage.Store | None, checkpoint_seconds: float, progress: bool | None,
+    plan: Plan, problem: Problem, inputs: Inputs, begun: tuple[list[groups.Group], int, list[dict[str, np.ndarray]]],
+    limits: Feasibility, store: storage.Store | None, checkpoint_seconds: float, progress: bool | None,
 ) -> tuple[list[groups.Group], dict[str, np.ndarray], np.ndarray, dict[str, Any]]:  # fmt: skip
     """The loop over segments: move, collect, retire what diverged, repack, save."""
-    first, stored = 0, []
-    if store:
-        packed, first, stored = store.restore(plan.program, packed)
+    packed, first, stored = begun
     status = np.full(plan.num_configurations, Status.RUNNING)
     metrics: dict[str, np.ndarray] = {}
     for segment, values in enumerate(stored):
         _collect(plan, metrics, values, segment)
-    _retire(metrics, status, limits, plan.records_before(first))
+    reach = functools.cache(functools.partial(loss_reach, problem, int(plan.seeds[0])))
+    _retire(metrics, status, limits, plan.records_before(first), reach)
     seconds, saved = [], time.monotonic()
     with progress_bar(problem.name, int(plan.steps[-1]), plan.steps_before(first), progress) as show:
         for segment in range(first, plan.num_segments):
@@ -160,7 +168,7 @@ def _travel(
             for array in values.values():
                 array[status != Status.RUNNING] = np.nan  # a diverged one goes on until its group is packed away
             _collect(plan, metrics, values, segment)
-            _retire(metrics, status, limits, plan.records_before(segment + 1))
+            _retire(metrics, status, limits, plan.records_before(segment + 1), reach)
             seconds.append(time.monotonic() - began)
             show(plan.steps_before(segment + 1))
             done = segment + 1 == plan.num_segments
@@ -197,12 +205,18 @@ def _collect(plan: Plan, metrics: dict[str, np.ndarray], values: dict[str, np.nd
         metrics[name][:, low:high] = array[:, : high - low]
 
 
-def _retire(metrics: dict[str, np.ndarray], status: np.ndarray, limits: Feasibility, records: int) -> None:
+def _retire(
+    metrics: dict[str, np.ndarray], status: np.ndarray, limits: Feasibility, records: int, reach: Callable[[], float]
+) -> None:
     """Marks configurations that diverged within the first `records` records; blanks what lies behind that record."""
     if "loss" not in metrics:
         return
     running = np.flatnonzero(status == Status.RUNNING)
-    record, status[running] = limits.first_failures(metrics["loss"][running, :records])
+    losses = metrics["loss"][running, :records]
+    record, how = limits.first_failures(losses)
+    if (how == Status.BLOWN_UP).any() and limits.baseline is None:
+        record, how = limits.first_failures(losses, reach())
+    status[running] = how
     for place in np.flatnonzero(record < records):
         for values in metrics.values():
             values[running[place], record[place] + 1 :] = np.nan

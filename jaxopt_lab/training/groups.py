@@ -64,7 +64,7 @@ def make_groups(
         chosen = _filled(members)
         values = {name: jnp.asarray(column[chosen]) for name, column in hyperparameters.items()}
         point = pool if len(chosen) == 1 == len(seeds) else _rows(pool, which[chosen])
-        groups.append(assemble(program, members, _first_lanes(program, problem, point, seeds[chosen], values), values))
+        groups.append(assemble(program, members, first_lanes(program, problem, point, seeds[chosen], values), values))
     return groups
 
 
@@ -142,15 +142,14 @@ def gather(groups: list[Group], alive: np.ndarray) -> Lane:
     return jax.tree.map(pick, lanes)
 
 
-def _first_lanes(program: Program, problem: Problem, params: Any, seeds: np.ndarray, values: dict[str, Any]) -> Lane:
+def first_lanes(program: Program, problem: Problem, params: Any, seeds: np.ndarray, values: dict[str, Any]) -> Lane:
+    """The stacked lanes at step 0, from parameters and hyperparameters with the leading axis K, and seeds [K]."""
     num = len(seeds)
     if num == 1:
         first = jax.tree.map(lambda leaf: leaf[0], (params, values))
-        state = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], program.factory(**first[1]).init(first[0]))
+        state = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], program.rule(first[1]).init(first[0]))
     else:
-        state = _own(
-            jax.vmap(lambda point, hyper: program.factory(**hyper).init(point))(params, values), params, values
-        )
+        state = _own(jax.vmap(lambda point, hyper: program.rule(hyper).init(point))(params, values), params, values)
     keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(jnp.asarray(seeds))
     order = jnp.tile(jnp.arange(problem.num_examples, dtype=jnp.int32), (num, 1)) if program.batch_size else None
     updates = vectors.zeros_like(params) if program.needs("updates") else None

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import archives, fail, require_choice, vectors
+from jaxopt_lab.core import fail, require_choice, vectors
+from jaxopt_lab.storage import archives, files
 
 
 def save_params(path: str | os.PathLike[str], params: Any) -> None:
@@ -21,10 +22,15 @@ def save_params(path: str | os.PathLike[str], params: Any) -> None:
     Args:
       path: the file.
       params: any pytree of arrays.
+
+    Raises:
+      InputError: the file cannot be written.
     """
     leaves = zip(_paths(params), jax.tree.leaves(params), strict=True)
     arrays: dict[str, Any] = {name: np.asarray(_storable(leaf)) for name, leaf in leaves}
-    with archives.replacing(pathlib.Path(path)) as file:
+    target = pathlib.Path(path)
+    files.require_folders(target.parent)
+    with files.replacing(target) as file:
         np.savez(file, **arrays)
 
 
@@ -41,20 +47,19 @@ def load_params(path: str | os.PathLike[str], like: Any) -> Any:
     Raises:
       InputError: no such file, no such format, or a parameter that is missing or has another shape.
     """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            arrays = dict(stored)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise fail(str(path), f"the parameters cannot be read ({error})", "Write them with save_params.") from error
-    leaves = []
-    for name, leaf in zip(_paths(like), jax.tree.leaves(like), strict=True):
-        require_choice(str(path), "parameter", name, arrays)
-        if arrays[name].shape != jnp.shape(leaf):
-            raise fail(
-                str(path), f"{name} has shape {arrays[name].shape}, the network's has {jnp.shape(leaf)}",
-                "Build the network with the width and depth that it was trained with.",
-            )  # fmt: skip
-        leaves.append(jnp.asarray(arrays[name]).astype(jnp.result_type(leaf)))
+    leaves, what = [], "the parameters of this network"
+    with files.reading(str(path), what, "Write them with save_params."), zipfile.ZipFile(path) as stored:
+        names = [name.removesuffix(".npy") for name in stored.namelist()]
+        for name, leaf in zip(_paths(like), jax.tree.leaves(like), strict=True):
+            require_choice(str(path), "parameter", name, names)
+            shape = jnp.shape(leaf)
+            if (found := archives.member_shape(stored, f"{name}.npy")) != shape:
+                raise fail(
+                    str(path), f"{name} has shape {found}, the network's has {shape}",
+                    "Build the network with the width and depth that it was trained with.",
+                )  # fmt: skip
+            array = archives.read_member(stored, f"{name}.npy", None, shape)
+            leaves.append(jnp.asarray(array).astype(jnp.result_type(leaf)))
     return jax.tree.structure(like).unflatten(leaves)
 
 

@@ -11,13 +11,18 @@ import numpy as np
 import optax
 
 from jaxopt_lab.core import (
+    LARGEST_COUNT,
     Problem,
     available_memory,
     fail,
+    is_key,
+    is_raw_key,
     meshes,
     require_choice,
     require_count,
     require_memory,
+    require_trainable,
+    traced,
     vectors,
 )
 from jaxopt_lab.rules import REGISTRY
@@ -101,14 +106,18 @@ def make_plan(
     _require_batch(problem, batch_size)
     _require_probes(problem, probes)
     hyper, seed_list = _configurations(hyperparameters, seeds)
-    shapes = jax.eval_shape(problem.init, jax.random.key(0)) if params is None else params
+    shapes = params
+    if params is None:
+        shapes = traced("run", f"the initialization of {problem.name}", problem.init, jax.random.key(0), names=("key",))
+    require_trainable("run", shapes)
+    shapes = jax.eval_shape(lambda tree: tree, shapes)
     dim = vectors.size(shapes)
     chosen = _loop(loop, problem, rule, probes, len(seed_list), shapes)
     mesh = device_mesh(devices) if chosen in ("vmap", "map") else None
     wide = 1 if chosen == "chunks" else _width(width, dim, -(-len(seed_list) // (mesh.size if mesh else 1)))
     one_seed = share_batches and chosen == "vmap" and _seeds_agree(seed_list, wide, mesh)
     program = Program(_factory(rule), probes, batch_size, chosen, one_seed, mesh)
-    _require_room(program, shapes, hyper, len(seed_list))
+    _require_room(program, shapes if params is None else _where(shapes, params), hyper, len(seed_list))
     counts = np.diff([0, *range(0, steps, every), steps]) if steps else np.zeros(1, int)
     return Plan(program, hyper, seed_list, wide, _by_segment(counts, segments), np.cumsum(counts))
 
@@ -124,6 +133,7 @@ def _configurations(hyperparameters: Mapping[str, Any], seeds: Any) -> tuple[dic
                 "Fix anything else with functools.partial in the rule.",
             )  # fmt: skip
         columns[name] = column.astype(real) if column.dtype.kind == "f" else column
+    _require_seeds(seeds)
     try:
         everything = np.broadcast_arrays(np.asarray(seeds, np.int64), *columns.values())
     except ValueError:
@@ -131,6 +141,14 @@ def _configurations(hyperparameters: Mapping[str, Any], seeds: Any) -> tuple[dic
         raise fail("run", f"hyperparameters and seeds must share one length N, got {lengths}") from None
     seed_list, *rest = (np.atleast_1d(array) for array in everything)
     return dict(zip(columns, rest, strict=True)), seed_list
+
+
+def _require_seeds(seeds: Any) -> None:
+    """Raises unless all seeds are whole numbers that random keys tell apart."""
+    array = np.asarray(seeds)
+    if array.dtype.kind not in "iu" or array.size == 0 or (array < 0).any() or (array > LARGEST_COUNT).any():
+        shown = seeds if array.size < 8 else f"{array.size} of them"
+        raise fail("run", f"seeds must be whole numbers from 0 to {LARGEST_COUNT}, got {shown!r}")
 
 
 def _seeds_agree(seeds: np.ndarray, width: int, mesh: Any) -> bool:
@@ -167,13 +185,14 @@ def _loop(loop: str, problem: Problem, rule: Rule, probes: tuple[Probe, ...], nu
         return loop
     if jax.default_backend() != "cpu":
         return "vmap"
-    if any(len(leaf.shape) > 2 for leaf in leaves) and _convolves(problem, shapes):
+    if any(len(leaf.shape) > 2 for leaf in leaves) and convolves(problem, shapes):
         return "step"
     return "chunks" if fits and known and leaves[0].shape[0] >= _CHUNKS_PAY_FROM else "vmap"
 
 
-def _convolves(problem: Problem, shapes: Any) -> bool:
+def convolves(problem: Problem, shapes: Any = None) -> bool:
     """Whether the loss holds a convolution: XLA trains those ten times slower inside of a loop on a CPU."""
+    shapes = jax.eval_shape(problem.init, jax.random.key(0)) if shapes is None else shapes
     program = jax.make_jaxpr(lambda params, data: problem.loss(params, data, None))(shapes, problem.data)
     return "conv_general_dilated" in str(program)
 
@@ -235,6 +254,14 @@ def _require_probes(problem: Problem, probes: tuple[Probe, ...]) -> None:
             )  # fmt: skip
 
 
+def _where(shapes: Any, params: Any) -> Any:
+    """The shapes, with the devices that the parameters are spread over."""
+    return jax.tree.map(
+        lambda leaf, given: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=getattr(given, "sharding", None)),
+        shapes, params,
+    )  # fmt: skip
+
+
 def _require_room(program: Program, shapes: Any, hyper: dict[str, np.ndarray], num: int) -> None:
     """On each device: states of its configurations, one more copy of the parameters while they are made, one gradient.
 
@@ -242,13 +269,15 @@ def _require_room(program: Program, shapes: Any, hyper: dict[str, np.ndarray], n
     """
 
     def first(point: Any) -> Any:
-        return program.factory(**{name: values[0] for name, values in hyper.items()}).init(point)
+        return program.rule({name: values[0] for name, values in hyper.items()}).init(point)
 
     places = {tuple(leaf.shape): getattr(leaf, "sharding", None) for leaf in jax.tree.leaves(shapes)}
     state = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=places.get(tuple(leaf.shape))),
-        jax.eval_shape(first, shapes),
+        traced("run", "the start of the rule", first, shapes, names=("params",)),
     )
+    if program.loop == "chunks" and any(is_key(leaf) or is_raw_key(leaf) for leaf in jax.tree.leaves(state)):
+        raise fail("run", "loop='chunks' would give every chunk the same random numbers", "Use loop='auto'.")
     vectors_kept = 2 + program.needs("updates") + program.needs("previous_updates")
     each = vectors_kept * meshes.bytes_on_one_device(shapes) + meshes.bytes_on_one_device(state)
     needed = -(-num // program.num_devices) * each

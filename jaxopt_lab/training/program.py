@@ -17,7 +17,7 @@ import optax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from jaxopt_lab.core import Truth
+from jaxopt_lab.core import Truth, compiled, fail
 from jaxopt_lab.curvature import gauss_newton_map
 from jaxopt_lab.training.probes import Evaluation, Observation, Probe
 
@@ -71,6 +71,18 @@ class Program:
         """Number of devices."""
         return 1 if self.mesh is None else self.mesh.size
 
+    def rule(self, hyperparameters: dict[str, Any]) -> optax.GradientTransformation:
+        """The rule at one set of hyperparameters.
+
+        Raises:
+          InputError: the factory gives something else.
+        """
+        rule = self.factory(**hyperparameters)
+        if not isinstance(rule, optax.GradientTransformation):
+            name = getattr(self.factory, "__name__", self.factory)
+            raise fail(str(name), f"must return an optax.GradientTransformation, got {type(rule).__name__}")
+        return rule
+
     def needs(self, name: str) -> bool:
         """Whether any probe asks for `name`."""
         return any(name in probe.needs for probe in self.probes)
@@ -88,6 +100,7 @@ class Inputs:
       stateful_loss: (params, model state, batch, key) -> (scalar, model state), for a model that has one.
       evaluation: what evaluates the model, if a probe needs it.
       composite: the loss's (outputs, criterion), where it has that form.
+      expected: (params, model state, batch) -> scalar, where `loss` without a key cannot tell the expected loss.
     """
 
     loss: jax.tree_util.Partial
@@ -96,6 +109,7 @@ class Inputs:
     stateful_loss: jax.tree_util.Partial | None = None
     evaluation: Evaluation | None = None
     composite: tuple[jax.tree_util.Partial, jax.tree_util.Partial] | None = None
+    expected: jax.tree_util.Partial | None = None
 
 
 def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane: Lane, time: jax.Array) -> Lane:
@@ -124,7 +138,7 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
         extra["gauss_newton_fn"] = partial(
             gauss_newton_map, lambda point: outputs(point, batch), lambda z: criterion(z, batch)
         )
-    update = program.factory(**hyperparameters).update
+    update = program.rule(hyperparameters).update
     updates, state = update(grads, lane.state, lane.params, **_accepted(update, extra))
     params = optax.apply_updates(lane.params, updates)
     kept = updates if program.needs("updates") else None
@@ -134,10 +148,11 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
 def observe(program: Program, inputs: Inputs, lane: Lane) -> Observation:
     """What the probes may look at, behind a barrier."""
     params, state = lax.optimization_barrier((lane.params, lane.state))
+    at, data = inputs.expected, inputs.data
     return Observation(
         params=params,
         state=state,
-        loss=lambda point: inputs.loss(point, inputs.data, None),
+        loss=lambda point: inputs.loss(point, data, None) if at is None else at(point, lane.model_state, data),
         updates=lane.updates,
         previous_updates=lane.previous_updates,
         truth=inputs.truth,
@@ -164,7 +179,6 @@ def walk(
     return lax.fori_loop(0, jnp.minimum(count, 1), last, lane)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=2)
 def advance(
     program: Program,
     inputs: Inputs,
@@ -188,6 +202,18 @@ def advance(
     Returns:
       The lanes after the segment, and the metrics, name -> [the same axis, R, ...].
     """
+    run = compiled(_advance, (program,), inputs, donate=(1,))
+    return run(inputs, lanes, hyperparameters, start, counts)
+
+
+def _advance(
+    program: Program,
+    inputs: Inputs,
+    lanes: Lane,
+    hyperparameters: dict[str, jax.Array],
+    start: jax.Array,
+    counts: jax.Array,
+) -> tuple[Lane, dict[str, Any]]:
     on_one = partial(_advance_on_one, program)
     if program.mesh is None:
         return on_one(inputs, lanes, hyperparameters, start, counts)
@@ -234,17 +260,13 @@ def _advance_on_one(
     return dataclasses.replace(moved, key=lanes.key, order=order), metrics
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=2)
-def advance_one(
+def _advance_one(
     program: Program, inputs: Inputs, lane: Lane, hyperparameters: dict[str, jax.Array], time: jax.Array
 ) -> Lane:
-    """One jitted step of one configuration, for losses that XLA runs slowly inside of loops (convolutions on CPU)."""
+    """One step of one configuration."""
     if program.needs("previous_updates"):
         lane = dataclasses.replace(lane, previous_updates=lane.updates)
     return step(program, inputs, hyperparameters, lane, time)
-
-
-measure_one = jax.jit(measure, static_argnums=0)
 
 
 def advance_by_steps(
@@ -255,16 +277,18 @@ def advance_by_steps(
     start: int,
     counts: Any,
 ) -> tuple[Lane, dict[str, Any]]:
-    """The same as `advance`, as a Python loop over one jitted step."""
+    """The same as `advance`, as a Python loop over one jitted step, for losses that XLA runs slowly inside of loops."""
+    advance_one = compiled(_advance_one, (program,), inputs, donate=(1,))
+    measure_one = compiled(measure, (program,), inputs)
     results = []
     for k in range(lanes.key.shape[0]):
         lane, hyper = jax.tree.map(lambda leaf, k=k: leaf[k], (lanes, hyperparameters))
         time, rows = int(start), []
         for count in map(int, counts):
             for _ in range(count):
-                lane = advance_one(program, inputs, lane, hyper, jnp.asarray(time, jnp.int32))
+                lane = advance_one(inputs, lane, hyper, jnp.asarray(time, jnp.int32))
                 time += 1
-            rows.append(measure_one(program, inputs, lane))
+            rows.append(measure_one(inputs, lane))
         results.append((lane, jax.tree.map(lambda *values: jnp.stack(values), *rows)))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
 

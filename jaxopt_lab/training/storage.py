@@ -3,53 +3,106 @@
 folder/run.json              the run's identity, for people and for the check
 folder/curves/seg-00000.npz  the metrics of one segment
 folder/checkpoint.npz        the state after the last stored segment
+folder/locks/running         held by the process that runs it
 """
 
-import hashlib
-import json
+import contextlib
 import os
 import pathlib
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, archives, fail
-from jaxopt_lab.training.groups import Group, assemble, stacked_lanes
+from jaxopt_lab.core import InputError, Problem, as_partial, fail
+from jaxopt_lab.storage import archives, files, fingerprint, is_reusable, locked, program_of
+from jaxopt_lab.training.evaluation import evaluation_of
+from jaxopt_lab.training.feasibility import Feasibility
+from jaxopt_lab.training.groups import Group, assemble, first_lanes, stacked_lanes
 from jaxopt_lab.training.planning import Plan
-from jaxopt_lab.training.program import Inputs, Program, advance, advance_one, measure_one
+from jaxopt_lab.training.probes import Probe
+from jaxopt_lab.training.program import Inputs, Lane, Program, measure, step
+
+_RECORD = "run.json"
+_REMEDY = "Remove the run's folder to begin anew, or name another one."
 
 
 class Store:
-    """The folder of one run; `identity` says which run it may hold."""
+    """The folder of one run.
+
+    Args:
+      folder: where.
+      identity: which run it may hold.
+
+    Raises:
+      InputError: the folder holds something else, or cannot be written.
+    """
 
     def __init__(self, folder: str | os.PathLike[str], identity: dict[str, str]) -> None:
         self.folder, self.identity = pathlib.Path(folder), identity
         self.checkpoint = self.folder / "checkpoint.npz"
+        self._whose = {"run": fingerprint(identity)}
         self._pending: list[tuple[int, dict[str, np.ndarray]]] = []
-        if self.folder.exists() and any(self.folder.iterdir()) and not (self.folder / "run.json").exists():
-            raise fail(
-                str(self.folder), "the folder is not empty and holds no run of jaxopt_lab", "Name another folder."
-            )
-        if (self.folder / "run.json").exists():
-            self._require_same(json.loads((self.folder / "run.json").read_text()))
-        else:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            archives.write_text(self.folder / "run.json", json.dumps(identity, indent=1))
+        self._check()
+        files.require_writable(self.folder / "curves")
 
-    def restore(self, program: Program, groups: list[Group]) -> tuple[list[Group], int, list[dict[str, np.ndarray]]]:
-        """The groups, the number of finished segments and their metrics; the given groups if nothing is stored."""
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Holds the run's lock, and writes the record of a run that begins.
+
+        Raises:
+          InputError: another process runs it, or began another run there.
+        """
+        with locked(self.folder / "locks" / "running", f"the run in {self.folder}"):
+            self._check()
+            files.remove_torn(self.folder)
+            if not (self.folder / _RECORD).exists():
+                files.write_json(self.folder / _RECORD, self.identity)
+            yield
+
+    def restore(
+        self, program: Program, groups: list[Group], log: Callable[[str], None] | None = None
+    ) -> tuple[list[Group], int, list[dict[str, np.ndarray]]]:
+        """The groups, the number of finished segments and their metrics; the given groups if nothing is stored.
+
+        Args:
+          program: what is fixed at compile time.
+          groups: those at step 0.
+          log: gets a sentence where a damaged file is set aside and the run begins anew; None: that is an error.
+
+        Raises:
+          InputError: a file is damaged or of another run, and there is no `log`.
+        """
         if not self.checkpoint.exists():
             return groups, 0, []
-        facts = archives.load_facts(self.checkpoint)
-        like = (np.zeros(1), stacked_lanes(groups[0]), groups[0].hyperparameters)
-        stored = archives.load(self.checkpoint, [like] * facts["num_groups"])
+        try:
+            return self._stored(program, groups)
+        except InputError as error:
+            if log is None:
+                raise
+            log(f"{error} The run begins anew.")
+            files.set_aside(self.checkpoint)
+            return groups, 0, []
+
+    def _stored(self, program: Program, groups: list[Group]) -> tuple[list[Group], int, list[dict[str, np.ndarray]]]:
+        facts = archives.load_facts(self.checkpoint, "the checkpoint of a run", _REMEDY)
+        like = (groups[0].members, stacked_lanes(groups[0]), groups[0].hyperparameters)
+        with files.reading(self.checkpoint, "the checkpoint of a run", _REMEDY):
+            packed, segments = [like] * facts["num_groups"], range(facts["segments"])
+            names = dict.fromkeys(facts["metrics"], 0)
+            stored = archives.load(self.checkpoint, packed, self._whose, what="the checkpoint of a run", remedy=_REMEDY)
         owned = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True) if isinstance(leaf, np.ndarray) else leaf, stored)
         restored = [assemble(program, np.asarray(members), *rest) for members, *rest in owned]
-        names = dict.fromkeys(facts["metrics"], 0)
-        finished = [archives.load(self._segment(k), names) for k in range(facts["segments"])]
-        return restored, facts["segments"], finished
+        finished = [
+            archives.load(
+                self._segment(k), names, self._whose | {"segment": k}, what="the curves of a run", remedy=_REMEDY
+            )
+            for k in segments
+        ]
+        return restored, len(segments), finished
 
     def add(self, segment: int, metrics: dict[str, np.ndarray]) -> None:
         """Remembers the metrics of one segment until the next `save`."""
@@ -59,61 +112,140 @@ class Store:
         """Writes the remembered metrics, then the state after `segments` segments."""
         names = sorted(self._pending[-1][1]) if self._pending else []
         for segment, metrics in self._pending:
-            archives.save(self._segment(segment), dict(sorted(metrics.items())), {})
+            archives.save(self._segment(segment), dict(sorted(metrics.items())), self._whose | {"segment": segment})
         self._pending.clear()
         tree = [(group.members, stacked_lanes(group), group.hyperparameters) for group in groups]
         facts = {"segments": segments, "num_groups": len(groups), "metrics": names}
-        archives.save(self.checkpoint, tree, facts)
+        archives.save(self.checkpoint, tree, facts | self._whose)
 
     def _segment(self, number: int) -> pathlib.Path:
         return self.folder / "curves" / f"seg-{number:05d}.npz"
 
-    def _require_same(self, found: dict[str, str]) -> None:
-        different = sorted(name for name in {*found, *self.identity} if found.get(name) != self.identity.get(name))
-        if different:
+    def _check(self) -> None:
+        """Raises InputError unless the folder is free or holds this run."""
+        files.require_folders(self.folder)
+        record = self.folder / _RECORD
+        if record.exists():
+            self._require_same(files.read_json(record, "the record of a run", _REMEDY))
+        elif not files.is_free(self.folder):
             raise fail(
-                str(self.folder),
-                f"the folder holds another run: it differs in {', '.join(different)}",
-                "Name another folder, or remove this one.",
+                str(self.folder), "the folder is not empty and holds no run of jaxopt_lab", "Name another folder."
             )
 
+    def _require_same(self, found: Any) -> None:
+        with files.reading(self.folder / _RECORD, "the record of a run", _REMEDY):
+            different = sorted(name for name in {*found, *self.identity} if found.get(name) != self.identity.get(name))
+        if different:
+            unseen = [text for text in self.identity.values() if not is_reusable(text)]
+            reason = f" and what is {unseen[0]} is never known to be the same" if unseen else ""
+            raise fail(
+                str(self.folder), f"the folder holds another run: it differs in {', '.join(different)}{reason}",
+                "Name another folder, or remove this one.",
+            )  # fmt: skip
 
-def identity(plan: Plan, problem: Problem, inputs: Inputs, group: Group) -> dict[str, str]:
+
+def store_anew(folder: str | os.PathLike[str], identity: dict[str, str], log: Callable[[str], None]) -> Store:
+    """The store of a run inside of a study; a folder that holds another run, or is damaged, is set aside."""
+    try:
+        return Store(folder, identity)
+    except InputError as error:
+        if files.is_free(pathlib.Path(folder)):
+            raise
+        log(f"{error} It is set aside, and the run begins anew.")
+        files.set_aside(pathlib.Path(folder))
+        return Store(folder, identity)
+
+
+def inputs_of(problem: Problem, program: Program) -> Inputs:
+    """What the compiled program takes besides the lanes: loss, data, and what the probes need."""
+    truth = problem.truth if program.needs("truth") else None
+    carried = problem.stateful
+    stateful = None if carried is None else as_partial(carried.loss)
+    expected = None if carried is None or carried.expected is None else as_partial(carried.expected)
+    evaluation = evaluation_of(problem) if program.needs("evaluation") else None
+    form = problem.composite
+    composite = None if form is None else (as_partial(form.outputs), as_partial(form.criterion))
+    return Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite, expected)
+
+
+def identity(plan: Plan, problem: Problem, inputs: Inputs, group: Group, limits: Feasibility) -> dict[str, str]:
     """What makes two runs the same: a digest for each thing that can change a bit of the result."""
-    program, lanes, lowered = plan.program, stacked_lanes(group), ""
-    if program.loop in ("vmap", "map"):
-        start, counts = jnp.zeros((), jnp.int32), jnp.asarray(plan.counts[0], jnp.int32)
-        lowered = advance.lower(program, inputs, group.lanes, group.hyperparameters, start, counts).as_text()
-    elif program.loop == "step":
-        one, hyper = jax.tree.map(lambda leaf: leaf[0], (lanes, group.hyperparameters))
-        lowered = advance_one.lower(program, inputs, one, hyper, jnp.zeros((), jnp.int32)).as_text()
-        lowered += measure_one.lower(program, inputs, one).as_text()
-    hyperparameters = [part for name, values in sorted(plan.hyperparameters.items()) for part in (name, values)]
+    program, lanes = plan.program, stacked_lanes(group)
+    lane, hyper = jax.tree.map(lambda leaf: leaf[0], (lanes, group.hyperparameters))
     return {
         "problem": problem.name,
-        "program": _digest(lowered),
+        "program": _programs(program, problem, inputs, lane, hyper),
         "probes": ", ".join(probe.name for probe in program.probes),
         "loop": program.loop,
         "width": str(plan.width),
         "batch_size": str(program.batch_size),
-        "records": _digest(plan.counts),
-        "seeds": _digest(plan.seeds),
-        "hyperparameters": _digest(*hyperparameters),
-        "data": _digest(*jax.tree.leaves((inputs.data, inputs.loss, inputs.evaluation))),
-        "start": _digest(*jax.tree.leaves((lanes.params, lanes.model_state))),
+        "records": fingerprint(plan.counts),
+        "seeds": fingerprint(plan.seeds),
+        "hyperparameters": fingerprint(plan.hyperparameters),
+        "data": fingerprint(*jax.tree.leaves((inputs, problem.separable and problem.separable.constants))),
+        "start": fingerprint(*jax.tree.leaves(lanes)),
+        "limits": f"blow_up {limits.blow_up:g}, baseline {limits.baseline}",
         "versions": f"jax {jax.__version__}",
     }
 
 
-def _digest(*parts: Any) -> str:
-    total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, str):
-            total.update(part.encode())
-            continue
-        if isinstance(part, jax.Array) and jnp.issubdtype(part.dtype, jax.dtypes.prng_key):
-            part = jax.random.key_data(part)
-        array = np.ascontiguousarray(np.asarray(part))
-        total.update(f"{array.dtype}{array.shape}".encode())
-        total.update(array.reshape(-1).view(np.uint8).data)
-    return total.hexdigest()[:16]
+def rule_fingerprint(
+    problem: Problem, factory: Any, hyperparameters: dict[str, Any], probes: tuple[Probe, ...], batch_size: int | None
+) -> str:
+    """What tells a rule on a problem from others: the engine's own step and records, extra inputs and all.
+
+    Args:
+      problem: what is minimized.
+      factory: hyperparameters -> rule.
+      hyperparameters: name -> number; traced, so that their values do not matter.
+      probes: what is recorded.
+      batch_size: examples a step, or None.
+
+    Returns:
+      The fingerprint. Nothing is computed.
+
+    Raises:
+      InputError: the rule does not take these hyperparameters, or its step cannot be traced.
+    """
+    program, name = Program(factory, probes, batch_size, "vmap"), str(getattr(factory, "__name__", factory))
+    inputs = inputs_of(problem, program)
+
+    def start(key: jax.Array, values: dict[str, jax.Array]) -> Lane:
+        params, hyper = jax.tree.map(lambda leaf: leaf[None], (problem.init(key), values))
+        lanes = first_lanes(program, problem, params, np.zeros(1, int), hyper)
+        return jax.tree.map(lambda leaf: leaf[0], lanes)
+
+    real = jnp.zeros((), float).dtype
+    values = {name: np.asarray(value) for name, value in hyperparameters.items()}
+    hyper = {name: value.astype(real) if value.dtype.kind == "f" else value for name, value in values.items()}
+    try:
+        begun = program_of(start, jax.random.key(0), hyper)
+        lane = jax.eval_shape(start, jax.random.key(0), hyper)
+        digits = _programs(program, problem, inputs, lane, hyper, begun)
+    except InputError:
+        raise
+    except Exception as error:
+        given = f"the hyperparameters {', '.join(hyper)}" if hyper else "no hyperparameters"
+        if isinstance(error, TypeError) and "argument" in str(error):
+            raise fail(name, f"does not take {given} ({error})", "Name them as it does.") from error
+        raise fail(
+            name, f"cannot take a step on {problem.name} with {given} ({type(error).__name__}: {error})",
+            "Fix what is no number, or must not be traced, with functools.partial.",
+        ) from error  # fmt: skip
+    return digits if not is_reusable(digits) else fingerprint(digits, *jax.tree.leaves(inputs))
+
+
+def _programs(
+    program: Program, problem: Problem, inputs: Inputs, lane: Lane, hyper: dict[str, Any], *further: Any
+) -> str:
+    """The fingerprint of one step, one record and further programs; for a separable loss also of its chunkable form."""
+    time = jnp.zeros((), jnp.int32)
+    after = jax.eval_shape(partial(step, program), inputs, hyper, lane, time)
+    programs = [
+        *further,
+        program_of(partial(step, program), inputs, hyper, lane, time),
+        program_of(partial(measure, program), inputs, after),
+    ]
+    if program.loop == "chunks" and problem.separable is not None:
+        programs.append(program_of(problem.separable.loss, lane.params, problem.separable.constants))
+    return fingerprint(programs)

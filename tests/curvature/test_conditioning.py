@@ -4,6 +4,7 @@ import pytest
 
 from jaxopt_lab import curvature
 from jaxopt_lab.core import precision
+from jaxopt_lab.curvature import conditioning, lanczos
 from jaxopt_lab.curvature.conditioning import describe
 
 
@@ -52,3 +53,29 @@ def test_a_negative_operator_has_no_positive_part():
 
 def test_a_singular_operator_is_never_certified():
     assert measured([0.0, 1.0, 2.0]).absolute.interval[1] == np.inf
+
+
+def settled(monkeypatch, values, errors, least_norm):
+    """The condition number where both ends are known but the space is not the whole space."""
+    values, errors = np.asarray(values), np.asarray(errors)
+    side = lanczos.Eigenpairs(values[:1], errors[:1], np.ones(1, bool), None, 1)
+    ends = lanczos.Ends(side, side, np.abs(values).max(), 1, True, False, least_norm, values, errors)
+    monkeypatch.setattr(conditioning, "eigenpairs", lambda *given, **options: ends)
+    return curvature.condition_number(curvature.from_diagonal(jnp.ones(9)))
+
+
+def test_certified_ends_are_moved_outwards_by_their_errors(monkeypatch):
+    found = settled(monkeypatch, [1.0, 2.0, 4.0], [0.1, 0.1, 0.2], 1.05)
+    assert found.absolute.interval == pytest.approx((3.8 / 1.05, 4.2 / 0.9))
+    assert found.positive.interval == pytest.approx((3.8 / 1.1, 4.2 / 0.9))
+
+
+def test_a_negative_definite_operators_inner_edge_is_its_largest_eigenvalue(monkeypatch):
+    found = settled(monkeypatch, [-4.0, -2.0, -1.0], [0.2, 0.1, 0.1], 1.05)
+    assert found.absolute.interval == pytest.approx((3.8 / 1.05, 4.2 / 0.9))
+    assert np.isnan(found.positive.interval).all()
+
+
+def test_an_indefinite_operator_has_no_certified_inner_edge(monkeypatch):
+    found = settled(monkeypatch, [-4.0, 1.0, 4.0], [0.2, 0.1, 0.2], 0.5)
+    assert found.absolute.interval == pytest.approx((3.8 / 0.5, np.inf))

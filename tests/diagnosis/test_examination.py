@@ -8,7 +8,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab import diagnosis
-from jaxopt_lab.core import InputError
+from jaxopt_lab.core import InputError, Problem
 
 
 def bowl(kappa, dim=200):
@@ -174,16 +174,18 @@ def test_a_loss_without_its_data_says_so():
 
 
 def test_a_model_that_does_not_differentiate_says_so():
-    whole = lab.from_loss(lambda w, batch, key: jnp.sum(w * 1.0), jnp.arange(3))
+    total = lambda w, batch, key: jnp.sum(w * 1.0)  # noqa: E731
     with pytest.raises(InputError, match="cannot be differentiated"):
-        lab.diagnose(whole, optax.sgd(0.1))
+        lab.from_loss(total, jnp.arange(3))
+    with pytest.raises(InputError, match="cannot be differentiated"):
+        lab.diagnose(Problem(loss=total, init=lambda key: jnp.arange(3)), optax.sgd(0.1))
 
 
 def test_the_record_is_json_and_the_page_stands_alone(tmp_path):
     import json
 
     from jaxopt_lab.diagnosis.pages import page_of
-    from jaxopt_lab.reporting import to_json
+    from jaxopt_lab.storage import to_json
 
     found = lab.diagnose(NARROW, optax.sgd(1.0), steps=40)
     assert json.loads(json.dumps(to_json(found.to_json())))["causes"] == ["ill-conditioned"]

@@ -203,7 +203,7 @@ def test_layers_in_a_loop_are_noted_as_not_seen():
     assert signals.layers == ()
     assert signals.notes == (
         "The loss holds no product of a weight with data.",
-        "1 loops or branches of the loss hold layers that are not seen.",
+        "1 loops, branches or complex products of the loss hold layers that are not seen.",
     )
     assert (signals.forward_gain, signals.worst_dead, signals.worst_saturated) == (1.0, 0.0, 0.0)
 

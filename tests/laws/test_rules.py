@@ -129,6 +129,22 @@ def test_dtypes_are_kept_with_traced_hyperparameters(spec, traced, dtype):
         assert float(value(params)) < float(value(start))
 
 
+@pytest.mark.parametrize("dtype", [*HALVES, *SINGLES])
+def test_the_state_is_finite_at_the_start(spec, dtype):
+    chex.assert_tree_all_finite(spec.build().init(tree(dtype)))
+
+
+def test_counts_stay_at_the_end_of_int32(spec):
+    most = jnp.iinfo(jnp.int32).max
+    params, state = tree(), spec.build().init(tree())
+    full = jax.tree.map(lambda leaf: jnp.full_like(leaf, most) if leaf.dtype == jnp.int32 else leaf, state)
+    for _ in range(2):
+        params, full = stepper(spec)({}, params, full)
+    counts = [leaf for leaf in jax.tree.leaves(full) if leaf.dtype == jnp.int32]
+    assert all(int(count) >= 0 for count in counts)
+    chex.assert_tree_all_finite(params)
+
+
 def test_mixed_dtypes_are_kept(spec):
     start = {"half": jnp.ones(3, jnp.bfloat16), "full": jnp.ones(3, jnp.float32), "complex": jnp.ones(2, jnp.complex64)}
     end, _ = walk(spec.build(), start)

@@ -151,7 +151,7 @@ def test_every_study_is_under_these_laws():
 
 def test_every_claim_holds_at_a_tiny_size(outcome):
     *_, verdicts = outcome
-    assert [verdict.line() for verdict in verdicts if not verdict.holds] == []
+    assert [str(verdict) for verdict in verdicts if not verdict.holds] == []
 
 
 def test_the_figure_and_its_caption_are_made(outcome):

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from jaxopt_lab.core import InputError, judge
-from jaxopt_lab.reporting import Failure, StudyResult, check_page, find_results, render_page, write_json, write_page
+from jaxopt_lab.reporting import Failure, StudyResult, check_page, find_results, render_page, write_page
 from jaxopt_lab.reporting.page import inline_svg
+from jaxopt_lab.storage import write_json
 
 SVG = (
     '<?xml version="1.0"?><!DOCTYPE svg PUBLIC "x" "http://www.w3.org/x"><svg xmlns="http://www.w3.org/2000/svg" '
@@ -162,5 +163,5 @@ def test_a_folder_without_results_is_refused(tmp_path):
 def test_an_unfinished_study_is_found(tmp_path):
     (tmp_path / "zigzag-1").mkdir()
     write_json(tmp_path / "zigzag-1" / "study.json", result(status="running").record)
-    (found,) = find_results(tmp_path)
+    ((found,), _) = find_results(tmp_path)
     assert found.verdicts == ()

@@ -15,7 +15,7 @@ import sys
 import time
 
 from jaxopt_lab import objectives, rules, search, training
-from jaxopt_lab.core import archives
+from jaxopt_lab.storage import files
 
 
 def run(folder, shard=(0, 1), **options):
@@ -30,8 +30,8 @@ def run(folder, shard=(0, 1), **options):
 
 def bits(folder) -> dict[str, bytes]:
     """The result files, byte by byte."""
-    files = [*pathlib.Path(folder).glob("curves/*.npz"), pathlib.Path(folder) / "configs.jsonl"]
-    return {file.name: file.read_bytes() for file in files}
+    written = [*pathlib.Path(folder).glob("curves/*.npz"), pathlib.Path(folder) / "configs.jsonl"]
+    return {file.name: file.read_bytes() for file in written}
 
 
 def die() -> None:
@@ -60,7 +60,7 @@ def main(folder: str, moment: str, shard: str = "0/1", steps: str = "40", device
             die()
         return fsync(file)
 
-    training.run, archives.os.fsync = counted_run, counted_fsync
+    training.run, files.os.fsync = counted_run, counted_fsync
     training.enable_compilation_cache(pathlib.Path(__file__).parents[2] / ".cache" / "xla")
     index, _, count = shard.partition("/")
     run(folder, (int(index), int(count)), steps=int(steps), every=max(1, int(steps) // 4), devices=int(devices))

@@ -1,19 +1,22 @@
 import json
 import re
+import shutil
 
 import pytest
 
-from jaxopt_lab import objectives, reporting, rules, search
+from jaxopt_lab import objectives, reporting, rules, search, storage
 from jaxopt_lab.cli import main
+from jaxopt_lab.core import InputError
 from jaxopt_lab.search import schedules
+from jaxopt_lab.search.figures import draw_slices
 from jaxopt_lab.search.parallels import draw_parallels
-from jaxopt_lab.search.pictures import draw_slices
 
 WORDS = [
     "sweep", "tests.search.test_pages:bowl", "--rule", "sgd", "--rule", "heavy_ball", "--space", "learning_rate=log:0.1:100",
     "--space", "heavy_ball.rho=one-minus:0:0.9", "--trials", "6", "--seeds", "2", "--steps", "20", "--every", "20",
     "--width", "6", "--devices", "2",
 ]  # fmt: skip
+TRUST = ["--problem", "tests.search.test_pages:bowl"]
 
 
 def bowl():
@@ -30,9 +33,9 @@ def swept(tmp_path_factory):
 
 def test_the_verb_leaves_a_folder_named_by_its_config_and_a_page(swept):
     record = json.loads((swept / "study.json").read_text())
-    assert swept.name == reporting.folder_name("sweep-quadratic", record["config"])
+    assert swept.name == storage.folder_name("sweep-quadratic", record["config"])
     assert record["status"] == "done"
-    assert record["words"] == WORDS[1:-2]  # the number of devices changes nothing
+    assert record["argv"] == WORDS[1:-2]  # the number of devices changes nothing
     assert record["facts"]["devices"] == 2
     page = (swept / "report.html").read_text()
     assert page.count("<tr>") > 12
@@ -49,8 +52,60 @@ def test_report_and_resume_know_sweeps(swept, capsys):
     (swept / "report.html").unlink()
     assert main(["report", str(swept)]) == 0
     assert (swept / "report.html").read_text() == before
-    assert main(["resume", str(swept)]) == 0
+    assert main(["resume", str(swept), *TRUST]) == 0
     assert "4 of 4 chunks are already there" in capsys.readouterr().err
+
+
+def test_a_renamed_folder_is_continued_in_place(swept, tmp_path, capsys):
+    mine = tmp_path / "mine"
+    shutil.copytree(swept, mine)
+    (mine / "curves" / "seg-00002.npz").unlink()
+    assert main(["resume", str(mine), *TRUST]) == 0
+    assert "3 of 4 chunks are already there" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    for name in ("curves/seg-00002.npz", "configs.jsonl"):
+        assert (mine / name).read_bytes() == (swept / name).read_bytes()
+
+
+def test_code_that_a_folder_names_is_run_only_where_the_user_names_it_too(swept, tmp_path, capsys):
+    strange = tmp_path / "strange"
+    shutil.copytree(swept, strange)
+    record = json.loads((strange / "study.json").read_text())
+    command = f"touch {tmp_path / 'taken'}"
+    record["argv"] = ["os:system", "--set", f"command={command}", "--space", "learning_rate=log:0.1:1"]
+    (strange / "study.json").write_text(json.dumps(record))
+    assert main(["resume", str(strange), *TRUST]) == 2
+    told = capsys.readouterr().err
+    assert "names code that would be run: os:system. If you trust it, name it yourself:" in told
+    assert "--problem os:system" in told
+    assert not (tmp_path / "taken").exists()
+    record["argv"] = [*WORDS[1:-2], "--rule", "os:system"]
+    (strange / "study.json").write_text(json.dumps(record))
+    assert main(["resume", str(strange), *TRUST]) == 2
+    assert "--rule os:system" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("chunks", [(0, 1), (1, 0), (0, 2), (2, 3), (3, 0)])
+def test_a_chunk_copied_over_its_sibling_is_not_taken_for_it(swept, tmp_path, capsys, chunks):
+    mine = tmp_path / "mine"
+    shutil.copytree(swept, mine)
+    source, target = (mine / "curves" / f"seg-{number:05d}.npz" for number in chunks)
+    shutil.copy(source, target)
+    assert main(["report", str(mine)]) == 2
+    assert f"it belongs to another chunk: {chunks[0]} in place of {chunks[1]}" in capsys.readouterr().err
+    assert main(["resume", str(mine), *TRUST]) == 0
+    assert f"It is kept as {target.name}.damaged-1, and computed again" in capsys.readouterr().err
+    assert target.read_bytes() == (swept / "curves" / target.name).read_bytes()
+
+
+def test_a_chunk_of_another_sweep_is_not_taken_for_its_own(swept, tmp_path):
+    other, mine = tmp_path / "other", tmp_path / "mine"
+    shutil.copytree(swept, mine)
+    assert main([*WORDS, "--steps", "8", "--out", str(other)]) == 0
+    (folder,) = other.iterdir()
+    shutil.copy(folder / "curves" / "seg-00000.npz", mine / "curves" / "seg-00000.npz")
+    with pytest.raises(InputError, match=r"belongs to another sweep|has the shape"):
+        search.load_sweep(mine)
 
 
 def test_shards_of_the_command_line_share_a_folder(swept, tmp_path, capsys):

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from jaxopt_lab import search
-from jaxopt_lab.core import InputError
+from jaxopt_lab import objectives, rules, search
+from jaxopt_lab.core import InputError, Status
+from jaxopt_lab.search import evaluating, history
 
 LINE = search.Space(x=search.uniform(0.0, 1.0))
 PLANE = search.Space(x=search.uniform(0.0, 1.0), y=search.uniform(0.0, 1.0))
@@ -71,6 +72,54 @@ def test_coarse_to_fine_widens_until_both_ends_blow_up():
     assert abs(np.log(found.values["rate"])) < 1
     assert any("widened, the high end of rate does not blow up" in line for line in found.lines())
     assert not found.warnings
+
+
+@pytest.mark.parametrize(
+    ("space", "ends"),
+    [
+        (search.Space(x=search.one_minus_log_uniform(0.5, 0.99)), (0.0, 1.0 - 2.0**-24)),
+        (search.Space(x=search.log_uniform(1e-30, 1e30)), (1.2e-38, 3.4e38)),
+        (search.Space(x=search.uniform(-1e30, 1e30)), (-3.5e38, 3.5e38)),
+        (search.Space(x=search.effective_rate(1e-30, 1e30, "rho"), rho=0.5), (0.5e-38, 3.4e38)),
+    ],
+)
+def test_widening_ends_where_numbers_do(space, ends):
+    """Both ends are best in turn and never blow up, so that the search would widen for ever."""
+    for sign in (1, -1):
+        found = search.coarse_to_fine(
+            lambda columns, steps, sign=sign: sign * columns["x"], space, trials=8, steps=(1, 1), max_widenings=12
+        )
+        assert ends[0] <= found.values["x"] <= ends[1]
+        assert np.isfinite(found.values["x"])
+        assert np.float32(found.values["x"]) < 1 or "one_minus" not in str(space)
+
+
+def test_an_end_is_open_where_a_good_trial_lies_in_its_outer_tenth():
+    space, places = search.Space(x=search.uniform(0.0, 1.0)), np.array([0.0, 0.12, 0.5, 0.88, 1.0])
+
+    def ends(good, at):
+        moved = places.copy()
+        moved[np.argmin(np.abs(places - good))] = at
+        losses = np.where(moved == at, 0.0, 2.0) + np.array([1.0, 0.0, 0.0, 0.0, 1.0])
+        return history.open_ends(history.Box(space, {"x": moved}, losses, 1, ""))
+
+    assert ends(0.12, 0.11) == ends(0.88, 0.89) == []
+    assert ends(0.12, 0.09) == [("x", "low")]
+    assert ends(0.88, 0.91) == [("x", "high")]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3, 4])
+def test_the_median_of_an_even_number_of_seeds_is_the_mean_of_the_middle_two(monkeypatch, seeds):
+    ended = {0: 1.0, 1: 4.0, 2: 2.0, 3: np.inf}
+
+    class Trace(dict):
+        status = (Status.COMPLETED, Status.COMPLETED)
+
+    monkeypatch.setattr(
+        evaluating.training, "run", lambda *given, seeds, **options: Trace(loss=np.full((2, 1), ended[seeds]))
+    )
+    losses = search.evaluator(objectives.quadratic([1.0]), rules.sgd, seeds=seeds)({"learning_rate": np.ones(2)}, 1)
+    assert losses.tolist() == [np.median([ended[seed] for seed in range(seeds)])] * 2
 
 
 def test_coarse_to_fine_warns_of_short_horizons():

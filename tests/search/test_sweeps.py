@@ -5,12 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxopt_lab import objectives, rules, search, training
-from jaxopt_lab.core import InputError, Status, archives
-from jaxopt_lab.search import rounds, sweeps
+from jaxopt_lab.core import InputError, Status
+from jaxopt_lab.search import runner, sweeps
+from jaxopt_lab.storage import archives
 from tests.search.killed_sweep import bits, run
 
 ROOT = Path(__file__).parents[2]
@@ -144,11 +148,11 @@ def test_a_long_sweep_takes_the_cheapest_of_a_few_widths_and_keeps_it(tmp_path, 
     seconds = {("vmap", 64): 10.0, ("vmap", 16): 1.5, ("map", 8): 9.0}  # of a round; the sweep has 64 runs
     asked = []
 
-    def fake(runner, each, repeats=1):
-        asked.append((runner.plan.loop, runner.plan.width))
-        return rounds.Timing(seconds[asked[-1]], 0.1)
+    def fake(of, each, repeats=1):
+        asked.append((of.plan.loop, of.plan.width))
+        return runner.Timing(seconds[asked[-1]], 0.1)
 
-    for module in (rounds, sweeps):
+    for module in (runner, sweeps):
         monkeypatch.setattr(module, "timed", fake)
     told = []
     long = {"trials": 64, "seeds": 1, "steps": 4, "every": 4, "width": None}
@@ -179,11 +183,11 @@ def test_a_torn_segment_is_computed_again(whole, tmp_path):
     run(tmp_path / "sweep")
     segment = tmp_path / "sweep" / "curves" / "seg-00005.npz"
     segment.write_bytes(segment.read_bytes()[:100])
-    with pytest.raises(InputError, match=r"seg-00005\.npz: the checkpoint cannot be read"):
+    with pytest.raises(InputError, match=r"seg-00005\.npz: cannot be read as the curves of chunk 5"):
         search.load_sweep(tmp_path / "sweep")
     told = []
     run(tmp_path / "sweep", say=told.append)
-    assert any("A torn file is computed again" in line for line in told)
+    assert any("It is kept as seg-00005.npz.damaged-1, and computed again." in line for line in told)
     assert bits(tmp_path / "sweep") == bits(whole)
 
 
@@ -191,7 +195,9 @@ def test_two_processes_on_one_shard_are_refused(tmp_path):
     command = [sys.executable, "-m", "tests.search.killed_sweep", str(tmp_path / "sweep"), "wait"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "waiting\n"
-        with pytest.raises(InputError, match=f"process {other.pid} works on shard 0/1 of .*Let it finish, or stop it"):
+        with pytest.raises(
+            InputError, match=rf"shard 0/1 of .*: process {other.pid} works on it. Let it finish, or stop it"
+        ):
             run(tmp_path / "sweep")
         other.kill()
     assert run(tmp_path / "sweep").complete  # a lock whose process is gone is free
@@ -216,19 +222,19 @@ def test_stopped_by_hand_it_leaves_a_usable_sweep(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("code", "message"),
-    [(errno.ENOSPC, "the disk of .* is full. Make room; the same command continues"),
+    [(errno.ENOSPC, "seg-.*: the disk is full. Make room; the same command continues"),
      (errno.EROFS, r"cannot be written \(Read-only file system\). Give write access")],
 )  # fmt: skip
 def test_a_disk_that_fails_is_said_plainly_and_loses_nothing(code, message, whole, tmp_path, monkeypatch):
-    real, calls = archives.save, []
+    real, calls = np.savez, []
 
-    def failing(*arguments):
+    def failing(*arguments, **arrays):
         calls.append(1)
         if len(calls) == 3:
             raise OSError(code, os.strerror(code))
-        return real(*arguments)
+        return real(*arguments, **arrays)
 
-    monkeypatch.setattr(archives, "save", failing)
+    monkeypatch.setattr(archives.np, "savez", failing)
     with pytest.raises(InputError, match=message):
         run(tmp_path / "sweep")
     assert len(search.load_sweep(tmp_path / "sweep").table()) == 2
@@ -238,13 +244,13 @@ def test_a_disk_that_fails_is_said_plainly_and_loses_nothing(code, message, whol
 
 def test_folders_of_others_are_left_alone(whole, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
-    with pytest.raises(InputError, match=r"is not empty and holds no sweep\. Name another folder; nothing was written"):
+    with pytest.raises(InputError, match=r"is not empty and holds no sweep\. Name another folder; nothing was over"):
         run(tmp_path)
     with pytest.raises(InputError, match=r"notes\.txt is a file"):
         run(tmp_path / "notes.txt" / "sweep")
     with pytest.raises(InputError, match="holds another sweep"):
         run(whole, steps=41)
-    with pytest.raises(InputError, match=r"study\.json cannot be read"):
+    with pytest.raises(InputError, match=r"holds no study\.json"):
         search.load_sweep(tmp_path)
 
 
@@ -270,11 +276,47 @@ def test_wrong_input_is_refused(options, message):
 
 def test_a_rule_and_its_space_must_fit():
     bowl = objectives.quadratic([1.0])
-    with pytest.raises(InputError, match="sgd does not take the hyperparameters learning_rate, rho"):
+    with pytest.raises(InputError, match="sgd: does not take the hyperparameters learning_rate, rho"):
         search.sweep(bowl, rules.sgd, search.Space(learning_rate=search.log_uniform(0.1, 1.0), rho=0.9))
-    with pytest.raises(InputError, match=r"<lambda> must return an optax\.GradientTransformation, got int"):
+    with pytest.raises(InputError, match=r"<lambda>: must return an optax\.GradientTransformation, got int"):
         search.sweep(bowl, lambda learning_rate: 3, RATES)
     with pytest.raises(InputError, match=r"rule sgd must come as \(factory, Space\), got .*Example: sweep"):
         search.sweep(bowl, rules.sgd)
     with pytest.raises(InputError, match="a mapping of rules brings its spaces"):
         search.sweep(bowl, {"sgd": (rules.sgd, RATES)}, RATES)
+
+
+def scheduled(table):
+    return lambda learning_rate: optax.chain(
+        optax.scale_by_schedule(lambda step: table[step]), optax.sgd(learning_rate)
+    )
+
+
+@pytest.mark.parametrize("make", [jnp.ones, np.ones], ids=["jax", "numpy"])
+def test_a_table_that_the_rule_closes_over_makes_another_sweep(tmp_path, make):
+    bowl, space = objectives.quadratic([1.0, 0.1], start=1.0), search.Space(learning_rate=search.log_uniform(0.01, 1.0))
+    options = {"trials": 4, "seeds": 1, "steps": 40, "out": tmp_path}
+    first = search.sweep(bowl, scheduled(jnp.asarray(make(60))), space, **options)
+    again = search.sweep(bowl, scheduled(jnp.asarray(0.01 * make(60))), space, **options)
+    assert first.folder != again.folder
+    assert again.best()["median"] > 10 * first.best()["median"]
+    assert search.sweep(bowl, scheduled(jnp.asarray(make(60))), space, **options).folder == first.folder
+
+
+def test_what_cannot_be_fingerprinted_is_never_used_again_and_says_so(tmp_path):
+    def rule(learning_rate):
+        def update(updates, state, params=None):
+            def through_python(leaf):
+                return jax.pure_callback(lambda x: -0.1 * x, leaf, leaf, vmap_method="sequential")
+
+            return jax.tree.map(through_python, updates), state
+
+        return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
+
+    bowl, space = objectives.quadratic([1.0, 0.1], start=1.0), search.Space(learning_rate=search.log_uniform(0.01, 1.0))
+    told, options = [], {"trials": 2, "seeds": 1, "steps": 4, "say": lambda line: told.append(line)}
+    folders = {search.sweep(bowl, rule, space, out=tmp_path, **options).folder for _ in range(2)}
+    assert len(folders) == 2
+    assert any("calls back into Python" in line and "nothing that is kept will be used again" in line for line in told)
+    with pytest.raises(InputError, match="holds another sweep: it differs in rules"):
+        search.sweep(bowl, rule, space, folder=folders.pop(), **options)

@@ -22,13 +22,13 @@ def run(tmp_path, *words):
 
 
 def config_of(tmp_path):
-    (result,) = find_results(tmp_path / "out")
+    ((result,), _) = find_results(tmp_path / "out")
     return result.record["config"]
 
 
 def test_it_exits_with_0_when_all_claims_hold(tmp_path):
     assert run(tmp_path) == 0
-    (result,) = find_results(tmp_path / "out")
+    ((result,), _) = find_results(tmp_path / "out")
     assert result.record["command"] == "python halving.py"
 
 
@@ -44,7 +44,7 @@ def test_a_preset_gives_the_defaults_and_options_change_them(tmp_path):
 
 def test_the_command_is_recorded_without_the_place_of_the_results(tmp_path):
     main(STUDY, [f"--out={tmp_path / 'out'}", "--starts", "2", "--preset", "full"], program="python halving.py")
-    (result,) = find_results(tmp_path / "out")
+    ((result,), _) = find_results(tmp_path / "out")
     assert result.record["command"] == "python halving.py --starts 2 --preset full"
 
 

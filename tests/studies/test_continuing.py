@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from jaxopt_lab.reporting import read_record
+from jaxopt_lab.storage import read_record
 from jaxopt_lab.studies import execute
 from tests.studies.descent import STUDY, Config
 

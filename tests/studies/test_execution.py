@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import pytest
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.reporting import find_results, folder_name, read_record, read_rows, read_verdicts, render_page
+from jaxopt_lab.reporting import find_results, render_page
+from jaxopt_lab.storage import folder_name, read_record, read_rows, read_verdicts
 from jaxopt_lab.studies import execute, say
 from tests.studies.engine import replace_engine
 from tests.studies.halving import STUDY, Config
@@ -48,7 +49,9 @@ def test_everything_lands_in_the_folder(tmp_path, engine):
 def test_verdict_lines_are_printed_unless_quiet(tmp_path, capsys):
     execute(STUDY, Config(), tmp_path, place="[3/11] ")
     printed = capsys.readouterr().out
-    assert printed.startswith("[3/11] halving: Does x halve?\n  [holds] x halves at every step: x after 8 steps")
+    assert printed.startswith(
+        "[3/11] halving: Does x halve?\n  [holds] x halves at every step: x after 8 steps, measured"
+    )
     execute(STUDY, Config(), tmp_path, quiet=True)
     assert capsys.readouterr().out == ""
 
@@ -64,7 +67,7 @@ def test_two_executions_differ_in_their_times_alone(tmp_path):
     pages = []
     for out in ("a", "b"):
         folder = execute(STUDY, Config(), tmp_path / out, quiet=True).folder
-        (result,) = find_results(folder)
+        ((result,), _) = find_results(folder)
         pages.append(
             render_page([dataclasses.replace(result, record=result.record | {"wall_seconds": 1, "cpu_seconds": 1})])
         )
@@ -99,7 +102,7 @@ def test_a_folder_of_someone_else_stops_it_before_it_runs(tmp_path):
     folder = tmp_path / folder_name("halving", Config())
     folder.mkdir()
     (folder / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="is not ours"):
+    with pytest.raises(InputError, match="is not empty and holds no study"):
         execute(dataclasses.replace(STUDY, run=None), Config(), tmp_path)
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
 

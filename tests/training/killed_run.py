@@ -12,7 +12,7 @@ import sys
 import numpy as np
 
 from jaxopt_lab import objectives, rules, training
-from jaxopt_lab.core import archives
+from jaxopt_lab.storage import archives
 from jaxopt_lab.training import groups
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from jaxopt_lab import objectives, rules, training
-from jaxopt_lab.core import InputError, Problem, archives
+from jaxopt_lab.core import InputError, Problem
+from jaxopt_lab.storage import archives
 
 CHILD = pathlib.Path(__file__).with_name("killed_run.py")
 
@@ -31,7 +32,7 @@ def test_killed_at_any_moment_and_resumed_it_gives_the_bits_of_an_unbroken_run(t
     for moment in ("segment:2", "write:2", "segment:5"):
         assert child(folder, moment, result) == -signal.SIGKILL
         assert not result.exists()
-        assert (folder / "checkpoint.npz.writing").exists() == moment.startswith("write")
+        assert any(folder.glob(".checkpoint.npz.*.writing")) == moment.startswith("write")
     assert child(folder, "never", result) == 0
     assert bits(result) == expected
 
@@ -98,7 +99,9 @@ def test_a_torn_checkpoint_is_named(bowl, tmp_path, keep):
     run(bowl, tmp_path)
     path = tmp_path / "checkpoint.npz"
     path.write_bytes(path.read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"checkpoint\.npz: the checkpoint cannot be read .* Remove this file"):
+    with pytest.raises(
+        InputError, match=r"checkpoint\.npz: cannot be read as the checkpoint of a run .* Remove the run\'s folder"
+    ):
         run(bowl, tmp_path)
 
 
@@ -108,7 +111,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(bowl, tmp_path):
     content = path.read_bytes()
     place = content.index(b"leaf-1.npy") + 200  # behind the headers, in the array's bytes
     path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
-    with pytest.raises(InputError, match=r"the checkpoint cannot be read"):
+    with pytest.raises(InputError, match=r"cannot be read as the checkpoint of a run \(Bad CRC"):
         run(bowl, tmp_path)
 
 
@@ -141,3 +144,72 @@ def test_random_keys_come_back(tmp_path):
     archives.save(tmp_path / "file.npz", key, {})
     stored = archives.load(tmp_path / "file.npz", key)
     assert jax.random.bits(stored) == jax.random.bits(key)
+
+
+def test_two_processes_never_run_in_one_folder_at_once(bowl, tmp_path):
+    code = (
+        "import sys, time; from jaxopt_lab import objectives, rules, training; from jaxopt_lab.training import groups\n"
+        "def wait(*arguments): print('held', flush=True); time.sleep(60)\n"
+        "groups.move = wait\n"
+        "problem = objectives.quadratic(objectives.spectra.log_uniform(20, 10.0))\n"
+        "hyper = {'learning_rate': 0.1, 'rho': 0.5}\n"
+        "training.run(problem, rules.heavy_ball, hyper, steps=40, folder=sys.argv[1])"
+    )
+    with subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(InputError, match=f"the run in .*: process {other.pid} works on it. Let it finish"):
+            run(bowl, tmp_path)
+        other.kill()
+    np.testing.assert_array_equal(run(bowl, tmp_path)["loss"], run(bowl, None)["loss"])
+
+
+def test_a_siblings_checkpoint_or_curves_are_not_taken_for_its_own(bowl, tmp_path):
+    for name, rate in (("mine", 0.1), ("other", 0.2)):
+        run(bowl, tmp_path / name, rate)
+    for name in ("curves/seg-00000.npz", "checkpoint.npz"):
+        (tmp_path / "mine" / name).write_bytes((tmp_path / "other" / name).read_bytes())
+        with pytest.raises(InputError, match=f"{name}: cannot be read .*it belongs to another run"):
+            run(bowl, tmp_path / "mine")
+    for name in ("curves/seg-00000.npz", "checkpoint.npz"):
+        (tmp_path / "mine" / name).unlink()
+    run(bowl, tmp_path / "mine")
+    (tmp_path / "mine" / "curves/seg-00000.npz").write_bytes((tmp_path / "mine" / "curves/seg-00001.npz").read_bytes())
+    with pytest.raises(InputError, match="it belongs to another segment: 1 in place of 0"):
+        run(bowl, tmp_path / "mine")
+
+
+def test_inside_of_a_study_a_run_of_another_rule_or_a_damaged_one_begins_anew(bowl, tmp_path, capsys):
+    def inside(rate):
+        with training.checkpoints_in(tmp_path):
+            return training.run(bowl, rules.sgd, {"learning_rate": rate}, steps=40)
+
+    inside(0.1)
+    np.testing.assert_array_equal(
+        inside(0.2)["loss"], training.run(bowl, rules.sgd, {"learning_rate": 0.2}, steps=40)["loss"]
+    )
+    assert "differs in hyperparameters" in capsys.readouterr().err
+    checkpoint = tmp_path / "run-000" / "checkpoint.npz"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])
+    np.testing.assert_array_equal(
+        inside(0.2)["loss"], training.run(bowl, rules.sgd, {"learning_rate": 0.2}, steps=40)["loss"]
+    )
+    assert "The run begins anew." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("limits", [{"blow_up": 10.0}, {"baseline": 1.0}])
+def test_other_limits_of_divergence_are_another_run(bowl, tmp_path, limits):
+    run(bowl, tmp_path)
+    with pytest.raises(InputError, match="it differs in limits"):
+        run(bowl, tmp_path, feasibility=training.Feasibility(**limits))
+
+
+def test_a_number_that_the_rule_closes_over_is_another_run(bowl, tmp_path):
+    import optax
+
+    for factor, table in ((1.0, jnp.ones(60)), (0.01, 0.01 * jnp.ones(60))):
+        rule = optax.chain(optax.scale_by_schedule(lambda step, table=table: table[step]), optax.sgd(0.1))
+        if factor == 1.0:
+            training.run(bowl, rule, steps=40, folder=tmp_path)
+        else:
+            with pytest.raises(InputError, match="it differs in program"):
+                training.run(bowl, rule, steps=40, folder=tmp_path)

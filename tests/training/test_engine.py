@@ -1,5 +1,6 @@
 import dataclasses
 import functools
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import optax
 import pytest
 
 from jaxopt_lab import objectives, rules, training
-from jaxopt_lab.core import InputError, Problem, Status, from_loss, precision, vectors
+from jaxopt_lab.core import InputError, Problem, Status, compilation, from_loss, precision, vectors
 
 RATES = np.geomspace(0.1, 1.9, 7)
 
@@ -131,6 +132,15 @@ def test_an_epoch_sees_every_example_once():
     assert trace.params[0] == pytest.approx(-2 * data.mean() * 3)
 
 
+def test_each_epoch_has_an_order_of_its_own():
+    problem = from_loss(lambda w, batch, key: -jnp.sum(jnp.mean(batch, 0) * w), jnp.zeros(12), jnp.eye(12))
+    probes = [training.coordinates(*range(12))]
+    trace = training.run(problem, rules.sgd, {"learning_rate": 1.0}, steps=36, batch_size=1, probes=probes)
+    drawn = np.diff(trace["coordinates"][0], axis=0).argmax(1).reshape(3, 12)  # the example of each step
+    assert (np.sort(drawn, 1) == np.arange(12)).all()
+    assert len({tuple(epoch) for epoch in drawn.tolist()}) == 3
+
+
 @pytest.mark.parametrize(
     "rule",
     [
@@ -155,12 +165,32 @@ def test_every_rule_of_the_registry_descends(bowl, name):
 
 
 def test_a_new_learning_rate_does_not_recompile(bowl):
-    from jaxopt_lab.training.program import advance
+    traced = []
 
-    training.run(bowl, rules.heavy_ball, {"learning_rate": 0.1, "rho": 0.5}, steps=8)
-    before = advance._cache_size()
-    training.run(bowl, rules.heavy_ball, {"learning_rate": 0.2, "rho": 0.6}, steps=8)
-    assert advance._cache_size() == before
+    def loss(*arguments):
+        traced.append(1)
+        return bowl.loss(*arguments)
+
+    problem = dataclasses.replace(bowl, loss=loss)
+    training.run(problem, rules.heavy_ball, {"learning_rate": 0.1, "rho": 0.5}, steps=8)
+    before = len(traced)
+    training.run(problem, rules.heavy_ball, {"learning_rate": 0.2, "rho": 0.6}, steps=8)
+    assert len(traced) == before
+
+
+def memory_maps():
+    return len(pathlib.Path("/proc/self/maps").read_text().splitlines())
+
+
+@pytest.mark.skipif(not pathlib.Path("/proc/self/maps").exists(), reason="needs the kernel's list of memory maps")
+def test_programs_of_rules_and_losses_made_anew_are_let_go(monkeypatch):
+    monkeypatch.setattr(compilation, "_MOST_PROGRAMS", 4)
+    counts = []
+    for number in range(24):
+        problem = from_loss(lambda w, batch, key: jnp.sum(w**2), jnp.ones(2))
+        training.run(problem, optax.sgd(0.1 + 0.001 * number), steps=2, loop="vmap")
+        counts.append(memory_maps())
+    assert counts[-1] - counts[11] < 24  # a program takes about ten; twelve more of them would be 120
 
 
 def test_probes_measure_what_they_say():

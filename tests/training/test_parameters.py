@@ -23,10 +23,10 @@ def test_bfloat16_parameters_come_back_as_such(tmp_path):
 
 
 def test_files_of_something_else_are_refused(tmp_path):
-    with pytest.raises(InputError, match="the parameters cannot be read"):
+    with pytest.raises(InputError, match="cannot be read as the parameters of this network"):
         training.load_params(tmp_path / "nothing.npz", PARAMS)
     (tmp_path / "torn.npz").write_bytes(b"PK no archive")
-    with pytest.raises(InputError, match="the parameters cannot be read"):
+    with pytest.raises(InputError, match="cannot be read as the parameters of this network"):
         training.load_params(tmp_path / "torn.npz", PARAMS)
     np.savez(tmp_path / "other.npz", **{"first/kernel": np.zeros((2, 3)), "first/bia": np.zeros(3), "scale": 1.0})
     with pytest.raises(InputError, match="Did you mean 'first/bia'"):

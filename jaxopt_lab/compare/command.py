@@ -1,0 +1,143 @@
+"""What `jaxopt-lab compare` does: reads its options, compares, prints the verdict, leaves a folder with a page."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxopt_lab import problems, training
+from jaxopt_lab.compare.candidates import ENTRANTS, Entrant
+from jaxopt_lab.compare.plan import SAMPLERS
+from jaxopt_lab.compare.protocol import compare
+from jaxopt_lab.compare.report import write_comparison_page
+from jaxopt_lab.compare.splits import MEASURES
+from jaxopt_lab.core import Problem, fail, require_choice
+from jaxopt_lab.search.command import recorded_argv, require_trusted, without, words_of
+from jaxopt_lab.search.parsing import parse_space
+from jaxopt_lab.storage import read_record, require_writable
+
+
+def compare_command(words: Sequence[str]) -> int:
+    """`jaxopt-lab compare`: prints the verdict and the table, and writes the comparison's folder with its page.
+
+    Args:
+      words: the words after the verb, see `jaxopt-lab compare --help`.
+
+    Returns:
+      The exit code 0.
+
+    Raises:
+      InputError: a wrong option, before anything is run.
+    """
+    options = _parser().parse_args(list(words))
+    return _go(options, words, {"out": options.out})
+
+
+def resume_comparison(folder: Path, trusted: Sequence[str] = ()) -> int:
+    """Continues a comparison that the command line began, in the same folder, whatever that is named now.
+
+    Args:
+      folder: the comparison's folder.
+      trusted: what of the user's own code the record may name, each as module:function.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      InputError: the folder holds no comparison, one that a Python program began, or one that names other code.
+    """
+    argv = recorded_argv(read_record(folder, "comparison"), folder)
+    options = _parser().parse_args(argv)
+    rules = [*_split(options.rules), options.baseline]
+    require_trusted(folder, dict.fromkeys(options.problems, "--problem") | dict.fromkeys(rules, "--rule"), trusted)
+    return _go(options, argv, {"folder": folder})
+
+
+def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]) -> int:
+    chosen, spaces = _split(options.rules), list(options.space)
+    rules = {name: _entrant(name, spaces) for name in chosen}
+    if len(rules) < len(chosen):
+        raise fail("compare", f"--rules names a rule twice: {options.rules}")
+    for word in spaces:
+        named = word.partition("=")[0].rpartition(".")[0]
+        require_choice("compare", "the rule in --space", named, dict.fromkeys([*rules, options.baseline]))
+    baseline = {options.baseline: _entrant(options.baseline, spaces)}
+    require_writable(next(iter(place.values())))
+    training.enable_compilation_cache()
+    found = compare(
+        _problems(options), rules, options.budget, trials=options.trials, seeds=options.seeds, fresh=options.fresh,
+        batch_size=options.batch_size, baseline=baseline, sampler=options.sampler, seed=options.seed,
+        measure=options.measure, say=training.say, argv=tuple(without(words, "--out")), **place,
+    )  # fmt: skip
+    assert found.folder is not None
+    sys.stdout.write("\n".join([*found.lines(), f"Report: {write_comparison_page(found.folder)}", ""]))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxopt-lab compare", allow_abbrev=False,
+        description="Compare rules by an honest protocol: equal budgets in gradients, one space a rule for all"
+        " problems, selection on validation, the winners again on fresh seeds, and a claim only where p < 0.01."
+        " Example: jaxopt-lab compare digits-mlp --rules sgd,heavy_ball,adam --budget 300 --batch-size 32.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("problems", nargs="+", metavar="PROBLEM", help="ready-made problems, or module:function of your own")
+    add("--rules", required=True, metavar="A,B,...",
+        help=f"what is compared: {', '.join(ENTRANTS)}; with a --space of its own also any other rule of this package"
+        " or of optax, or module:function")  # fmt: skip
+    add("--budget", type=float, required=True, metavar="N",
+        help="gradients of each run; a Hessian product costs 2, a loss 1/3")  # fmt: skip
+    add("--trials", type=int, default=32, help="settings tried of each rule on each problem (default: 32)")
+    add("--seeds", type=int, default=1, help="seeds of each trial (default: 1)")
+    add("--fresh", type=int, default=10, help="fresh seeds on which the winners run again (default: 10)")
+    add("--batch-size", type=int, metavar="B", help="examples a step (default: all)")
+    add("--baseline", default="heavy_ball", metavar="RULE",
+        help="the rule whose own search sets the targets (default: heavy_ball)")  # fmt: skip
+    add("--space", action="append", default=[], metavar="RULE.NAME=DIMENSION",
+        help="a rule's space in place of its default, as in `jaxopt-lab sweep --help`; repeatable")  # fmt: skip
+    add("--set", action="append", default=[], metavar="[PROBLEM.]NAME=VALUE",
+        help="an option of all problems, or of one")  # fmt: skip
+    add("--sampler", default="random", help=f"{', '.join(SAMPLERS)} (default: random)")
+    add("--measure", default="auto",
+        help=f"{', '.join(MEASURES)}: 'loss' compares the training loss (default: auto, test data)")  # fmt: skip
+    add("--seed", type=int, default=0, help="of the samplers, the splits, and the first of the seeds (default: 0)")
+    add("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    return parser
+
+
+def _split(text: str) -> list[str]:
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise fail("compare", f"--rules must be names with commas between them, got {text!r}")
+    return [name if ":" in name else name.replace("-", "_") for name in names]
+
+
+def _entrant(name: str, spaces: Sequence[str]) -> Entrant:
+    """The entrant of a name: its default, or with a space from the command line."""
+    own = words_of(name, [word for word in spaces if word.startswith(f"{name}.")])
+    if not own:
+        if name not in ENTRANTS and ":" in name:
+            raise fail("compare", f"{name} needs a space", f"Example: --space {name}.learning_rate=log:1e-4:1.")
+        require_choice("compare", "a rule without a --space of its own", name, ENTRANTS)
+        return ENTRANTS[name]
+    known = ENTRANTS.get(name)
+    if known is None:
+        return Entrant(problems.find_rule(name, "compare"), parse_space(own))
+    return Entrant(known.factory, parse_space(own), known.contains, (), known.evaluated, "the command line")
+
+
+def _problems(options: argparse.Namespace) -> dict[str, Problem]:
+    found = {}
+    for word in options.set:
+        problem, dot, _ = word.partition("=")[0].rpartition(".")
+        if dot:
+            require_choice("compare", "the problem in --set", problem, options.problems)
+    for name in options.problems:
+        mine = problems.parse_settings(words_of(name, options.set), "compare")
+        problem = problems.load_problem(name, **mine)
+        if problem.name in found:
+            raise fail("compare", f"two problems share the name {problem.name}")
+        found[problem.name] = problem
+    return found

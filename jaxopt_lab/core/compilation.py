@@ -1,0 +1,61 @@
+"""Compiled programs that are let go: a program holds up to thousands of memory maps, and Linux grants a process 65,530.
+
+`jax.jit` keeps a program for each value of its static arguments and each structure of the others, for ever. Where these
+are objects that users make anew, such as rules and losses, only the last few programs are kept.
+"""
+
+import collections
+import functools
+import pathlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+_MOST_PROGRAMS = 32
+_MOST_MAPS = 20_000
+_MAPS = pathlib.Path("/proc/self/maps")
+_kept: collections.OrderedDict[Any, Callable[..., Any]] = collections.OrderedDict()
+
+
+def compiled(
+    function: Callable[..., Any], static: tuple[Any, ...] = (), like: Any = None, donate: tuple[int, ...] = ()
+) -> Callable[..., Any]:
+    """The jitted form of a function, kept while it is among the last few that were asked for.
+
+    Args:
+      function: (*static, *arguments) -> a pytree.
+      static: what is fixed at compile time, hashable.
+      like: a pytree whose structure belongs to the program's identity, such as one with `Partial`s of a user's
+        functions.
+      donate: positions among the arguments, counted without the static ones, whose buffers may be reused.
+
+    Returns:
+      The function of the arguments.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> power = compiled(lambda exponent, x: x**exponent, (3,))
+      >>> float(power(jnp.asarray(2.0)))
+      8.0
+    """
+    name = (function, static, jax.tree.structure(like), donate)
+    if name not in _kept:
+        _make_room()
+        _kept[name] = jax.jit(functools.partial(function, *static), donate_argnums=donate)
+    _kept.move_to_end(name)
+    return _kept[name]
+
+
+def _make_room() -> None:
+    """Lets the oldest programs go: one where there are too many, half of them where they hold too many memory maps."""
+    going = max(len(_kept) - _MOST_PROGRAMS + 1, len(_kept) // 2 if _num_maps() > _MOST_MAPS else 0)
+    for _ in range(going):
+        _kept.popitem(last=False)
+
+
+def _num_maps() -> int:
+    try:
+        return _MAPS.read_bytes().count(b"\n")
+    except OSError:
+        return 0

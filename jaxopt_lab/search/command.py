@@ -1,0 +1,180 @@
+"""What `jaxopt-lab sweep` does: reads its options, sweeps, prints the best trials, and leaves a folder with a page."""
+
+import argparse
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxopt_lab import problems, training
+from jaxopt_lab.core import fail, require_choice
+from jaxopt_lab.search.parsing import parse_space
+from jaxopt_lab.search.report import write_sweep_page
+from jaxopt_lab.search.samplers import SAMPLERS
+from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
+from jaxopt_lab.search.spaces import Space
+from jaxopt_lab.search.sweeps import sweep
+from jaxopt_lab.storage import RECORD, read_record, require_writable
+
+
+def sweep_command(words: Sequence[str]) -> int:
+    """`jaxopt-lab sweep`: prints the plan and the best trials, and writes the sweep's folder with its page.
+
+    Args:
+      words: the words after the verb, see `jaxopt-lab sweep --help`.
+
+    Returns:
+      The exit code 0.
+
+    Raises:
+      InputError: a wrong option, before anything is run.
+    """
+    options = _parser().parse_args(list(words))
+    return _go(options, words, {"out": options.out})
+
+
+def resume_sweep(folder: Path, trusted: Sequence[str] = ()) -> int:
+    """Continues a sweep that the command line began, in the same folder, whatever that is named now.
+
+    Args:
+      folder: the sweep's folder.
+      trusted: what of the user's own code the record may name, each as module:function.
+
+    Returns:
+      The exit code.
+
+    Raises:
+      InputError: the folder holds no sweep, one that a Python program began, or one that names other code.
+    """
+    argv = recorded_argv(read_record(folder, "sweep"), folder)
+    options = _parser().parse_args(argv)
+    require_trusted(folder, {options.problem: "--problem"} | dict.fromkeys(options.rule, "--rule"), trusted)
+    return _go(options, argv, {"folder": folder})
+
+
+def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]) -> int:
+    shard = _shard(options.shard)
+    arms = _arms(options)
+    require_writable(next(iter(place.values())))
+    training.enable_compilation_cache()
+    problem = problems.load_problem(options.problem, **problems.parse_settings(options.set, "sweep"))
+    found = sweep(
+        problem, arms, trials=options.trials, seeds=options.seeds, steps=options.steps, batch_size=options.batch_size,
+        sampler=options.sampler, seed=options.seed, every=options.every, objective=options.objective,
+        width=options.width, loop=options.loop, devices=options.devices, shard=shard, say=training.say,
+        argv=tuple(without(words, "--out", "--shard", "--devices")), **place,
+    )  # fmt: skip
+    print("\n".join(found.lines()))
+    if found.folder is not None:
+        print(f"Report: {write_sweep_page(found.folder)}")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="jaxopt-lab sweep", allow_abbrev=False,
+        description="Try many settings of one or more rules: jaxopt-lab sweep digits-mlp --rule heavy_ball"
+        " --space learning_rate=effective:1e-3:10 --space rho=one-minus:0:0.99 --batch-size 32.",
+    )  # fmt: skip
+    add = parser.add_argument
+    add("problem", metavar="PROBLEM", help="a ready-made problem, or module:function of your own")
+    add("--set", action="append", default=[], metavar="NAME=VALUE", help="an option of the problem")
+    add(
+        "--rule", action="append", default=[], help="a rule of this package or of optax, or module:function; repeatable"
+    )
+    add("--space", action="append", default=[], metavar="[RULE.]NAME=DIMENSION",
+        help="what a hyperparameter may be: log:LOW:HIGH, uniform:, one-minus: (1 - x on a logarithmic scale),"
+        " integers:, effective: (learning rate over 1 - rho), choices:A,B, or a number; with RULE. for that one"
+        " only")  # fmt: skip
+    add("--schedule", metavar="NAME[:ARG=VALUE,...]",
+        help=f"the learning rate is the peak of a schedule: {', '.join(SHAPES)}; steps is filled in")  # fmt: skip
+    add("--trials", type=int, default=64, help="settings of each rule (default: 64)")
+    add("--seeds", type=int, default=3, help="seeds of each trial (default: 3)")
+    add("--steps", type=int, default=2000, help="steps of each run (default: 2000)")
+    add("--batch-size", type=int, metavar="B", help="examples a step (default: all)")
+    add("--sampler", default="random", help=f"{', '.join(SAMPLERS)} (default: random)")
+    add("--objective", default="loss", help="loss, validation_loss, or a metric such as validation_accuracy")
+    add("--every", type=int, help="steps between records")
+    add("--seed", type=int, default=0, help="of the sampler, and the first of the seeds (default: 0)")
+    add("--width", type=int, metavar="K", help="runs side by side (default: chosen, in a long sweep by timing)")
+    add("--loop", default="auto", help="vmap, map, step or auto (default: auto)")
+    add("--devices", type=int, metavar="N", help="devices that take a chunk each (default: all; changes no bit)")
+    add("--shard", default="0/1", metavar="I/N", help="compute a part: N machines with one --out share the sweep")
+    add("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    return parser
+
+
+def _arms(options: argparse.Namespace) -> dict[str, tuple[Any, Space]]:
+    names = options.rule or ["sgd"]
+    for word in options.space:
+        rule, dot, _ = word.partition("=")[0].rpartition(".")
+        if dot:
+            require_choice("sweep", "the rule in --space", rule, names)
+    if not options.space:
+        raise fail("sweep", "there is no --space", "Example: --space learning_rate=log:1e-4:1.")
+    return {
+        name: (_scheduled(problems.find_rule(name, "sweep"), options), parse_space(words_of(name, options.space)))
+        for name in names
+    }
+
+
+def words_of(rule: str, words: Sequence[str]) -> list[str]:
+    """The words of --space that speak of one rule, those of it alone last."""
+    named = [word for word in words if "." in word.partition("=")[0]]
+    mine = [word.removeprefix(f"{rule}.") for word in named if word.startswith(f"{rule}.")]
+    return [word for word in words if word not in named] + mine
+
+
+def _scheduled(factory: Any, options: argparse.Namespace) -> Any:
+    if options.schedule is None:
+        return factory
+    shape, _, rest = options.schedule.partition(":")
+    require_choice("sweep", "--schedule", shape, SHAPES)
+    given = problems.parse_settings(filter(None, rest.split(",")), "--schedule")
+    filled = {"steps": options.steps} if "steps" in arguments_of(shape) else {}
+    return Scheduled(factory, shape, **(filled | given))
+
+
+def _shard(word: str) -> tuple[int, int]:
+    index, slash, count = word.partition("/")
+    if not (slash and index.isdigit() and count.isdigit()):
+        raise fail("sweep", f"--shard must look like 0/4, got {word!r}")
+    return int(index), int(count)
+
+
+def recorded_argv(record: Mapping[str, Any], folder: Path) -> list[str]:
+    """The words after the verb that began what a folder holds; an error where none did."""
+    if not record.get("argv"):
+        raise fail("resume", f"{folder} was begun by a Python program", "Run that program again: it continues.")
+    if not all(isinstance(word, str) for word in record["argv"]):
+        raise fail("resume", f"{folder}: argv in {RECORD} holds something else than words")
+    return record["argv"]
+
+
+def require_trusted(folder: Path, names: Mapping[str, str], trusted: Sequence[str]) -> None:
+    """Raises InputError where a folder's record names code, as module:function, that the user did not name as well.
+
+    A results folder is data, perhaps from somebody else: what it names is run only where the command line names it too.
+
+    Args:
+      folder: the folder.
+      names: what the record names -> the option with which the user can name it too.
+      trusted: what the user named.
+    """
+    unknown = {name: option for name, option in names.items() if ":" in name and name not in trusted}
+    if unknown:
+        named = " ".join(f"{option} {shlex.quote(name)}" for name, option in unknown.items())
+        raise fail(
+            "resume", f"the record in {folder} names code that would be run: {', '.join(unknown)}",
+            f"If you trust it, name it yourself: jaxopt-lab resume {folder} {named}.",
+        )  # fmt: skip
+
+
+def without(words: Sequence[str], *options: str) -> list[str]:
+    """The words without some options and their values."""
+    kept, skip = [], False
+    for word in words:
+        if not skip and word not in options and not word.startswith(tuple(f"{option}=" for option in options)):
+            kept.append(word)
+        skip = word in options
+    return kept

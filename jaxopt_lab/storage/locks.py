@@ -1,0 +1,41 @@
+"""One lock: the kernel's on a file, so that it ends with its process, however that ends."""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxopt_lab.core import fail
+from jaxopt_lab.storage.files import disk_errors
+
+
+@contextlib.contextmanager
+def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
+    """Holds the lock of a file, which is made if need be and names the process.
+
+    Args:
+      path: the file.
+      what: what is locked, for the error.
+      wait: whether to wait for a lock that another process holds.
+
+    Raises:
+      InputError: another process, or another thread of this one, holds it.
+    """
+    with contextlib.ExitStack() as stack:
+        with disk_errors(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(open(path, "a+", encoding="utf-8"))
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            file.seek(0)
+            process = file.read(20).strip() or "unknown"
+            raise fail(
+                what, f"process {process} works on it", "Let it finish, or stop it; then the same command continues."
+            ) from None
+        file.seek(0)
+        file.truncate()
+        file.write(str(os.getpid()))
+        file.flush()
+        yield

@@ -1,0 +1,329 @@
+import dataclasses
+import json
+import re
+
+import jax
+import numpy as np
+import pytest
+
+from jaxopt_lab import compare, objectives, reporting, rules, search, storage, training
+from jaxopt_lab.cli import main
+from jaxopt_lab.compare import report
+from jaxopt_lab.compare.figures import draw_sensitivity
+from jaxopt_lab.compare.plan import make_contest
+from jaxopt_lab.core import InputError, from_loss
+from jaxopt_lab.search.store import ComparisonStore
+
+RATES = search.log_uniform(1e-3, 10.0)
+RULES = {
+    "plain": compare.Entrant(rules.sgd, search.Space(learning_rate=RATES)),
+    "same": compare.Entrant(rules.sgd, search.Space(learning_rate=RATES), {"plain": "everywhere"}),
+    "slow": compare.Entrant(
+        rules.sgd, search.Space(learning_rate=search.log_uniform(1e-4, 3e-3)), {"plain": "a low rate"}
+    ),
+    "wild": compare.Entrant(rules.sgd, search.Space(learning_rate=search.log_uniform(1.5, 150.0))),
+}
+OPTIONS = {
+    "trials": 8,
+    "fresh": 10,
+    "batch_size": 10,
+    "baseline": {"setter": RULES["plain"]},
+    "target_share": 0.25,
+}
+SOME = {name: RULES[name] for name in ("plain", "slow")}
+
+
+def loss(params, batch, key):
+    del key
+    inputs, targets = batch
+    return 0.5 * ((inputs @ params - targets) ** 2).mean()
+
+
+def line():
+    """A noisy line in 3 dimensions: 40 examples, and 40 for validation and test."""
+    draw = np.random.default_rng(0)
+    inputs = draw.normal(size=(80, 3)).astype("float32")
+    targets = (inputs @ np.ones(3) + 0.3 * draw.normal(size=80)).astype("float32")
+    parts = [(inputs[part], targets[part]) for part in (slice(40), slice(40, None))]
+    return from_loss(loss, lambda key: 3 * jax.random.normal(key, (3,)), parts[0], validation=parts[1], name="line")
+
+
+def bowl():
+    return objectives.quadratic([1.0, 0.1], start=1.0)
+
+
+@pytest.fixture(scope="module")
+def told():
+    return []
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory, told):
+    """A comparison of four rules on the line, kept in a folder; other tests repeat its programs, which takes no compiling."""
+    folder = tmp_path_factory.mktemp("compared") / "here"
+    return compare.compare(line(), RULES, 40, folder=folder, say=told.append, **OPTIONS)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    """Pages without their figures, which take seconds to draw, and are drawn by one test."""
+    monkeypatch.setattr(report, "_figures", lambda comparison: [])
+
+
+def without_seconds(found):
+    """The rows of some rules, problem by problem, and in them what is not measured in seconds."""
+    rows = [row for row in found.table() if row["rule"] in SOME]
+    return [{name: value for name, value in row.items() if "second" not in name} for row in rows]
+
+
+def test_the_baseline_sets_the_target_before_any_rule_is_run(compared, told, tmp_path):
+    first = told.index("line: the target is " + f"{compared.targets['line'].report:.4g}")
+    assert first < min(place for place, words in enumerate(told) if words.startswith("line, plain"))
+    assert max(place for place, words in enumerate(told) if words.startswith("line, baseline")) < first
+    with training.checkpoints_in(tmp_path):  # as in a study, which so continues after a kill
+        alone = compare.compare(line(), {"slow": RULES["slow"]}, 40, **OPTIONS)
+    assert alone.targets["line"] == compared.targets["line"]  # whatever is compared
+    assert alone.folder == tmp_path / "run-000"
+    assert alone.verdict()[0] == "slow alone was run: there is nothing to compare it with."
+
+
+def test_each_rule_has_one_space_and_as_many_trials_that_were_chosen_first(compared):
+    plain, same, *_ = shown = [compared.showings["line", rule] for rule in RULES]
+    np.testing.assert_array_equal(plain.trials.columns["learning_rate"], same.trials.columns["learning_rate"])
+    assert [each.trials.space for each in shown] == [entrant.space for entrant in RULES.values()]
+    assert [len(each.trials.medians) for each in shown] == [8] * 4
+    assert list(json.loads(json.dumps(compared.to_json()))["config"]["rules"]) == list(RULES)
+
+
+def test_winners_run_on_ten_fresh_seeds_with_paired_starts_and_batches(compared):
+    plain, same, slow, _ = (compared.showings["line", rule] for rule in RULES)
+    assert plain.rerun.curves["test_loss"].shape == (10, 15)
+    assert plain.winner == same.winner
+    for probe, values in plain.rerun.curves.items():  # the same rule by another name: the same starts and batches
+        np.testing.assert_array_equal(values, same.rerun.curves[probe])
+    np.testing.assert_array_equal(plain.rerun.curves["loss"][:, 0], slow.rerun.curves["loss"][:, 0])
+    searched = plain.trials.curves["loss"][0, 0, 0]
+    assert not np.isclose(plain.rerun.curves["loss"][:, 0], searched).any()  # none of the search's seeds
+
+
+def test_rules_that_are_the_same_are_not_called_different(compared):
+    claim, *_ = [each for each in compared.claims_on("line") if {each.first, each.second} == {"plain", "same"}]
+    assert claim.outcome == "no difference shown"
+    assert "no difference shown" in "".join(compared.verdict())
+    assert compared.verdict()[0] == "No rule is shown better than every other on line."
+
+
+def test_a_rule_that_contains_another_and_loses_is_under_tuned(compared):
+    claim, *_ = [each for each in compared.claims_on("line") if {each.first, each.second} == {"plain", "slow"}]
+    assert (claim.first, claim.outcome) == ("plain", "under-tuned")
+    assert claim.corrected < 0.01
+    assert "  under-tuned: slow, it contains plain at a low rate." in compared.verdict()
+
+
+def test_to_be_ahead_of_an_under_tuned_rule_is_not_to_be_better(compared):
+    described = compared.config["rules"] | {"other": compared.config["rules"]["slow"] | {"contains": {}}}
+    showings = compared.showings | {("line", "other"): compared.showings["line", "slow"]}
+
+    def head(*names):
+        kept = {("line", name): showings["line", name] for name in names}
+        chosen = {name: described[name] for name in names}
+        return dataclasses.replace(compared, config=compared.config | {"rules": chosen}, showings=kept).verdict()[0]
+
+    assert head("plain", "slow") == "No rule is shown better than every other on line."
+    better = "plain is shown better than every other rule on line"
+    assert head("plain", "other") == f"{better}."
+    assert head("plain", "slow", "other") == f"{better}, under-tuned ones aside."
+
+
+def test_a_winner_near_an_edge_is_inconclusive(compared):
+    assert compared.showings["line", "wild"].edges == {"learning_rate": "low"}
+    for claim in compared.claims_on("line"):
+        assert (claim.outcome == "inconclusive, widen") == ("wild" in (claim.first, claim.second))
+    assert "  inconclusive, widen: wild is best with learning_rate at the low end." in compared.verdict()
+
+
+def test_the_table_has_misses_steps_seconds_and_infeasible_trials(compared):
+    rows = {row["rule"]: row for row in compared.table() if row["problem"] == "line"}
+    assert rows["slow"]["reached"] == 0
+    assert np.isinf(rows["slow"]["gradients_to_target"])
+    assert any("slow" in words and "target 0/10, the median seed never;" in words for words in compared.lines())
+    assert 0 < rows["plain"]["infeasible"] < 1
+    plain = rows["plain"]
+    assert plain["seconds_to_target"] == plain["steps_to_target"] * plain["seconds"]["step"] > 0
+    assert plain["compile_seconds"] > plain["seconds"]["step"]
+    assert plain["good_decades"] > rows["slow"]["good_decades"] == 0
+    assert any(f"infeasible {plain['infeasible']:.0%}" in words for words in compared.lines())
+
+
+def test_a_step_that_costs_two_gradients_leaves_half_of_the_steps():
+    dear = {"dear": (rules.nesterov_lookahead, search.Space(learning_rate=search.log_uniform(0.01, 2.0), rho=0.5))}
+    contest = make_contest(
+        bowl(), dear, 40, trials=2, seeds=1, fresh=2, batch_size=None, baseline=dear, sampler="random", seed=0,
+        records=10, target_share=0.75, measure="auto", level=0.01,
+    )  # fmt: skip
+    assert contest.bouts["quadratic"]["dear"].steps == 20
+    assert "quadratic: 40 gradients a run buy steps: 20 of dear, 2 each" in contest.lines()
+    many = dataclasses.replace(contest, rules=("a", "b", "c"))
+    assert many.lines()[-1] == "where runs miss, fewer than 10 fresh seeds may be too few to show a difference"
+
+
+def test_a_schedule_free_rule_is_judged_at_its_average():
+    entrant = compare.ENTRANTS["schedule_free_sgd"]
+    fixed = dataclasses.replace(entrant, space=search.Space(learning_rate=search.log_uniform(0.3, 0.31), b1=0.9))
+    found = compare.compare(bowl(), {"free": fixed}, 30, trials=1, fresh=2, baseline={"free": fixed}, records=30)
+    rate, y, z, x = found.showings["quadratic", "free"].winner["learning_rate"], *(np.ones(2) for _ in range(3))
+    expected = []
+    for step in range(30):
+        expected.append(0.5 * (np.array([1.0, 0.1]) * x**2).sum())
+        z = z - rate * np.array([1.0, 0.1]) * y
+        x = x + (z - x) / (step + 1)
+        y = 0.9 * x + 0.1 * z
+    np.testing.assert_allclose(
+        found.showings["quadratic", "free"].rerun.curves["loss"][0, :30], expected, rtol=1e-4
+    )  # float32, 30 steps
+
+
+def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
+    loaded = compare.load_comparison(compared.folder)
+    assert loaded.to_json() == compared.to_json()
+    page = compare.write_comparison_page(compared.folder).read_text()
+    assert page.index("No rule is shown better") < page.index("<table")
+    assert page.count("<svg") == 4  # profiles; curves, ladder and sensitivity
+    assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)  # nothing comes from elsewhere
+    for words in ("infeasible", "compiling, s", "Every pair", "one a rule for all problems", "good decades"):
+        assert words in page
+    assert json.loads((compared.folder / "verdicts.json").read_text())[0]["outcome"] == compared.claims[0].outcome
+    assert len((compared.folder / "configs.jsonl").read_text().splitlines()) == 4
+    assert storage.kind_of(compared.folder) == "comparison"
+
+
+def test_a_baseline_without_a_feasible_setting_sets_no_target(tmp_path, no_figures):
+    wild = {"wild": (rules.sgd, search.Space(learning_rate=search.log_uniform(100.0, 1000.0)))}
+    compare.compare(bowl(), wild, 40, trials=2, fresh=2, baseline=wild, folder=tmp_path / "here")
+    found = compare.load_comparison(tmp_path / "here")
+    assert found.complete
+    assert "no rule has a feasible setting" in found.verdict()[1]
+    assert "not a number" not in compare.write_comparison_page(tmp_path / "here").read_text()
+
+
+def test_infeasible_trials_are_red_crosses(compared):
+    with reporting.house_style() as maker:
+        figure, caption = draw_sensitivity(compared, "line", maker)
+    (crosses,) = [drawn for drawn in figure.axes[0].lines if drawn.get_marker() == "x"]
+    assert len(crosses.get_xdata()) == np.isinf(compared.showings["line", "plain"].trials.medians).sum() > 0
+    assert "decades" in caption
+
+
+def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(compared, tmp_path, monkeypatch, no_figures):
+    problems, folder = [line(), dataclasses.replace(line(), name="line 2")], tmp_path / "here"
+    run, finish = training.run, ComparisonStore.finish
+
+    def compare_until(where):
+        """How many runs it took; it is broken off in the sixth on one problem, a search of the first rule."""
+        names = []
+
+        def breaking(problem, *arguments, **options):
+            names.append(problem.name)
+            if names.count(where) == 6:
+                raise KeyboardInterrupt
+            return run(problem, *arguments, **options)
+
+        monkeypatch.setattr(training, "run", breaking)
+        compare.compare(problems, SOME, 40, folder=folder, **OPTIONS)
+        return len(names)
+
+    with pytest.raises(KeyboardInterrupt):  # stopped
+        compare_until("line")
+    monkeypatch.setattr(ComparisonStore, "finish", lambda self, outcome, changes: None)
+    with pytest.raises(KeyboardInterrupt):  # killed: nothing is tidied up
+        compare_until("line 2")
+    monkeypatch.setattr(ComparisonStore, "finish", finish)
+    kept = compare.load_comparison(folder)
+    assert (kept.complete, set(kept.targets)) == (False, {"line", "line 2"})
+    assert kept.verdict()[0].startswith("Not finished")
+    assert "not finished" in compare.write_comparison_page(folder).read_text()
+    compare_until("no problem")
+    assert compare_until("no problem") == 0  # all is there
+    found = compare.load_comparison(folder)
+    assert found.complete
+    rows = without_seconds(found)
+    assert rows[:2] == without_seconds(compared)  # as though nothing had happened, and whatever else is compared
+    assert [row | {"problem": "line"} for row in rows[2:]] == rows[:2]  # the same space and points for all problems
+
+
+again = rules.sgd
+OWN = "tests.compare.test_protocol:again"
+WORDS = ["compare", "tests.compare.test_protocol:line", "--rules", f"sgd,{OWN}", "--budget", "40", "--trials", "8",
+         "--batch-size", "10", "--baseline", "sgd", "--space", f"{OWN}.learning_rate=log:0.001:100"]  # fmt: skip
+
+
+def test_the_verb_prints_verdict_table_and_place_and_is_continued(compared, tmp_path, capsys, no_figures):
+    assert main([*WORDS, "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    (folder,) = tmp_path.iterdir()
+    lines = printed.splitlines()
+    assert lines[0] == "No rule is shown better than every other on line."
+    assert sum(words.startswith("line  ") for words in lines) == 2
+    assert lines[-1] == f"Report: {folder / 'report.html'}"
+    record = json.loads((folder / "study.json").read_text())
+    assert (record["argv"], record["status"]) == (WORDS[1:], "done")
+    (folder / "report.html").unlink()
+    assert main(["resume", str(folder)]) == 2
+    problem = "tests.compare.test_protocol:line"
+    assert f"names code that would be run: {problem}, {OWN}. If you trust it" in capsys.readouterr().err
+    assert main(["resume", str(folder), "--problem", problem, "--rule", OWN]) == 0
+    assert capsys.readouterr().out == printed
+    assert main(["report", str(folder)]) == 0
+    assert "jaxopt-lab compare tests.compare.test_protocol:line" in (folder / "report.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--rules", "adm"], "Did you mean 'adam'?"),
+        (["--rules", "sgd,"], "--rules must be names with commas between them, got 'sgd,'"),
+        (["--rules", "sgd,sgd"], "--rules names a rule twice"),
+        (["--budget", "-1"], "budget must be positive and finite, got -1"),
+        (["--budget", "1"], "a budget of 1 gradients buys sgd fewer than 2 steps on quadratic. A step costs 1"),
+        (["--fresh", "1"], "fresh must be a whole number of at least 2, got 1"),
+        (["--trials", "0"], "trials must be a whole number of at least 1, got 0"),
+        (["--batch-size", "8"], "batch_size 8 needs as many examples, quadratic has 0 to train on"),
+        (["--batch-size", "0"], "batch_size must be a whole number of at least 1, got 0"),
+        (["--sampler", "grid"], "a grid gives rules with fewer hyperparameters more values"),
+        (["--space", "adam.learning_rate=log:0.1:1"], "the rule in --space must be one of: sgd; got 'adam'"),
+        (["--space", "sgd.rate=log:0.1:1"], "sgd: does not take the hyperparameters rate"),
+        (["--rules", "tests.compare.test_protocol:bowl"], "needs a space. Example: --space"),
+        (["--baseline", "adm"], "Did you mean 'adam'?"),
+        (["--measure", "accuracy"], "measure must be one of: auto, loss; got 'accuracy'"),
+        (["--set", "other.width=3"], "the problem in --set must be one of"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_run(words, message, tmp_path, capsys):
+    given = ["compare", "tests.compare.test_protocol:bowl", "--rules", "sgd", "--budget", "20", "--baseline", "sgd"]
+    assert main([*given, *words, "--out", str(tmp_path)]) == 2
+    assert message in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"notes\.txt is a file"):
+        compare.compare(bowl(), "sgd", 20, out=tmp_path / "notes.txt")
+
+
+def test_a_batch_must_fit_into_what_is_left_to_train_on():
+    problem = from_loss(loss, np.zeros(3), (np.zeros((60, 3)), np.zeros(60)), name="line")  # a fifth is held out
+    with pytest.raises(InputError, match="batch_size 49 needs as many examples, line has 48 to train on"):
+        compare.compare(problem, "sgd", 20, batch_size=49)
+
+
+def test_folders_of_others_are_left_alone(compared, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(InputError, match="is not empty and holds no comparison"):
+        compare.compare(bowl(), "sgd", 20, folder=tmp_path)
+    with pytest.raises(InputError, match="holds another comparison"):
+        compare.compare(bowl(), "sgd", 20, folder=compared.folder)
+    with pytest.raises(InputError, match=r"holds no study\.json"):
+        compare.load_comparison(tmp_path)
+    with pytest.raises(InputError, match="two problems share a name: quadratic, quadratic"):
+        compare.compare([bowl(), bowl()], "sgd", 20)
