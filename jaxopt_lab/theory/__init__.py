@@ -2,7 +2,7 @@
 
 Deterministic quadratics: `rates` (tuned methods), `modes` (one eigenvalue), `trajectories` (whole curves),
 `transients` (overshoot, peaks, cycles), `chebyshev` (best polynomial, lower bounds), `stability` (edges),
-`geometry` (angles, zig-zags), `signals` and `velocities` (what momentum does to a gradient sequence).
+`geometry` (angles, zig-zags), `momentum_response` (what momentum does to a gradient sequence).
 Noise: `noise_floors` (additive), `minibatch` and `second_moments` (linear regression on fresh batches: edges,
 curves), `noise_scale` (critical batch). Data: `random_matrices` (Marchenko-Pastur), `preprocessing` (centring).
 Search for hyperparameters: `search` (chances to hit, distances, the bias of short horizons).
@@ -33,7 +33,6 @@ from jaxopt_lab.theory.geometry import (
     worst_gradient_cosine,
     zig_zag_threshold,
 )
-from jaxopt_lab.theory.horizons import best_constant_rate, noisy_quadratic_loss
 from jaxopt_lab.theory.landscapes import (
     gaussian_field_index,
     index_variance,
@@ -68,6 +67,20 @@ from jaxopt_lab.theory.modes import (
     decay_rate,
     mode_value,
     spectral_radius,
+)
+from jaxopt_lab.theory.momentum_response import (
+    alternating_gain,
+    coasting_distance,
+    constant_gain,
+    constant_gradient_position,
+    effective_number_averaged,
+    initial_velocity_displacement,
+    mean_gradient_age,
+    noise_gain,
+    speed_fraction,
+    steps_to_speed,
+    terminal_velocity,
+    transfer_gain,
 )
 from jaxopt_lab.theory.noise_floors import (
     autocorrelation_time,
@@ -132,14 +145,7 @@ from jaxopt_lab.theory.second_moments import (
     second_moment_matrix,
     steps_to_target,
 )
-from jaxopt_lab.theory.signals import (
-    alternating_gain,
-    constant_gain,
-    effective_number_averaged,
-    mean_gradient_age,
-    noise_gain,
-    transfer_gain,
-)
+from jaxopt_lab.theory.short_horizon import best_constant_rate, noisy_quadratic_loss
 from jaxopt_lab.theory.stability import (
     averaged_heavy_ball_edge,
     gradient_descent_edge,
@@ -170,14 +176,6 @@ from jaxopt_lab.theory.transients import (
     heavy_ball_transient,
     overshoot,
     overshoot_of_oscillator,
-)
-from jaxopt_lab.theory.velocities import (
-    coasting_distance,
-    constant_gradient_position,
-    initial_velocity_displacement,
-    speed_fraction,
-    steps_to_speed,
-    terminal_velocity,
 )
 
 __all__ = [

@@ -28,3 +28,44 @@ def test_two_layers_learn_along_the_logistic_curve():
 def test_a_start_beyond_the_end_is_refused():
     with pytest.raises(InputError, match=r"start / \(share s\) must be in \(0, 1\), got 2"):
         theory.deep_learning_time(3, 1.0)
+
+
+def test_index_and_smallest_eigenvalue_are_those_of_the_dense_hessian():
+    import jax
+    import jax.numpy as jnp
+
+    from jaxopt_lab.core import precision
+
+    values, dim, width = np.array([3.0, 2.0, 1.0]), 4, 4
+    target = np.zeros((dim, dim))
+    target[np.arange(3), np.arange(3)] = values
+    with precision():
+        for fitted in ([], [0], [0, 1], [0, 1, 2], [2], [1, 2]):
+            first, second = np.zeros((width, dim)), np.zeros((dim, width))
+            for place in fitted:
+                first[place, place] = second[place, place] = np.sqrt(values[place])
+
+            def loss(flat):
+                inner, outer = flat[: width * dim].reshape(width, dim), flat[width * dim :].reshape(dim, width)
+                return 0.5 * jnp.sum((outer @ inner - target) ** 2)
+
+            point = jnp.asarray(np.concatenate([first.ravel(), second.ravel()]))
+            eigenvalues = np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(point)))
+            law = theory.linear_network_saddle(values, fitted, width)
+            assert float(loss(point)) == pytest.approx(law.loss, abs=1e-12)
+            assert int((eigenvalues < -1e-9).sum()) == law.index
+            assert eigenvalues[0] == pytest.approx(law.smallest, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: theory.linear_network_saddle([1.0, 1.0], [], 3), "must differ from each other"),
+        (lambda: theory.linear_network_saddle([2.0, 1.0], [], 1), "width must be at least the rank 2, got 1"),
+        (lambda: theory.linear_network_saddle([2.0, 1.0], [2], 3), "fitted must name places below 2"),
+        (lambda: theory.plateau_exit_steps(1.0, 2.0, 0.1), "Start smaller"),
+    ],
+)
+def test_wrong_arguments_are_refused(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
