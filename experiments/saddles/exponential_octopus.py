@@ -207,7 +207,9 @@ def _kicked(config: Config, method: str) -> dict[str, Any]:
         return rules.perturbed(inner, config.kick, config.kick, 20, seed)
 
     hyper = {"learning_rate": config.rate, "seed": np.arange(config.long_seeds)}
-    pace = float(theory.octopus_kicked_pace(config.rate, config.long, config.kick, config.kick, aimed=aimed))
+    pace = float(
+        theory.octopus_perturbed_steps(config.rate, config.long, config.kick, config.kick, negative_curvature=aimed)
+    )
     times, _ = _exits(config.long_seeds, objectives.octopus(config.long), rule, hyper, int(2 * pace * config.long))
     row = _row("linear", method, times, config.rate, 0.0)
     late = (times[:, -1] - times[:, 3]).mean() / (config.long - 4)

@@ -205,7 +205,7 @@ def _runs(config: Config) -> list[dict[str, Any]]:
                 "predicted": theory.noisy_quadratic_loss(SPECTRUM, own, config.horizon, NOISE, rho, START),
                 "best_rate": float(np.exp(lowest_point(np.log(own), each.mean(1)))),
                 "log_error": float(np.std(again)),
-                "predicted_rate": theory.best_constant_rate(SPECTRUM, config.horizon, NOISE, rho, START),
+                "predicted_rate": theory.best_constant_learning_rate(SPECTRUM, config.horizon, NOISE, rho, START),
             }
         )
     return rows

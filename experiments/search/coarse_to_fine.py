@@ -198,7 +198,7 @@ def _horizons(config: Config, problem: Problem) -> list[dict[str, Any]]:
     picked = rng.integers(0, config.num_seeds, (RESAMPLES, config.num_seeds))
     for steps, each in zip(config.horizons, losses, strict=True):
         again = [lowest_point(np.log(rates), each[:, chosen].mean(1)) for chosen in picked]
-        best = theory.best_constant_rate(SPECTRUM, steps, NOISE, start=START)
+        best = theory.best_constant_learning_rate(SPECTRUM, steps, NOISE, start=START)
         rows.append(
             {
                 "kind": "horizon",
@@ -231,7 +231,7 @@ def _searches(config: Config, problem: Problem) -> list[dict[str, Any]]:
     direct = search.coarse_to_fine(
         evaluate, space, trials=narrowed.num_steps // long, steps=(long,), seed=config.seed, max_widenings=0
     )
-    best = theory.best_constant_rate(SPECTRUM, long, NOISE, start=START)
+    best = theory.best_constant_learning_rate(SPECTRUM, long, NOISE, start=START)
     rows = []
     for name, found in (("narrowed", narrowed), ("direct", direct)):
         rates = np.array([found.values["learning_rate"], best])

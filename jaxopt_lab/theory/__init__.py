@@ -9,7 +9,6 @@ Search for hyperparameters: `search` (chances to hit, distances, the bias of sho
 Functions take numbers or arrays and broadcast; `lookahead` is 0 for heavy ball and rho for Nesterov.
 """
 
-from jaxopt_lab.theory.chains import octopus_exit_times, octopus_kicked_pace, octopus_ratio
 from jaxopt_lab.theory.chebyshev import (
     accelerated_upper_bound,
     convex_lower_bound,
@@ -38,7 +37,7 @@ from jaxopt_lab.theory.landscapes import (
     index_variance,
     log10_minimum_probability,
     network_index_threshold,
-    semicircle_share,
+    semicircle_cdf,
     spherical_index,
     spherical_threshold,
 )
@@ -115,7 +114,7 @@ from jaxopt_lab.theory.random_matrices import (
     marchenko_pastur_quadrature,
     marchenko_pastur_spectrum,
     square_data_loss,
-    square_gaussian_condition_law,
+    square_gaussian_condition_cdf,
     square_gaussian_log_condition_number,
 )
 from jaxopt_lab.theory.rates import (
@@ -128,6 +127,7 @@ from jaxopt_lab.theory.rates import (
     standard_nesterov,
     steps_to_accuracy,
 )
+from jaxopt_lab.theory.saddle_chains import octopus_exit_times, octopus_perturbed_steps, octopus_ratio
 from jaxopt_lab.theory.search import (
     block_coordinate_factor,
     coarse_to_fine_width,
@@ -145,7 +145,7 @@ from jaxopt_lab.theory.second_moments import (
     second_moment_matrix,
     steps_to_target,
 )
-from jaxopt_lab.theory.short_horizon import best_constant_rate, noisy_quadratic_loss
+from jaxopt_lab.theory.short_horizon import best_constant_learning_rate, noisy_quadratic_loss
 from jaxopt_lab.theory.stability import (
     averaged_heavy_ball_edge,
     gradient_descent_edge,
@@ -193,7 +193,7 @@ __all__ = [
     "average_gradient_descent_loss",
     "averaged_heavy_ball_edge",
     "averaged_variance",
-    "best_constant_rate",
+    "best_constant_learning_rate",
     "block_coordinate_factor",
     "chebyshev_responses",
     "chebyshev_schedule",
@@ -264,7 +264,7 @@ __all__ = [
     "noisy_quadratic_losses",
     "normalized_sharpness_aware_edge",
     "octopus_exit_times",
-    "octopus_kicked_pace",
+    "octopus_perturbed_steps",
     "octopus_ratio",
     "optimal_gradient_descent",
     "optimal_heavy_ball",
@@ -283,7 +283,7 @@ __all__ = [
     "relative_examples",
     "relative_steps",
     "second_moment_matrix",
-    "semicircle_share",
+    "semicircle_cdf",
     "sharpness_aware_cycle",
     "sharpness_aware_edge",
     "simple_noise_scale",
@@ -295,7 +295,7 @@ __all__ = [
     "spherical_threshold",
     "spiked_top_eigenvalue",
     "square_data_loss",
-    "square_gaussian_condition_law",
+    "square_gaussian_condition_cdf",
     "square_gaussian_log_condition_number",
     "standard_gradient_descent",
     "standard_nesterov",

@@ -1,4 +1,4 @@
-"""Angles on a quadratic: how far the gradient points away from the minimum, and when descent zig-zags."""
+"""Angles on a quadratic: how far the gradient points away from the minimum, and when gradient descent zig-zags."""
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -109,7 +109,7 @@ def line_search_loss_ratio(kappa: ArrayLike) -> Floats:
 
 
 def zig_zag_threshold(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Floats:
-    """Learning rate above which fixed-step gradient descent zig-zags for ever: 2 / (L + mu).
+    """Learning rate above which fixed-step gradient descent zig-zags forever: 2 / (L + mu).
 
     Below it the mode of mu is the last to vanish and successive steps turn parallel (cosine +1); above it the mode of
     L is, and they turn opposite (cosine -1).

@@ -1,4 +1,4 @@
-"""Random landscapes in high dimension: which share of directions leads down at a critical point of a given energy.
+"""Random landscapes in high dimension: which share of directions has negative curvature at a given energy.
 
 At a critical point the Hessian is a semicircle whose centre moves with the energy, so that the index is its share
 below zero:
@@ -15,7 +15,7 @@ from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.theory.arguments import Floats, between, positive
 
 
-def semicircle_share(point: ArrayLike, radius: ArrayLike = 2.0) -> Floats:
+def semicircle_cdf(point: ArrayLike, radius: ArrayLike = 2.0) -> Floats:
     """Share of a semicircle law of the given radius around 0 that lies below a point.
 
     Args:
@@ -29,13 +29,13 @@ def semicircle_share(point: ArrayLike, radius: ArrayLike = 2.0) -> Floats:
       InputError: an argument out of its range.
 
     Example:
-      >>> semicircle_share([-2.0, 0.0, 3.0]).tolist()
+      >>> semicircle_cdf([-2.0, 0.0, 3.0]).tolist()
       [0.0, 0.5, 1.0]
 
     Reference: Wigner 1958, On the distribution of the roots of certain symmetric matrices.
     """
-    point = between("semicircle_share", "point", point, -np.inf, np.inf, ends="()")
-    u = np.clip(2 * point / positive("semicircle_share", "radius", radius), -2.0, 2.0)
+    point = between("semicircle_cdf", "point", point, -np.inf, np.inf, ends="()")
+    u = np.clip(2 * point / positive("semicircle_cdf", "radius", radius), -2.0, 2.0)
     return 0.5 + u * np.sqrt(4 - np.square(u)) / (4 * np.pi) + np.arcsin(u / 2) / np.pi
 
 
@@ -57,7 +57,7 @@ def gaussian_field_index(energy: ArrayLike) -> Floats:
 
     Reference: Bray and Dean 2007, Statistics of critical points of Gaussian fields on large-dimensional spaces, PRL 98.
     """
-    return semicircle_share(between("gaussian_field_index", "energy", energy, -np.inf, np.inf, ends="()"))
+    return semicircle_cdf(between("gaussian_field_index", "energy", energy, -np.inf, np.inf, ends="()"))
 
 
 def spherical_index(energy: ArrayLike, degree: int = 3) -> Floats:
@@ -81,7 +81,7 @@ def spherical_index(energy: ArrayLike, degree: int = 3) -> Floats:
     """
     require_count("spherical_index", "degree", degree, 3, "At 2 it is a quadratic form.")
     energy = between("spherical_index", "energy", energy, -np.inf, np.inf, ends="()")
-    return semicircle_share(degree * energy, 2 * np.sqrt(degree * (degree - 1)))
+    return semicircle_cdf(degree * energy, 2 * np.sqrt(degree * (degree - 1)))
 
 
 def spherical_threshold(degree: int = 3) -> float:

@@ -90,7 +90,8 @@ def decay_rate(
 def critical_rho(learning_rate: ArrayLike, eigenvalue: ArrayLike) -> Floats:
     """Momentum at which heavy ball shrinks one mode fastest (critical damping).
 
-    rho = (1 - sqrt(learning_rate eigenvalue))^2; with less the mode crawls, with more it ripples at sqrt(rho).
+    rho = (1 - sqrt(learning_rate eigenvalue))^2; below it the mode is overdamped, above it the mode is
+    underdamped and shrinks by sqrt(rho) a step.
 
     Args:
       learning_rate: step size, > 0.
@@ -155,7 +156,7 @@ def mode_value(
     log_radius = -np.broadcast_to(decay_rate(h, 1.0, rho, lookahead), steps.shape)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         scale = np.where(steps == 0, 1.0, np.exp(steps * log_radius))
-        value = np.where(s2 < 0, _ripple(steps, T, s2, w), _crawl(steps, T, D, s2, w)) * scale
+        value = np.where(s2 < 0, _underdamped(steps, T, s2, w), _overdamped(steps, T, D, s2, w)) * scale
     value = np.where(steps == 0, 1.0, np.where(steps == 1, 1 - h, value))
     return np.where((scale == 0) & (steps > 1), 0.0, value)[()]
 
@@ -172,14 +173,14 @@ def _roots(where: str, learning_rate: ArrayLike, eigenvalue: ArrayLike, rho: Arr
     return T, D, s2, (h, rho, lookahead)
 
 
-def _ripple(steps: Floats, T: Floats, s2: Floats, w: Floats) -> Floats:
+def _underdamped(steps: Floats, T: Floats, s2: Floats, w: Floats) -> Floats:
     """x_k / R^k for complex roots."""
     s = np.sqrt(np.where(s2 < 0, -s2, 1.0))
     angle = steps * np.arctan2(s, T)
     return np.cos(angle) + w / s * np.sin(angle)
 
 
-def _crawl(steps: Floats, T: Floats, D: Floats, s2: Floats, w: Floats) -> Floats:
+def _overdamped(steps: Floats, T: Floats, D: Floats, s2: Floats, w: Floats) -> Floats:
     """x_k / R^k for real roots R = (|T| + s) / 2 in modulus and r = D / R; R^-k (c R^k + (1 - c) r^k), signed."""
     sign = np.where(T < 0, -1.0, 1.0)
     s = np.sqrt(np.maximum(s2, 0))

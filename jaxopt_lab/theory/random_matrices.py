@@ -178,13 +178,13 @@ def square_gaussian_log_condition_number(dim: ArrayLike) -> Floats:
       >>> print(f"{square_gaussian_log_condition_number(50):.3f}")
       5.449
 
-    Reference: Edelman 1988, theorem 6.1; the constant is the mean of ln x under `square_gaussian_condition_law`.
+    Reference: Edelman 1988, theorem 6.1; the constant is the mean of ln x under `square_gaussian_condition_cdf`.
     """
     dim = arguments.between("square_gaussian_log_condition_number", "dim", dim, 1, np.inf, ends="[)")
     return np.log(dim) + 1.5370894353835363
 
 
-def square_gaussian_condition_law(ratio: ArrayLike) -> Floats:
+def square_gaussian_condition_cdf(ratio: ArrayLike) -> Floats:
     """Probability that kappa(A) / d of a square Gaussian matrix is below `ratio`: exp(-2 / x - 2 / x^2).
 
     Args:
@@ -197,12 +197,12 @@ def square_gaussian_condition_law(ratio: ArrayLike) -> Floats:
       InputError: ratio is out of range.
 
     Example:
-      >>> print(f"{square_gaussian_condition_law(4.0):.3f}")
+      >>> print(f"{square_gaussian_condition_cdf(4.0):.3f}")
       0.535
 
     Reference: Edelman 1988, theorem 6.1.
     """
-    x = arguments.non_negative("square_gaussian_condition_law", "ratio", ratio)
+    x = arguments.non_negative("square_gaussian_condition_cdf", "ratio", ratio)
     with np.errstate(divide="ignore", over="ignore"):
         return np.exp(-2 / x - 2 / x / x)
 

@@ -63,7 +63,7 @@ def noisy_quadratic_loss(
     return np.where(np.isfinite(loss), loss, np.inf)[()]
 
 
-def best_constant_rate(
+def best_constant_learning_rate(
     eigenvalues: ArrayLike,
     steps: int,
     noise_variances: ArrayLike,
@@ -88,16 +88,17 @@ def best_constant_rate(
       InputError: an argument is out of range.
 
     Example:
-      >>> at = [best_constant_rate([1.0, 1e-3], steps, 1.0, start=[1.0, 1000**0.5]) for steps in (1, 100, 1000)]
+      >>> start = [1.0, 1000**0.5]
+      >>> at = [best_constant_learning_rate([1.0, 1e-3], steps, 1.0, start=start) for steps in (1, 100, 1000)]
       >>> [f"{rate:.2g}" for rate in at]  # a hundred steps prefer a rate ten times smaller than a thousand do
       ['0.5', '0.032', '0.3']
 
     Reference: as `noisy_quadratic_loss`.
     """
-    require_count("best_constant_rate", "steps", steps)
-    low, high = (float(end) for end in arguments.positive("best_constant_rate", "between", between))
+    require_count("best_constant_learning_rate", "steps", steps)
+    low, high = (float(end) for end in arguments.positive("best_constant_learning_rate", "between", between))
     if not low < high:
-        raise fail("best_constant_rate", f"between must be two rates that increase, got {low:g} and {high:g}")
+        raise fail("best_constant_learning_rate", f"between must be two rates that increase, got {low:g} and {high:g}")
     logs = np.linspace(np.log(low), np.log(high), 400)
     losses = noisy_quadratic_loss(eigenvalues, np.exp(logs), steps, noise_variances, rho, start)
     place = int(np.clip(np.argmin(losses), 1, len(logs) - 2))

@@ -1,6 +1,6 @@
 """Stability edges: the largest learning_rate * eigenvalue at which a method does not diverge on a quadratic.
 
-An edge divided by the learning rate is the sharpest curvature that a run can hold on to; divided by the
+An edge divided by the learning rate is the sharpest curvature at which a run is stable; divided by the
 curvature it is the largest learning rate. Stochastic edges for whole spectra are in `minibatch`.
 """
 
@@ -95,7 +95,7 @@ def two_step_edge(rho: ArrayLike, lookahead: ArrayLike) -> Floats:
 def averaged_heavy_ball_edge(rho: ArrayLike) -> Floats:
     """Edge of heavy ball whose velocity is a true average, m <- rho m + (1 - rho) g: 2 (1 + rho) / (1 - rho).
 
-    The same number bounds Adam's preconditioned sharpness with rho = b1 once its second moments stand still:
+    The same number bounds Adam's preconditioned sharpness with rho = b1 once its second moments are stationary:
     38 / learning_rate at b1 = 0.9.
 
     Args:

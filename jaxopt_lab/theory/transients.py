@@ -1,7 +1,7 @@
 """What momentum does before its asymptotic rate sets in: transients, overshoot, and a cycle that never ends.
 
 The optimally tuned heavy ball first multiplies its fastest mode by sqrt(kappa) / e; an underdamped mode overshoots
-the minimum; and beyond quadratics the same tuning may circle for ever.
+the minimum; and beyond quadratics the same tuning may cycle forever.
 """
 
 from typing import NamedTuple
@@ -254,7 +254,7 @@ def _transient(steps: Floats, kappa: Floats) -> tuple[Floats, Floats]:
 
 
 def _first_minimum(h: Floats, rho: Floats, lookahead: Floats) -> Floats:
-    """The step of the first minimum of a mode started at rest, -1 where it falls for ever without one."""
+    """The step of the first minimum of a mode started at rest, -1 where it decreases forever without one."""
     T = 1 + rho - h * (1 + lookahead)
     s2 = (1 - rho) ** 2 - 2 * h * (1 + rho - lookahead * (1 - rho)) + (h * (1 + lookahead)) ** 2
     angle = np.arctan2(np.sqrt(np.where(s2 < 0, -s2, 1.0)), T)

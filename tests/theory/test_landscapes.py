@@ -11,10 +11,10 @@ def wigner(rng, dim):
     return (matrix + matrix.T) / np.sqrt(2 * dim)
 
 
-def test_the_semicircle_share_is_that_of_a_random_matrix():
+def test_the_semicircle_is_that_of_a_random_matrix():
     values = np.linalg.eigvalsh(wigner(np.random.default_rng(0), 600))
     for point in (-1.5, -0.4, 0.3, 1.9):
-        assert abs((values < point).mean() - theory.semicircle_share(point)) < 2 / 600 * 2  # the bulk's law to 2 / N
+        assert abs((values < point).mean() - theory.semicircle_cdf(point)) < 2 / 600 * 2  # the bulk's law to 2 / N
 
 
 def test_below_the_network_threshold_no_direction_leads_down():
@@ -45,7 +45,7 @@ def test_minima_of_the_spin_model_begin_at_its_threshold(degree):
     ("call", "message"),
     [
         (lambda: theory.spherical_index(0.0, 2), "degree must be a whole number of at least 3, got 2"),
-        (lambda: theory.semicircle_share(0.0, -1.0), "radius must be in"),
+        (lambda: theory.semicircle_cdf(0.0, -1.0), "radius must be in"),
         (lambda: theory.network_index_threshold(1.5), "parameters_per_example must be in"),
         (lambda: theory.index_variance(1), "dim must be in"),
     ],

@@ -67,9 +67,9 @@ def test_the_condition_number_law_of_square_matrices_is_the_sampled_one():
     rng = np.random.default_rng(0)
     conds = np.linalg.cond(rng.standard_normal((1500, 50, 50)))
     # Standard errors: .013 for the fraction, sd of ln kappa ~ 1 over sqrt(1500) = .026.
-    assert np.mean(conds / 50 < 4) == pytest.approx(theory.square_gaussian_condition_law(4.0), abs=4 * 0.013)
+    assert np.mean(conds / 50 < 4) == pytest.approx(theory.square_gaussian_condition_cdf(4.0), abs=4 * 0.013)
     assert np.log(conds).mean() == pytest.approx(theory.square_gaussian_log_condition_number(50), abs=4 * 0.026)
-    assert theory.square_gaussian_condition_law(np.array([0.0, 1e-200, 1e300])).tolist() == [0, 0, 1]
+    assert theory.square_gaussian_condition_cdf(np.array([0.0, 1e-200, 1e300])).tolist() == [0, 0, 1]
 
 
 def test_the_constant_of_edelman_is_the_mean_logarithm_under_the_law():

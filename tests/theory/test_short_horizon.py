@@ -16,7 +16,7 @@ def test_the_loss_at_a_horizon_is_that_of_the_whole_curve():
 
 def test_best_rates_of_short_horizons_are_those_of_the_record():
     horizons = (1, 3, 10, 100, 1000, 10_000)
-    found = [theory.best_constant_rate([1.0, 1e-3], steps, 1.0, start=[1.0, 1000**0.5]) for steps in horizons]
+    found = [theory.best_constant_learning_rate([1.0, 1e-3], steps, 1.0, start=[1.0, 1000**0.5]) for steps in horizons]
     np.testing.assert_allclose(found, [0.500, 0.330, 0.167, 0.032, 0.305, 0.144], atol=1e-3)  # its digits
 
 
@@ -24,7 +24,10 @@ def test_best_rates_of_short_horizons_are_those_of_the_record():
     ("call", "message"),
     [
         (lambda: theory.noisy_quadratic_loss([1.0], 0.0, 5, 1.0), "learning_rate must be in"),
-        (lambda: theory.best_constant_rate([1.0], 5, 1.0, between=(1.0, 0.1)), "between must be two rates that incr"),
+        (
+            lambda: theory.best_constant_learning_rate([1.0], 5, 1.0, between=(1.0, 0.1)),
+            "between must be two rates that incr",
+        ),
     ],
 )
 def test_wrong_arguments_are_refused(call, message):

@@ -1,6 +1,6 @@
-"""A chain of saddles, the octopus: what each saddle costs, by the ratio of exit times or, with kicks, in steps.
+"""A chain of saddles, the octopus: what each saddle costs, by the ratio of exit times or, with perturbations, in steps.
 
-The stable eigenvalues are 2 L, that of the way out is -2 gamma; a saddle is passed at 2 tau, the next lies at 4 tau.
+The stable eigenvalues are 2 L, that of the escape is -2 gamma; a saddle is passed at 2 tau, the next lies at 4 tau.
 
 Reference: Du, Jin, Lee, Jordan, Poczos, Singh 2017, Gradient descent can take exponential time to escape saddle points,
 arXiv 1705.10412.
@@ -24,8 +24,8 @@ def octopus_ratio(
 ) -> Floats:
     """Ratio of successive exit times along a chain of saddles, the octopus.
 
-    While a rule leaves one saddle, it shrinks the coordinate along which it is to leave the next, whose way out is
-    longer by as much: 1 + decay rate at 2 L / ln of the growth factor at -2 gamma; for gradient descent
+    While a rule leaves one saddle, it shrinks the coordinate along which it is to leave the next, whose
+    escape takes longer by as much: 1 + decay rate at 2 L / ln of the growth factor at -2 gamma; for gradient descent
     1 + ln(1 / (1 - 2 lr L)) / ln(1 + 2 lr gamma).
 
     Args:
@@ -74,7 +74,7 @@ def octopus_exit_times(
 
     The first is left after (ln(2 tau) + 1) / ln(growth factor) steps, as E ln(1 / |x_1|) = 1; each later one takes the
     `octopus_ratio` times as long and as much again: T_k = T_1 (ratio^k - 1) / (ratio - 1). Right to about a tenth: the
-    walk from tau to 2 tau and the ripples of momentum are left out.
+    way from tau to 2 tau and the oscillations of momentum are left out.
 
     Args:
       count: number of saddles, >= 1.
@@ -102,7 +102,7 @@ def octopus_exit_times(
     return first * (ratio ** np.arange(1, count + 1) - 1) / (ratio - 1)
 
 
-def octopus_kicked_pace(
+def octopus_perturbed_steps(
     learning_rate: float,
     dim: ArrayLike,
     radius: ArrayLike,
@@ -110,37 +110,37 @@ def octopus_kicked_pace(
     smoothness: float = 1.0,
     curvature: float = 1.0,
     scale: float = np.e,
-    aimed: bool = False,
+    negative_curvature: bool = False,
 ) -> Floats:
     """Steps that perturbed gradient descent takes for each saddle of the octopus, the same for all but the first three.
 
-    From 2 tau it settles until the gradient's norm is below the threshold, is kicked, and grows from the kick to 2 tau;
-    what a kick before that has left is forgotten. A kick along the way out, a negative-curvature step, is not diluted
-    by the dimension.
+    From 2 tau it settles until the gradient's norm is below the threshold, is perturbed, and grows from
+    there to 2 tau; what an earlier perturbation has left is forgotten. A step along the negative curvature is not
+    diluted by the dimension.
 
     Args:
       learning_rate: > 0, below 1 / (2 L).
       dim: d >= 1.
-      radius: of the ball of a kick, > 0, far below tau.
-      threshold: norm of the gradient below which it is kicked, in (0, 4 L tau).
+      radius: of the ball of perturbations, > 0, far below tau.
+      threshold: norm of the gradient below which it is perturbed, in (0, 4 L tau).
       smoothness: L > 0.
       curvature: gamma > 0.
       scale: tau > 0.
-      aimed: whether the kick goes along the way out, with length `radius`.
+      negative_curvature: whether the perturbation goes along the escape direction, with length `radius`.
 
     Returns:
-      The mean number of steps, broadcast over dim, radius and threshold. The walk from tau to 2 tau, where growth is
+      The mean number of steps, broadcast over dim, radius and threshold. The way from tau to 2 tau, where growth is
       not exponential, is counted step by step.
 
     Raises:
       InputError: an argument out of its range.
 
     Example:
-      >>> pace = octopus_kicked_pace(1 / 8, [10, 1000], 0.01, 0.01)
-      >>> f"{pace[0]:.0f}, and {pace[1] - pace[0]:.1f} more"
+      >>> steps = octopus_perturbed_steps(1 / 8, [10, 1000], 0.01, 0.01)
+      >>> f"{steps[0]:.0f}, and {steps[1] - steps[0]:.1f} more"
       '62, and 10.3 more'
     """
-    where = "octopus_kicked_pace"
+    where = "octopus_perturbed_steps"
     numbers = {"learning_rate": learning_rate, "smoothness": smoothness, "curvature": curvature, "scale": scale}
     for name, number in numbers.items():
         positive(where, name, number)
@@ -149,11 +149,14 @@ def octopus_kicked_pace(
     share = positive(where, "threshold", threshold) / (4 * smoothness * scale)
     settling = np.log(between(where, "threshold / (4 L tau)", share, 0, 1, ends="()")) / np.log1p(-shrink)
     h = 2 * learning_rate * curvature
-    kick = np.log(1 / np.asarray(radius)) / np.log1p(h) if aimed else perturbed_escape_time(h, dim, radius).mean
-    return settling + 1 + kick + _walk(learning_rate, smoothness, curvature, scale)  # 1: the step of the kick itself
+    if negative_curvature:
+        escape = np.log(1 / np.asarray(radius)) / np.log1p(h)
+    else:
+        escape = perturbed_escape_time(h, dim, radius).mean
+    return settling + 1 + escape + _crossing(learning_rate, smoothness, curvature, scale)  # 1: the perturbation
 
 
-def _walk(rate: float, smoothness: float, curvature: float, scale: float) -> float:
+def _crossing(rate: float, smoothness: float, curvature: float, scale: float) -> float:
     """Steps of one coordinate alone from a small distance to 2 tau, less those of pure growth from there to 1."""
     growth = 1 + 2 * rate * curvature
     y = 1e-6 * growth ** np.linspace(0, 1, 200, endpoint=False)  # averaged over where in a step the growth begins
