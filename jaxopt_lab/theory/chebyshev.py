@@ -10,6 +10,14 @@ from numpy.typing import ArrayLike
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "accelerated_upper_bound",
+    "convex_lower_bound",
+    "gradient_descent_worst_case",
+    "smallest_residual",
+    "strongly_convex_lower_bound",
+]
+
 
 def smallest_residual(steps: ArrayLike, kappa: ArrayLike) -> Floats:
     """The best worst-case factor on ||x - x*|| after n gradients, over spectra in [mu, L].

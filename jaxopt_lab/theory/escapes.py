@@ -15,6 +15,16 @@ from scipy.special import digamma, polygamma
 
 from jaxopt_lab.theory.arguments import FORGETS, Floats, between, positive
 
+__all__ = [
+    "EscapeTime",
+    "degenerate_escape_steps",
+    "escape_steps",
+    "growth_factor",
+    "noisy_escape_time",
+    "perturbed_escape_time",
+    "random_escape_time",
+]
+
 
 class EscapeTime(NamedTuple):
     """The number of steps until a random start has left a saddle.

@@ -7,6 +7,14 @@ from jaxopt_lab.core.errors import fail
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "line_search_loss_ratio",
+    "log_uniform_gradient_cosine",
+    "typical_gradient_cosine",
+    "worst_gradient_cosine",
+    "zig_zag_threshold",
+]
+
 
 def worst_gradient_cosine(kappa: ArrayLike) -> Floats:
     """Smallest cosine between minus the gradient and the direction to the minimum: 2 sqrt(kappa) / (kappa + 1).

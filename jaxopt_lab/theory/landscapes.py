@@ -14,6 +14,16 @@ from numpy.typing import ArrayLike
 from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.theory.arguments import Floats, between, positive
 
+__all__ = [
+    "gaussian_field_index",
+    "index_variance",
+    "log10_minimum_probability",
+    "network_index_threshold",
+    "semicircle_cdf",
+    "spherical_index",
+    "spherical_threshold",
+]
+
 
 def semicircle_cdf(point: ArrayLike, radius: ArrayLike = 2.0) -> Floats:
     """Share of a semicircle law of the given radius around 0 that lies below a point.

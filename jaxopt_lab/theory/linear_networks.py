@@ -24,6 +24,16 @@ from jaxopt_lab.core.errors import fail, require_count
 from jaxopt_lab.theory.arguments import Floats, between, positive
 from jaxopt_lab.theory.escapes import growth_factor
 
+__all__ = [
+    "LinearSaddle",
+    "deep_learning_time",
+    "deep_plateau_time",
+    "linear_network_saddle",
+    "mode_strength",
+    "plateau_exit_steps",
+    "plateau_losses",
+]
+
 
 class LinearSaddle(NamedTuple):
     """A critical point of a two-layer linear network.

@@ -7,6 +7,8 @@ from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.random_matrices import Quadrature
 
+__all__ = ["log_uniform_quadrature"]
+
 
 def log_uniform_quadrature(dim: int, kappa: float, num_nodes: int = 2**14) -> Quadrature:
     """Nodes and weights for sums over the eigenvalues kappa^(i / (d - 1) - 1), i = 0 .. d - 1.

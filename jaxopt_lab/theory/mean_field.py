@@ -17,6 +17,8 @@ from scipy import optimize
 from jaxopt_lab.core.errors import fail, require_choice
 from jaxopt_lab.theory.arguments import Floats, non_negative, positive
 
+__all__ = ["MeanField", "depth_scale", "mean_field_factor", "mean_field_step"]
+
 # Equal steps converge exponentially for a Gaussian mean of an analytic function; 201 Gauss-Hermite nodes lie too far
 # apart for the derivative of tanh(10 z).
 _NODES = np.linspace(-12.0, 12.0, 4801)

@@ -17,6 +17,16 @@ from jaxopt_lab.core.errors import fail
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "crossover_batch",
+    "isotropic_edge",
+    "isotropic_factor",
+    "isotropic_optimal_learning_rate",
+    "mean_square_edge",
+    "noise_feedback",
+    "stationary_excess_risk",
+]
+
 
 def noise_feedback(
     learning_rate: ArrayLike,

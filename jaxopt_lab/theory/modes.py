@@ -14,6 +14,8 @@ from numpy.typing import ArrayLike
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = ["critical_rho", "decay_rate", "mode_value", "spectral_radius"]
+
 
 def spectral_radius(
     learning_rate: ArrayLike, eigenvalue: ArrayLike, rho: ArrayLike = 0.0, lookahead: ArrayLike = 0.0

@@ -14,6 +14,21 @@ from numpy.typing import ArrayLike
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "alternating_gain",
+    "coasting_distance",
+    "constant_gain",
+    "constant_gradient_position",
+    "effective_number_averaged",
+    "initial_velocity_displacement",
+    "mean_gradient_age",
+    "noise_gain",
+    "speed_fraction",
+    "steps_to_speed",
+    "terminal_velocity",
+    "transfer_gain",
+]
+
 
 def transfer_gain(frequency: ArrayLike, rho: ArrayLike, lookahead: ArrayLike = 0.0) -> Floats:
     """Gain for a gradient that oscillates at one frequency.

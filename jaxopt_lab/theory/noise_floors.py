@@ -12,6 +12,16 @@ from numpy.typing import ArrayLike
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "autocorrelation_time",
+    "averaged_variance",
+    "lookahead_variance",
+    "loss_floor",
+    "stationary_variance",
+    "step_variance",
+    "uniform_noise_variance",
+]
+
 
 def stationary_variance(
     learning_rate: ArrayLike,

@@ -13,6 +13,16 @@ from jaxopt_lab.core.errors import fail
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "TwoBatchEstimate",
+    "isotropic_noise_scale",
+    "optimal_learning_rate",
+    "relative_examples",
+    "relative_steps",
+    "simple_noise_scale",
+    "two_batch_estimate",
+]
+
 
 class TwoBatchEstimate(NamedTuple):
     """Unbiased estimates from the squared gradient norms of two batch sizes; single ones may be negative.

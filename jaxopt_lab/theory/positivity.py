@@ -20,6 +20,8 @@ from decimal import Decimal
 
 from jaxopt_lab.core.errors import require_count
 
+__all__ = ["minimum_probability"]
+
 Matrix = list[list[Decimal]]
 
 

@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = ["condition_number_with_bias", "condition_number_without_bias", "spiked_top_eigenvalue"]
+
 
 def condition_number_without_bias(mean_norm: ArrayLike, standard_deviation: ArrayLike = 1.0) -> Floats:
     """Condition number of uncentred inputs in a linear model without bias: 1 + |m|^2 / s^2.

@@ -16,6 +16,19 @@ from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "Quadrature",
+    "average_gradient_descent_loss",
+    "marchenko_pastur_condition_number",
+    "marchenko_pastur_density",
+    "marchenko_pastur_edges",
+    "marchenko_pastur_quadrature",
+    "marchenko_pastur_spectrum",
+    "square_data_loss",
+    "square_gaussian_condition_cdf",
+    "square_gaussian_log_condition_number",
+]
+
 
 class Quadrature(NamedTuple):
     """Nodes and weights: sum(weights * f(eigenvalues)) is the spectrum's mean of f, zero eigenvalues left out.

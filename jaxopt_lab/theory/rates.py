@@ -18,6 +18,17 @@ from numpy.typing import ArrayLike
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "Tuning",
+    "optimal_gradient_descent",
+    "optimal_heavy_ball",
+    "optimal_nesterov",
+    "optimal_triple_momentum",
+    "standard_gradient_descent",
+    "standard_nesterov",
+    "steps_to_accuracy",
+]
+
 
 @dataclasses.dataclass(frozen=True)
 class Tuning:

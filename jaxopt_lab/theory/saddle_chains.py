@@ -14,6 +14,8 @@ from jaxopt_lab.theory.arguments import Floats, between, positive
 from jaxopt_lab.theory.escapes import growth_factor, perturbed_escape_time
 from jaxopt_lab.theory.modes import decay_rate
 
+__all__ = ["octopus_exit_times", "octopus_perturbed_steps", "octopus_ratio"]
+
 
 def octopus_ratio(
     learning_rate: ArrayLike,

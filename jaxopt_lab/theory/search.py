@@ -11,6 +11,18 @@ from numpy.typing import ArrayLike
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "block_coordinate_factor",
+    "coarse_to_fine_width",
+    "expected_best_rank",
+    "grid_hit_probability",
+    "grid_search_distance",
+    "random_hit_probability",
+    "random_search_distance",
+    "stratified_search_distance",
+    "trials_to_hit",
+]
+
 
 def random_hit_probability(trials: ArrayLike, share: ArrayLike) -> Floats:
     """Chance that at least one of N random trials is among the best `share` of all settings: 1 - (1 - share)^N.

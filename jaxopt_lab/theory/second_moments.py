@@ -17,6 +17,8 @@ from jaxopt_lab.core.errors import fail, require_count
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = ["noisy_quadratic_losses", "regression_risks", "second_moment_matrix", "steps_to_target"]
+
 
 def regression_risks(
     eigenvalues: ArrayLike,

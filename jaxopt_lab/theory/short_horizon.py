@@ -10,6 +10,8 @@ from jaxopt_lab.core.errors import fail, require_count
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = ["best_constant_learning_rate", "noisy_quadratic_loss"]
+
 
 def noisy_quadratic_loss(
     eigenvalues: ArrayLike,

@@ -10,6 +10,19 @@ from numpy.typing import ArrayLike
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "averaged_heavy_ball_edge",
+    "gradient_descent_edge",
+    "heavy_ball_edge",
+    "large_batch_edge",
+    "nesterov_edge",
+    "normalized_sharpness_aware_edge",
+    "sharpness_aware_cycle",
+    "sharpness_aware_edge",
+    "small_batch_edge",
+    "two_step_edge",
+]
+
 
 def gradient_descent_edge() -> float:
     """Edge of gradient descent: 2.

@@ -14,6 +14,15 @@ from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 
+__all__ = [
+    "Schedule",
+    "chebyshev_responses",
+    "chebyshev_schedule",
+    "expected_losses",
+    "mode_responses",
+    "stream_mode_responses",
+]
+
 
 class Schedule(NamedTuple):
     """Hyperparameters per step of a heavy-ball iteration.

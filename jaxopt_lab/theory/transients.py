@@ -13,6 +13,18 @@ from jaxopt_lab.theory import arguments
 from jaxopt_lab.theory.arguments import Floats
 from jaxopt_lab.theory.modes import mode_value, spectral_radius
 
+__all__ = [
+    "Peak",
+    "cycling_gradient",
+    "cycling_loss",
+    "heavy_ball_cycle",
+    "heavy_ball_peak",
+    "heavy_ball_peak_asymptote",
+    "heavy_ball_transient",
+    "overshoot",
+    "overshoot_of_oscillator",
+]
+
 
 class Peak(NamedTuple):
     """The largest value of a transient.
