@@ -108,7 +108,9 @@ def test_average_losses_of_any_shape_are_the_mean_over_the_quantile_spectrum(rat
 
 
 def test_wrong_arguments_are_named():
-    with pytest.raises(InputError, match=r"^marchenko_pastur_edges: aspect_ratio must be in \(0, inf\), got 0"):
+    with pytest.raises(
+        InputError, match=r"^marchenko_pastur_condition_number: aspect_ratio must be in \(0, inf\), got 0"
+    ):
         random_matrices.marchenko_pastur_condition_number(0.0)
     with pytest.raises(InputError, match=r"^marchenko_pastur_spectrum: dim must be a whole number of at least 1"):
         random_matrices.marchenko_pastur_spectrum(0, 0.5)

@@ -59,7 +59,7 @@ def test_no_step_gives_the_start():
 
 
 def test_wrong_arguments_are_named_at_the_call():
-    with pytest.raises(InputError, match=r"^mode_responses: rho must be a number or have one entry per step \(3\)"):
+    with pytest.raises(InputError, match=r"^stream_mode_responses: rho must be a number or have one entry .* \(3\)"):
         trajectories.stream_mode_responses([1.0], 0.1, 3, [0.5, 0.5])
     with pytest.raises(InputError, match=r"^mode_responses: steps must be a whole number of at least 0, got -1"):
         trajectories.mode_responses([1.0], 0.1, -1)
