@@ -7,14 +7,16 @@
 takes numbers and arrays of any shape; the body gets float64 arrays whose every entry lies in its range, and a wrong one
 is named: `two_step_edge: rho must be in [0, 1), got 1.5. With rho >= 1 the velocity never forgets a gradient.`
 The annotations are aliases, so that `help` shows their names; to a type checker they are Any, since the body gets other
-types than the caller hands in. The checks of `core` look at single numbers; closed forms broadcast.
+types than the caller hands in. An alias is Annotated with checks, called with the function's name, the argument's, its
+value and all arguments of the call: they return the value as the body gets it. The checks of `core` look at single
+numbers; closed forms broadcast.
 """
 
 import functools
 import inspect
 import textwrap
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import numpy as np
@@ -24,22 +26,11 @@ from typing_extensions import TypeAliasType
 from jaxopt_lab.core.errors import fail, require_count
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+Arguments = dict[str, Any]
 Floats = TypeAliasType("Floats", NDArray[np.float64])
 
 
-class Check:
-    """What the annotation of an argument demands; `given` holds all arguments of the call."""
-
-    def __call__(self, where: str, name: str, given: dict[str, Any]) -> Any:
-        """Returns the argument as the body gets it, or raises an InputError."""
-        return self.of(where, name, given[name])
-
-    def of(self, where: str, name: str, value: Any) -> Any:
-        """The same for one value."""
-        raise NotImplementedError
-
-
-class Real(Check):
+class Real:
     """Real numbers, NaN included, as float64; `why` ends the error and says why, or what to try."""
 
     def __init__(self, why: str = "") -> None:
@@ -48,7 +39,7 @@ class Real(Check):
     def __str__(self) -> str:
         return "any real numbers"
 
-    def of(self, where: str, name: str, value: Any) -> Any:
+    def __call__(self, where: str, name: str, value: Any, given: Arguments | None = None) -> Any:
         """Returns a float64 copy of the value, of the same shape."""
         try:
             array = np.asarray(value)
@@ -63,7 +54,7 @@ class Range(Real):
     """An interval, "[0, 1)" say, in which every entry must lie.
 
     Example:
-      >>> Range("[0, 1)").of("heavy_ball_edge", "rho", [0.5, 1.5])
+      >>> Range("[0, 1)")("heavy_ball_edge", "rho", [0.5, 1.5])
       Traceback (most recent call last):
       jaxopt_lab.core.errors.InputError: heavy_ball_edge: rho must be in [0, 1), got 1.5.
     """
@@ -78,9 +69,9 @@ class Range(Real):
     def __str__(self) -> str:
         return f"in {self.text}"
 
-    def of(self, where: str, name: str, value: Any) -> Any:
+    def __call__(self, where: str, name: str, value: Any, given: Arguments | None = None) -> Any:
         """Returns a float64 copy of the value, of the same shape; the error names its first wrong entry."""
-        array = super().of(where, name, value)
+        array = super().__call__(where, name, value)
         inside = self._above(array, self._low) & self._below(array, self._high)
         if not inside.all():
             wrong = str(float(array[~inside].flat[0] if array.ndim else array)).removesuffix(".0")
@@ -88,7 +79,7 @@ class Range(Real):
         return array
 
 
-class Whole(Check):
+class Whole:
     """One whole number of at least `minimum`, handed on as it is."""
 
     def __init__(self, minimum: int, why: str = "") -> None:
@@ -97,13 +88,13 @@ class Whole(Check):
     def __str__(self) -> str:
         return f"a whole number of at least {self.minimum}"
 
-    def of(self, where: str, name: str, value: Any) -> Any:
+    def __call__(self, where: str, name: str, value: Any, given: Arguments) -> Any:
         """Returns the value."""
         require_count(where, name, value, self.minimum, self.why)
         return value
 
 
-class AtMost(Check):
+class AtMost:
     """Every entry is at most that of another argument."""
 
     def __init__(self, other: str, why: str) -> None:
@@ -112,23 +103,22 @@ class AtMost(Check):
     def __str__(self) -> str:
         return f"at most {self.other}"
 
-    def __call__(self, where: str, name: str, given: dict[str, Any]) -> Any:
-        """Returns the argument."""
-        value, bound = given[name], given[self.other]
-        if np.any(value > bound):
-            raise fail(where, f"{name} must be at most {self.other}, got {value} and {bound}", self.why)
+    def __call__(self, where: str, name: str, value: Floats, given: Arguments) -> Any:
+        """Returns the value."""
+        if np.any(value > given[self.other]):
+            raise fail(where, f"{name} must be at most {self.other}, got {value} and {given[self.other]}", self.why)
         return value
 
 
-class PerStep(Check):
+class PerStep:
     """One number, or one per step of the argument `steps`."""
 
     def __str__(self) -> str:
         return "one number or one per step"
 
-    def __call__(self, where: str, name: str, given: dict[str, Any]) -> Any:
-        """Returns the argument with shape [steps]."""
-        value, steps = given[name], given["steps"]
+    def __call__(self, where: str, name: str, value: Floats, given: Arguments) -> Any:
+        """Returns the value with shape [steps]."""
+        steps = given["steps"]
         if value.shape not in ((), (steps,)):
             raise fail(where, f"{name} must be a number or have one entry per step ({steps}), got shape {value.shape}")
         return np.broadcast_to(value, (steps,))
@@ -171,7 +161,7 @@ def checked(function: Function) -> Function:
     """
     where = function.__qualname__.rpartition("<locals>.")[2]
     signature = inspect.signature(function)
-    demands = {name: list(_demands(parameter.annotation)) for name, parameter in signature.parameters.items()}
+    demands = {name: _demands(parameter.annotation) for name, parameter in signature.parameters.items()}
     # What compares arguments comes after their ranges, which make arrays of them.
     plan = [(name, checks[0]) for name, checks in demands.items() if checks]
     plan += [(name, check) for name, checks in demands.items() for check in checks[1:]]
@@ -189,21 +179,20 @@ def checked(function: Function) -> Function:
         given = bound.arguments
         for name, check in plan:
             if given[name] is not None or name not in optional:
-                given[name] = check(where, name, given)
+                given[name] = check(where, name, given[name], given)
         return function(**given)
 
     call.__doc__ = _with_ranges(function.__doc__, demands)
     return typing.cast(Function, call)
 
 
-def _demands(annotation: Any) -> Iterator[Check]:
-    for alias in (annotation, *typing.get_args(annotation)):  # of `Positive | None` too
-        for extra in getattr(getattr(alias, "__value__", None), "__metadata__", ()):
-            if isinstance(extra, Check):
-                yield extra
+def _demands(annotation: Any) -> list[Callable[..., Any]]:
+    """The checks that an alias, or a union of one with None, carries in its Annotated."""
+    aliases = (annotation, *typing.get_args(annotation))
+    return [check for alias in aliases for check in getattr(getattr(alias, "__value__", None), "__metadata__", ())]
 
 
-def _with_ranges(docstring: str | None, demands: dict[str, list[Check]]) -> str:
+def _with_ranges(docstring: str | None, demands: dict[str, list[Callable[..., Any]]]) -> str:
     told = "; ".join(f"{name} {', '.join(map(str, checks))}" for name, checks in demands.items() if checks)
     ranges = textwrap.fill(f"Ranges: {told}; else an InputError.", 112)
     return f"{inspect.cleandoc(docstring or '')}\n\n{ranges}\n"

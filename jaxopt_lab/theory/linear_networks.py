@@ -123,7 +123,7 @@ def plateau_exit_steps(
       [197.5, 2770.0]
     """
     root = np.sqrt(singular_values)
-    Range("(0, 1)", "Start smaller.").of("plateau_exit_steps", "start / sqrt(s)", start / root)
+    Range("(0, 1)", "Start smaller.")("plateau_exit_steps", "start / sqrt(s)", start / root)
     return np.log(root / start) / np.log(growth_factor(learning_rate * singular_values, rho, lookahead))
 
 
@@ -168,7 +168,7 @@ def deep_learning_time(
       >>> deep_learning_time([2, 4], 1e-2).round(3).tolist()
       [2.298, 4.683]
     """
-    ratio = Range("(0, 1)").of("deep_learning_time", "start / (share s)", start / (share * singular_value))
+    ratio = Range("(0, 1)")("deep_learning_time", "start / (share s)", start / (share * singular_value))
     flow = _flow_time(depth, share) - _flow_time(depth, ratio * share)
     return flow / (depth * singular_value ** (2 - 2 / depth))
 

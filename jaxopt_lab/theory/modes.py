@@ -94,7 +94,7 @@ def critical_rho(learning_rate: Positive, eigenvalue: Positive) -> Floats:
     Reference: Goh, Why momentum really works, Distill 2017.
     """
     stable = Range("(0, 4)", "Beyond 4 no momentum below 1 converges.")
-    return (1 - np.sqrt(stable.of("critical_rho", "learning_rate * eigenvalue", learning_rate * eigenvalue))) ** 2
+    return (1 - np.sqrt(stable("critical_rho", "learning_rate * eigenvalue", learning_rate * eigenvalue))) ** 2
 
 
 @checked

@@ -146,7 +146,7 @@ def speed_fraction(steps: NonNegative, rho: Momentum) -> Floats:
 
 @checked
 def steps_to_speed(fraction: FractionBelowOne, rho: Momentum) -> Floats:
-    """Steps from rest until a fraction of the terminal velocity is reached: ln(1 - fraction) / ln rho, not rounded.
+    """Steps from rest until a fraction of the terminal velocity is reached: ln(1 - fraction) / ln rho, 0 at rho = 0.
 
     Example:
       >>> print(f"{steps_to_speed(0.9, 0.9):.1f}")

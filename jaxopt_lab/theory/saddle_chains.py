@@ -106,8 +106,8 @@ def octopus_perturbed_steps(
       '62, and 10.3 more'
     """
     where, shrink = "octopus_perturbed_steps", 2 * learning_rate * smoothness
-    Range("(0, 1)", "Lower the learning rate.").of(where, "2 learning_rate smoothness", shrink)
-    share = Range("(0, 1)").of(where, "threshold / (4 L tau)", threshold / (4 * smoothness * scale))
+    Range("(0, 1)", "Lower the learning rate.")(where, "2 learning_rate smoothness", shrink)
+    share = Range("(0, 1)")(where, "threshold / (4 L tau)", threshold / (4 * smoothness * scale))
     settling = np.log(share) / np.log1p(-shrink)
     h = 2 * learning_rate * curvature
     escape = np.log(1 / radius) / np.log1p(h) if negative_curvature else perturbed_escape_time(h, dim, radius).mean

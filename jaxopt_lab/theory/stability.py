@@ -140,7 +140,7 @@ def sharpness_aware_cycle(learning_rate: Positive, eigenvalue: Positive, radius:
     Reference: derived from x <- x - h (x + radius sign x); Bartlett, Long, Bousquet 2023.
     """
     stable = Range("(0, 2)", "Beyond 2 there is no cycle.")
-    h = stable.of("sharpness_aware_cycle", "learning_rate * eigenvalue", learning_rate * eigenvalue)
+    h = stable("sharpness_aware_cycle", "learning_rate * eigenvalue", learning_rate * eigenvalue)
     return h * radius / (2 - h)
 
 
