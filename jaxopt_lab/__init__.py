@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         search,
         storage,
         studies,
+        testing,
         theory,
         training,
     )
@@ -49,6 +50,7 @@ _FOLDERS = (
     "search",
     "storage",
     "studies",
+    "testing",
     "theory",
     "training",
 )
@@ -97,6 +99,7 @@ __all__ = [
     "search",
     "storage",
     "studies",
+    "testing",
     "theory",
     "training",
 ]

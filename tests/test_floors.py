@@ -22,7 +22,8 @@ FLOORS = {
     "studies": 5,
     "compare": 6,
     "diagnosis": 6,
-    "cli": 7,
+    "testing": 7,
+    "cli": 8,
 }
 FILES = sorted((ROOT / "jaxopt_lab").rglob("*.py"))
 

@@ -29,12 +29,12 @@ from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Rows, Study, contraction_per_step, main
 
 # method -> (tuning from L and mu, rule); Chebyshev's tuning is that of its limit, its exact value comes apart
-METHODS: dict[str, tuple[Callable[..., theory.Tuning], Callable[..., Any]]] = {
-    "gradient descent": (theory.optimal_gradient_descent, rules.sgd),
-    "heavy ball": (theory.optimal_heavy_ball, rules.heavy_ball),
-    "Nesterov": (theory.standard_nesterov, rules.nesterov),
-    "triple momentum": (theory.optimal_triple_momentum, rules.triple_momentum),
-    "Chebyshev": (theory.optimal_heavy_ball, rules.chebyshev),
+METHODS: dict[str, tuple[Callable[..., theory.rates.Tuning], Callable[..., Any]]] = {
+    "gradient descent": (theory.rates.optimal_gradient_descent, rules.sgd),
+    "heavy ball": (theory.rates.optimal_heavy_ball, rules.heavy_ball),
+    "Nesterov": (theory.rates.standard_nesterov, rules.nesterov),
+    "triple momentum": (theory.rates.optimal_triple_momentum, rules.triple_momentum),
+    "Chebyshev": (theory.rates.optimal_heavy_ball, rules.chebyshev),
 }
 SOURCES = {
     "gradient descent": "(kappa - 1) / (kappa + 1) a step",
@@ -192,7 +192,7 @@ def _measure(config: Config, method: str, kappa: float) -> dict[str, Any]:
     decay, predicted = -math.log(contraction_per_step(trace.steps, slowest)), float(tuning.decay)
     if method == "Chebyshev":
         decay = -math.log(abs(slowest[-1])) / steps
-        predicted = -math.log(theory.smallest_residual(steps, kappa)) / steps
+        predicted = -math.log(theory.chebyshev.smallest_residual(steps, kappa)) / steps
     return {
         "kind": "rate",
         "method": method,
@@ -216,16 +216,22 @@ def _measure(config: Config, method: str, kappa: float) -> dict[str, Any]:
 
 def _exact_losses(config: Config, method: str, kappa: float, time: np.ndarray) -> Iterator[float]:
     """The losses at the recorded steps, from the exact polynomials of the eigenvalues."""
-    nodes, steps, wanted = theory.log_uniform_quadrature(config.dim, kappa), int(time[-1]), set(time.tolist())
+    nodes, steps, wanted = (
+        theory.log_uniform.log_uniform_quadrature(config.dim, kappa),
+        int(time[-1]),
+        set(time.tolist()),
+    )
     tuning = METHODS[method][0](1.0, 1 / kappa)
     # as the run holds them: heavy ball's end modes turn a rounding of 6e-8 in the rate into t^2 times as much
     held = np.dtype(config.dtype).type
     rate, rho, ahead = (float(held(value)) for value in (tuning.learning_rate, tuning.rho, tuning.lookahead))
     if method == "Chebyshev":
-        schedule = theory.chebyshev_schedule(1.0, 1 / kappa, steps)
-        responses = theory.stream_mode_responses(nodes.eigenvalues, schedule.learning_rates, steps, schedule.rhos)
+        schedule = theory.trajectories.chebyshev_schedule(1.0, 1 / kappa, steps)
+        responses = theory.trajectories.stream_mode_responses(
+            nodes.eigenvalues, schedule.learning_rates, steps, schedule.rhos
+        )
     else:
-        responses = theory.stream_mode_responses(nodes.eigenvalues, rate, steps, rho, ahead)
+        responses = theory.trajectories.stream_mode_responses(nodes.eigenvalues, rate, steps, rho, ahead)
     before = np.ones_like(nodes.eigenvalues)
     for step, response in enumerate(responses):
         if step in wanted:
@@ -237,7 +243,7 @@ def _exact_losses(config: Config, method: str, kappa: float, time: np.ndarray) -
 
 def _timid(config: Config, factor: float) -> dict[str, Any]:
     """Gradient descent at a fraction of its best rate, the slowest mode watched step by step."""
-    rate = factor * float(theory.optimal_gradient_descent(1.0, 1 / config.slower_kappa).learning_rate)
+    rate = factor * float(theory.rates.optimal_gradient_descent(1.0, 1 / config.slower_kappa).learning_rate)
     predicted = math.log(config.accuracy) / math.log1p(-rate / config.slower_kappa)
     problem = _problem(config.dim, config.slower_kappa, config.dtype)
     steps = math.ceil(1.02 * predicted) + 2

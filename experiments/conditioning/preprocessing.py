@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 METHODS = {
-    "gradient descent": (rules.sgd, theory.optimal_gradient_descent),
-    "heavy ball": (rules.heavy_ball, theory.optimal_heavy_ball),
+    "gradient descent": (rules.sgd, theory.rates.optimal_gradient_descent),
+    "heavy ball": (rules.heavy_ball, theory.rates.optimal_heavy_ball),
 }
 RECORDED = {
     "digits": (6.499e6, 4.3425e5, 1.0461e4, 145.80, 1.0),
@@ -83,7 +83,8 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
         # The smallest eigenvalue of a matrix is right to eps times the largest.
         judge("Uncentred inputs with a bias unit have the condition number of the closed form",
               f"largest relative difference, |m| up to {max(MEAN_NORMS):g}", 0.0, population["difference"],
-              4e-16 * float(theory.condition_number_with_bias(max(MEAN_NORMS))), kind="absolute", reference=REFERENCE),
+              4e-16 * float(theory.preprocessing.condition_number_with_bias(max(MEAN_NORMS))), kind="absolute",
+              reference=REFERENCE),
         # 1/lambda_min holds m'S^-1 m, which is |m|^2 / (1 - g) times a chi-square of n - d degrees, g = d / n; the norm
         # of the sample's mean, standard error 2 / (|m| sqrt(n)), enters both ends.
         judge("A sample of such inputs has the population's condition number",
@@ -174,13 +175,15 @@ def _trained(config: Config, table: str, kind: str) -> list[dict[str, Any]]:
     return rows
 
 
-def _distances(steps: np.ndarray, tuning: theory.Tuning, eigenvalues: np.ndarray, modes: np.ndarray) -> np.ndarray:
+def _distances(
+    steps: np.ndarray, tuning: theory.rates.Tuning, eigenvalues: np.ndarray, modes: np.ndarray
+) -> np.ndarray:
     """Exact distance to the minimizer after any numbers of steps."""
-    responses = theory.mode_value(steps[:, None], float(tuning.learning_rate), eigenvalues, float(tuning.rho))
+    responses = theory.modes.mode_value(steps[:, None], float(tuning.learning_rate), eigenvalues, float(tuning.rho))
     return np.linalg.norm(responses * modes, axis=1)
 
 
-def _first_below(config: Config, tuning: theory.Tuning, eigenvalues: np.ndarray, modes: np.ndarray) -> float:
+def _first_below(config: Config, tuning: theory.rates.Tuning, eigenvalues: np.ndarray, modes: np.ndarray) -> float:
     """The number of steps to the accuracy from the exact curve, to 0.2 %."""
     guess = max(float(tuning.steps_to(config.accuracy)), 5.0)
     low = max(1.0, guess / 1000)
@@ -189,7 +192,7 @@ def _first_below(config: Config, tuning: theory.Tuning, eigenvalues: np.ndarray,
     return float(steps[np.argmax(curve[1:] <= config.accuracy * curve[0])])
 
 
-def _bound(config: Config, method: str, tuning: theory.Tuning) -> float:
+def _bound(config: Config, method: str, tuning: theory.rates.Tuning) -> float:
     """Steps that suffice from any start: of heavy ball (1 + (1 + r) k) r^k bounds every mode."""
     steps = max(1.0, float(tuning.steps_to(config.accuracy)))
     if method == "heavy ball" and tuning.contraction > 1e-6:
@@ -205,7 +208,7 @@ def _population() -> dict[str, Any]:
         mean = np.append(np.full(50, size / np.sqrt(50)), 1.0)
         moments = np.outer(mean, mean) + np.diag(np.append(np.ones(50), 0.0))
         eigenvalues = np.linalg.eigvalsh(moments)
-        differences.append(eigenvalues[-1] / eigenvalues[0] / theory.condition_number_with_bias(size) - 1)
+        differences.append(eigenvalues[-1] / eigenvalues[0] / theory.preprocessing.condition_number_with_bias(size) - 1)
     return {"kind": "population", "difference": float(np.abs(differences).max())}
 
 
@@ -214,7 +217,7 @@ def _sample(config: Config) -> dict[str, Any]:
     inputs = np.random.default_rng(config.seed).normal(1.0, 1.0, (num, dim))
     problem = objectives.linear_regression(np.column_stack([inputs, np.ones(num)]), inputs[:, 0])
     error = np.hypot(np.sqrt(2 / (num - dim)), 4 / np.sqrt(dim * num))
-    predicted = float(theory.condition_number_with_bias(np.sqrt(dim))) / (1 - dim / num)
+    predicted = float(theory.preprocessing.condition_number_with_bias(np.sqrt(dim))) / (1 - dim / num)
     return {
         "kind": "sample", "kappa": float(problem.truth.condition_number), "predicted": predicted,  # pyrefly: ignore
         "tolerance": float(4 * error + 2 / dim),

@@ -89,7 +89,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     figure, (curve, deviations, kappas) = maker.axes(3, 1, height=9.6, gridspec_kw={"height_ratios": [1.4, 1, 1]})
     singles = _of(rows, "single run")
     steps = singles[0]["steps"][1:]
-    exact = theory.square_data_loss(steps)
+    exact = theory.random_matrices.square_data_loss(steps)
     spread = 2 * _fluctuation(steps, config.dim)
     curve.fill_between(steps, exact * np.maximum(1 - spread, 0.05), exact * (1 + spread), color="#dfe7ee", linewidth=0)
     maker.predicted(curve, steps, exact, color=6)
@@ -180,7 +180,7 @@ def _single_runs(config: Config) -> list[dict[str, Any]]:
     curves = np.concatenate(losses).astype(np.float64)
     return [{
         "kind": "single run", "data": kind, "learning_rate": RATE, "effective_rate": RATE, "steps": taken,
-        "loss": curves[:, k], "predicted": np.asarray(theory.square_data_loss(taken)),
+        "loss": curves[:, k], "predicted": np.asarray(theory.random_matrices.square_data_loss(taken)),
     } for k, kind in enumerate(KINDS)]  # fmt: skip
 
 
@@ -190,7 +190,7 @@ def _many_draws(config: Config) -> list[dict[str, Any]]:
         data = jnp.asarray(rng.normal(size=(config.num_draws, dim, dim)) / np.sqrt(dim), float)
         problem = _problem(data, _starts(rng, config.num_draws, dim))
         trace = training.run(problem, rules.sgd, {"learning_rate": RATE}, steps=EARLY, every=EARLY, probes=PROBES)
-        off = trace["losses"][0, -1].astype(np.float64) / float(theory.square_data_loss(EARLY)) - 1
+        off = trace["losses"][0, -1].astype(np.float64) / float(theory.random_matrices.square_data_loss(EARLY)) - 1
         rows.append({
             "kind": "many draws", "dim": dim, "deviation": float(np.sqrt(np.mean(off**2))), "off": off,
             "predicted": float(_fluctuation(np.array([EARLY]), dim)[0]),
@@ -205,7 +205,7 @@ def _condition_numbers(config: Config) -> list[dict[str, Any]]:
             data = rng.normal(size=(config.num_draws, int(dim / ratio), dim))
             spectra = np.linalg.eigvalsh(data.swapaxes(1, 2) @ data)
             logs = core.mean_of_samples(np.log(spectra[:, -1] / spectra[:, 0]))
-            square = 2 * float(theory.square_gaussian_log_condition_number(dim))
+            square = 2 * float(theory.random_matrices.square_gaussian_log_condition_number(dim))
             rows.append({
                 "kind": "kappa", "ratio": ratio, "dim": dim, "log_kappa": logs.value, "error": logs.standard_error,
                 "predicted": square if ratio == 1.0 else _inside_the_edges(dim, ratio),
@@ -229,7 +229,7 @@ def _fluctuation(steps: np.ndarray, dim: int) -> np.ndarray:
     variance 2 / d (E w^2 / (E w)^2 - 1); both means in closed form by the law of lambda.
     """
     k = np.asarray(steps, float)
-    nodes, weights = theory.marchenko_pastur_quadrature(1.0, 200 + int(60 * np.sqrt(k.max() + 1)))
+    nodes, weights = theory.random_matrices.marchenko_pastur_quadrature(1.0, 200 + int(60 * np.sqrt(k.max() + 1)))
     log_w = np.log(nodes) + 2 * k[:, None] * np.log1p(-nodes / 4)
     mean, square = np.exp(log_w) @ weights, np.exp(2 * log_w) @ weights
     return np.sqrt(2 / dim * np.maximum(square / mean**2 - 1, 0))

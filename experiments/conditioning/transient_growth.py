@@ -87,7 +87,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     figure, (above, below) = maker.axes(2, 1, height=7.2)
     for color, row in enumerate(row for row in rows if row["problem"] == "quadratic"):
         steps, growth = row["steps"], row["growth"]
-        exact = np.abs(theory.heavy_ball_transient(steps, row["kappa"]))
+        exact = np.abs(theory.transients.heavy_ball_transient(steps, row["kappa"]))
         maker.predicted(above, steps[1:], exact[1:], color=color)
         shown = np.unique(np.geomspace(1, len(steps) - 1, 24).astype(int))
         maker.measured(above, steps[shown], growth[shown], color=color)
@@ -117,7 +117,7 @@ def caption(config: Config, rows: Rows) -> str:
 
 def _quadratic(config: Config, kappa: float) -> dict[str, Any]:
     problem = objectives.quadratic(objectives.spectra.log_uniform(config.dim, kappa), start=1.0)
-    tuning, peak = theory.optimal_heavy_ball(1.0, 1 / kappa), theory.heavy_ball_peak(kappa)
+    tuning, peak = theory.rates.optimal_heavy_ball(1.0, 1 / kappa), theory.transients.heavy_ball_peak(kappa)
     steps = max(RECORDS - 28, config.horizon * int(peak.step))
     trace = training.run(
         problem, rules.heavy_ball, {"learning_rate": tuning.learning_rate, "rho": tuning.rho}, steps=steps,
@@ -136,18 +136,20 @@ def _quadratic(config: Config, kappa: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _constants(tuning: theory.Tuning) -> dict[str, float]:
+def _constants(tuning: theory.rates.Tuning) -> dict[str, float]:
     rate, rho = float(tuning.learning_rate), float(tuning.rho)
     return {"learning_rate": rate, "rho": rho, "effective_rate": rate / (1 - rho)}
 
 
-def _exact_loss_growth(problem: core.Problem, tuning: theory.Tuning, steps: int) -> float:
+def _exact_loss_growth(problem: core.Problem, tuning: theory.rates.Tuning, steps: int) -> float:
     """max_k f_k / f_0 from all modes; NaN where there are too many to sum up on the host."""
     if problem.truth.eigenvalues.size > EXACT_UP_TO:  # pyrefly: ignore
         return np.nan
     eigenvalues = np.asarray(problem.truth.eigenvalues, np.float64)
-    responses = theory.stream_mode_responses(eigenvalues, float(tuning.learning_rate), steps, float(tuning.rho))
-    losses = [float(theory.expected_losses(response, eigenvalues)) for response in responses]
+    responses = theory.trajectories.stream_mode_responses(
+        eigenvalues, float(tuning.learning_rate), steps, float(tuning.rho)
+    )
+    losses = [float(theory.trajectories.expected_losses(response, eigenvalues)) for response in responses]
     return max(losses) / losses[0]
 
 
@@ -155,8 +157,8 @@ def _chain(config: Config) -> dict[str, Any]:
     dim = config.chain_dim
     problem = objectives.laplacian(dim, start=objectives.laplacian_eigenvector(dim, dim))
     kappa = float(problem.truth.condition_number)  # pyrefly: ignore
-    tuning = theory.optimal_heavy_ball(problem.truth.smoothness, problem.truth.strong_convexity)  # pyrefly: ignore
-    peak = theory.heavy_ball_peak(kappa)
+    tuning = theory.rates.optimal_heavy_ball(problem.truth.smoothness, problem.truth.strong_convexity)  # pyrefly: ignore
+    peak = theory.transients.heavy_ball_peak(kappa)
     trace = training.run(
         problem, rules.heavy_ball, {"learning_rate": tuning.learning_rate, "rho": tuning.rho},
         steps=config.horizon * int(peak.step), probes=[training.loss(), training.distance()],
@@ -170,7 +172,7 @@ def _chain(config: Config) -> dict[str, Any]:
 
 
 def _cycling_loss(params: jax.Array, batch: Any, key: Any) -> jax.Array:
-    """`theory.cycling_loss` summed over independent starts."""
+    """`theory.transients.cycling_loss` summed over independent starts."""
     del batch, key
     x = params
     middle, upper = 0.5 * x**2 + 24 * x - 12, 12.5 * x**2 - 24 * x + 36
@@ -182,8 +184,8 @@ def _cycles(config: Config) -> list[dict[str, Any]]:
     problem = core.from_loss(_cycling_loss, starts, name="cycling")
     rows = []
     for method, rule, tuning in (
-        ("heavy ball", rules.heavy_ball, theory.optimal_heavy_ball(25.0, 1.0)),
-        ("Nesterov", rules.nesterov_lookahead, theory.standard_nesterov(25.0, 1.0)),
+        ("heavy ball", rules.heavy_ball, theory.rates.optimal_heavy_ball(25.0, 1.0)),
+        ("Nesterov", rules.nesterov_lookahead, theory.rates.standard_nesterov(25.0, 1.0)),
     ):
         trace = training.run(
             problem, rule, {"learning_rate": tuning.learning_rate, "rho": tuning.rho}, steps=config.cycle_steps,
@@ -226,7 +228,7 @@ def _whole_loss(config: Config, row: Any) -> Verdict:
 
 def _judge_cycles(config: Config, rows: Rows) -> list[Verdict]:
     heavy, nesterov = (next(row for row in rows if row.get("method") == name) for name in ("heavy ball", "Nesterov"))
-    cycle, num = np.sort(theory.heavy_ball_cycle()), len(CYCLING)
+    cycle, num = np.sort(theory.transients.heavy_ball_cycle()), len(CYCLING)
     cycling = np.abs(np.sort(heavy["path"][-3:, :num], axis=0) - cycle[:, None]).max()
     resting = np.abs(heavy["path"][-1, num:]).max()
     # The cycle and the minimum lie where the slope is 25, so both attract like k (2/3)^k: 300 steps leave rounding.
@@ -246,13 +248,13 @@ def _judge_cycles(config: Config, rows: Rows) -> list[Verdict]:
 
 def _draw_cycle(rows: Rows, axes: Any, maker: FigureMaker) -> None:
     start, last = CYCLING.index(3.3), 42
-    for point in theory.heavy_ball_cycle():
+    for point in theory.transients.heavy_ball_cycle():
         axes.axhline(point, color=maker.color(1), linewidth=1.2, zorder=2)
     for color, row in zip((1, 2), (row for row in rows if row["problem"] == "cycling"), strict=True):
         steps, path = np.arange(last + 1), row["path"][: last + 1, start]
         axes.plot(steps, path, color=maker.color(color), linewidth=0.6, alpha=0.5)
         maker.measured(axes, steps, path, color=color)
-        place = (last, path[-1]) if row["method"] == "Nesterov" else (last, theory.heavy_ball_cycle()[0])
+        place = (last, path[-1]) if row["method"] == "Nesterov" else (last, theory.transients.heavy_ball_cycle()[0])
         words = "Nesterov\nconverges" if row["method"] == "Nesterov" else "heavy ball\ncircles"
         maker.label(axes, *place, words, color=color)
     axes.set(xlabel="step", ylabel="x", xlim=(-1, last + 1))

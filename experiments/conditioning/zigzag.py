@@ -63,7 +63,7 @@ class Config:
     @property
     def learning_rates(self) -> np.ndarray:
         """The rates as learning rates, in units of 1 / L."""
-        return theory.zig_zag_threshold(1.0, 1 / self.kappa) * np.array(self.rates)
+        return theory.geometry.zig_zag_threshold(1.0, 1 / self.kappa) * np.array(self.rates)
 
 
 def exact_line_search() -> optax.GradientTransformationExtraArgs:
@@ -161,7 +161,7 @@ def _constant_rates(config: Config) -> list[dict[str, Any]]:
 
 def _exact_cosine(eigenvalues: np.ndarray, start: np.ndarray, rate: float, step: int) -> float:
     """Cosine of updates number `step` and `step` - 1; update j is -lr lambda (1 - lr lambda)^(j - 1) x_0."""
-    last, before = (eigenvalues * start * theory.mode_value(step - lag, rate, eigenvalues) for lag in (1, 2))
+    last, before = (eigenvalues * start * theory.modes.mode_value(step - lag, rate, eigenvalues) for lag in (1, 2))
     return float(last @ before / np.sqrt((last @ last) * (before @ before)))
 
 
@@ -191,9 +191,9 @@ def _angles(config: Config) -> list[dict[str, Any]]:
         worst[0], worst[-1] = np.sqrt(kappa), 1.0
         rows.append({
             "kind": "angle", "kappa": kappa, "typical": cosines.value, "typical_error": cosines.standard_error,
-            "typical_predicted": float(theory.log_uniform_gradient_cosine(kappa)),
+            "typical_predicted": float(theory.geometry.log_uniform_gradient_cosine(kappa)),
             "worst": float(_gradient_cosine(problem.loss, worst)),
-            "worst_predicted": float(theory.worst_gradient_cosine(kappa)),
+            "worst_predicted": float(theory.geometry.worst_gradient_cosine(kappa)),
         })  # fmt: skip
     return rows
 
@@ -222,7 +222,7 @@ def _remainder(config: Config, row: Any) -> float:
 
 def _judge_line_search(config: Config, rows: Rows) -> list[Verdict]:
     (row,), source = _of(rows, "line search"), "Nocedal, Sartenaer, Zhu 2002; Akaike 1959"
-    worst = float(theory.line_search_loss_ratio(config.kappa))
+    worst = float(theory.geometry.line_search_loss_ratio(config.kappa))
     return [
         # The step's length is right to some eps; its error enters the cosine by as much, times the spread of the modes.
         judge("Exact line search turns by a right angle at every step", "largest |cosine of successive steps|", 0.0,
@@ -271,7 +271,7 @@ def _draw_paths(config: Config, rows: Rows, axes: Any, maker: FigureMaker) -> No
 
 def _draw_angles(rows: Rows, axes: Any, maker: FigureMaker) -> None:
     kappas, found = np.geomspace(ANGLE_KAPPAS[0], ANGLE_KAPPAS[-1], 100), _of(rows, "angle")
-    laws = (theory.worst_gradient_cosine, theory.log_uniform_gradient_cosine)
+    laws = (theory.geometry.worst_gradient_cosine, theory.geometry.log_uniform_gradient_cosine)
     for color, name, law in zip((1, 2), ("worst", "typical"), laws, strict=True):
         maker.predicted(axes, kappas, law(kappas), color=color, label=f"{name}\npoint")
         maker.measured(axes, [row["kappa"] for row in found], [row[name] for row in found], color=color)

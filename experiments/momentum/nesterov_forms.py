@@ -198,12 +198,12 @@ def _after_a_drop(config: Config) -> dict[str, Any]:
     made = {"inside": rules.nesterov(schedule, rho), "outside": optax.sgd(schedule, momentum=rho, nesterov=True)}
     problem = objectives.quadratic(np.ones(1), start=1.0)
     paths = _paths(problem, made, jnp.ones(1), config.drop_step + after)
-    before = theory.mode_responses(1.0, rate, config.drop_step, rho, rho)[:, 0]
+    before = theory.trajectories.mode_responses(1.0, rate, config.drop_step, rho, rho)[:, 0]
     lost = (1 - 1 / config.drop_factor) * (before[-1] - before[-2])
     # At the drop both report the same point, but only one keeps `lost` of the step: a free motion from x = -rho lost
     # with a step of lost. From rest at 1 a mode does q; from 0 with a step of 1 it does ((1 - h) q_k - q_{k+1}) / h.
     h = rate / config.drop_factor
-    q = theory.mode_responses(1.0, h, after + 1, rho, rho)[:, 0]
+    q = theory.trajectories.mode_responses(1.0, h, after + 1, rho, rho)[:, 0]
     x = lost * (((1 - h) * q[:-1] - q[1:]) / h - rho * q[:-1])
     reported = x[1:] + rho * np.diff(x)
     return {
@@ -256,7 +256,9 @@ def _squares(rho: float, seen: training.Observation) -> jax.Array:
 
 def _floor(row: Any) -> Verdict:
     rate, rho = row["learning_rate"], row["rho"]
-    exact = theory.lookahead_variance(rate, 1.0, 1.0, rho, rho) / theory.stationary_variance(rate, 1.0, 1.0, rho, rho)
+    exact = theory.noise_floors.lookahead_variance(rate, 1.0, 1.0, rho, rho) / theory.noise_floors.stationary_variance(
+        rate, 1.0, 1.0, rho, rho
+    )
     # Four standard errors, from 40 independent groups of chains.
     return judge(
         f"Under noise the reported point has the higher floor, learning rate x eigenvalue = {rate:g}",

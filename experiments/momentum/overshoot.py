@@ -9,7 +9,7 @@ overshoots as much; above h = 2 (1 + rho) / (1 + 2 rho) it diverges, where heavy
 converge. And the point that libraries report for Nesterov, x + rho v, overshoots more than x: at h = 1 by rho.
 
 Source: Shi, Du, Jordan and Su 2018 (high-resolution differential equations); the exact forms are derived from the
-two-step recursion in `theory.overshoot`.
+two-step recursion in `theory.transients.overshoot`.
 """
 
 import dataclasses
@@ -84,7 +84,7 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
         found += [_edge(nesterov), _oscillator(heavy, nesterov)]
     slow = max(config.rhos)
     heavy, nesterov, reported = (_row(rows, method, slow) for method in METHODS)
-    if theory.overshoot(config.lowest_rate, 1.0, slow, slow) > 0:
+    if theory.transients.overshoot(config.lowest_rate, 1.0, slow, slow) > 0:
         found.append(_ratio("flat", heavy, nesterov, config.lowest_rate))
     return [*found, _reported(reported)]
 
@@ -122,8 +122,8 @@ def caption(config: Config, rows: Rows) -> str:
     flat_words = f", yet {nesterov / heavy:.2f} times it at {flat:g} (rho = {slow:g})" if heavy > 0 else ""
     return (
         f"Nesterov overshoots less only where the direction is sharp: {sharp:.2f} times heavy ball at learning rate x"
-        f" eigenvalue = {SHARP:g} (rho = {rho:g}){flat_words}; beyond {theory.nesterov_edge(rho):.3f} it diverges,"
-        f" while heavy ball converges up to {theory.heavy_ball_edge(rho):.1f}."
+        f" eigenvalue = {SHARP:g} (rho = {rho:g}){flat_words}; beyond {theory.stability.nesterov_edge(rho):.3f} it"
+        f" diverges, while heavy ball converges up to {theory.stability.heavy_ball_edge(rho):.1f}."
     )
 
 
@@ -151,7 +151,7 @@ def _rows(
 
 def _rates(config: Config, method: str, rho: float) -> np.ndarray:
     """The grid, with the sharp and unit rates and the two brackets of the method's own edge put in."""
-    grid = np.geomspace(config.lowest_rate, 0.98 * theory.heavy_ball_edge(rho), config.num_rates)
+    grid = np.geomspace(config.lowest_rate, 0.98 * theory.stability.heavy_ball_edge(rho), config.num_rates)
     edge = _edge_of(method, rho)
     # Nearer to the edge than 1 % a run of `steps` steps cannot tell; such rates move onto the bracket.
     grid = np.where(np.abs(grid / edge - 1) < 0.01, 0.99 * edge, grid)
@@ -159,7 +159,9 @@ def _rates(config: Config, method: str, rho: float) -> np.ndarray:
 
 
 def _edge_of(method: str, rho: float) -> float:
-    return float(theory.heavy_ball_edge(rho) if method == "heavy ball" else theory.nesterov_edge(rho))
+    return float(
+        theory.stability.heavy_ball_edge(rho) if method == "heavy ball" else theory.stability.nesterov_edge(rho)
+    )
 
 
 def _first_depth(path: np.ndarray) -> float:
@@ -172,14 +174,14 @@ def _first_depth(path: np.ndarray) -> float:
 def _predicted(method: str, rates: np.ndarray, rho: float) -> np.ndarray:
     lookahead = 0.0 if method == "heavy ball" else rho
     if method != "Nesterov, reported":
-        return np.asarray(theory.overshoot(rates, 1.0, rho, lookahead))
+        return np.asarray(theory.transients.overshoot(rates, 1.0, rho, lookahead))
     # The reported point is x_k + rho (x_k - x_{k-1}); its first minimum is read off its exact path, mode by mode.
-    inside = np.minimum(rates, 0.999 * theory.nesterov_edge(rho))
+    inside = np.minimum(rates, 0.999 * theory.stability.nesterov_edge(rho))
     half_period = int(np.pi / np.sqrt(inside.min()))
-    paths = theory.mode_responses(inside, 1.0, 2 * half_period + 10, rho, lookahead)
+    paths = theory.trajectories.mode_responses(inside, 1.0, 2 * half_period + 10, rho, lookahead)
     paths[1:] += rho * np.diff(paths, axis=0)
     depths = np.array([_first_depth(path) for path in paths.T])
-    return np.where(rates < theory.nesterov_edge(rho), depths, np.inf)
+    return np.where(rates < theory.stability.nesterov_edge(rho), depths, np.inf)
 
 
 def _row(rows: Rows, method: str, rho: float) -> Any:
@@ -206,7 +208,7 @@ def _closed_form(rows: Rows, rho: float) -> Verdict:
 
 def _ratio(kind: str, heavy: Any, nesterov: Any, rate: float) -> Verdict:
     rho = heavy["rho"]
-    exact = theory.overshoot(rate, 1.0, rho, rho) / theory.overshoot(rate, 1.0, rho)
+    exact = theory.transients.overshoot(rate, 1.0, rho, rho) / theory.transients.overshoot(rate, 1.0, rho)
     # A ratio of two numbers that are right to 1e-10 each, the smaller above 0.01.
     return judge(
         f"In a {kind} direction Nesterov overshoots {'less than' if kind == 'sharp' else 'as much as'} heavy ball",
@@ -232,7 +234,7 @@ def _oscillator(*found: Any) -> Verdict:
     for row in found:
         gentle = row["learning_rate"] <= 0.1
         lookahead = row["rho"] if row["method"] == "Nesterov" else 0.0
-        law = theory.overshoot_of_oscillator(row["learning_rate"][gentle], 1.0, row["rho"], lookahead)
+        law = theory.transients.overshoot_of_oscillator(row["learning_rate"][gentle], 1.0, row["rho"], lookahead)
         worst = max(worst, float(np.abs(row["overshoot"][gentle] - law).max()))
     # The oscillator is the limit of small steps: its error is of the order of the step per period, sqrt(0.1) / 2 pi.
     return judge(

@@ -84,7 +84,7 @@ def run(config: Config) -> list[dict[str, Any]]:
                 "rho": rhos,
                 "effective_rate": rates / (1 - rhos[:, None]),
                 "decay": on_map.reshape(config.num_rhos, config.num_rates),
-                "predicted": theory.decay_rate(rates, 1.0, rhos[:, None], _lookahead(method, rhos[:, None])),
+                "predicted": theory.modes.decay_rate(rates, 1.0, rhos[:, None], _lookahead(method, rhos[:, None])),
                 "decay_at_edges": at_edges.reshape(len(EDGE_RHOS), 2),
                 "best_rho": [
                     _around_critical(rate)[np.argmax(decays)]
@@ -180,11 +180,11 @@ def _lookahead(method: str, rhos: Any) -> Any:
 
 
 def _edge(method: str, rho: float) -> float:
-    return float(theory.two_step_edge(rho, _lookahead(method, rho)))
+    return float(theory.stability.two_step_edge(rho, _lookahead(method, rho)))
 
 
 def _around_critical(rate: float) -> np.ndarray:
-    return theory.critical_rho(rate, 1.0) + np.linspace(-0.05, 0.05, 101)
+    return theory.modes.critical_rho(rate, 1.0) + np.linspace(-0.05, 0.05, 101)
 
 
 def _away_from_edge(row: Any) -> np.ndarray:
@@ -236,8 +236,8 @@ def _critical(row: Any) -> list[Verdict]:
     return [
         judge(
             "Heavy ball is fastest at critical damping, rho = (1 - sqrt(learning rate x eigenvalue))^2",
-            f"best rho at learning rate x eigenvalue = {rate:g}", float(theory.critical_rho(rate, 1.0)), best, 0.005,
-            kind="absolute", reference=REFERENCE,
+            f"best rho at learning rate x eigenvalue = {rate:g}", float(theory.modes.critical_rho(rate, 1.0)), best,
+            0.005, kind="absolute", reference=REFERENCE,
         )
         for rate, best in zip(DAMPED_RATES, row["best_rho"], strict=True)
     ]  # fmt: skip

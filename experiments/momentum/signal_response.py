@@ -107,13 +107,15 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     rho, dense = config.shown_rho, np.linspace(0, np.pi, 400)
     for color, method in enumerate(("heavy ball", "Nesterov")):
         ahead = rho if method == "Nesterov" else 0.0
-        maker.predicted(gains, dense / np.pi, theory.transfer_gain(dense, rho, ahead), color=color, label=method)
+        maker.predicted(
+            gains, dense / np.pi, theory.momentum_response.transfer_gain(dense, rho, ahead), color=color, label=method
+        )
         row = _find(rows, method, rho)
         maker.measured(gains, row["frequency"] / np.pi, row["gain"], color=color)
     maker.predicted(gains, [0, 1], [1, 1], color=6, label="plain SGD", linestyle=":")
-    low, high = theory.alternating_gain(rho), theory.alternating_gain(rho, rho)
-    gains.annotate(f"slope: x {theory.constant_gain(rho):.3g}", (0, theory.constant_gain(rho)), xytext=(10, -4),
-                   textcoords="offset points")  # fmt: skip
+    low, high = theory.momentum_response.alternating_gain(rho), theory.momentum_response.alternating_gain(rho, rho)
+    steady = theory.momentum_response.constant_gain(rho)
+    gains.annotate(f"slope: x {steady:.3g}", (0, steady), xytext=(10, -4), textcoords="offset points")
     for gain in (low, high):
         gains.annotate(f"zig-zag: x {gain:.2f}", (1, gain), xytext=(-4, 10), textcoords="offset points", ha="right")
     gains.set(
@@ -122,7 +124,9 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     gains.set_title(f"Gain at rho = {rho:g}")
     steps = np.arange(1, 81)
     for color, rho in enumerate(config.rhos, start=2):
-        maker.predicted(speeds, steps, theory.speed_fraction(steps, rho), color=color, label=f"rho = {rho:g}")
+        maker.predicted(
+            speeds, steps, theory.momentum_response.speed_fraction(steps, rho), color=color, label=f"rho = {rho:g}"
+        )
         speed = _find(rows, "heavy ball", rho)["speed"]
         maker.measured(speeds, steps[1::4], speed[1 : len(steps) : 4] * (1 - rho), color=color)
     speeds.axhline(0.9, color=maker.color(6), linewidth=0.8, linestyle=":")
@@ -198,19 +202,21 @@ def _gains(row: Any) -> list[Verdict]:
     # What is left of the start after `slope` steps is rho^slope < 1e-9 of the whole; so for all that follows but noise.
     return [
         judge(f"A slope is amplified 1 / (1 - rho) times ({who})", "step over SGD's step, constant gradient",
-              float(theory.constant_gain(rho)), row["gain"][0], 1e-8, reference=REFERENCE),
+              float(theory.momentum_response.constant_gain(rho)), row["gain"][0], 1e-8, reference=REFERENCE),
         judge(f"A zig-zag is {turn} ({who})", "step over SGD's step, alternating gradient",
-              float(theory.alternating_gain(rho, ahead)), row["gain"][-1], 1e-8, reference=REFERENCE),
+              float(theory.momentum_response.alternating_gain(rho, ahead)), row["gain"][-1], 1e-8, reference=REFERENCE),
         judge(f"White noise is amplified, less than a slope ({who})", "variance of a step over SGD's",
-              float(theory.noise_gain(rho, ahead)), row["noise_gain"], 4 * row["noise_gain_error"], kind="within",
-              reference="sum of the squared impulse response"),
+              float(theory.momentum_response.noise_gain(rho, ahead)), row["noise_gain"], 4 * row["noise_gain_error"],
+              kind="within", reference="sum of the squared impulse response"),
     ]  # fmt: skip
 
 
 def _every_frequency(rows: Rows) -> Verdict:
     worst = 0.0
     for row in rows:
-        exact = theory.transfer_gain(row["frequency"], row["rho"], row["rho"] if row["method"] == "Nesterov" else 0.0)
+        exact = theory.momentum_response.transfer_gain(
+            row["frequency"], row["rho"], row["rho"] if row["method"] == "Nesterov" else 0.0
+        )
         worst = max(worst, float(np.abs(row["gain"] / exact - 1).max()))
     # The smallest gain, 1/2, is 200 times below the largest, so that what is left of the start weighs 200 times more.
     return judge(
@@ -222,13 +228,13 @@ def _every_frequency(rows: Rows) -> Verdict:
 
 def _every_rho(rows: Rows) -> Verdict:
     laws = {
-        "coasting": theory.mean_gradient_age,
-        "displacement": theory.mean_gradient_age,
-        "sum_of_weights": theory.constant_gain,
-        "number_averaged": theory.effective_number_averaged,
+        "coasting": theory.momentum_response.mean_gradient_age,
+        "displacement": theory.momentum_response.mean_gradient_age,
+        "sum_of_weights": theory.momentum_response.constant_gain,
+        "number_averaged": theory.momentum_response.effective_number_averaged,
     }
     errors = [abs(row[name] / float(law(row["rho"])) - 1) for row in rows for name, law in laws.items()]
-    late = [row["steps_to_90"] - np.ceil(theory.steps_to_speed(0.9, row["rho"])) for row in rows]
+    late = [row["steps_to_90"] - np.ceil(theory.momentum_response.steps_to_speed(0.9, row["rho"])) for row in rows]
     return judge(
         "So it is at every rho: coasting, first velocity, weights, gradients averaged, steps to 90 %",
         f"largest relative error at rho = {', '.join(str(row['rho']) for row in rows)}", 0.0,
@@ -240,13 +246,13 @@ def _motion(row: Any) -> list[Verdict]:
     rho = row["rho"]
     return [
         judge(f"Velocity builds up to 90 % in ln 0.1 / ln rho steps, rho = {rho:g}", "first step at 90 % of the limit",
-              float(np.ceil(theory.steps_to_speed(0.9, rho))), row["steps_to_90"], 0, kind="absolute", unit="steps",
-              reference="geometric series"),
-        judge(f"Without a gradient a run coasts rho / (1 - rho) last steps, no further, rho = {rho:g}",
-              "distance over the last step", float(theory.coasting_distance(1.0, rho)), row["coasting"], 1e-8,
+              float(np.ceil(theory.momentum_response.steps_to_speed(0.9, rho))), row["steps_to_90"], 0, kind="absolute",
               unit="steps", reference="geometric series"),
+        judge(f"Without a gradient a run coasts rho / (1 - rho) last steps, no further, rho = {rho:g}",
+              "distance over the last step", float(theory.momentum_response.coasting_distance(1.0, rho)),
+              row["coasting"], 1e-8, unit="steps", reference="geometric series"),
         judge(f"A first velocity of 1 only adds a displacement, rho = {rho:g}", "total displacement on flat ground",
-              -float(theory.initial_velocity_displacement(1.0, 1.0, rho)), row["displacement"], 1e-8,
+              -float(theory.momentum_response.initial_velocity_displacement(1.0, 1.0, rho)), row["displacement"], 1e-8,
               unit="learning rates", reference="geometric series"),
     ]  # fmt: skip
 
@@ -257,7 +263,7 @@ def _weights(row: Any) -> Verdict:
     claim = "With v <- rho v + (1 - rho) g it is" if averaged else "The velocity is no weighted average:"
     return judge(
         f"{claim} {'an average' if averaged else 'its weights add up to 1 / (1 - rho)'} at rho = {rho:g}",
-        "sum of the weights of past gradients", 1.0 if averaged else float(theory.constant_gain(rho)),
+        "sum of the weights of past gradients", 1.0 if averaged else float(theory.momentum_response.constant_gain(rho)),
         row["sum_of_weights"], 1e-8, reference="geometric series",
     )  # fmt: skip
 

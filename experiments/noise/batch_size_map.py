@@ -104,7 +104,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
         maker.predicted(steps, sizes, [row["steps"] for row in cells], color=color, label=name)
         ran = [row for row in cells if row["measured_steps"] is not None]
         maker.measured(steps, [row["batch_size"] for row in ran], [row["measured_steps"] for row in ran], color=color)
-        edge = np.array([theory.mean_square_edge(spectrum, float(size), rho) for size in dense]) / (1 - rho)
+        edge = np.array([theory.minibatch.mean_square_edge(spectrum, float(size), rho) for size in dense]) / (1 - rho)
         maker.predicted(edges, dense, edge, color=color, label=name)
         edges.plot(sizes, [row["effective_rate"] for row in cells], color=maker.color(color), linestyle=":")
     steps.set(xscale="log", yscale="log", ylabel="steps to the target")
@@ -127,7 +127,7 @@ def caption(config: Config, rows: Rows) -> str:
 
 def _tuned(config: Config, spectrum: np.ndarray, batch_size: int, rho: float) -> dict[str, Any]:
     """The learning rate with the fewest exact steps: the best of a grid, refined between its neighbours."""
-    edge = theory.mean_square_edge(spectrum, float(batch_size), rho)
+    edge = theory.minibatch.mean_square_edge(spectrum, float(batch_size), rho)
 
     def cost(log_rate: float) -> float:
         return _exact_steps(spectrum, float(np.exp(log_rate)), batch_size, rho, config.target)
@@ -147,7 +147,7 @@ def _tuned(config: Config, spectrum: np.ndarray, batch_size: int, rho: float) ->
 
 def _exact_steps(spectrum: np.ndarray, rate: float, batch_size: int, rho: float, target: float) -> float:
     """Steps until the expected risk first is `target` of its start, interpolated in its logarithm; inf past LONGEST."""
-    matrix = theory.second_moment_matrix(spectrum, rate, float(batch_size), rho)
+    matrix = theory.second_moments.second_moment_matrix(spectrum, rate, float(batch_size), rho)
     none = np.zeros(2 * len(spectrum))
     weights = np.concatenate([spectrum / spectrum.sum(), none])
     moments = np.concatenate([np.ones_like(spectrum), none])
@@ -243,26 +243,26 @@ def _edge(config: Config, rows: Rows, rho: float) -> Verdict:
     for size in config.batch_sizes:
         edge = _cell(rows, size, rho)["edge"]
         for factor in (0.99, 1.01):
-            matrix = theory.second_moment_matrix(spectrum, factor * edge, float(size), rho)
+            matrix = theory.second_moments.second_moment_matrix(spectrum, factor * edge, float(size), rho)
             right += (np.abs(np.linalg.eigvals(matrix)).max() < 1) == (factor < 1)
     return judge(
         f"The feedback formula F = 1 is the edge of the exact second moments at rho = {rho:g}",
         "brackets at 0.99 and 1.01 of the edge that hold", 2 * len(config.batch_sizes), right, 0,
-        kind="absolute", reference="theory.mean_square_edge",
+        kind="absolute", reference="theory.minibatch.mean_square_edge",
     )  # fmt: skip
 
 
 def _limits(config: Config, rho: float) -> list[Verdict]:
     flat, tiny, huge = np.ones(config.dim), 1e-4, 1e9
-    crossover = float(theory.crossover_batch(config.dim, rho))
-    edge = partial(theory.mean_square_edge, flat)
+    crossover = float(theory.minibatch.crossover_batch(config.dim, rho))
+    edge = partial(theory.minibatch.mean_square_edge, flat)
     # The first correction to either limit is the batch size over the crossover, or its inverse: below 1e-5.
     return [
         judge(f"In a tiny batch the edge of the effective rate is SGD's, at rho = {rho:g}",
               "edge over SGD's edge, over (1 - rho)", 1.0, edge(tiny, rho) / edge(tiny, 0.0) / (1 - rho), 1e-5,
               reference="Andreyev et al. 2026, arXiv 2604.14108"),
         judge(f"In a huge batch the edge is heavy ball's 2 (1 + rho), at rho = {rho:g}", "learning rate at the edge",
-              float(theory.large_batch_edge(rho)), edge(huge, rho), 1e-5, unit="1 / eigenvalue",
+              float(theory.stability.large_batch_edge(rho)), edge(huge, rho), 1e-5, unit="1 / eigenvalue",
               reference="Polyak 1964"),
         judge(f"Half of that is reached at batch size (d + 1)(1 + rho) / (1 - rho) = {crossover:.0f}",
               "learning rate at the edge", 1 + rho, edge(crossover, rho), 1e-9, unit="1 / eigenvalue",

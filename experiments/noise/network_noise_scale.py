@@ -205,7 +205,7 @@ def _step(
 ) -> dict[str, Any]:
     """The mean gain of the best step on batches of a size, over the full gradient's."""
     flat, rebuild, each, mean, value = point
-    rate = float(theory.optimal_learning_rate(size, scale, best))
+    rate = float(theory.noise_scale.optimal_learning_rate(size, scale, best))
     generator = np.random.default_rng([config.seed, size])
     counts = generator.multinomial(size, np.full(len(each), 1 / len(each)), config.num_batches)
     gradients = jnp.asarray(counts / size) @ each

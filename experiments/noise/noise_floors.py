@@ -193,12 +193,12 @@ def _squares(rho: float, seen: training.Observation) -> jax.Array:
 def _predicted(method: str, quantity: str, rate: Any, rho: float, noise: float, steps: int = 1) -> Any:
     ahead = rho if method.startswith("Nesterov") else 0.0
     if quantity == "averaged_variance":
-        return theory.averaged_variance(1.0, noise, steps)
+        return theory.noise_floors.averaged_variance(1.0, noise, steps)
     if quantity == "step_variance":
-        return theory.step_variance(rate, 1.0, noise, rho, ahead)
+        return theory.noise_floors.step_variance(rate, 1.0, noise, rho, ahead)
     if method == "Nesterov, reported":
-        return theory.lookahead_variance(rate, 1.0, noise, rho, ahead)
-    return theory.stationary_variance(rate, 1.0, noise, rho, ahead)
+        return theory.noise_floors.lookahead_variance(rate, 1.0, noise, rho, ahead)
+    return theory.noise_floors.stationary_variance(rate, 1.0, noise, rho, ahead)
 
 
 def _row(rows: Rows, method: str, effective_rate: float) -> Any:
@@ -207,7 +207,9 @@ def _row(rows: Rows, method: str, effective_rate: float) -> Any:
 
 
 def _noise_variance(config: Config) -> float:
-    return float(theory.uniform_noise_variance(config.scale)) if config.kind == "uniform" else config.scale**2
+    return (
+        float(theory.noise_floors.uniform_noise_variance(config.scale)) if config.kind == "uniform" else config.scale**2
+    )
 
 
 def _worst(rows: Rows, method: str, name: str, words: str) -> Verdict:
@@ -237,14 +239,16 @@ def _comparisons(config: Config, rows: Rows) -> list[Verdict]:
     found = []
     plain, heavy = _row(rows, "SGD", rate), _row(rows, "heavy ball", high)
     if np.isclose(plain["learning_rate"], rate):
-        exact = theory.stationary_variance(rate, 1.0, noise, rho) / theory.stationary_variance(rate, 1.0, noise)
+        exact = theory.noise_floors.stationary_variance(
+            rate, 1.0, noise, rho
+        ) / theory.noise_floors.stationary_variance(rate, 1.0, noise)
         found.append(_ratio(
             f"At the same learning rate momentum raises the floor by about 1 / (1 - rho) = {1 / (1 - rho):.0f}",
             f"heavy ball's variance over SGD's at learning rate {rate:g}", "variance", heavy, plain, float(exact),
         ))  # fmt: skip
     plain, heavy = _row(rows, "SGD", low), _row(rows, "heavy ball", low)
     slow = low * (1 - rho)
-    floor, path = theory.stationary_variance, theory.step_variance
+    floor, path = theory.noise_floors.stationary_variance, theory.noise_floors.step_variance
     for name, words, claim, law in (
         ("variance", "variance", "At the same effective rate momentum averages no noise out", floor),
         ("step_variance", "variance of a step", "Only the path is smoother, by (1 - rho) / (1 + rho)", path),

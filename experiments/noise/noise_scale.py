@@ -97,8 +97,10 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     """Steps against examples, each over the fewest: the hyperbola as a line, measured batch sizes as dots."""
     figure, axes = maker.axes(height=4.6)
     sizes = np.geomspace(config.batch_sizes[0] / 2, 2 * config.batch_sizes[-1], 200)
-    scale = float(theory.isotropic_noise_scale(config.dim))
-    maker.predicted(axes, theory.relative_examples(sizes, scale), theory.relative_steps(sizes, scale))
+    scale = float(theory.noise_scale.isotropic_noise_scale(config.dim))
+    maker.predicted(
+        axes, theory.noise_scale.relative_examples(sizes, scale), theory.noise_scale.relative_steps(sizes, scale)
+    )
     steps = _split(rows)[1]
     maker.measured(axes, [row["examples"] for row in steps], [row["steps"] for row in steps], markersize=7)
     for row in steps:
@@ -129,7 +131,7 @@ def _estimate(single: np.ndarray) -> dict[str, float]:
     """The noise scale from the norms of single gradients and of means of 64, with the error of their ratio."""
     batches = single.reshape(-1, LARGE, single.shape[1])
     small, large = np.square(batches).sum(-1).mean(1), np.square(batches.mean(1)).sum(-1)
-    estimate = theory.two_batch_estimate(small, large, 1, LARGE)
+    estimate = theory.noise_scale.two_batch_estimate(small, large, 1, LARGE)
     signal, trace = np.mean(estimate.squared_gradient), np.mean(estimate.noise_trace)
     scatter = estimate.noise_trace - trace / signal * estimate.squared_gradient  # the ratio's own, to first order
     error = np.std(scatter, ddof=1) / np.sqrt(len(small)) / signal
@@ -138,8 +140,8 @@ def _estimate(single: np.ndarray) -> dict[str, float]:
 
 def _step(dim: int, start: np.ndarray, single: np.ndarray, batch_size: int) -> dict[str, Any]:
     """The share of the risk that a step at the best learning rate removes, over batches of this size."""
-    scale = float(theory.isotropic_noise_scale(dim))
-    rate = float(theory.optimal_learning_rate(batch_size, scale))
+    scale = float(theory.noise_scale.isotropic_noise_scale(dim))
+    rate = float(theory.noise_scale.optimal_learning_rate(batch_size, scale))
     after = start - rate * single.reshape(-1, batch_size, dim).mean(1)
     gain = mean_of_samples(1 - np.square(after).sum(1))
     assert gain.standard_error is not None
@@ -168,7 +170,7 @@ def _scale(config: Config, row: Any) -> Verdict:
     law = "d + 1" if row["label_noise"] == 0 else "d + 1 + label noise^2 d / distance^2"
     return judge(
         f"Gradients of two batch sizes tell the noise scale, {law}", f"B_noise at label noise {row['label_noise']:g}",
-        float(theory.isotropic_noise_scale(config.dim, 1.0, row["label_noise"] ** 2)), row["noise_scale"],
+        float(theory.noise_scale.isotropic_noise_scale(config.dim, 1.0, row["label_noise"] ** 2)), row["noise_scale"],
         4 * row["noise_scale_error"], kind="within", unit="examples", reference=REFERENCE,
     )  # fmt: skip
 

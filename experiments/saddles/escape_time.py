@@ -99,7 +99,7 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
         slow, fast = (
             next(r for r in planted if r["method"] == name and r["h"] == rate) for name in ("descent", "heavy ball")
         )
-        gain = float(np.log(theory.growth_factor(rate, config.rho)) / np.log1p(rate))
+        gain = float(np.log(theory.escapes.growth_factor(rate, config.rho)) / np.log1p(rate))
         # One step of each run, and the constant of the start, beside the ratio of the rates.
         claim = f"Momentum gains {gain:.3g} times at h = {rate:g}, at most {1 / (1 - config.rho):.3g} anywhere"
         found.append(judge(claim, "steps of descent over steps of heavy ball", slow["predicted"] / fast["predicted"],
@@ -116,15 +116,15 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     figure, (top, bottom) = maker.axes(2, height=7.0)
     random = _of(rows, "random")
     dims = np.geomspace(random[0]["dim"], 1e8, 100)
-    maker.predicted(top, dims, theory.perturbed_escape_time(config.h, dims, config.radius).mean)
+    maker.predicted(top, dims, theory.escapes.perturbed_escape_time(config.h, dims, config.radius).mean)
     top.errorbar([r["dim"] for r in random], [r["mean"] for r in random], yerr=[4 * r["error"] for r in random],
                  fmt="o", color=maker.color(1), zorder=3)  # fmt: skip
     top.set(xscale="log", ylim=(0, None), xlabel="dimension", ylabel="steps to leave the saddle")
-    more = theory.perturbed_escape_time(config.h, np.array([1e2, 1e8]), config.radius).mean
+    more = theory.escapes.perturbed_escape_time(config.h, np.array([1e2, 1e8]), config.radius).mean
     top.set_title(f"A million times the dimension: {more[1] / more[0] - 1:.0%} more steps")
     rates = np.geomspace(config.rates[0] / 10, config.rates[-1], 200)
     for index, (name, lookahead) in enumerate((("heavy ball", 0.0), ("Nesterov", config.rho))):
-        gain = np.log(theory.growth_factor(rates, config.rho, lookahead)) / np.log1p(rates)
+        gain = np.log(theory.escapes.growth_factor(rates, config.rho, lookahead)) / np.log1p(rates)
         maker.predicted(bottom, rates, gain, color=index)
         ours = [r for r in _of(rows, "planted") if r["method"] == name]
         plain = {r["h"]: r["steps"] for r in _of(rows, "planted") if r["method"] == "descent"}
@@ -150,7 +150,7 @@ def caption(config: Config, rows: Rows) -> str:
 def _random_starts(config: Config, place: int) -> dict[str, Any]:
     """Times of descent from random points of the ball, read off between records by the known growth."""
     dim, seeds = config.dims[place], place * config.num_seeds + np.arange(config.num_seeds)
-    law = theory.perturbed_escape_time(config.h, dim, config.radius)
+    law = theory.escapes.perturbed_escape_time(config.h, dim, config.radius)
     spectrum = np.concatenate([[-1.0], np.ones(dim - 1)])
     problem = objectives.quadratic_saddle(spectrum, confinement=0.0, radius=config.radius)
     steps = int(law.mean + 8 * law.deviation)
@@ -172,7 +172,7 @@ def _random_starts(config: Config, place: int) -> dict[str, Any]:
 
 def _planted(config: Config, name: str, rule: Any, rate: float, rho: float, lookahead: float) -> dict[str, Any]:
     """Steps from a known offset until |y| reaches 1."""
-    predicted = float(theory.escape_steps(rate, config.offset, 1.0, rho, lookahead))
+    predicted = float(theory.escapes.escape_steps(rate, config.offset, 1.0, rho, lookahead))
     problem = objectives.quadratic_saddle([-1.0], confinement=0.0, start=config.offset)
     hyper = {"learning_rate": rate} | ({"rho": rho} if rho else {})
     trace = training.run(problem, rule, hyper, steps=int(predicted * 1.2) + 10, probes=[training.coordinates(0)])
@@ -191,7 +191,7 @@ def _planted(config: Config, name: str, rule: Any, rate: float, rho: float, look
 
 def _noisy(config: Config) -> dict[str, Any]:
     """Times of descent from the saddle itself, under gradient noise."""
-    law = theory.noisy_escape_time(config.h, config.h, config.noise)
+    law = theory.escapes.noisy_escape_time(config.h, config.h, config.noise)
     saddle = objectives.quadratic_saddle([-1.0], confinement=0.0, start=np.zeros(1))
     problem = objectives.with_noise(saddle, "gaussian", config.noise)
     trace = training.run(

@@ -18,7 +18,8 @@ Exit times are the first steps at which all coordinates up to k lie beyond 2 tau
 T_n - T_{m+1} and T_{n-1} - T_m, which drops the constant of the recursion T_{k+1} = ratio T_k + constant.
 
 Source: Du et al. 2017, arXiv 1705.10412, who prove and measure descent and its kicked form; the law with momentum is
-`theory.octopus_ratio`. Not in print as far as we know: heavy ball, Nesterov, Adam and rounding on this chain.
+`theory.saddle_chains.octopus_ratio`. Not in print as far as we know: heavy ball, Nesterov, Adam and rounding on this
+chain.
 """
 
 import dataclasses
@@ -119,7 +120,7 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
             claim(
                 f"{setting} multiplies its exit time at each saddle as the law says", name, *numbers, reference=source
             )
-            plain = float(theory.octopus_ratio(row["learning_rate"], 1.0, row["curvature"]))
+            plain = float(theory.saddle_chains.octopus_ratio(row["learning_rate"], 1.0, row["curvature"]))
             if row["predicted"] > plain:
                 claim(f"{setting} fares worse than descent", name, plain, row["ratio"], 0, kind="at-least")
         if row["kind"] == "linear":
@@ -165,7 +166,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
         ("Nesterov", config.rho, config.rho),
     ):
         color = METHODS.index(name)
-        law = theory.octopus_ratio(rates, 1.0, 1.0, rho, lookahead)
+        law = theory.saddle_chains.octopus_ratio(rates, 1.0, 1.0, rho, lookahead)
         maker.predicted(bottom, rates, law, color=color)
         ours = [row for row in rows if row["method"] == name and row["curvature"] == 1]
         maker.measured(bottom, [row["learning_rate"] for row in ours], [row["ratio"] for row in ours], color=color)
@@ -187,9 +188,9 @@ def _with_law(
     count: int,
 ) -> dict[str, Any]:  # fmt: skip
     """Exit times from the first `count` of `dim` saddles, for a rule for which the law holds."""
-    law = float(theory.octopus_ratio(rate, 1.0, curvature, rho, lookahead))
+    law = float(theory.saddle_chains.octopus_ratio(rate, 1.0, curvature, rho, lookahead))
     steps = int(
-        4 * theory.octopus_exit_times(count, rate, 1.0, curvature, rho, lookahead)[-1]
+        4 * theory.saddle_chains.octopus_exit_times(count, rate, 1.0, curvature, rho, lookahead)[-1]
     )  # runs scatter, and all must arrive
     hyper = {"learning_rate": rate} | ({"rho": rho} if rho else {})
     times, _ = _exits(config.num_seeds, objectives.octopus(dim, curvature=curvature), rule, hyper, steps)
@@ -207,7 +208,11 @@ def _kicked(config: Config, method: str) -> dict[str, Any]:
         return rules.perturbed(inner, config.kick, config.kick, 20, seed)
 
     hyper = {"learning_rate": config.rate, "seed": np.arange(config.long_seeds)}
-    pace = float(theory.octopus_kicked_pace(config.rate, config.long, config.kick, config.kick, aimed=aimed))
+    pace = float(
+        theory.saddle_chains.octopus_perturbed_steps(
+            config.rate, config.long, config.kick, config.kick, negative_curvature=aimed
+        )
+    )
     times, _ = _exits(config.long_seeds, objectives.octopus(config.long), rule, hyper, int(2 * pace * config.long))
     row = _row("linear", method, times, config.rate, 0.0)
     late = (times[:, -1] - times[:, 3]).mean() / (config.long - 4)
@@ -240,7 +245,7 @@ def _adam(config: Config, method: str, rotation: str | None) -> dict[str, Any]:
 
 def _turned(config: Config) -> dict[str, Any]:
     """Saddles that descent passes in another basis, in the time in which the law would let it pass seven of eight."""
-    means, problem = theory.octopus_exit_times(8, config.rate), objectives.octopus(8, rotation="hadamard")
+    means, problem = theory.saddle_chains.octopus_exit_times(8, config.rate), objectives.octopus(8, rotation="hadamard")
     times, _ = _exits(config.long_seeds, problem, rules.sgd, {"learning_rate": config.rate}, int(means[6]))
     # A coordinate that shrinks for longer than this is below the last digit; one saddle more for quick runs.
     memory = math.log(np.finfo(times.dtype).eps) / math.log1p(-2 * config.rate)

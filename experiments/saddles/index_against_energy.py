@@ -123,7 +123,7 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
 def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     """Index against energy in both landscapes, with the law, the threshold and the rejected ends."""
     figure, panels = maker.axes(2, height=7.4)
-    edges = {SPIN_GLASS: theory.spherical_threshold(3), FIELD: -2.0}
+    edges = {SPIN_GLASS: theory.landscapes.spherical_threshold(3), FIELD: -2.0}
     for axes, name in zip(panels, (SPIN_GLASS, FIELD), strict=True):
         points, lost = _distinct(rows, name), [row for row in _of(rows, name) if row["outcome"] != "accepted"]
         highest = max(0.1, *(row["energy"] for row in _of(rows, name)))
@@ -198,7 +198,7 @@ def _search(config: Config, name: str, problem: Problem, starts: np.ndarray, dir
 
 
 def _law(name: str) -> Any:
-    return theory.spherical_index if name == SPIN_GLASS else theory.gaussian_field_index
+    return theory.landscapes.spherical_index if name == SPIN_GLASS else theory.landscapes.gaussian_field_index
 
 
 def _distinct(rows: Rows, name: str) -> list[Any]:

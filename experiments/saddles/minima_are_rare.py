@@ -72,11 +72,11 @@ def run(config: Config) -> list[dict[str, Any]]:
     """One row an exact probability, one a sampled one, one a sampled number of negative eigenvalues."""
     rows: list[dict[str, Any]] = []
     for dim in config.dims:
-        rows.append({"kind": "exact", "dim": dim, "log10": float(theory.minimum_probability(dim).log10())})
+        rows.append({"kind": "exact", "dim": dim, "log10": float(theory.positivity.minimum_probability(dim).log10())})
     for dim in config.sampled_dims:
         entries = np.random.default_rng([config.seed, dim]).standard_normal((config.num_matrices, dim, dim))
         share = float(np.mean(np.linalg.eigvalsh(entries + entries.transpose(0, 2, 1))[:, 0] > 0))
-        exact = float(theory.minimum_probability(dim))
+        exact = float(theory.positivity.minimum_probability(dim))
         error = float(np.sqrt(exact * (1 - exact) / config.num_matrices))
         rows.append({"kind": "sampled", "dim": dim, "share": share, "predicted": exact, "error": error})
     for dim in config.index_dims:
@@ -84,7 +84,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         variance = float(counts.var(ddof=1))
         # The counts are nearly Gaussian, so that a sample variance has this error.
         error = variance * float(np.sqrt(2 / (config.num_spectra - 1)))
-        known = {"predicted": float(theory.index_variance(dim)), "mean": float(counts.mean())}
+        known = {"predicted": float(theory.landscapes.index_variance(dim)), "mean": float(counts.mean())}
         rows.append({"kind": "index", "dim": dim, "variance": variance, "error": error, **known})
     return rows
 
@@ -105,8 +105,9 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
         judge("The probability falls as exp(-rate N^2)", f"rate fitted to exact values up to N = {last['dim']}",
               np.log(3) / 4, fit[0], 1e-5, reference=DEAN),
         judge("A critical point half way up is a minimum with this chance",
-              f"log10 of the chance at {far}, from the fit", float(theory.log10_minimum_probability(config.far)),
-              -_at(fit, config.far) / np.log(10), 1e-5, reference=DEAN),
+              f"log10 of the chance at {far}, from the fit",
+              float(theory.landscapes.log10_minimum_probability(config.far)), -_at(fit, config.far) / np.log(10), 1e-5,
+              reference=DEAN),
         judge("Minima are rarer than independent directions would have it: 2^-N",
               f"log10 of the chance at N = {last['dim']}", -last["dim"] * np.log10(2), last["log10"], 0.0,
               kind="at-most", reference=LECTURE),
@@ -117,7 +118,7 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
               np.log(10) / np.pi**2, slope, 4 * slope_error, kind="within", reference=MAJUMDAR),
         judge(f"At {far} half of the directions lead down, give or take 1.5",
               "standard deviation of their number, continued from the samples",
-              float(np.sqrt(theory.index_variance(config.far))), _far_spread(config, spread),
+              float(np.sqrt(theory.landscapes.index_variance(config.far))), _far_spread(config, spread),
               4 * _far_error(config, spread), kind="within", reference=MAJUMDAR),
         judge("Independent directions would vary far more", f"variance at N = {first['dim']}", first["dim"] / 4,
               first["variance"], 0.0, kind="at-most", reference=LECTURE),
@@ -129,7 +130,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     figure, (top, bottom) = maker.axes(2, height=7.0)
     exact, spread = _of(rows, "exact"), _of(rows, "index")
     sizes = np.linspace(2, exact[-1]["dim"], 100)
-    maker.predicted(top, sizes, theory.log10_minimum_probability(sizes))
+    maker.predicted(top, sizes, theory.landscapes.log10_minimum_probability(sizes))
     maker.measured(top, [r["dim"] for r in exact], [r["log10"] for r in exact], color=1)
     maker.predicted(top, sizes, -sizes * np.log10(2), color=6, linestyle=":")
     end = exact[-1]["dim"]
@@ -139,14 +140,14 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     top.set_ylim(1.03 * exact[-1]["log10"], -0.02 * exact[-1]["log10"])
     top.set_title(f"All {end} directions up: once in 10^{-exact[-1]['log10']:.0f} random matrices")
     sizes = np.geomspace(spread[0]["dim"], config.far, 100)
-    maker.predicted(bottom, sizes, np.sqrt(theory.index_variance(sizes)))
+    maker.predicted(bottom, sizes, np.sqrt(theory.landscapes.index_variance(sizes)))
     maker.predicted(bottom, sizes, np.sqrt(sizes) / 2, color=6, linestyle=":")
     bottom.errorbar([r["dim"] for r in spread], [np.sqrt(r["variance"]) for r in spread],
                     yerr=[2 * r["error"] / np.sqrt(r["variance"]) for r in spread], fmt="o", color=maker.color(1),
                     zorder=3)  # fmt: skip
     bottom.set(xscale="log", ylim=(0, 2.5), xlabel="number of directions N", ylabel="spread of those that lead down")
     bottom.text(70, 2.2, "independent directions", color=maker.color(6))
-    deviation = float(np.sqrt(theory.index_variance(config.far)))
+    deviation = float(np.sqrt(theory.landscapes.index_variance(config.far)))
     bottom.set_title(f"In 10^{np.log10(config.far):.0f} directions half lead down, give or take {deviation:.2f}")
     return figure
 

@@ -130,7 +130,10 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
         # Under momentum the mode learned last rings on, and its energy fades by rho a step: e^-8 = 3e-4 should be left.
         settled = np.diff(row["predicted"]) > (8 / -math.log(row["rho"]) if row["rho"] else 0)
         if settled.any():
-            levels, measured = theory.plateau_losses(config.singular_values)[1:-1][settled], row["levels"][settled]
+            levels, measured = (
+                theory.linear_networks.plateau_losses(config.singular_values)[1:-1][settled],
+                row["levels"][settled],
+            )
             worst = np.argmax(np.abs(measured / levels - 1))
             found.append(judge(
                 f"Where its gradient is least, {method} stands at the loss of a saddle", "loss, where furthest off",
@@ -155,7 +158,7 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
 def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     """Loss staircases with predicted levels and exits; below, the time of deep nets against their start."""
     figure, (top, bottom) = maker.axes(2, height=8.0)
-    levels = theory.plateau_losses(config.singular_values)
+    levels = theory.linear_networks.plateau_losses(config.singular_values)
     for level in levels[:-1]:
         top.axhline(level, color="#8a94a0", linewidth=0.8, linestyle=":")
     for index, row in enumerate(row for row in rows if row["kind"] == "plateaus"):
@@ -173,7 +176,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     top.set_title("Plateaus at saddles (dotted), left when predicted (bars)")
     for index, depth in enumerate(config.depths):
         starts = np.geomspace(config.starts[0], config.starts[-1], 100)
-        maker.predicted(bottom, starts, theory.deep_learning_time(depth, starts, 1.0, 0.5), color=index)
+        maker.predicted(bottom, starts, theory.linear_networks.deep_learning_time(depth, starts, 1.0, 0.5), color=index)
         ours = [row for row in rows if row["kind"] == "deep" and row["depth"] == depth]
         maker.measured(bottom, [row["start"] for row in ours], [row["time"] for row in ours], color=index,
                        label=f"{depth} layers")  # fmt: skip
@@ -200,13 +203,13 @@ def _plateaus(config: Config, problem: Any, method: str) -> dict[str, Any]:
     rho = 0.0 if method == "descent" else config.rho
     momentum = rho, METHODS[method] * rho
     rule = rules.nesterov if method == "Nesterov" else rules.heavy_ball  # with rho = 0 it is descent, in one program
-    predicted = theory.plateau_exit_steps(values, config.scale, rate, *momentum)
+    predicted = theory.linear_networks.plateau_exit_steps(values, config.scale, rate, *momentum)
     probes = [training.loss(), training.gradient_norm(), training.metric("components", on="training")]
     trace = training.run(
         problem, rule, {"learning_rate": rate, "rho": rho}, steps=int(1.15 * predicted[-1]) + 20,
         every=config.every, seeds=np.arange(config.num_seeds), probes=probes,
     )  # fmt: skip
-    levels = theory.plateau_losses(values)
+    levels = theory.linear_networks.plateau_losses(values)
     exits = np.array([[_crossing(trace.steps, loss, level) for level in 0.5 * (levels[:-1] + levels[1:])]
                       for loss in trace["loss"]])  # fmt: skip
     alone = _alone(config, trace["components"][:, 0], *momentum)
@@ -223,7 +226,7 @@ def _deep(config: Config, depth: int, start: float) -> dict[str, Any]:
     """Time of a deep net of one mode until half of it is learned, from an aligned and balanced start."""
     target = objectives.planted_matrix([1.0], 2)
     problem = objectives.linear_network(target, depth=depth, width=1, start="balanced", scale=start ** (1 / depth))
-    predicted, rate = float(theory.deep_learning_time(depth, start)), config.deep_rate
+    predicted, rate = float(theory.linear_networks.deep_learning_time(depth, start)), config.deep_rate
     trace = training.run(problem, rules.sgd, {"learning_rate": rate}, steps=int(1.1 * predicted / rate) + 10,
                          probes=[training.metric("strengths", on="training")])  # fmt: skip
     return {

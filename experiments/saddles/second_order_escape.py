@@ -211,7 +211,7 @@ def _rule(config: Config, task: Task, method: str) -> tuple[Any, int]:
     if method == "descent":
         return rules.sgd(rate), task.steps
     if method == "heavy ball":
-        tuning = theory.optimal_heavy_ball(task.smoothness, min(task.gap, task.smoothness / 10))
+        tuning = theory.rates.optimal_heavy_ball(task.smoothness, min(task.gap, task.smoothness / 10))
         return rules.heavy_ball(float(tuning.learning_rate), float(tuning.rho)), task.steps
     if method == "perturbed":
         return rules.perturbed(rules.sgd(rate), threshold, 1e-2 * task.reach, wait=50), task.steps

@@ -173,7 +173,7 @@ def _quadratic(config: Config, correlation: float) -> dict[str, Any]:
         "correlation": correlation,
         "distances": np.array(distances),
         "factor": distances[1] / distances[0],
-        "predicted_factor": float(theory.block_coordinate_factor(correlation)),
+        "predicted_factor": float(theory.search.block_coordinate_factor(correlation)),
     }
 
 
@@ -202,10 +202,14 @@ def _runs(config: Config) -> list[dict[str, Any]]:
                 "effective_rate": effective,
                 "loss": each.mean(1),
                 "error": each.std(1, ddof=1) / np.sqrt(config.num_seeds),
-                "predicted": theory.noisy_quadratic_loss(SPECTRUM, own, config.horizon, NOISE, rho, START),
+                "predicted": theory.short_horizon.noisy_quadratic_loss(
+                    SPECTRUM, own, config.horizon, NOISE, rho, START
+                ),
                 "best_rate": float(np.exp(lowest_point(np.log(own), each.mean(1)))),
                 "log_error": float(np.std(again)),
-                "predicted_rate": theory.best_constant_rate(SPECTRUM, config.horizon, NOISE, rho, START),
+                "predicted_rate": theory.short_horizon.best_constant_learning_rate(
+                    SPECTRUM, config.horizon, NOISE, rho, START
+                ),
             }
         )
     return rows
@@ -215,7 +219,7 @@ def _search(config: Config, name: str) -> dict[str, Any]:
     """One at a time from the same start, in one of the two pairs; and the factor of a sweep near the optimum."""
 
     def expected(rates: Any, rhos: Any) -> np.ndarray:
-        return theory.noisy_quadratic_loss(SPECTRUM, rates, config.horizon, NOISE, rhos, START)
+        return theory.short_horizon.noisy_quadratic_loss(SPECTRUM, rates, config.horizon, NOISE, rhos, START)
 
     def response(point: np.ndarray) -> float:  # of (ln rate, ln(1 - rho))
         kept = np.exp(np.clip(point[1], np.log(1 - LARGEST_RHO), 0.0))

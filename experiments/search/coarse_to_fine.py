@@ -130,7 +130,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     figure, panels = maker.axes(2, height=6.4, sharex=True)
     dense = np.geomspace(config.lowest_rate, config.highest_rate, 200)
     for color, (axes, row) in enumerate(zip(panels, horizons, strict=True)):
-        law = theory.noisy_quadratic_loss(SPECTRUM, dense, row["steps"], NOISE, start=START)
+        law = theory.short_horizon.noisy_quadratic_loss(SPECTRUM, dense, row["steps"], NOISE, start=START)
         maker.predicted(axes, dense, law, color=color)
         maker.measured(axes, row["learning_rate"], row["loss"], color=color)
         axes.errorbar(row["learning_rate"], row["loss"], yerr=4 * row["error"], fmt="none", ecolor=maker.color(color))
@@ -172,8 +172,8 @@ def _stages(config: Config, sampler: str) -> dict[str, Any]:
         first.append(outside[1])
         lost.append(any(outside))
     total, half = config.trials * config.stages, 1 / (config.trials + 1)
-    box = float(theory.coarse_to_fine_width(config.trials, config.stages - 1))
-    at_once = float(theory.grid_search_distance(total))
+    box = float(theory.search.coarse_to_fine_width(config.trials, config.stages - 1))
+    at_once = float(theory.search.grid_search_distance(total))
     # No trial within `half`: its stretch is 2 half wide, but for optima nearer to an end.
     inner, outer = (1 - 2 * half) ** (config.trials + 1), (1 - half) ** (config.trials + 1)
     return {
@@ -182,7 +182,7 @@ def _stages(config: Config, sampler: str) -> dict[str, Any]:
         "mean": float(np.mean(gaps)),
         "largest": float(np.max(gaps)),
         "gain": at_once / float(np.mean(gaps)),
-        "predicted_gain": at_once / (box * float(theory.grid_search_distance(config.trials))),
+        "predicted_gain": at_once / (box * float(theory.search.grid_search_distance(config.trials))),
         "bound": box / (2 * config.trials),
         "lost": float(np.mean(lost)),
         "first_lost": float(np.mean(first)),
@@ -198,7 +198,7 @@ def _horizons(config: Config, problem: Problem) -> list[dict[str, Any]]:
     picked = rng.integers(0, config.num_seeds, (RESAMPLES, config.num_seeds))
     for steps, each in zip(config.horizons, losses, strict=True):
         again = [lowest_point(np.log(rates), each[:, chosen].mean(1)) for chosen in picked]
-        best = theory.best_constant_rate(SPECTRUM, steps, NOISE, start=START)
+        best = theory.short_horizon.best_constant_learning_rate(SPECTRUM, steps, NOISE, start=START)
         rows.append(
             {
                 "kind": "horizon",
@@ -207,11 +207,11 @@ def _horizons(config: Config, problem: Problem) -> list[dict[str, Any]]:
                 "effective_rate": rates,
                 "loss": each.mean(1),
                 "error": each.std(1, ddof=1) / np.sqrt(config.num_seeds),
-                "predicted": theory.noisy_quadratic_loss(SPECTRUM, rates, steps, NOISE, start=START),
+                "predicted": theory.short_horizon.noisy_quadratic_loss(SPECTRUM, rates, steps, NOISE, start=START),
                 "best_rate": float(np.exp(lowest_point(np.log(rates), each.mean(1)))),
                 "log_error": float(np.std(again)),
                 "predicted_rate": best,
-                "floor": float(theory.noisy_quadratic_loss(SPECTRUM, best, steps, NOISE, start=START)),
+                "floor": float(theory.short_horizon.noisy_quadratic_loss(SPECTRUM, best, steps, NOISE, start=START)),
             }
         )
     return rows
@@ -231,11 +231,11 @@ def _searches(config: Config, problem: Problem) -> list[dict[str, Any]]:
     direct = search.coarse_to_fine(
         evaluate, space, trials=narrowed.num_steps // long, steps=(long,), seed=config.seed, max_widenings=0
     )
-    best = theory.best_constant_rate(SPECTRUM, long, NOISE, start=START)
+    best = theory.short_horizon.best_constant_learning_rate(SPECTRUM, long, NOISE, start=START)
     rows = []
     for name, found in (("narrowed", narrowed), ("direct", direct)):
         rates = np.array([found.values["learning_rate"], best])
-        ours, floor = theory.noisy_quadratic_loss(SPECTRUM, rates, long, NOISE, start=START)
+        ours, floor = theory.short_horizon.noisy_quadratic_loss(SPECTRUM, rates, long, NOISE, start=START)
         box = found.boxes[-1].space.dimensions["learning_rate"]
         rows.append(
             {

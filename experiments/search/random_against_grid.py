@@ -87,7 +87,7 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
                         [r for r in distances if r["sampler"] == sampler]) for sampler in SAMPLERS]  # fmt: skip
     alone, everything = ({r["sampler"]: r for r in hits if (r["dim"], r["effective_dim"]) == (last, k)}
                          for k in (1, last))  # fmt: skip
-    chance = float(theory.random_hit_probability(config.trials, 1 / config.trials))
+    chance = float(theory.search.random_hit_probability(config.trials, 1 / config.trials))
     return [
         *found,
         judge(f"Where one of {last} matters, a grid hits less often than random trials",
@@ -170,8 +170,8 @@ def _hits(config: Config, sampler: str, dim: int) -> list[dict[str, Any]]:
     for effective, column in zip(matter, shares.T, strict=True):
         mean, side = mean_of_samples(column), config.trials ** (-1 / effective)
         laws = {
-            "grid": theory.grid_hit_probability(_cells(config.trials, dim), side, effective),
-            "random": theory.random_hit_probability(config.trials, 1 / config.trials),
+            "grid": theory.search.grid_hit_probability(_cells(config.trials, dim), side, effective),
+            "random": theory.search.random_hit_probability(config.trials, 1 / config.trials),
         } | ({"sobol": ONE_A_CELL} if effective == 1 else {})
         rows.append(
             {
@@ -219,10 +219,10 @@ def _best(config: Config) -> dict[str, Any]:
         "kind": "best",
         "measured": hit.value,
         "error": hit.standard_error,
-        "predicted": float(theory.random_hit_probability(OF_BEST, 0.05)),
+        "predicted": float(theory.search.random_hit_probability(OF_BEST, 0.05)),
         "rank": mean.value,
         "rank_error": mean.standard_error,
-        "predicted_rank": float(theory.expected_best_rank(OF_BEST)),
+        "predicted_rank": float(theory.search.expected_best_rank(OF_BEST)),
     }
 
 
@@ -239,8 +239,10 @@ def _furthest(claim: str, rows: list[Any]) -> Verdict:
 
 def _distance_law(sampler: str, trials: Any) -> Any:
     if sampler == "grid":
-        return theory.grid_search_distance(np.sqrt(trials))
-    return (theory.random_search_distance if sampler == "random" else theory.stratified_search_distance)(trials)
+        return theory.search.grid_search_distance(np.sqrt(trials))
+    return (theory.search.random_search_distance if sampler == "random" else theory.search.stratified_search_distance)(
+        trials
+    )
 
 
 def _points(sampler: str, dim: int, trials: int, seed: int) -> np.ndarray:

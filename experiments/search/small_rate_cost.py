@@ -119,7 +119,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     quadratic, network = (_of(rows, kind) for kind in ("quadratic", "network"))
     rates = [row["learning_rate"] for row in quadratic]
     dense = np.geomspace(rates[-1], rates[0], 100)
-    law = [theory.steps_to_accuracy(1 - rate / config.kappa, config.accuracy) for rate in dense]
+    law = [theory.rates.steps_to_accuracy(1 - rate / config.kappa, config.accuracy) for rate in dense]
     maker.predicted(panels[0], dense, law)
     maker.measured(panels[0], rates, [row["steps"] for row in quadratic], markersize=7)
     ratio = quadratic[-1]["steps"] / quadratic[0]["steps"]
@@ -155,7 +155,7 @@ def _quadratic(config: Config) -> list[dict[str, Any]]:
     """Steps of descent along the flattest direction of a quadratic with largest eigenvalue 1."""
     smallest = 1 / config.kappa
     rates = 2 / (1 + smallest) / np.array(config.factors)
-    predicted = [float(theory.steps_to_accuracy(1 - rate * smallest, config.accuracy)) for rate in rates]
+    predicted = [float(theory.rates.steps_to_accuracy(1 - rate * smallest, config.accuracy)) for rate in rates]
     problem = objectives.quadratic([1.0, smallest], start=np.array([0.0, 1.0]))
     trace = training.run(problem, rules.sgd, {"learning_rate": rates}, steps=int(max(predicted) * 1.01) + 10,
                          probes=[training.distance()])  # fmt: skip

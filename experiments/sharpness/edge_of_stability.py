@@ -93,7 +93,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             roles = ["edge"] * len(rates) + ["control"]
             rates.append(config.control * rates[0])
             if method in ("heavy ball", "Nesterov"):
-                rates.append(theory.gradient_descent_edge() / thresholds[0])
+                rates.append(theory.stability.gradient_descent_edge() / thresholds[0])
                 roles.append("equal")
             rows += _runs(config, method, seed, roles, rates)
     return rows
@@ -219,10 +219,10 @@ def _rule(config: Config, method: str) -> Callable[..., optax.GradientTransforma
 
 def _edge(config: Config, method: str) -> float:
     return {
-        "gradient descent": theory.gradient_descent_edge(),
-        "heavy ball": float(theory.heavy_ball_edge(config.rho)),
-        "Nesterov": float(theory.nesterov_edge(config.rho)),
-        "Adam": float(theory.averaged_heavy_ball_edge(B1)),
+        "gradient descent": theory.stability.gradient_descent_edge(),
+        "heavy ball": float(theory.stability.heavy_ball_edge(config.rho)),
+        "Nesterov": float(theory.stability.nesterov_edge(config.rho)),
+        "Adam": float(theory.stability.averaged_heavy_ball_edge(B1)),
     }[method]
 
 

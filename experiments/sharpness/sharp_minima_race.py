@@ -63,7 +63,7 @@ class Config:
         require_count(where, "steps", self.steps)
         if list(self.products) != sorted(set(self.products)) or self.equal not in self.products:
             raise fail(where, f"products must increase and hold {self.equal}, got {self.products}")
-        if not 2 < self.equal < theory.heavy_ball_edge(self.rho):
+        if not 2 < self.equal < theory.stability.heavy_ball_edge(self.rho):
             raise fail(where, f"equal must lie between the edges of descent and heavy ball, got {self.equal}")
 
 
@@ -87,7 +87,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             {
                 "method": name,
                 "rho": rho,
-                "edge": float(theory.two_step_edge(rho, lookahead)),
+                "edge": float(theory.stability.two_step_edge(rho, lookahead)),
                 "products": products,
                 "learning_rate": products / config.sharp,
                 "effective_rate": products / config.sharp / (1 - rho),

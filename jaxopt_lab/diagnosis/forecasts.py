@@ -74,7 +74,9 @@ class _Descent:
 
 def _rewound(model: LocalModel, method: Method, steps: float, bottom: float) -> LocalModel:
     """The model as it was so many steps before; without the directions that are done since, which are as fast then."""
-    left = np.square(theory.mode_value(steps, method.learning_rate, model.eigenvalues, method.rho, method.lookahead))
+    left = np.square(
+        theory.modes.mode_value(steps, method.learning_rate, model.eigenvalues, method.rho, method.lookahead)
+    )
     weights = np.where(left > _DONE, model.weights / np.maximum(left, _DONE), 0.0)
     earlier = dataclasses.replace(model, weights=weights)
     return dataclasses.replace(earlier, loss=bottom + earlier.gap())

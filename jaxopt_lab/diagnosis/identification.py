@@ -35,7 +35,7 @@ class RuleInUse:
         linear filter of the gradients; "unknown".
       learning_rate: of the first step; NaN where it is not known.
       rho: the momentum, 0 without.
-      lookahead: as in `theory.two_step_edge`: 0, or rho for Nesterov.
+      lookahead: as in `theory.stability.two_step_edge`: 0, or rho for Nesterov.
       effective_rate: the sum of the impulse response, lr / (1 - rho) for those named.
     """
 
@@ -49,8 +49,8 @@ class RuleInUse:
     def edge(self) -> float:
         """Largest stable learning rate times (preconditioned) eigenvalue; NaN where it is not known."""
         if self.kind in ("gradient descent", "heavy ball", "Nesterov"):
-            return float(theory.two_step_edge(self.rho, self.lookahead))
-        return float(theory.averaged_heavy_ball_edge(self.rho)) if self.kind == "adaptive" else float("nan")
+            return float(theory.stability.two_step_edge(self.rho, self.lookahead))
+        return float(theory.stability.averaged_heavy_ball_edge(self.rho)) if self.kind == "adaptive" else float("nan")
 
     def share_of_edge(self, curvature: float) -> float:
         """Learning rate times a (preconditioned) curvature over the edge; NaN where the edge is not known."""

@@ -5,7 +5,7 @@ regression's at zero, and what the first layer of any network sees. With eigenpa
 part of the best constant output's loss that lies in a direction is <v_i, X'(y - mean) / n>^2 / (2 lambda_i); how many
 steps that takes follows from the local model, which is exact here.
 
-Reference: LeCun, Kanter, Solla 1991, Phys. Rev. Lett. 66, 2396; `theory.condition_number_with_bias`.
+Reference: LeCun, Kanter, Solla 1991, Phys. Rev. Lett. 66, 2396; `theory.preprocessing.condition_number_with_bias`.
 """
 
 import dataclasses

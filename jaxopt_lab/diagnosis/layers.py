@@ -7,7 +7,7 @@ For layer l with pre-activation z_l, over examples and units:
 A network at its best start keeps both; one that multiplies them by a factor at each layer vanishes or explodes with
 depth. Zeros are added to each z_l, so that one gradient with respect to them gives every backward_l.
 
-Reference: Glorot and Bengio 2010; Schoenholz et al. 2017, arXiv 1611.01232; see `theory.mean_field_factor`.
+Reference: Glorot and Bengio 2010; Schoenholz et al. 2017, arXiv 1611.01232; see `theory.mean_field.mean_field_factor`.
 """
 
 import dataclasses

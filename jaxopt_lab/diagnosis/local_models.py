@@ -113,7 +113,7 @@ class LocalModel:
         if not gains.any():
             return 0.0
         bowl = gains > 0
-        value = theory.mode_value(
+        value = theory.modes.mode_value(
             np.floor(steps), method.learning_rate, self.eigenvalues[bowl], method.rho, method.lookahead
         )
         with np.errstate(over="ignore"):
@@ -121,7 +121,7 @@ class LocalModel:
 
     def steps_to(self, share: float, method: Method, ceiling: float = np.inf) -> float:
         """First steps after which at most `share` of the gap is left, to 1 %; inf for a method that diverges."""
-        if method.learning_rate * self.largest >= theory.two_step_edge(method.rho, method.lookahead):
+        if method.learning_rate * self.largest >= theory.stability.two_step_edge(method.rho, method.lookahead):
             return float("inf")
         low, high = 0.0, 1.0
         while self.remaining(high, method, ceiling) > share:
@@ -135,7 +135,7 @@ class LocalModel:
 
     def best_rate(self, method: Method, share: float = 0.1, ceiling: float = np.inf) -> Method:
         """The method at the learning rate that takes the fewest steps."""
-        edge = float(theory.two_step_edge(method.rho, method.lookahead)) / self.largest
+        edge = float(theory.stability.two_step_edge(method.rho, method.lookahead)) / self.largest
         tries = [dataclasses.replace(method, learning_rate=edge * c) for c in (0.98, 0.9, 0.75, 0.5, 0.25, 0.12, 0.06)]
         return min(tries, key=lambda each: self.steps_to(share, each, ceiling))
 

@@ -5,9 +5,9 @@ Every `every` steps it writes down the loss, the norms of gradient, update and p
     <u_t, u_{t-1}> / (|u_t| |u_{t-1}|)                of updates: near 1 a crawl, near -1 the edge, near 0 noise
     (|g_1|^2 + |g_2|^2) / 2, |(g_1 + g_2) / 2|^2      of gradients on two independent batches of one size b
 
-Of the last two follow |G|^2 and tr S as in `theory.two_batch_estimate`. Where the caller hands in no two halves of a
-batch, g_1 and g_2 are the gradients of successive steps. The step between them makes |G|^2 too small by about
-lr tr(H S) / b: the noise scale is then an upper estimate, and near the noise floor unbounded.
+Of the last two follow |G|^2 and tr S as in `theory.noise_scale.two_batch_estimate`. Where the caller hands in no two
+halves of a batch, g_1 and g_2 are the gradients of successive steps. The step between them makes |G|^2 too small by
+about lr tr(H S) / b: the noise scale is then an upper estimate, and near the noise floor unbounded.
 
 Reference: McCandlish et al. 2018, arXiv 1812.06162, appendix A.1.
 """

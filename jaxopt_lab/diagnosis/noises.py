@@ -6,7 +6,7 @@ G is the gradient over all data, which is known here. One step of SGD at rate lr
 -lr |G|^2 + lr^2 / 2 (G'HG + tr(H S_B)): noise takes the gain away at lr = 2 |G|^2 / (G'HG + tr(H S_B)), and a run that
 stands at its noise floor stands about lr tr S_B / 4 above the minimum, times 1 / (1 - rho) with momentum.
 
-Reference: McCandlish et al. 2018, equation 2.6; Mandt, Hoffman, Blei 2017; `theory.loss_floor`.
+Reference: McCandlish et al. 2018, equation 2.6; Mandt, Hoffman, Blei 2017; `theory.noise_floors.loss_floor`.
 """
 
 import dataclasses

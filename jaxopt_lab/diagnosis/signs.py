@@ -80,7 +80,7 @@ class Signs:
         if len(pairs) < _FEWEST:
             return Estimate(float("nan"), float("inf"), unit=unit)
         size = (self.batch_size or 1.0) * (0.5 if self.from_halves else 1.0)
-        found = theory.two_batch_estimate(pairs[:, 0], pairs[:, 1], size, 2 * size)
+        found = theory.noise_scale.two_batch_estimate(pairs[:, 0], pairs[:, 1], size, 2 * size)
         squared, trace = found.squared_gradient, found.noise_trace
         means = squared.mean(), trace.mean()
         errors = [part.std(ddof=1) / np.sqrt(len(pairs)) for part in (squared, trace)]

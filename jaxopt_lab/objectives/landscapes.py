@@ -5,7 +5,7 @@
 
 with a and b from N(0, 1). Both have mean zero and variance N at every point; the covariances are N (x y / N)^p and, for
 M >> N, N exp(-|x - y|^2 / 2 N). How many directions lead down at a critical point of a given height is
-`theory.spherical_index` and `theory.gaussian_field_index`.
+`theory.landscapes.spherical_index` and `theory.landscapes.gaussian_field_index`.
 """
 
 import functools
@@ -34,8 +34,8 @@ def spherical_spin_glass(key: Key, dim: int, degree: int = 3, *, start: Start = 
 
     Returns:
       The problem; its loss is the energy H, so the energy per spin is loss / N. Nothing is known exactly at finite N;
-      for large N critical points are minima below the energy N `theory.spherical_threshold(p)`. The couplings are made
-      symmetric, so a gradient is one contraction. Cost: memory N^p, a gradient 2 N^p operations.
+      for large N critical points are minima below the energy N `theory.landscapes.spherical_threshold(p)`. The
+      couplings are made symmetric, so a gradient is one contraction. Cost: memory N^p, a gradient 2 N^p operations.
 
     Raises:
       InputError: a degree below 3, a start at the origin, or couplings that do not fit in memory.

@@ -3,7 +3,8 @@
     f = 1/2 |W_L ... W_1 - A|_F^2,   A = U diag(s) V' of rank r, hidden width h >= r
 
 A critical point fits a subset of A's singular triples; with two layers its loss, index and smallest eigenvalue are
-those of `theory.linear_network_saddle`. From small weights a run passes the saddles that fit the largest values first.
+those of `theory.linear_networks.linear_network_saddle`. From small weights a run passes the saddles
+that fit the largest values first.
 """
 
 import math

@@ -5,7 +5,7 @@
 
 Critical points of the population: +-x* at loss 0 (eigenvalues 6 and 2), the maximum 0 at loss 3/4 (-3 and -1), and
 the saddles x.x* = 0, |x| = 1 / sqrt(3) at loss 2/3: an eigenvalue -2 along x*, a 2 along x, and zeros.
-From a random point there, descent has to find one direction of d: h = 2 lr in `theory.random_escape_time`.
+From a random point there, descent has to find one direction of d: h = 2 lr in `theory.escapes.random_escape_time`.
 
 Reference: Sun, Qu and Wright, A geometric analysis of phase retrieval, 2018.
 """

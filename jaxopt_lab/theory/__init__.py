@@ -1,322 +1,82 @@
-"""Closed forms, in float64 NumPy on the host: what a run should do, before it is run.
+"""Closed forms, in float64 NumPy on the host: what a run should do, before it is run. Used by module: `theory.rates`.
 
 Deterministic quadratics: `rates` (tuned methods), `modes` (one eigenvalue), `trajectories` (whole curves),
-`transients` (overshoot, peaks, cycles), `chebyshev` (best polynomial, lower bounds), `stability` (edges),
-`geometry` (angles, zig-zags), `signals` and `velocities` (what momentum does to a gradient sequence).
-Noise: `noise_floors` (additive), `minibatch` and `second_moments` (linear regression on fresh batches: edges,
-curves), `noise_scale` (critical batch). Data: `random_matrices` (Marchenko-Pastur), `preprocessing` (centring).
-Search for hyperparameters: `search` (chances to hit, distances, the bias of short horizons).
-Functions take numbers or arrays and broadcast; `lookahead` is 0 for heavy ball and rho for Nesterov.
+`transients` (overshoot, peaks, cycles), `chebyshev` (best polynomial, lower bounds), `stability` (edges), `geometry`
+(angles, zig-zags), `momentum_response` (what momentum does to a gradient sequence).
+Noise: `noise_floors` (additive), `minibatch` and `second_moments` (linear regression on fresh batches: edges, curves),
+`noise_scale` (critical batch), `short_horizon` (the best rate of a horizon).
+Saddles: `escapes`, `saddle_chains` (the octopus), `linear_networks`; `landscapes` and `positivity` (indices of random
+Hessians). Data: `random_matrices` (Marchenko-Pastur), `log_uniform`, `preprocessing` (centring). Wide networks:
+`mean_field`. Search for hyperparameters: `search` (chances to hit, distances).
+
+Functions take numbers or arrays and broadcast. A symbol has one name everywhere: `smoothness` L and `strong_convexity`
+mu are the largest and the smallest eigenvalue, `kappa` = L / mu; `rho` is momentum, v <- rho v + g; `lookahead` is 0
+for heavy ball and rho for Nesterov; `dim` is the number of parameters d, `batch_size` the examples B a step, inf for
+the full gradient.
 """
 
-from jaxopt_lab.theory.chains import octopus_exit_times, octopus_kicked_pace, octopus_ratio
-from jaxopt_lab.theory.chebyshev import (
-    accelerated_upper_bound,
-    convex_lower_bound,
-    gradient_descent_worst_case,
-    smallest_residual,
-    strongly_convex_lower_bound,
-)
-from jaxopt_lab.theory.escapes import (
-    EscapeTime,
-    degenerate_escape_steps,
-    escape_steps,
-    growth_factor,
-    noisy_escape_time,
-    perturbed_escape_time,
-    random_escape_time,
-)
-from jaxopt_lab.theory.geometry import (
-    line_search_loss_ratio,
-    log_uniform_gradient_cosine,
-    typical_gradient_cosine,
-    worst_gradient_cosine,
-    zig_zag_threshold,
-)
-from jaxopt_lab.theory.horizons import best_constant_rate, noisy_quadratic_loss
-from jaxopt_lab.theory.landscapes import (
-    gaussian_field_index,
-    index_variance,
-    log10_minimum_probability,
-    network_index_threshold,
-    semicircle_share,
-    spherical_index,
-    spherical_threshold,
-)
-from jaxopt_lab.theory.linear_networks import (
-    LinearSaddle,
-    deep_learning_time,
-    deep_plateau_time,
-    linear_network_saddle,
-    mode_strength,
-    plateau_exit_steps,
-    plateau_losses,
-)
-from jaxopt_lab.theory.log_uniform import log_uniform_quadrature
-from jaxopt_lab.theory.mean_field import MeanField, depth_scale, mean_field_factor, mean_field_step
-from jaxopt_lab.theory.minibatch import (
-    crossover_batch,
-    isotropic_edge,
-    isotropic_factor,
-    isotropic_optimal_learning_rate,
-    mean_square_edge,
-    noise_feedback,
-    stationary_excess_risk,
-)
-from jaxopt_lab.theory.modes import (
-    critical_rho,
-    decay_rate,
-    mode_value,
-    spectral_radius,
-)
-from jaxopt_lab.theory.noise_floors import (
-    autocorrelation_time,
-    averaged_variance,
-    lookahead_variance,
-    loss_floor,
-    stationary_variance,
-    step_variance,
-    uniform_noise_variance,
-)
-from jaxopt_lab.theory.noise_scale import (
-    TwoBatchEstimate,
-    isotropic_noise_scale,
-    optimal_learning_rate,
-    relative_examples,
-    relative_steps,
-    simple_noise_scale,
-    two_batch_estimate,
-)
-from jaxopt_lab.theory.positivity import minimum_probability
-from jaxopt_lab.theory.preprocessing import (
-    condition_number_with_bias,
-    condition_number_without_bias,
-    spiked_top_eigenvalue,
-)
-from jaxopt_lab.theory.random_matrices import (
-    Quadrature,
-    average_gradient_descent_loss,
-    marchenko_pastur_condition_number,
-    marchenko_pastur_density,
-    marchenko_pastur_edges,
-    marchenko_pastur_quadrature,
-    marchenko_pastur_spectrum,
-    square_data_loss,
-    square_gaussian_condition_law,
-    square_gaussian_log_condition_number,
-)
-from jaxopt_lab.theory.rates import (
-    Tuning,
-    optimal_gradient_descent,
-    optimal_heavy_ball,
-    optimal_nesterov,
-    optimal_triple_momentum,
-    standard_gradient_descent,
-    standard_nesterov,
-    steps_to_accuracy,
-)
-from jaxopt_lab.theory.search import (
-    block_coordinate_factor,
-    coarse_to_fine_width,
-    expected_best_rank,
-    grid_hit_probability,
-    grid_search_distance,
-    random_hit_probability,
-    random_search_distance,
-    stratified_search_distance,
-    trials_to_hit,
-)
-from jaxopt_lab.theory.second_moments import (
-    noisy_quadratic_losses,
-    regression_risks,
-    second_moment_matrix,
-    steps_to_target,
-)
-from jaxopt_lab.theory.signals import (
-    alternating_gain,
-    constant_gain,
-    effective_number_averaged,
-    mean_gradient_age,
-    noise_gain,
-    transfer_gain,
-)
-from jaxopt_lab.theory.stability import (
-    averaged_heavy_ball_edge,
-    gradient_descent_edge,
-    heavy_ball_edge,
-    large_batch_edge,
-    nesterov_edge,
-    normalized_sharpness_aware_edge,
-    sharpness_aware_cycle,
-    sharpness_aware_edge,
-    small_batch_edge,
-    two_step_edge,
-)
-from jaxopt_lab.theory.trajectories import (
-    Schedule,
-    chebyshev_responses,
-    chebyshev_schedule,
-    expected_losses,
-    mode_responses,
-    stream_mode_responses,
-)
-from jaxopt_lab.theory.transients import (
-    Peak,
-    cycling_gradient,
-    cycling_loss,
-    heavy_ball_cycle,
-    heavy_ball_peak,
-    heavy_ball_peak_asymptote,
-    heavy_ball_transient,
-    overshoot,
-    overshoot_of_oscillator,
-)
-from jaxopt_lab.theory.velocities import (
-    coasting_distance,
-    constant_gradient_position,
-    initial_velocity_displacement,
-    speed_fraction,
-    steps_to_speed,
-    terminal_velocity,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxopt_lab.theory import (
+        chebyshev,
+        escapes,
+        geometry,
+        landscapes,
+        linear_networks,
+        log_uniform,
+        mean_field,
+        minibatch,
+        modes,
+        momentum_response,
+        noise_floors,
+        noise_scale,
+        positivity,
+        preprocessing,
+        random_matrices,
+        rates,
+        saddle_chains,
+        search,
+        second_moments,
+        short_horizon,
+        stability,
+        trajectories,
+        transients,
+    )
 
 __all__ = [
-    "EscapeTime",
-    "LinearSaddle",
-    "MeanField",
-    "Peak",
-    "Quadrature",
-    "Schedule",
-    "Tuning",
-    "TwoBatchEstimate",
-    "accelerated_upper_bound",
-    "alternating_gain",
-    "autocorrelation_time",
-    "average_gradient_descent_loss",
-    "averaged_heavy_ball_edge",
-    "averaged_variance",
-    "best_constant_rate",
-    "block_coordinate_factor",
-    "chebyshev_responses",
-    "chebyshev_schedule",
-    "coarse_to_fine_width",
-    "coasting_distance",
-    "condition_number_with_bias",
-    "condition_number_without_bias",
-    "constant_gain",
-    "constant_gradient_position",
-    "convex_lower_bound",
-    "critical_rho",
-    "crossover_batch",
-    "cycling_gradient",
-    "cycling_loss",
-    "decay_rate",
-    "deep_learning_time",
-    "deep_plateau_time",
-    "degenerate_escape_steps",
-    "depth_scale",
-    "effective_number_averaged",
-    "escape_steps",
-    "expected_best_rank",
-    "expected_losses",
-    "gaussian_field_index",
-    "gradient_descent_edge",
-    "gradient_descent_worst_case",
-    "grid_hit_probability",
-    "grid_search_distance",
-    "growth_factor",
-    "heavy_ball_cycle",
-    "heavy_ball_edge",
-    "heavy_ball_peak",
-    "heavy_ball_peak_asymptote",
-    "heavy_ball_transient",
-    "index_variance",
-    "initial_velocity_displacement",
-    "isotropic_edge",
-    "isotropic_factor",
-    "isotropic_noise_scale",
-    "isotropic_optimal_learning_rate",
-    "large_batch_edge",
-    "line_search_loss_ratio",
-    "linear_network_saddle",
-    "log10_minimum_probability",
-    "log_uniform_gradient_cosine",
-    "log_uniform_quadrature",
-    "lookahead_variance",
-    "loss_floor",
-    "marchenko_pastur_condition_number",
-    "marchenko_pastur_density",
-    "marchenko_pastur_edges",
-    "marchenko_pastur_quadrature",
-    "marchenko_pastur_spectrum",
-    "mean_field_factor",
-    "mean_field_step",
-    "mean_gradient_age",
-    "mean_square_edge",
-    "minimum_probability",
-    "mode_responses",
-    "mode_strength",
-    "mode_value",
-    "nesterov_edge",
-    "network_index_threshold",
-    "noise_feedback",
-    "noise_gain",
-    "noisy_escape_time",
-    "noisy_quadratic_loss",
-    "noisy_quadratic_losses",
-    "normalized_sharpness_aware_edge",
-    "octopus_exit_times",
-    "octopus_kicked_pace",
-    "octopus_ratio",
-    "optimal_gradient_descent",
-    "optimal_heavy_ball",
-    "optimal_learning_rate",
-    "optimal_nesterov",
-    "optimal_triple_momentum",
-    "overshoot",
-    "overshoot_of_oscillator",
-    "perturbed_escape_time",
-    "plateau_exit_steps",
-    "plateau_losses",
-    "random_escape_time",
-    "random_hit_probability",
-    "random_search_distance",
-    "regression_risks",
-    "relative_examples",
-    "relative_steps",
-    "second_moment_matrix",
-    "semicircle_share",
-    "sharpness_aware_cycle",
-    "sharpness_aware_edge",
-    "simple_noise_scale",
-    "small_batch_edge",
-    "smallest_residual",
-    "spectral_radius",
-    "speed_fraction",
-    "spherical_index",
-    "spherical_threshold",
-    "spiked_top_eigenvalue",
-    "square_data_loss",
-    "square_gaussian_condition_law",
-    "square_gaussian_log_condition_number",
-    "standard_gradient_descent",
-    "standard_nesterov",
-    "stationary_excess_risk",
-    "stationary_variance",
-    "step_variance",
-    "steps_to_accuracy",
-    "steps_to_speed",
-    "steps_to_target",
-    "stratified_search_distance",
-    "stream_mode_responses",
-    "strongly_convex_lower_bound",
-    "terminal_velocity",
-    "transfer_gain",
-    "trials_to_hit",
-    "two_batch_estimate",
-    "two_step_edge",
-    "typical_gradient_cosine",
-    "uniform_noise_variance",
-    "worst_gradient_cosine",
-    "zig_zag_threshold",
+    "chebyshev",
+    "escapes",
+    "geometry",
+    "landscapes",
+    "linear_networks",
+    "log_uniform",
+    "mean_field",
+    "minibatch",
+    "modes",
+    "momentum_response",
+    "noise_floors",
+    "noise_scale",
+    "positivity",
+    "preprocessing",
+    "random_matrices",
+    "rates",
+    "saddle_chains",
+    "search",
+    "second_moments",
+    "short_horizon",
+    "stability",
+    "trajectories",
+    "transients",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"jaxopt_lab.theory.{name}")
+    raise AttributeError(f"module 'jaxopt_lab.theory' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,4 +1,4 @@
-"""Random landscapes in high dimension: which share of directions leads down at a critical point of a given energy.
+"""Random landscapes in high dimension: which share of directions has negative curvature at a given energy.
 
 At a critical point the Hessian is a semicircle whose centre moves with the energy, so that the index is its share
 below zero:
@@ -8,48 +8,46 @@ below zero:
     spherical p-spin, H = N E    index F(p E / sqrt(p (p - 1)))
 """
 
+from typing import Annotated, Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from typing_extensions import TypeAliasType
 
-from jaxopt_lab.core.errors import require_count
-from jaxopt_lab.theory.arguments import Floats, between, positive
+from jaxopt_lab.theory.arguments import Finite, Floats, OpenFraction, Positive, Range, Whole, checked
+
+__all__ = [
+    "gaussian_field_index",
+    "index_variance",
+    "log10_minimum_probability",
+    "network_index_threshold",
+    "semicircle_cdf",
+    "spherical_index",
+    "spherical_threshold",
+]
+
+Degree = TypeAliasType("Degree", Annotated[int, Whole(3, "At 2 it is a quadratic form.")])
+Size = TypeAliasType("Size", Annotated[Any, Range("[2, inf)")])
 
 
-def semicircle_share(point: ArrayLike, radius: ArrayLike = 2.0) -> Floats:
+@checked
+def semicircle_cdf(point: Finite, radius: Positive = 2.0) -> Floats:
     """Share of a semicircle law of the given radius around 0 that lies below a point.
 
-    Args:
-      point: any real number.
-      radius: of the semicircle, > 0.
-
-    Returns:
-      The share, in [0, 1], broadcast.
-
-    Raises:
-      InputError: an argument out of its range.
-
     Example:
-      >>> semicircle_share([-2.0, 0.0, 3.0]).tolist()
+      >>> semicircle_cdf([-2.0, 0.0, 3.0]).tolist()
       [0.0, 0.5, 1.0]
 
     Reference: Wigner 1958, On the distribution of the roots of certain symmetric matrices.
     """
-    point = between("semicircle_share", "point", point, -np.inf, np.inf, ends="()")
-    u = np.clip(2 * point / positive("semicircle_share", "radius", radius), -2.0, 2.0)
+    u = np.clip(2 * point / radius, -2.0, 2.0)
     return 0.5 + u * np.sqrt(4 - np.square(u)) / (4 * np.pi) + np.arcsin(u / 2) / np.pi
 
 
-def gaussian_field_index(energy: ArrayLike) -> Floats:
+@checked
+def gaussian_field_index(energy: Finite) -> Floats:
     """Index fraction of critical points of an isotropic Gaussian field of covariance N exp(-|x - y|^2 / 2 N).
 
-    Args:
-      energy: e = V / N at the critical point.
-
-    Returns:
-      The fraction; minima are found only below e = -2.
-
-    Raises:
-      InputError: an energy that is not finite.
+    The energy is e = V / N at the critical point; minima are found only below e = -2.
 
     Example:
       >>> gaussian_field_index([-2.0, 0.0]).tolist()
@@ -57,21 +55,14 @@ def gaussian_field_index(energy: ArrayLike) -> Floats:
 
     Reference: Bray and Dean 2007, Statistics of critical points of Gaussian fields on large-dimensional spaces, PRL 98.
     """
-    return semicircle_share(between("gaussian_field_index", "energy", energy, -np.inf, np.inf, ends="()"))
+    return semicircle_cdf(energy)
 
 
-def spherical_index(energy: ArrayLike, degree: int = 3) -> Floats:
+@checked
+def spherical_index(energy: Finite, degree: Degree = 3) -> Floats:
     """Index fraction of critical points of the spherical p-spin model H = N^-((p - 1) / 2) sum J x ... x, |x|^2 = N.
 
-    Args:
-      energy: E = H / N at the critical point.
-      degree: p >= 3.
-
-    Returns:
-      The fraction; 0 below `spherical_threshold`.
-
-    Raises:
-      InputError: a degree below 3.
+    The energy is E = H / N at the critical point, the degree p; 0 below `spherical_threshold`.
 
     Example:
       >>> spherical_index([-1.4696, -0.9973, -0.0659]).round(3).tolist()
@@ -79,12 +70,11 @@ def spherical_index(energy: ArrayLike, degree: int = 3) -> Floats:
 
     Reference: Auffinger, Ben Arous, Cerny 2013, Random matrices and complexity of spin glasses, section 2.
     """
-    require_count("spherical_index", "degree", degree, 3, "At 2 it is a quadratic form.")
-    energy = between("spherical_index", "energy", energy, -np.inf, np.inf, ends="()")
-    return semicircle_share(degree * energy, 2 * np.sqrt(degree * (degree - 1)))
+    return semicircle_cdf(degree * energy, 2 * np.sqrt(degree * (degree - 1)))
 
 
-def spherical_threshold(degree: int = 3) -> float:
+@checked
+def spherical_threshold(degree: Degree = 3) -> float:
     """Energy per site below which critical points of the spherical p-spin model are minima: -2 sqrt((p - 1) / p).
 
     Example:
@@ -93,23 +83,15 @@ def spherical_threshold(degree: int = 3) -> float:
 
     Reference: as in `spherical_index`.
     """
-    require_count("spherical_threshold", "degree", degree, 3, "At 2 it is a quadratic form.")
     return -2 * float(np.sqrt((degree - 1) / degree))
 
 
-def network_index_threshold(parameters_per_example: ArrayLike) -> Floats:
+@checked
+def network_index_threshold(parameters_per_example: OpenFraction) -> Floats:
     """Loss below which a Wishart plus Wigner model of a network's Hessian has no negative eigenvalue.
 
-    H = Wishart(phi) + Wigner(2 e) for squared loss e; the index is 0 below e_c and grows as |e / e_c - 1|^(3/2) above.
-
-    Args:
-      parameters_per_example: phi, in (0, 1).
-
-    Returns:
-      e_c = (1 - 20 phi - 8 phi^2 + (1 + 8 phi)^(3/2)) / 16.
-
-    Raises:
-      InputError: a ratio out of its range.
+    H = Wishart(phi) + Wigner(2 e) for squared loss e and phi parameters per example; the index is 0 below
+    e_c = (1 - 20 phi - 8 phi^2 + (1 + 8 phi)^(3/2)) / 16 and grows as |e / e_c - 1|^(3/2) above.
 
     Example:
       >>> network_index_threshold([1 / 16, 1 / 4, 1 / 2]).round(7).tolist()
@@ -117,23 +99,17 @@ def network_index_threshold(parameters_per_example: ArrayLike) -> Floats:
 
     Reference: Pennington and Bahri 2017, Geometry of neural network loss surfaces via random matrix theory.
     """
-    phi = between("network_index_threshold", "parameters_per_example", parameters_per_example, 0, 1, ends="()")
+    phi = parameters_per_example
     return (1 - 20 * phi - 8 * np.square(phi) + (1 + 8 * phi) ** 1.5) / 16
 
 
-def log10_minimum_probability(dim: ArrayLike) -> Floats:
-    """log10 of the probability that a random symmetric (GOE) matrix is positive definite, for large N.
+@checked
+def log10_minimum_probability(dim: Size) -> Floats:
+    """log10 of the probability that a random symmetric (GOE) matrix of N rows is positive definite, for large N.
 
-    Args:
-      dim: N >= 2.
-
-    Returns:
-      -(ln 3 / 4 N^2 + ln(1 + 2 / sqrt 3) / 2 N + ln N / 24 + 0.017223) / ln 10, to an absolute 0.02 / N. The first
-      term is theirs; the others are read off the exact `minimum_probability` up to N = 160, from which a fit gives
-      0.3838259 and 0.041667 for the two coefficients.
-
-    Raises:
-      InputError: a size below 2.
+    -(ln 3 / 4 N^2 + ln(1 + 2 / sqrt 3) / 2 N + ln N / 24 + 0.017223) / ln 10, to an absolute 0.02 / N. The first
+    term is theirs; the others are read off the exact `minimum_probability` up to N = 160, from which a fit gives
+    0.3838259 and 0.041667 for the two coefficients.
 
     Example:
       >>> print(f"{float(log10_minimum_probability(1e8)):.4g}")
@@ -141,24 +117,17 @@ def log10_minimum_probability(dim: ArrayLike) -> Floats:
 
     Reference: Dean and Majumdar 2006, Large deviations of extreme eigenvalues of random matrices, PRL 97, 160201.
     """
-    dim = between("log10_minimum_probability", "dim", dim, 2, np.inf, ends="[)")
     linear = np.log1p(2 / np.sqrt(3)) / 2
     return -(np.log(3) / 4 * np.square(dim) + linear * dim + np.log(dim) / 24 + 0.017223) / np.log(10)
 
 
-def index_variance(dim: ArrayLike) -> Floats:
-    """Variance of the number of negative eigenvalues of a GOE matrix, for large N.
+@checked
+def index_variance(dim: Size) -> Floats:
+    """Variance of the number of negative eigenvalues of a GOE matrix of N rows, for large N.
 
-    Args:
-      dim: N >= 2.
-
-    Returns:
-      ln N / pi^2 + (1 + Euler's gamma + 3 ln 2) / pi^2 - 1 / 8, and the constant is 0.2455: twice that of the unitary
-      ensemble, less the 1 / 8 by which two edges of one interval in the bulk differ (a 1 / 4 there). Not proven;
-      400,000 matrices of 40 rows give 0.2445 +- 0.0014.
-
-    Raises:
-      InputError: a size below 2.
+    ln N / pi^2 + (1 + Euler's gamma + 3 ln 2) / pi^2 - 1 / 8, and the constant is 0.2455: twice that of the unitary
+    ensemble, less the 1 / 8 by which two edges of one interval in the bulk differ (a 1 / 4 there). Not proven;
+    400,000 matrices of 40 rows give 0.2445 +- 0.0014.
 
     Example:
       >>> print(f"{float(np.sqrt(index_variance(1e8))):.2f}")
@@ -168,4 +137,4 @@ def index_variance(dim: ArrayLike) -> Floats:
     Phys. Rev. E 83, 041105, for the logarithm and the unitary constant; Mehta, Random Matrices, chapter 16, for 1 / 4.
     """
     constant = (1 + np.euler_gamma + 3 * np.log(2)) / np.pi**2 - 1 / 8
-    return np.log(between("index_variance", "dim", dim, 2, np.inf, ends="[)")) / np.pi**2 + constant
+    return np.log(dim) / np.pi**2 + constant

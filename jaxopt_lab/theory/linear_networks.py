@@ -7,22 +7,46 @@ A critical point fits a subset S of A's singular triples and leaves the others a
     smallest Hessian eigenvalue   - max of s_i over i not in S
 
 Training from small weights passes the saddles that fit the largest values first; it leaves each along the largest value
-that is still missing, an escape with h = learning rate s.
+that is still missing, an escape with h = learning rate s. Of deep nets with L layers, `depth`, the aligned, balanced
+modes are known under the gradient flow: da/dt = L a^(2 - 2 / L) (s - a) for the strength a of the product, from a_0,
+the `start`; time is learning rate times steps.
 
 Reference: Baldi and Hornik 1989, Neural networks and principal component analysis; Saxe, McClelland, Ganguli 2013,
-arXiv 1312.6120; Achour, Malgouyres, Gerchinovitz 2021, arXiv 2107.13289.
+arXiv 1312.6120, for the modes; Achour, Malgouyres, Gerchinovitz 2021, arXiv 2107.13289.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy.special import hyp2f1
+from typing_extensions import TypeAliasType
 
-from jaxopt_lab.core.errors import fail, require_count
-from jaxopt_lab.theory.arguments import Floats, between, positive
+from jaxopt_lab.core.errors import fail
+from jaxopt_lab.theory.arguments import (
+    Count,
+    Floats,
+    FractionBelowOne,
+    Momentum,
+    NonNegative,
+    OpenFraction,
+    Positive,
+    Range,
+    checked,
+)
 from jaxopt_lab.theory.escapes import growth_factor
+
+__all__ = [
+    "LinearSaddle",
+    "deep_learning_time",
+    "deep_plateau_time",
+    "linear_network_saddle",
+    "mode_strength",
+    "plateau_exit_steps",
+    "plateau_losses",
+]
+
+Depth = TypeAliasType("Depth", Annotated[Any, Range("[2, inf)")])
 
 
 class LinearSaddle(NamedTuple):
@@ -39,29 +63,22 @@ class LinearSaddle(NamedTuple):
     smallest: float
 
 
-def linear_network_saddle(singular_values: ArrayLike, fitted: Sequence[int], width: int) -> LinearSaddle:
+@checked
+def linear_network_saddle(singular_values: Positive, fitted: Sequence[int], width: Count) -> LinearSaddle:
     """The critical point that fits the given singular triples.
 
     Args:
-      singular_values: the r positive, different singular values of A, in any order.
+      singular_values: the r different singular values of A, in any order.
       fitted: places of the triples that are fitted, each once.
       width: hidden width h, at least r.
-
-    Returns:
-      Its loss, index and smallest eigenvalue.
-
-    Raises:
-      InputError: a value that is not positive, equal values, a place that does not exist, or a width below the rank.
 
     Example:
       >>> [linear_network_saddle([3.0, 2.0, 1.0], fitted, 4).index for fitted in ([], [0], [0, 1], [0, 1, 2], [2])]
       [12, 6, 2, 0, 8]
     """
-    where = "linear_network_saddle"
-    values = np.atleast_1d(positive(where, "singular_values", singular_values))
+    where, values = "linear_network_saddle", np.atleast_1d(singular_values)
     if len(np.unique(values)) < len(values):
         raise fail(where, f"singular_values must differ from each other, got {values.tolist()}")
-    require_count(where, "width", width)
     if width < len(values):
         raise fail(where, f"width must be at least the rank {len(values)}, got {width}", "A narrower net cannot fit A.")
     chosen = sorted(set(fitted))
@@ -74,72 +91,45 @@ def linear_network_saddle(singular_values: ArrayLike, fitted: Sequence[int], wid
     return LinearSaddle(float(0.5 * np.square(missing).sum()), index, smallest)
 
 
-def plateau_losses(singular_values: ArrayLike) -> Floats:
+@checked
+def plateau_losses(singular_values: Positive) -> Floats:
     """Losses of the plateaus from small weights to the minimum, when the k largest values are fitted, [r + 1].
 
-    Args:
-      singular_values: the r singular values of A, in any order.
-
-    Returns:
-      (1/2) sum over the values that are still missing, in decreasing order, the last 0.
-
-    Raises:
-      InputError: a value that is not positive.
+    (1/2) sum of s_i^2 over the values that are still missing, in decreasing order, the last 0.
 
     Example:
       >>> plateau_losses([3.0, 2.0, 1.0]).tolist()
       [7.0, 2.5, 0.5, 0.0]
     """
-    values = np.sort(np.atleast_1d(positive("plateau_losses", "singular_values", singular_values)))
+    values = np.sort(np.atleast_1d(singular_values))
     return np.concatenate([np.cumsum(0.5 * np.square(values))[::-1], [0.0]])
 
 
+@checked
 def plateau_exit_steps(
-    singular_values: ArrayLike,
-    start: ArrayLike,
-    learning_rate: ArrayLike,
-    rho: ArrayLike = 0.0,
-    lookahead: ArrayLike = 0.0,
+    singular_values: Positive,
+    start: Positive,
+    learning_rate: Positive,
+    rho: Momentum = 0.0,
+    lookahead: FractionBelowOne = 0.0,
 ) -> Floats:
     """Steps after which each singular value is learned, from weights of size `start`: ln(sqrt(s) / a) / ln r(lr s).
 
-    Args:
-      singular_values: s > 0.
-      start: a, the size of the weights' initial component along a triple, in (0, sqrt(s)).
-      learning_rate: > 0.
-      rho: momentum in [0, 1).
-      lookahead: 0 for heavy ball, rho for Nesterov.
-
-    Returns:
-      The steps, broadcast. Constants of order one in the logarithm are left out: they nearly cancel.
-
-    Raises:
-      InputError: an argument out of its range.
+    a < sqrt(s) is the size of the weights' initial component along a triple. Constants of order one in the logarithm
+    are left out: they nearly cancel.
 
     Example:
       >>> plateau_exit_steps([16.0, 1.0], 1e-6, 0.005).round(1).tolist()
       [197.5, 2770.0]
     """
-    values = positive("plateau_exit_steps", "singular_values", singular_values)
-    start = positive("plateau_exit_steps", "start", start)
-    between("plateau_exit_steps", "start / sqrt(s)", start / np.sqrt(values), 0, 1, ends="()", why="Start smaller.")
-    factor = growth_factor(positive("plateau_exit_steps", "learning_rate", learning_rate) * values, rho, lookahead)
-    return np.log(np.sqrt(values) / start) / np.log(factor)
+    root = np.sqrt(singular_values)
+    Range("(0, 1)", "Start smaller.")("plateau_exit_steps", "start / sqrt(s)", start / root)
+    return np.log(root / start) / np.log(growth_factor(learning_rate * singular_values, rho, lookahead))
 
 
-def mode_strength(time: ArrayLike, singular_value: ArrayLike, start: ArrayLike) -> Floats:
-    """Strength of an aligned, balanced mode of a two-layer linear net under the gradient flow, at a time.
-
-    Args:
-      time: learning rate times steps, >= 0.
-      singular_value: s > 0.
-      start: strength a_0 of the product at time 0, in (0, s].
-
-    Returns:
-      a(t) = s e^{2 s t} / (e^{2 s t} - 1 + s / a_0), broadcast.
-
-    Raises:
-      InputError: an argument out of its range.
+@checked
+def mode_strength(time: NonNegative, singular_value: Positive, start: Positive) -> Floats:
+    """Strength of a mode of a two-layer net at a time: a(t) = s e^{2 s t} / (e^{2 s t} - 1 + s / a_0), a_0 <= s.
 
     Example:
       >>> mode_strength([0.0, 100.0], 2.0, 0.01).round(6).tolist()
@@ -147,71 +137,40 @@ def mode_strength(time: ArrayLike, singular_value: ArrayLike, start: ArrayLike) 
 
     Reference: Saxe, McClelland, Ganguli 2013, arXiv 1312.6120, section 1.
     """
-    time = between("mode_strength", "time", time, 0, np.inf, ends="[)")
-    value = positive("mode_strength", "singular_value", singular_value)
-    start = positive("mode_strength", "start", start)
-    decay = np.exp(-2 * value * time)
-    return value / (1 - decay + value / start * decay)
+    decay = np.exp(-2 * singular_value * time)
+    return singular_value / (1 - decay + singular_value / start * decay)
 
 
-def deep_plateau_time(depth: ArrayLike, start: ArrayLike) -> Floats:
+@checked
+def deep_plateau_time(depth: Depth, start: OpenFraction) -> Floats:
     """Time on the first plateau of a deep linear net with L layers, in units of 1 / s at s = 1.
 
-    Args:
-      depth: L >= 2, a whole number.
-      start: strength a_0 of the product at time 0, in (0, 1).
-
-    Returns:
-      ln(1 / a_0) / 2 for two layers, a_0^-(1 - 2 / L) / (L - 2) for more: the leading term at small a_0.
-
-    Raises:
-      InputError: an argument out of its range.
+    ln(1 / a_0) / 2 for two layers, a_0^-(1 - 2 / L) / (L - 2) for more: the leading term at small a_0 of the integral
+    of da / (L a^(2 - 2 / L)).
 
     Example:
       >>> deep_plateau_time([3, 4, 8], 1e-6).round(1).tolist()
       [100.0, 500.0, 5270.5]
-
-    Reference: integral of da / (L a^(2 - 2 / L)) for small a.
     """
-    depth = between("deep_plateau_time", "depth", depth, 2, np.inf, ends="[)")
-    start = between("deep_plateau_time", "start", start, 0, 1, ends="()")
     excess = np.maximum(depth - 2, 1e-300)
     return np.where(depth > 2, start ** -(1 - 2 / depth) / excess, 0.5 * np.log(1 / start))
 
 
+@checked
 def deep_learning_time(
-    depth: ArrayLike, start: ArrayLike, singular_value: ArrayLike = 1.0, share: ArrayLike = 0.5
+    depth: Depth, start: Positive, singular_value: Positive = 1.0, share: OpenFraction = 0.5
 ) -> Floats:
-    """Time of the gradient flow until an aligned, balanced mode of a deep linear net has learned a share of s.
+    """Time until a mode of a deep linear net has learned a share of s: `deep_plateau_time`, and what follows it.
 
-    da/dt = L a^(2 - 2 / L) (s - a): the plateau of `deep_plateau_time`, and what follows it.
-
-    Args:
-      depth: L >= 2 layers, a whole number.
-      start: strength a_0 of the product at time 0, in (0, share s).
-      singular_value: s > 0.
-      share: a / s at the end, in (0, 1).
-
-    Returns:
-      The time, learning rate times steps, broadcast.
-
-    Raises:
-      InputError: an argument out of its range.
+    The start is below share s.
 
     Example:
       >>> deep_learning_time([2, 4], 1e-2).round(3).tolist()
       [2.298, 4.683]
-
-    Reference: Saxe, McClelland, Ganguli 2013, arXiv 1312.6120, for the equation.
     """
-    where = "deep_learning_time"
-    depth = between(where, "depth", depth, 2, np.inf, ends="[)")
-    value = positive(where, "singular_value", singular_value)
-    share = between(where, "share", share, 0, 1, ends="()")
-    first = (
-        between(where, "start / (share s)", positive(where, "start", start) / (share * value), 0, 1, ends="()") * share
-    )
-    return (_flow_time(depth, share) - _flow_time(depth, first)) / (depth * value ** (2 - 2 / depth))
+    ratio = Range("(0, 1)")("deep_learning_time", "start / (share s)", start / (share * singular_value))
+    flow = _flow_time(depth, share) - _flow_time(depth, ratio * share)
+    return flow / (depth * singular_value ** (2 - 2 / depth))
 
 
 def _flow_time(depth: Floats, share: Floats) -> Floats:

@@ -1,31 +1,29 @@
 """Sums over a log-uniform spectrum of any size, as a quadrature."""
 
+from typing import Annotated
+
 import numpy as np
 import scipy.fft
+from typing_extensions import TypeAliasType
 
-from jaxopt_lab.core.errors import require_count
-from jaxopt_lab.theory import arguments
+from jaxopt_lab.theory.arguments import ConditionNumber, Whole, checked
 from jaxopt_lab.theory.random_matrices import Quadrature
 
+__all__ = ["log_uniform_quadrature"]
 
-def log_uniform_quadrature(dim: int, kappa: float, num_nodes: int = 2**14) -> Quadrature:
+AtLeastTwo = TypeAliasType("AtLeastTwo", Annotated[int, Whole(2)])
+
+
+@checked
+def log_uniform_quadrature(dim: AtLeastTwo, kappa: ConditionNumber, num_nodes: AtLeastTwo = 2**14) -> Quadrature:
     """Nodes and weights for sums over the eigenvalues kappa^(i / (d - 1) - 1), i = 0 .. d - 1.
 
-    The sum is an integral plus half of both ends (Euler and Maclaurin), the integral taken by Fejer's first rule: its
-    nodes lie dense at the ends, where the responses of momentum methods change fastest, so that a few thousand serve
-    spectra of 1e8 eigenvalues. A spectrum of
-    at most `num_nodes` eigenvalues is returned as it is.
-
-    Args:
-      dim: number of eigenvalues d >= 2.
-      kappa: condition number >= 1; the largest eigenvalue is 1.
-      num_nodes: nodes of the integral, >= 2.
+    The sum is an integral plus half of both ends (Euler and Maclaurin), the integral taken by Fejer's first rule with
+    `num_nodes` nodes, which lie dense at the ends, where the responses of momentum methods change fastest: a few
+    thousand serve spectra of 1e8 eigenvalues. A spectrum of at most `num_nodes` eigenvalues is returned as it is.
 
     Returns:
-      The quadrature; its weights sum to d, its first eigenvalue is the smallest, its last the largest.
-
-    Raises:
-      InputError: an argument is out of its range.
+      The quadrature; its weights sum to d, its first eigenvalue is the smallest, its last the largest, 1.
 
     Example:
       >>> nodes = log_uniform_quadrature(1_000_000, 1e4)
@@ -35,9 +33,7 @@ def log_uniform_quadrature(dim: int, kappa: float, num_nodes: int = 2**14) -> Qu
     Reference: Olver, Asymptotics and Special Functions, 1974, section 8.1; Waldvogel, Fast construction of the Fejer
     and Clenshaw-Curtis quadrature rules, 2006.
     """
-    require_count("log_uniform_quadrature", "dim", dim, 2)
-    require_count("log_uniform_quadrature", "num_nodes", num_nodes, 2)
-    kappa = float(arguments.condition_number("log_uniform_quadrature", kappa))
+    kappa = float(kappa)
     if dim <= num_nodes:
         return Quadrature(kappa ** (np.arange(dim) / (dim - 1) - 1), np.ones(dim))
     angle = (np.arange(num_nodes) + 0.5) * np.pi / num_nodes

@@ -3,19 +3,20 @@
     q'  = weight_variance E[a(sqrt(q) z)^2] + bias_variance           z ~ N(0, 1)
     chi = weight_variance E[a'(sqrt(q) z)^2]
 
-Weights have variance weight_variance / fan-in. q is the mean square of the pre-activations, and chi the factor on the
-mean square of the gradient from a layer to the one before. At chi = 1 both keep; else they reach about
--1 / ln chi layers.
+Weights have variance weight_variance / fan-in: 2 for He's rule, 1 for LeCun's. q is the mean square of the
+pre-activations, and chi the factor on the mean square of the gradient from a layer to the one before. At chi = 1 both
+keep; else they reach about -1 / ln chi layers. The activations are "relu", "tanh", "sigmoid" and "identity".
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 from scipy import optimize
 
 from jaxopt_lab.core.errors import fail, require_choice
-from jaxopt_lab.theory.arguments import Floats, non_negative, positive
+from jaxopt_lab.theory.arguments import Floats, NonNegative, Positive, checked
+
+__all__ = ["MeanField", "depth_scale", "mean_field_factor", "mean_field_step"]
 
 # Equal steps converge exponentially for a Gaussian mean of an analytic function; 201 Gauss-Hermite nodes lie too far
 # apart for the derivative of tanh(10 z).
@@ -36,50 +37,27 @@ class MeanField(NamedTuple):
     factor: Floats
 
 
+@checked
 def mean_field_step(
-    activation: str, variance: ArrayLike, weight_variance: ArrayLike, bias_variance: ArrayLike = 0.0
+    activation: str, variance: NonNegative, weight_variance: Positive, bias_variance: NonNegative = 0.0
 ) -> MeanField:
-    """One layer: the next mean square q', and chi at q.
-
-    Args:
-      activation: "relu", "tanh", "sigmoid" or "identity".
-      variance: q >= 0 of the pre-activations that go in.
-      weight_variance: variance of a weight times the fan-in, > 0; 2 for He's rule, 1 for LeCun's.
-      bias_variance: >= 0.
-
-    Returns:
-      Both, broadcast.
-
-    Raises:
-      InputError: an argument out of its range.
+    """One layer: the next mean square q', and chi at q, the `variance` of the pre-activations that go in.
 
     Example:
       >>> step = mean_field_step("relu", 1.0, 2.0)
       >>> print(f"{step.variance:.6f} {step.factor:.6f}")
       1.000000 1.000000
     """
-    where = "mean_field_step"
-    require_choice(where, "activation", activation, _SECOND_MOMENTS)
-    variance = non_negative(where, "variance", variance)
-    weight_variance = positive(where, "weight_variance", weight_variance)
-    bias_variance = non_negative(where, "bias_variance", bias_variance)
+    require_choice("mean_field_step", "activation", activation, _SECOND_MOMENTS)
     square, slope = _SECOND_MOMENTS[activation](variance)
     return MeanField(weight_variance * square + bias_variance, weight_variance * slope)
 
 
-def mean_field_factor(activation: str, weight_variance: float, bias_variance: float = 0.0) -> MeanField:
-    """The fixed point q* of the layers' map, and chi there.
+@checked
+def mean_field_factor(activation: str, weight_variance: Positive, bias_variance: NonNegative = 0.0) -> MeanField:
+    """The fixed point q* of the layers' map, infinite where the map only grows, and chi there; of single numbers.
 
-    Args:
-      activation: as in `mean_field_step`.
-      weight_variance: a number > 0.
-      bias_variance: a number >= 0.
-
-    Returns:
-      q* (infinite where the map only grows) and chi; relu and the identity have chi at every q.
-
-    Raises:
-      InputError: an argument out of its range; relu or the identity at chi = 1, which keeps every q.
+    ReLU and the identity have the same chi at every q; at chi = 1 they keep every q, which is an InputError.
 
     Example:
       >>> for name, variance in (("sigmoid", 1.0), ("sigmoid", 16.0), ("tanh", 2.25), ("tanh", 1.0)):
@@ -96,11 +74,8 @@ def mean_field_factor(activation: str, weight_variance: float, bias_variance: fl
     if activation in ("relu", "identity"):
         chi = mean_field_step(activation, 1.0, weight_variance).factor
         if chi == 1 and bias_variance == 0:
-            raise fail(
-                "mean_field_factor",
-                f"{activation} at weight_variance {weight_variance:g} keeps every q: no fixed point",
-                "chi is 1.",
-            )  # fmt: skip
+            problem = f"{activation} at weight_variance {weight_variance:g} keeps every q: no fixed point"
+            raise fail("mean_field_factor", problem, "chi is 1.")
         stays = bias_variance == 0 and chi < 1
         variance = 0.0 if stays else (bias_variance / (1 - chi) if chi < 1 else np.inf)
         return MeanField(np.asarray(variance), chi)
@@ -112,25 +87,17 @@ def mean_field_factor(activation: str, weight_variance: float, bias_variance: fl
     return MeanField(np.asarray(root), mean_field_step(activation, root, weight_variance).factor)
 
 
-def depth_scale(factor: ArrayLike) -> Floats:
-    """Layers after which a signal has changed by a factor e, -1 / ln chi; negative where it grows.
-
-    Args:
-      factor: chi > 0, other than 1.
-
-    Returns:
-      The depth, broadcast; infinite at chi = 1.
-
-    Raises:
-      InputError: a factor that is not positive.
+@checked
+def depth_scale(factor: Positive) -> Floats:
+    """Layers after which a signal has changed by a factor e, -1 / ln chi; negative where it grows, infinite at chi = 1.
 
     Example:
       >>> depth_scale([0.055721, 1.0]).round(4).tolist()
       [0.3463, inf]
 
-    Reference: Schoenholz et al. 2017, arXiv 1611.01232.
+    Reference: Schoenholz et al. 2017.
     """
-    logarithm = np.log(positive("depth_scale", "factor", factor))
+    logarithm = np.log(factor)
     return np.where(logarithm == 0, np.inf, -1 / np.where(logarithm == 0, 1.0, logarithm))
 
 

@@ -8,32 +8,36 @@ and a mode that starts at rest (x_before = x = 1) is, for complex roots R exp(+-
     x_k = R^k (cos k theta + w sin(k theta) / |s|),   w = 1 - rho - h (1 - lookahead).
 """
 
+from typing import Annotated, Any
+
 import numpy as np
-from numpy.typing import ArrayLike
+from typing_extensions import TypeAliasType
 
-from jaxopt_lab.theory import arguments
-from jaxopt_lab.theory.arguments import Floats
+from jaxopt_lab.theory.arguments import (
+    Finite,
+    Floats,
+    Lookahead,
+    Momentum,
+    NonNegative,
+    Positive,
+    Range,
+    checked,
+)
+
+__all__ = ["critical_rho", "decay_rate", "mode_value", "spectral_radius"]
+
+NumSteps = TypeAliasType("NumSteps", Annotated[Any, Range("[0, 1e+15]")])
+Convex = TypeAliasType("Convex", Annotated[Any, Range("[0, inf)", "At a saddle, take ln|x| / -decay_rate.")])
 
 
+@checked
 def spectral_radius(
-    learning_rate: ArrayLike, eigenvalue: ArrayLike, rho: ArrayLike = 0.0, lookahead: ArrayLike = 0.0
+    learning_rate: NonNegative, eigenvalue: Finite, rho: Momentum = 0.0, lookahead: Lookahead = 0.0
 ) -> Floats:
     """Modulus of the larger root of a mode, its asymptotic factor per step.
 
     (|T| + s) / 2 for real roots, sqrt(D) for complex ones; above 1 the mode diverges. Negative eigenvalues
     (saddles) are allowed and give the escape factor.
-
-    Args:
-      learning_rate: step size, >= 0.
-      eigenvalue: Hessian eigenvalue, any finite number.
-      rho: momentum in [0, 1).
-      lookahead: 0 for heavy ball, rho for Nesterov, in [0, 1].
-
-    Returns:
-      The radius, broadcast over all arguments.
-
-    Raises:
-      InputError: an argument is out of range.
 
     Example:
       >>> print(f"{spectral_radius(1.0, 0.1, rho=0.9):.6f} {spectral_radius(1.0, -0.01, rho=0.9):.8f}")
@@ -41,28 +45,17 @@ def spectral_radius(
 
     Reference: Polyak 1964; Lessard, Recht, Packard 2016, section 4; O'Donoghue and Candes 2015, section 4.
     """
-    T, D, s2, _ = _roots("spectral_radius", learning_rate, eigenvalue, rho, lookahead)
+    T, D, s2 = _roots(learning_rate * eigenvalue, rho, lookahead)
     return np.where(s2 < 0, np.sqrt(np.maximum(D, 0)), (np.abs(T) + np.sqrt(np.maximum(s2, 0))) / 2)[()]
 
 
+@checked
 def decay_rate(
-    learning_rate: ArrayLike, eigenvalue: ArrayLike, rho: ArrayLike = 0.0, lookahead: ArrayLike = 0.0
+    learning_rate: NonNegative, eigenvalue: Finite, rho: Momentum = 0.0, lookahead: Lookahead = 0.0
 ) -> Floats:
     """-ln of the spectral radius per step, accurate also where the radius rounds to 1.
 
     Positive when the mode converges, negative when it diverges, inf when it is annihilated.
-
-    Args:
-      learning_rate: step size, >= 0.
-      eigenvalue: Hessian eigenvalue, any finite number.
-      rho: momentum in [0, 1).
-      lookahead: 0 for heavy ball, rho for Nesterov, in [0, 1].
-
-    Returns:
-      The decay per step, broadcast over all arguments.
-
-    Raises:
-      InputError: an argument is out of range.
 
     Example:
       >>> print(f"{decay_rate(1.0, 1e-20, rho=0.9):.4g}")
@@ -70,7 +63,8 @@ def decay_rate(
 
     Reference: as `spectral_radius`.
     """
-    T, D, s2, (h, rho, lookahead) = _roots("decay_rate", learning_rate, eigenvalue, rho, lookahead)
+    h = learning_rate * eigenvalue
+    T, D, s2 = _roots(h, rho, lookahead)
     s = np.sqrt(np.maximum(s2, 0))
     room = np.where(T >= 0, 1 - rho + h * (1 + lookahead), 2 + T)  # 2 - |T|, exact also for T near 2
     product = np.where(T >= 0, h, 2 * (1 + rho) - h * (1 + 2 * lookahead))
@@ -87,20 +81,11 @@ def decay_rate(
     return -np.where(s2 < 0, from_complex, from_real)[()]
 
 
-def critical_rho(learning_rate: ArrayLike, eigenvalue: ArrayLike) -> Floats:
-    """Momentum at which heavy ball shrinks one mode fastest (critical damping).
+@checked
+def critical_rho(learning_rate: Positive, eigenvalue: Positive) -> Floats:
+    """Momentum at which heavy ball shrinks one mode fastest (critical damping), h = learning_rate eigenvalue below 4.
 
-    rho = (1 - sqrt(learning_rate eigenvalue))^2; with less the mode crawls, with more it ripples at sqrt(rho).
-
-    Args:
-      learning_rate: step size, > 0.
-      eigenvalue: Hessian eigenvalue, > 0; the product is in (0, 4).
-
-    Returns:
-      The critical momentum, broadcast.
-
-    Raises:
-      InputError: an argument is out of range.
+    rho = (1 - sqrt(h))^2; below it the mode is overdamped, above it underdamped: it shrinks by sqrt(rho) a step.
 
     Example:
       >>> print(f"{critical_rho(1.0, 0.1):.5f}")
@@ -108,38 +93,22 @@ def critical_rho(learning_rate: ArrayLike, eigenvalue: ArrayLike) -> Floats:
 
     Reference: Goh, Why momentum really works, Distill 2017.
     """
-    h = arguments.positive("critical_rho", "learning_rate", learning_rate) * arguments.positive(
-        "critical_rho", "eigenvalue", eigenvalue
-    )
-    h = arguments.between(
-        "critical_rho", "learning_rate * eigenvalue", h, 0, 4, ends="()", why="Beyond 4 no momentum below 1 converges."
-    )
-    return (1 - np.sqrt(h)) ** 2
+    stable = Range("(0, 4)", "Beyond 4 no momentum below 1 converges.")
+    return (1 - np.sqrt(stable("critical_rho", "learning_rate * eigenvalue", learning_rate * eigenvalue))) ** 2
 
 
+@checked
 def mode_value(
-    steps: ArrayLike,
-    learning_rate: ArrayLike,
-    eigenvalue: ArrayLike,
-    rho: ArrayLike = 0.0,
-    lookahead: ArrayLike = 0.0,
+    steps: NumSteps,
+    learning_rate: NonNegative,
+    eigenvalue: Convex,
+    rho: Momentum = 0.0,
+    lookahead: Lookahead = 0.0,
 ) -> Floats:
-    """Exact x_k of one mode started at rest from x = 1, in closed form at any number of steps.
+    """Exact x_k of one mode started at rest from x = 1, in closed form at any whole number of steps.
 
-    x_k = R^k (cos k theta + w sin(k theta) / |s|) for complex roots, the same with cosh and sinh for real ones.
-
-    Args:
-      steps: whole number of steps k >= 0, up to 1e15.
-      learning_rate: step size, >= 0.
-      eigenvalue: Hessian eigenvalue, >= 0.
-      rho: momentum in [0, 1).
-      lookahead: 0 for heavy ball, rho for Nesterov, in [0, 1].
-
-    Returns:
-      x_k, broadcast over all arguments; 0 where it underflows, +-inf where it overflows.
-
-    Raises:
-      InputError: an argument is out of range.
+    x_k = R^k (cos k theta + w sin(k theta) / |s|) for complex roots, the same with cosh and sinh for real ones;
+    0 where it underflows, +-inf where it overflows.
 
     Example:
       >>> print(f"{mode_value(2, 1.0, 1.0, rho=0.9):.6f}")
@@ -147,39 +116,34 @@ def mode_value(
 
     Reference: Goh 2017; O'Donoghue and Candes 2015, section 4.
     """
-    steps = arguments.between("mode_value", "steps", steps, 0, 1e15)
-    arguments.non_negative("mode_value", "eigenvalue", eigenvalue, "At a saddle, take ln|x| / -decay_rate.")
-    T, D, s2, (h, rho, lookahead) = _roots("mode_value", learning_rate, eigenvalue, rho, lookahead)
+    h = learning_rate * eigenvalue
+    T, D, s2 = _roots(h, rho, lookahead)
     w = 1 - rho - h * (1 - lookahead)
     steps, T, D, s2, w, h = np.broadcast_arrays(steps, T, D, s2, w, h)
     log_radius = -np.broadcast_to(decay_rate(h, 1.0, rho, lookahead), steps.shape)
     with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
         scale = np.where(steps == 0, 1.0, np.exp(steps * log_radius))
-        value = np.where(s2 < 0, _ripple(steps, T, s2, w), _crawl(steps, T, D, s2, w)) * scale
+        value = np.where(s2 < 0, _underdamped(steps, T, s2, w), _overdamped(steps, T, D, s2, w)) * scale
     value = np.where(steps == 0, 1.0, np.where(steps == 1, 1 - h, value))
     return np.where((scale == 0) & (steps > 1), 0.0, value)[()]
 
 
-def _roots(where: str, learning_rate: ArrayLike, eigenvalue: ArrayLike, rho: ArrayLike, lookahead: ArrayLike):
-    """T, D, s^2 and (h, rho, lookahead), with s^2 free of the cancellation in T^2 - 4 D."""
-    learning_rate = arguments.non_negative(where, "learning_rate", learning_rate)
-    eigenvalue = arguments.between(where, "eigenvalue", eigenvalue, -np.inf, np.inf, ends="()")
-    rho, lookahead = arguments.momentum(where, rho, lookahead)
-    h = learning_rate * eigenvalue
+def _roots(h: Floats, rho: Floats, lookahead: Floats) -> tuple[Floats, Floats, Floats]:
+    """T, D and s^2, which is free of the cancellation in T^2 - 4 D."""
     T = 1 + rho - h * (1 + lookahead)
     D = rho - h * lookahead
     s2 = (1 - rho) ** 2 - 2 * h * (1 + rho - lookahead * (1 - rho)) + (h * (1 + lookahead)) ** 2
-    return T, D, s2, (h, rho, lookahead)
+    return T, D, s2
 
 
-def _ripple(steps: Floats, T: Floats, s2: Floats, w: Floats) -> Floats:
+def _underdamped(steps: Floats, T: Floats, s2: Floats, w: Floats) -> Floats:
     """x_k / R^k for complex roots."""
     s = np.sqrt(np.where(s2 < 0, -s2, 1.0))
     angle = steps * np.arctan2(s, T)
     return np.cos(angle) + w / s * np.sin(angle)
 
 
-def _crawl(steps: Floats, T: Floats, D: Floats, s2: Floats, w: Floats) -> Floats:
+def _overdamped(steps: Floats, T: Floats, D: Floats, s2: Floats, w: Floats) -> Floats:
     """x_k / R^k for real roots R = (|T| + s) / 2 in modulus and r = D / R; R^-k (c R^k + (1 - c) r^k), signed."""
     sign = np.where(T < 0, -1.0, 1.0)
     s = np.sqrt(np.maximum(s2, 0))

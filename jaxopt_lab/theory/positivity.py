@@ -18,25 +18,22 @@ import decimal
 import math
 from decimal import Decimal
 
-from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.theory.arguments import Count, checked
+
+__all__ = ["minimum_probability"]
 
 Matrix = list[list[Decimal]]
 
 
-def minimum_probability(dim: int) -> Decimal:
-    """Probability that a random symmetric matrix with Gaussian entries (GOE) is positive definite.
+@checked
+def minimum_probability(dim: Count) -> Decimal:
+    """Probability that a random symmetric matrix with Gaussian entries (GOE) of N rows is positive definite.
 
     It is the chance that a critical point with such a Hessian is a minimum; the scale of the entries does not matter.
-
-    Args:
-      dim: N >= 1.
 
     Returns:
       The probability to 28 digits, as a Decimal: at N = 80 it is below the smallest float. Cost: O(N^3) operations on
       numbers of 60 + 2 N digits, 0.3 s at N = 80.
-
-    Raises:
-      InputError: a size that is no count.
 
     Example:
       >>> [f"{minimum_probability(dim):.7E}" for dim in (1, 2, 10, 20)]
@@ -45,7 +42,6 @@ def minimum_probability(dim: int) -> Decimal:
     Reference: de Bruijn 1955, On some multiple integrals involving determinants, J. Indian Math. Soc. 19; Mehta, Random
     Matrices, chapter 17, for Z_N; Dean and Majumdar 2006, PRL 97, 160201, for the asymptote.
     """
-    require_count("minimum_probability", "dim", dim)
     with decimal.localcontext() as context:
         context.prec = 60 + 2 * dim
         root_pi = _pi().sqrt()

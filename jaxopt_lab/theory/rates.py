@@ -7,16 +7,32 @@ with lookahead = 0 for heavy ball, lookahead = rho for Nesterov, rho = 0 for gra
 of the Hessian, with h = learning_rate eigenvalue, x+ = T x - D x_before,
     T = 1 + rho - h (1 + lookahead),   D = rho - h lookahead,
 and the error shrinks like the largest root of z^2 - T z + D. Rates are per step, for the distance ||x - x*||; the
-loss contracts with their square.
+loss contracts with their square. L and mu are the smoothness and the strong convexity, kappa = L / mu.
 """
 
 import dataclasses
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from jaxopt_lab.theory import arguments
-from jaxopt_lab.theory.arguments import Floats
+from jaxopt_lab.theory.arguments import (
+    Floats,
+    FractionBelowOne,
+    Positive,
+    PositiveFraction,
+    StrongConvexity,
+    checked,
+)
+
+__all__ = [
+    "Tuning",
+    "optimal_gradient_descent",
+    "optimal_heavy_ball",
+    "optimal_nesterov",
+    "optimal_triple_momentum",
+    "standard_gradient_descent",
+    "standard_nesterov",
+    "steps_to_accuracy",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,26 +60,15 @@ class Tuning:
         """-ln(contraction) per step, accurate for contractions near 0 and near 1."""
         return _decay(self.gap, self.contraction)
 
-    def steps_to(self, accuracy: ArrayLike) -> Floats:
-        """Steps until ||x - x*|| has shrunk by `accuracy` in (0, 1]: ln(1/accuracy) / decay, not rounded."""
-        accuracy = arguments.between("Tuning.steps_to", "accuracy", accuracy, 0, 1, ends="(]")
+    @checked
+    def steps_to(self, accuracy: PositiveFraction) -> Floats:
+        """Steps until ||x - x*|| has shrunk by `accuracy`: ln(1/accuracy) / decay, not rounded."""
         return -np.log(accuracy) / self.decay
 
 
-def optimal_gradient_descent(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Tuning:
-    """Gradient descent at its best constant learning rate.
-
-    learning_rate = 2 / (L + mu), contraction = (kappa - 1) / (kappa + 1).
-
-    Args:
-      smoothness: largest eigenvalue L > 0.
-      strong_convexity: smallest eigenvalue mu in (0, L].
-
-    Returns:
-      The tuning, broadcast over both arguments.
-
-    Raises:
-      InputError: an eigenvalue is not positive, or mu > L.
+@checked
+def optimal_gradient_descent(smoothness: Positive, strong_convexity: StrongConvexity) -> Tuning:
+    """Gradient descent at its best constant learning rate: 2 / (L + mu), contraction = (kappa - 1) / (kappa + 1).
 
     Example:
       >>> tuning = optimal_gradient_descent(100.0, 1.0)
@@ -72,24 +77,13 @@ def optimal_gradient_descent(smoothness: ArrayLike, strong_convexity: ArrayLike)
 
     Reference: Polyak, Introduction to Optimization, 1987, section 1.4; Nesterov 2004, theorem 2.1.15.
     """
-    L, mu = arguments.curvature_range("optimal_gradient_descent", smoothness, strong_convexity)
+    L, mu = smoothness, strong_convexity
     return _tuning(2 / (L + mu), 0.0, 0.0, (L - mu) / (L + mu), 2 * mu / (L + mu))
 
 
-def standard_gradient_descent(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Tuning:
-    """Gradient descent at the learning rate that needs no knowledge of mu.
-
-    learning_rate = 1 / L, contraction = 1 - 1 / kappa.
-
-    Args:
-      smoothness: largest eigenvalue L > 0.
-      strong_convexity: smallest eigenvalue mu in (0, L].
-
-    Returns:
-      The tuning, broadcast over both arguments.
-
-    Raises:
-      InputError: an eigenvalue is not positive, or mu > L.
+@checked
+def standard_gradient_descent(smoothness: Positive, strong_convexity: StrongConvexity) -> Tuning:
+    """Gradient descent at the learning rate that needs no knowledge of mu: 1 / L, contraction = 1 - 1 / kappa.
 
     Example:
       >>> print(f"{standard_gradient_descent(100.0, 1.0).contraction:.2f}")
@@ -97,26 +91,17 @@ def standard_gradient_descent(smoothness: ArrayLike, strong_convexity: ArrayLike
 
     Reference: Nesterov, Introductory Lectures on Convex Optimization, 2004, section 2.1.5.
     """
-    L, mu = arguments.curvature_range("standard_gradient_descent", smoothness, strong_convexity)
+    L, mu = smoothness, strong_convexity
     return _tuning(1 / L, 0.0, 0.0, (L - mu) / L, mu / L)
 
 
-def optimal_heavy_ball(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Tuning:
+@checked
+def optimal_heavy_ball(smoothness: Positive, strong_convexity: StrongConvexity) -> Tuning:
     """Heavy ball at its best constant hyperparameters for quadratics.
 
     learning_rate = 4 / (sqrt(L) + sqrt(mu))^2, rho = contraction^2,
     contraction = (sqrt(kappa) - 1) / (sqrt(kappa) + 1). Both ends of the spectrum sit on a double root, where the
     error falls like k contraction^k; beyond quadratics the tuning may cycle (see `transients`).
-
-    Args:
-      smoothness: largest eigenvalue L > 0.
-      strong_convexity: smallest eigenvalue mu in (0, L].
-
-    Returns:
-      The tuning, broadcast over both arguments.
-
-    Raises:
-      InputError: an eigenvalue is not positive, or mu > L.
 
     Example:
       >>> tuning = optimal_heavy_ball(100.0, 1.0)
@@ -125,26 +110,17 @@ def optimal_heavy_ball(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Tu
 
     Reference: Polyak, Some methods of speeding up the convergence of iteration methods, 1964.
     """
-    L, mu = arguments.curvature_range("optimal_heavy_ball", smoothness, strong_convexity)
+    L, mu = smoothness, strong_convexity
     total = np.sqrt(L) + np.sqrt(mu)
     contraction = (L - mu) / total**2
     return _tuning(4 / total**2, contraction**2, 0.0, contraction, 2 * np.sqrt(mu) / total)
 
 
-def standard_nesterov(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Tuning:
+@checked
+def standard_nesterov(smoothness: Positive, strong_convexity: StrongConvexity) -> Tuning:
     """Nesterov's method at the tuning that is proven for all smooth strongly convex functions.
 
-    learning_rate = 1 / L, rho = (sqrt(kappa) - 1) / (sqrt(kappa) + 1), contraction = 1 - 1 / sqrt(kappa).
-
-    Args:
-      smoothness: largest eigenvalue L > 0.
-      strong_convexity: smallest eigenvalue mu in (0, L].
-
-    Returns:
-      The tuning, broadcast over both arguments; the contraction is the one on quadratics.
-
-    Raises:
-      InputError: an eigenvalue is not positive, or mu > L.
+    learning_rate = 1 / L, rho = (sqrt(kappa) - 1) / (sqrt(kappa) + 1); on quadratics contraction = 1 - 1 / sqrt(kappa).
 
     Example:
       >>> print(f"{standard_nesterov(1e4, 1.0).contraction:.2f}")
@@ -152,26 +128,17 @@ def standard_nesterov(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Tun
 
     Reference: Nesterov 2004, theorem 2.2.3.
     """
-    L, mu = arguments.curvature_range("standard_nesterov", smoothness, strong_convexity)
+    L, mu = smoothness, strong_convexity
     total = np.sqrt(L) + np.sqrt(mu)
     rho = (L - mu) / total**2
     return _tuning(1 / L, rho, rho, (L - mu) / (np.sqrt(L) * total), np.sqrt(mu / L))
 
 
-def optimal_nesterov(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Tuning:
+@checked
+def optimal_nesterov(smoothness: Positive, strong_convexity: StrongConvexity) -> Tuning:
     """Nesterov's method at its best constant hyperparameters for quadratics.
 
     With s = sqrt(3 kappa + 1): learning_rate = 4 / (3 L + mu), rho = (s - 2) / (s + 2), contraction = 1 - 2 / s.
-
-    Args:
-      smoothness: largest eigenvalue L > 0.
-      strong_convexity: smallest eigenvalue mu in (0, L].
-
-    Returns:
-      The tuning, broadcast over both arguments.
-
-    Raises:
-      InputError: an eigenvalue is not positive, or mu > L.
 
     Example:
       >>> print(f"{optimal_nesterov(100.0, 1.0).contraction:.9f}")
@@ -179,28 +146,19 @@ def optimal_nesterov(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Tuni
 
     Reference: Lessard, Recht, Packard, SIAM J. Optim. 26(1), 2016, table 1.
     """
-    L, mu = arguments.curvature_range("optimal_nesterov", smoothness, strong_convexity)
+    L, mu = smoothness, strong_convexity
     s = np.sqrt(3 * (L / mu) + 1)
     excess = 3 * ((L - mu) / mu)
     rho = excess / (s + 2) ** 2
     return _tuning(4 / (3 * L + mu), rho, rho, excess / (s * (s + 2)), 2 / s)
 
 
-def optimal_triple_momentum(smoothness: ArrayLike, strong_convexity: ArrayLike) -> Tuning:
+@checked
+def optimal_triple_momentum(smoothness: Positive, strong_convexity: StrongConvexity) -> Tuning:
     """Triple momentum, the fastest known fixed method for all smooth strongly convex functions.
 
     With r = 1 - 1 / sqrt(kappa): learning_rate = (1 + r) / L, rho = r^2 / (2 - r),
     lookahead = r^2 / ((1 + r)(2 - r)), readout = r^2 / (1 - r^2), contraction = r.
-
-    Args:
-      smoothness: largest eigenvalue L > 0.
-      strong_convexity: smallest eigenvalue mu in (0, L].
-
-    Returns:
-      The tuning, broadcast over both arguments.
-
-    Raises:
-      InputError: an eigenvalue is not positive, or mu > L.
 
     Example:
       >>> tuning = optimal_triple_momentum(100.0, 1.0)
@@ -209,37 +167,24 @@ def optimal_triple_momentum(smoothness: ArrayLike, strong_convexity: ArrayLike) 
 
     Reference: Van Scoy, Freeman, Lynch, IEEE Control Systems Letters 2(1), 2018.
     """
-    L, mu = arguments.curvature_range("optimal_triple_momentum", smoothness, strong_convexity)
+    L, mu = smoothness, strong_convexity
     gap = np.sqrt(mu / L)
     r = (L - mu) / (np.sqrt(L) * (np.sqrt(L) + np.sqrt(mu)))
     rho = r**2 / (1 + gap)
     return _tuning((1 + r) / L, rho, rho / (1 + r), r, gap, r**2 / (gap * (1 + r)))
 
 
-def steps_to_accuracy(contraction: ArrayLike, accuracy: ArrayLike) -> Floats:
+@checked
+def steps_to_accuracy(contraction: FractionBelowOne, accuracy: PositiveFraction) -> Floats:
     """Steps until an error that shrinks by `contraction` per step has shrunk by `accuracy`.
 
     ln(1 / accuracy) / (-ln contraction), a real number: round up. For contractions within 1e-10 of 1 take
-    `Tuning.steps_to` or `decay_rate`, which never form 1 - contraction by subtraction.
-
-    Args:
-      contraction: factor per step, in [0, 1).
-      accuracy: target as a fraction of the start, in (0, 1].
-
-    Returns:
-      The number of steps, broadcast.
-
-    Raises:
-      InputError: an argument is out of range.
+    `Tuning.steps_to` or `modes.decay_rate`, which never form 1 - contraction by subtraction.
 
     Example:
       >>> print(f"{steps_to_accuracy(1 - 0.1 * 2 / 101, 1e-6):.0f}")
       6970
-
-    Reference: the definition of a linear rate.
     """
-    contraction = arguments.between("steps_to_accuracy", "contraction", contraction, 0, 1, ends="[)")
-    accuracy = arguments.between("steps_to_accuracy", "accuracy", accuracy, 0, 1, ends="(]")
     return -np.log(accuracy) / _decay(1 - contraction, contraction)
 
 

@@ -8,11 +8,28 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from jaxopt_lab.core.errors import require_count
-from jaxopt_lab.theory import arguments
-from jaxopt_lab.theory.arguments import Floats
+from jaxopt_lab.theory.arguments import (
+    Finite,
+    Floats,
+    LookaheadSchedule,
+    MomentumSchedule,
+    NotNaN,
+    Positive,
+    RateSchedule,
+    Steps,
+    StrongConvexity,
+    checked,
+)
+
+__all__ = [
+    "Schedule",
+    "chebyshev_responses",
+    "chebyshev_schedule",
+    "expected_losses",
+    "mode_responses",
+    "stream_mode_responses",
+]
 
 
 class Schedule(NamedTuple):
@@ -27,30 +44,28 @@ class Schedule(NamedTuple):
     rhos: Floats
 
 
+@checked
 def mode_responses(
-    eigenvalues: ArrayLike,
-    learning_rate: ArrayLike,
-    steps: int,
-    rho: ArrayLike = 0.0,
-    lookahead: ArrayLike = 0.0,
+    eigenvalues: Finite,
+    learning_rate: RateSchedule,
+    steps: Steps,
+    rho: MomentumSchedule = 0.0,
+    lookahead: LookaheadSchedule = 0.0,
 ) -> Floats:
     """Responses p_0 ... p_t of modes to a two-step method started at rest.
 
     p_{k+1} = (1 + rho) p_k - rho p_{k-1} - learning_rate eigenvalue ((1 + lookahead) p_k - lookahead p_{k-1}).
 
     Args:
-      eigenvalues: Hessian eigenvalues, any finite numbers, shape [d].
-      learning_rate: step size >= 0, or one per step, shape [t].
-      steps: number of steps t >= 0.
-      rho: momentum in [0, 1), or one per step, shape [t].
+      eigenvalues: of the Hessian, shape [d].
+      learning_rate: step size, or one per step, shape [t].
+      steps: number of steps t.
+      rho: momentum, or one per step, shape [t].
       lookahead: 0 for heavy ball, rho for Nesterov, or one per step, shape [t].
 
     Returns:
       The responses, shape [t + 1, d]; row 0 is all ones. A diverging mode ends in inf or nan.
       Cost: O(t d) time and memory.
-
-    Raises:
-      InputError: an argument is out of range or not of length t.
 
     Example:
       >>> mode_responses([1.0, 0.5], 1.0, 2, rho=0.5).tolist()
@@ -58,62 +73,32 @@ def mode_responses(
 
     Reference: Polyak 1964; Goh, Why momentum really works, Distill 2017.
     """
-    return np.stack(list(stream_mode_responses(eigenvalues, learning_rate, steps, rho, lookahead)))
+    return np.stack(list(_recursion(np.atleast_1d(eigenvalues), learning_rate, rho, lookahead)))
 
 
+@checked
 def stream_mode_responses(
-    eigenvalues: ArrayLike,
-    learning_rate: ArrayLike,
-    steps: int,
-    rho: ArrayLike = 0.0,
-    lookahead: ArrayLike = 0.0,
+    eigenvalues: Finite,
+    learning_rate: RateSchedule,
+    steps: Steps,
+    rho: MomentumSchedule = 0.0,
+    lookahead: LookaheadSchedule = 0.0,
 ) -> Iterator[Floats]:
-    """The rows of `mode_responses` one after another, for spectra too large to hold all rows.
-
-    Args:
-      eigenvalues: Hessian eigenvalues, any finite numbers, shape [d].
-      learning_rate: step size >= 0, or one per step, shape [t].
-      steps: number of steps t >= 0.
-      rho: momentum in [0, 1), or one per step, shape [t].
-      lookahead: 0 for heavy ball, rho for Nesterov, or one per step, shape [t].
-
-    Returns:
-      An iterator over t + 1 fresh arrays of shape [d]. Cost: memory O(d).
-
-    Raises:
-      InputError: an argument is out of range or not of length t, at the call.
+    """The rows of `mode_responses`, t + 1 fresh arrays of shape [d], for spectra too large to hold all: memory O(d).
 
     Example:
       >>> [float(row[0]) for row in stream_mode_responses([1.0], 0.5, 3)]
       [1.0, 0.5, 0.25, 0.125]
-
-    Reference: as `mode_responses`.
     """
-    where = "mode_responses"
-    require_count(where, "steps", steps, 0)
-    eigenvalues = np.atleast_1d(arguments.between(where, "eigenvalues", eigenvalues, -np.inf, np.inf, ends="()"))
-    learning_rate = arguments.non_negative(where, "learning_rate", learning_rate)
-    rho, lookahead = arguments.momentum(where, rho, lookahead)
-    per_step = [arguments.per_step(where, *pair, steps) for pair in _named(learning_rate, rho, lookahead)]
-    return _recursion(eigenvalues, *per_step)
+    return _recursion(np.atleast_1d(eigenvalues), learning_rate, rho, lookahead)
 
 
-def chebyshev_schedule(smoothness: float, strong_convexity: float, steps: int) -> Schedule:
-    """The Chebyshev semi-iteration, the best possible method for a spectrum known to lie in [mu, L].
+@checked
+def chebyshev_schedule(smoothness: Positive, strong_convexity: StrongConvexity, steps: Steps) -> Schedule:
+    """The Chebyshev semi-iteration, the best possible method for a spectrum known to lie in [mu, L], as arrays [t].
 
     omega_1 = 1, omega_2 = 2 / (2 - s^2), omega_{k+1} = 1 / (1 - s^2 omega_k / 4), s = (L - mu) / (L + mu);
     learning_rate_k = 2 omega_k / (L + mu), rho_k = omega_k - 1. The limit is the optimal heavy ball.
-
-    Args:
-      smoothness: largest eigenvalue L > 0.
-      strong_convexity: smallest eigenvalue mu in (0, L].
-      steps: number of steps t >= 0.
-
-    Returns:
-      The schedule, two arrays of shape [t].
-
-    Raises:
-      InputError: an argument is out of range.
 
     Example:
       >>> schedule = chebyshev_schedule(100.0, 1.0, 20)
@@ -123,8 +108,7 @@ def chebyshev_schedule(smoothness: float, strong_convexity: float, steps: int) -
 
     Reference: Golub and Varga 1961; Golub and Van Loan, Matrix Computations, section 11.2.8.
     """
-    L, mu = arguments.curvature_range("chebyshev_schedule", smoothness, strong_convexity)
-    require_count("chebyshev_schedule", "steps", steps, 0)
+    L, mu = smoothness, strong_convexity
     squared = ((L - mu) / (L + mu)) ** 2
     excess = np.zeros(steps)  # omega - 1, kept apart so that it stays accurate when kappa is near 1
     for k in range(1, steps):
@@ -133,22 +117,13 @@ def chebyshev_schedule(smoothness: float, strong_convexity: float, steps: int) -
     return Schedule(2 / (L + mu) * (1 + excess), excess)
 
 
-def chebyshev_responses(eigenvalues: ArrayLike, smoothness: float, strong_convexity: float, steps: int) -> Floats:
-    """Responses p_0 ... p_t of modes to the Chebyshev semi-iteration.
+@checked
+def chebyshev_responses(
+    eigenvalues: Finite, smoothness: Positive, strong_convexity: StrongConvexity, steps: Steps
+) -> Floats:
+    """Responses p_0 ... p_t of modes to the Chebyshev semi-iteration, shape [t + 1, d].
 
     p_k(eigenvalue) = T_k((L + mu - 2 eigenvalue) / (L - mu)) / T_k((L + mu) / (L - mu)).
-
-    Args:
-      eigenvalues: Hessian eigenvalues, any finite numbers, shape [d].
-      smoothness: largest eigenvalue L > 0.
-      strong_convexity: smallest eigenvalue mu in (0, L].
-      steps: number of steps t >= 0.
-
-    Returns:
-      The responses, shape [t + 1, d].
-
-    Raises:
-      InputError: an argument is out of range.
 
     Example:
       >>> print(f"{abs(chebyshev_responses([1.0, 100.0], 100.0, 1.0, 10)[-1]).max():.8f}")
@@ -160,30 +135,19 @@ def chebyshev_responses(eigenvalues: ArrayLike, smoothness: float, strong_convex
     return mode_responses(eigenvalues, schedule.learning_rates, steps, schedule.rhos)
 
 
-def expected_losses(responses: ArrayLike, eigenvalues: ArrayLike, start: ArrayLike = 1.0) -> Floats:
+@checked
+def expected_losses(responses: NotNaN, eigenvalues: Finite, start: Finite = 1.0) -> Floats:
     """Losses 1/2 sum_i eigenvalue_i (p_k(eigenvalue_i) start_i)^2 of a quadratic along a trajectory.
 
     Args:
-      responses: p_k(eigenvalue_i), shape [t + 1, d] or [d].
-      eigenvalues: Hessian eigenvalues, shape [d].
+      responses: p_k(eigenvalue_i), shape [t + 1, d] or [d], for losses of shape [t + 1] or a scalar.
+      eigenvalues: of the Hessian.
       start: distance from the minimum per mode, shape [d] or a number; its root mean square for random starts.
-
-    Returns:
-      The losses, shape [t + 1] or a scalar.
-
-    Raises:
-      InputError: an argument is not a real number.
 
     Example:
       >>> expected_losses(mode_responses([2.0], 0.25, 1), [2.0]).tolist()
       [1.0, 0.25]
-
-    Reference: the eigendecomposition of a quadratic.
     """
-    where = "expected_losses"
-    responses = arguments.between(where, "responses", responses, -np.inf, np.inf)
-    eigenvalues = arguments.between(where, "eigenvalues", eigenvalues, -np.inf, np.inf, ends="()")
-    start = arguments.between(where, "start", start, -np.inf, np.inf, ends="()")
     return 0.5 * np.sum(eigenvalues * (responses * start) ** 2, axis=-1)
 
 
@@ -195,7 +159,3 @@ def _recursion(eigenvalues: Floats, learning_rates: Floats, rhos: Floats, lookah
             move = rho * move - learning_rate * eigenvalues * (now + lookahead * move)
             now = now + move
         yield now
-
-
-def _named(learning_rate: Floats, rho: Floats, lookahead: Floats) -> tuple[tuple[str, Floats], ...]:
-    return ("learning_rate", learning_rate), ("rho", rho), ("lookahead", lookahead)

@@ -1,17 +1,36 @@
 """What momentum does before its asymptotic rate sets in: transients, overshoot, and a cycle that never ends.
 
 The optimally tuned heavy ball first multiplies its fastest mode by sqrt(kappa) / e; an underdamped mode overshoots
-the minimum; and beyond quadratics the same tuning may circle for ever.
+the minimum; and beyond quadratics the same tuning may cycle forever.
 """
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike
 
-from jaxopt_lab.theory import arguments
-from jaxopt_lab.theory.arguments import Floats
+from jaxopt_lab.theory.arguments import (
+    ConditionNumber,
+    Floats,
+    Lookahead,
+    Momentum,
+    NonNegative,
+    NotNaN,
+    Positive,
+    checked,
+)
 from jaxopt_lab.theory.modes import mode_value, spectral_radius
+
+__all__ = [
+    "Peak",
+    "cycling_gradient",
+    "cycling_loss",
+    "heavy_ball_cycle",
+    "heavy_ball_peak",
+    "heavy_ball_peak_asymptote",
+    "heavy_ball_transient",
+    "overshoot",
+    "overshoot_of_oscillator",
+]
 
 
 class Peak(NamedTuple):
@@ -26,20 +45,11 @@ class Peak(NamedTuple):
     step: Floats
 
 
-def heavy_ball_transient(steps: ArrayLike, kappa: ArrayLike) -> Floats:
-    """x_k of the optimally tuned heavy ball started at rest from 1 along the top eigenvector.
+@checked
+def heavy_ball_transient(steps: NonNegative, kappa: ConditionNumber) -> Floats:
+    """x_k of the optimally tuned heavy ball started at rest from 1 along the top eigenvector, at whole steps k.
 
     x_k = (1 + (1 + r) k) (-r)^k, r = sqrt(rho) = (sqrt(kappa) - 1) / (sqrt(kappa) + 1).
-
-    Args:
-      steps: whole number of steps k >= 0.
-      kappa: condition number, >= 1.
-
-    Returns:
-      x_k, broadcast over both arguments.
-
-    Raises:
-      InputError: an argument is out of range.
 
     Example:
       >>> print(f"{heavy_ball_transient(1, 9.0):.2f}")
@@ -48,33 +58,21 @@ def heavy_ball_transient(steps: ArrayLike, kappa: ArrayLike) -> Floats:
     Reference: derived from the double root at the top eigenvalue; the phenomenon: Danilova, Kulakova, Polyak 2018,
       arXiv 1811.00658.
     """
-    steps = arguments.non_negative("heavy_ball_transient", "steps", steps)
-    kappa = arguments.condition_number("heavy_ball_transient", kappa)
     size, log_ratio = _transient(steps, kappa)
     return (np.where(steps % 2 == 1, -1.0, 1.0) * size * np.exp(log_ratio))[()]
 
 
-def heavy_ball_peak(kappa: ArrayLike) -> Peak:
+@checked
+def heavy_ball_peak(kappa: ConditionNumber) -> Peak:
     """The exact largest |x_k| of `heavy_ball_transient` over whole k, and the step where it is reached.
 
-    The continuous maximum is at k = 1 / ln(1 / r) - 1 / (1 + r); the better of its two neighbours is taken.
-
-    Args:
-      kappa: condition number, >= 1.
-
-    Returns:
-      Height and step, broadcast. The loss of that mode grows by height^2.
-
-    Raises:
-      InputError: kappa is out of range.
+    The continuous maximum is at k = 1 / ln(1 / r) - 1 / (1 + r); the better of its two neighbours is taken. The loss of
+    that mode grows by height^2.
 
     Example:
       >>> print(f"{heavy_ball_peak(1e6).height:.4f} at {heavy_ball_peak(1e6).step:.0f}")
       367.8797 at 499
-
-    Reference: as `heavy_ball_transient`.
     """
-    kappa = arguments.condition_number("heavy_ball_peak", kappa)
     root = np.sqrt(kappa)
     r = (kappa - 1) / (root + 1) ** 2
     decay = np.where(kappa > 1, -np.log1p(-np.minimum(2 / (root + 1), 1 - 1e-16)), np.inf)
@@ -84,47 +82,25 @@ def heavy_ball_peak(kappa: ArrayLike) -> Peak:
     return Peak(height, np.where(heights[1] > heights[0], below + 1, below)[()])
 
 
-def heavy_ball_peak_asymptote(kappa: ArrayLike) -> Floats:
-    """The peak of `heavy_ball_peak` for large kappa: sqrt(kappa) / e.
-
-    Args:
-      kappa: condition number, >= 1; within 1 % from 100 on.
-
-    Returns:
-      The height, broadcast.
-
-    Raises:
-      InputError: kappa is out of range.
+@checked
+def heavy_ball_peak_asymptote(kappa: ConditionNumber) -> Floats:
+    """The height of `heavy_ball_peak` for large kappa: sqrt(kappa) / e, within 1 % from 100 on.
 
     Example:
       >>> print(f"{heavy_ball_peak_asymptote(1e4):.3f}")
       36.788
-
-    Reference: as `heavy_ball_transient`.
     """
-    return np.sqrt(arguments.condition_number("heavy_ball_peak_asymptote", kappa)) / np.e
+    return np.sqrt(kappa) / np.e
 
 
-def overshoot(
-    learning_rate: ArrayLike, eigenvalue: ArrayLike, rho: ArrayLike = 0.0, lookahead: ArrayLike = 0.0
-) -> Floats:
+@checked
+def overshoot(learning_rate: Positive, eigenvalue: Positive, rho: Momentum = 0.0, lookahead: Lookahead = 0.0) -> Floats:
     """How far a mode started at rest from x = 1 runs past the minimum: minus its first minimum.
 
     With complex roots R exp(+-i theta), x_{k+1} - x_k is proportional to -sin((k + 1) theta), so the first minimum
     is exactly at k = ceil(pi / theta) - 1; with real roots it is at k = 1 or there is none. When theta is coarse a
-    later minimum may be a little deeper: the deepest is -min over k of `trajectories.mode_responses`.
-
-    Args:
-      learning_rate: step size, > 0.
-      eigenvalue: Hessian eigenvalue, > 0.
-      rho: momentum in [0, 1).
-      lookahead: 0 for heavy ball, rho for Nesterov, in [0, 1].
-
-    Returns:
-      The overshoot as a fraction of the start, broadcast: 0 when x never changes sign, inf when it diverges.
-
-    Raises:
-      InputError: an argument is out of range.
+    later minimum may be a little deeper: the deepest is -min over k of `trajectories.mode_responses`. It is 0 when x
+    never changes sign, inf when it diverges.
 
     Example:
       >>> print(f"{overshoot(1.0, 0.1, rho=0.9):.3f} {overshoot(1.0, 0.1, rho=0.9, lookahead=0.9):.3f}")
@@ -132,10 +108,7 @@ def overshoot(
 
     Reference: derived here from the two-step recursion; rests on the roots of `modes`.
     """
-    where = "overshoot"
-    h = arguments.positive(where, "learning_rate", learning_rate) * arguments.positive(where, "eigenvalue", eigenvalue)
-    rho, lookahead = arguments.momentum(where, rho, lookahead)
-    h, rho, lookahead = np.broadcast_arrays(h, rho, lookahead)
+    h, rho, lookahead = np.broadcast_arrays(learning_rate * eigenvalue, rho, lookahead)
     first = _first_minimum(h, rho, lookahead)
     depth = np.maximum(-mode_value(np.maximum(first, 0), h, 1.0, rho, lookahead), 0.0)
     depth = np.where(first < 0, 0.0, depth)
@@ -143,25 +116,14 @@ def overshoot(
     return np.where(spectral_radius(h, 1.0, rho, lookahead) > 1 + 1e-14, np.inf, depth)[()]
 
 
+@checked
 def overshoot_of_oscillator(
-    learning_rate: ArrayLike, eigenvalue: ArrayLike, rho: ArrayLike, lookahead: ArrayLike = 0.0
+    learning_rate: Positive, eigenvalue: Positive, rho: Momentum, lookahead: Lookahead = 0.0
 ) -> Floats:
     """Overshoot of the damped oscillator that the method discretizes.
 
     exp(-pi z / sqrt(1 - z^2)) with damping ratio z = (1 - rho + lookahead h) / (2 sqrt(h)), h = learning_rate
     eigenvalue; 0 for z >= 1. Within 0.02 of `overshoot` for h <= 0.1 and rho >= 0.9.
-
-    Args:
-      learning_rate: step size, > 0.
-      eigenvalue: Hessian eigenvalue, > 0.
-      rho: momentum in [0, 1).
-      lookahead: 0 for heavy ball, rho for Nesterov, in [0, 1].
-
-    Returns:
-      The overshoot as a fraction of the start, broadcast.
-
-    Raises:
-      InputError: an argument is out of range.
 
     Example:
       >>> print(f"{overshoot_of_oscillator(1.0, 0.1, rho=0.9):.3f}")
@@ -169,27 +131,17 @@ def overshoot_of_oscillator(
 
     Reference: Shi, Du, Jordan, Su 2018, high-resolution differential equations.
     """
-    where = "overshoot_of_oscillator"
-    h = arguments.positive(where, "learning_rate", learning_rate) * arguments.positive(where, "eigenvalue", eigenvalue)
-    rho, lookahead = arguments.momentum(where, rho, lookahead)
+    h = learning_rate * eigenvalue
     damping = (1 - rho + lookahead * h) / (2 * np.sqrt(h))
     inside = np.minimum(damping, 1 - 1e-16)
     return np.where(damping < 1, np.exp(-np.pi * inside / np.sqrt((1 - inside) * (1 + inside))), 0.0)[()]
 
 
-def cycling_loss(x: ArrayLike) -> Floats:
+@checked
+def cycling_loss(x: NotNaN) -> Floats:
     """A smooth strongly convex function of one variable (L = 25, mu = 1) on which heavy ball cycles.
 
     f = 25/2 x^2 for x < 1, x^2/2 + 24 x - 12 for 1 <= x < 2, 25/2 x^2 - 24 x + 36 above; minimum 0 at 0.
-
-    Args:
-      x: any number.
-
-    Returns:
-      The loss, broadcast.
-
-    Raises:
-      InputError: x is not a real number.
 
     Example:
       >>> cycling_loss([0.0, 1.0, 2.0]).tolist()
@@ -197,45 +149,31 @@ def cycling_loss(x: ArrayLike) -> Floats:
 
     Reference: Lessard, Recht, Packard 2016, section 4.6.
     """
-    x = arguments.between("cycling_loss", "x", x, -np.inf, np.inf)
     return np.where(x < 1, 12.5 * x**2, np.where(x < 2, x**2 / 2 + 24 * x - 12, 12.5 * x**2 - 24 * x + 36))[()]
 
 
-def cycling_gradient(x: ArrayLike) -> Floats:
+@checked
+def cycling_gradient(x: NotNaN) -> Floats:
     """The derivative of `cycling_loss`: 25 x, x + 24 and 25 x - 24 on the three pieces.
-
-    Args:
-      x: any number.
-
-    Returns:
-      The derivative, broadcast.
-
-    Raises:
-      InputError: x is not a real number.
 
     Example:
       >>> cycling_gradient([0.0, 1.0, 2.0]).tolist()
       [0.0, 25.0, 26.0]
-
-    Reference: Lessard, Recht, Packard 2016, section 4.6.
     """
-    x = arguments.between("cycling_gradient", "x", x, -np.inf, np.inf)
     return np.where(x < 1, 25 * x, np.where(x < 2, x + 24, 25 * x - 24))[()]
 
 
 def heavy_ball_cycle() -> tuple[float, float, float]:
     """The 3-cycle of heavy ball on `cycling_loss` at its optimal tuning, learning_rate = 1/9 and rho = 4/9.
 
-    (792, -2208, 2592) / 1225, in the order in which they are visited; reached from starts at rest in [3.07, 3.46].
-
-    Returns:
-      The three points, the solution of the linear equations that a cycle of period three obeys.
+    (792, -2208, 2592) / 1225, in the order in which they are visited; reached from starts at rest in [3.07, 3.46]. They
+    solve the linear equations that a cycle of period three obeys.
 
     Example:
       >>> print(" ".join(f"{x:.6f}" for x in heavy_ball_cycle()))
       0.646531 -1.802449 2.115918
 
-    Reference: Lessard, Recht, Packard 2016, section 4.6.
+    Reference: as `cycling_loss`.
     """
     return 792 / 1225, -2208 / 1225, 2592 / 1225
 
@@ -254,7 +192,7 @@ def _transient(steps: Floats, kappa: Floats) -> tuple[Floats, Floats]:
 
 
 def _first_minimum(h: Floats, rho: Floats, lookahead: Floats) -> Floats:
-    """The step of the first minimum of a mode started at rest, -1 where it falls for ever without one."""
+    """The step of the first minimum of a mode started at rest, -1 where it decreases forever without one."""
     T = 1 + rho - h * (1 + lookahead)
     s2 = (1 - rho) ** 2 - 2 * h * (1 + rho - lookahead * (1 - rho)) + (h * (1 + lookahead)) ** 2
     angle = np.arctan2(np.sqrt(np.where(s2 < 0, -s2, 1.0)), T)

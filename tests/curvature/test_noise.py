@@ -33,7 +33,7 @@ def regression(seed: int = 0, label_noise: float = 0.0, num_examples: int = EXAM
 
 def test_the_intervals_of_the_known_case_cover_it_as_often_as_they_say():
     problem, generator = regression(label_noise=1.0), np.random.default_rng(1)
-    truth = float(theory.isotropic_noise_scale(DIM, 1.0, 1.0))
+    truth = float(theory.noise_scale.isotropic_noise_scale(DIM, 1.0, 1.0))
     found = []
     for _ in range(REPETITIONS):
         inputs = generator.normal(size=(EXAMPLES, DIM)).astype(np.float32)
@@ -52,7 +52,7 @@ def test_the_intervals_of_the_known_case_cover_it_as_often_as_they_say():
 def test_both_scales_are_those_of_theory(label_noise):
     problem = regression(2, label_noise, num_examples=20_000)
     found = noise_scale(problem, START, hessian=hessian(problem, START), num_groups=64)
-    truth = float(theory.isotropic_noise_scale(DIM, 1.0, label_noise))
+    truth = float(theory.noise_scale.isotropic_noise_scale(DIM, 1.0, label_noise))
     for estimate in (found.simple, found.curved):
         assert abs(estimate.value - truth) < 4 * estimate.standard_error
         assert estimate.value == pytest.approx(truth, rel=0.2)  # three standard errors of 6 percent

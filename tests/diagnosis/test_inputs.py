@@ -21,7 +21,7 @@ def gaussian(mean, num=4000, dim=6, seed=0):
 
 def test_the_condition_number_is_that_of_the_closed_form():
     found = measure_inputs(problem_of(gaussian(3.0)))
-    expected = float(theory.condition_number_with_bias(3.0 * np.sqrt(6)))
+    expected = float(theory.preprocessing.condition_number_with_bias(3.0 * np.sqrt(6)))
     assert found.kappa_raw == pytest.approx(expected, rel=0.15)  # 4000 examples: 1 / sqrt(n) at each end, and the spike
     assert found.kappa_standardized == pytest.approx(1.0, abs=0.2)
     assert found.offset == pytest.approx(3.0, rel=0.05)

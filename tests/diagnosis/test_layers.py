@@ -119,7 +119,7 @@ def test_wide_random_networks_follow_the_mean_field(name, activation, variance):
     forward, backward = np.moveaxis(np.mean(squares, axis=0), 1, 0)
     expected, factors, size = [variance], [], variance
     for _ in range(depth - 1):
-        size, factor = theory.mean_field_step(name, size, variance)
+        size, factor = theory.mean_field.mean_field_step(name, size, variance)
         expected.append(size)
         factors.append(factor)
     # Log-variance 5 depth / width for ReLU (Hanin and Nica 2018), over 10 draws: at most 10 % in one standard error.

@@ -66,7 +66,7 @@ def test_the_best_heavy_ball_of_two_curvatures_beats_descent_by_the_root_of_kapp
     found = model_of([1e-4, 1.0], [1e-8, 1.0])  # both modes start at 1
     heavy = found.steps_to(1e-6, found.best_heavy_ball(1e-6))
     plain = found.steps_to(1e-6, found.best_rate(Method(1.0), 1e-6))
-    tuned = theory.optimal_heavy_ball(1.0, 1e-4)
+    tuned = theory.rates.optimal_heavy_ball(1.0, 1e-4)
     assert heavy < 2 * np.log(1e6) / 2 / tuned.decay
     assert plain / heavy > 20
 

@@ -32,11 +32,11 @@ def test_a_wrong_config_is_a_clear_sentence(config, options, wording):
 @pytest.mark.parametrize(("batch_size", "rho"), [(2, 0.0), (16, 0.9)])
 def test_steps_by_blocks_of_the_second_moment_matrix_are_those_of_the_recursion(batch_size, rho):
     spectrum = np.geomspace(0.1, 1, 5)
-    rate = 0.5 * theory.mean_square_edge(spectrum, batch_size, rho)
+    rate = 0.5 * theory.minibatch.mean_square_edge(spectrum, batch_size, rho)
     with precision():
         steps = batch_size_map._exact_steps(spectrum, rate, batch_size, rho, 1e-3)
-    risks = theory.regression_risks(spectrum, rate, 3000, batch_size, rho=rho)
-    assert np.ceil(steps) == theory.steps_to_target(risks, 1e-3 * risks[0])
+    risks = theory.second_moments.regression_risks(spectrum, rate, 3000, batch_size, rho=rho)
+    assert np.ceil(steps) == theory.second_moments.steps_to_target(risks, 1e-3 * risks[0])
 
 
 def test_a_crossing_lies_between_two_records_by_the_logarithm():

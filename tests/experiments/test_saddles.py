@@ -101,5 +101,5 @@ def test_a_mode_alone_leaves_when_the_closed_form_says():
     # In the middle the strength is .29 s, where linear growth of the component would be at .91 sqrt(s).
     share = 1 - np.sqrt(0.5)
     end = np.sqrt(2 * np.array([4.0, 1.0]) * share / (1 - share))
-    expected = theory.escape_steps(1e-3 * np.array([4.0, 1.0]), 1e-6, end)
+    expected = theory.escapes.escape_steps(1e-3 * np.array([4.0, 1.0]), 1e-6, end)
     np.testing.assert_allclose(times[0], expected, rtol=5e-4)  # a finite rate

@@ -49,8 +49,11 @@ def test_a_dimension_refuses_what_is_no_finite_number(name, place, wrong):
 
 CLOSED_FORMS = {
     name: function
-    for name, function in vars(theory).items()
-    if inspect.isfunction(function) and name in theory.__all__ and inspect.signature(function).parameters
+    for module in theory.__all__
+    for name, function in vars(getattr(theory, module)).items()
+    if name in getattr(theory, module).__all__
+    and inspect.isfunction(function)
+    and inspect.signature(function).parameters
 }
 
 

@@ -27,7 +27,7 @@ def test_every_subset_of_triples_is_a_saddle_of_its_own_index():
     np.testing.assert_allclose(gradients, 0.0, atol=1e-12)
     eigenvalues = np.linalg.eigvalsh(np.asarray(hessians))
     for chosen, value, spectrum in zip(SUBSETS, losses, eigenvalues, strict=True):
-        law = theory.linear_network_saddle(values, chosen, width)
+        law = theory.linear_networks.linear_network_saddle(values, chosen, width)
         assert float(value) == pytest.approx(law.loss, abs=1e-12)
         assert int((spectrum < -1e-9).sum()) == law.index
         assert spectrum[0] == pytest.approx(law.smallest, abs=1e-9)
@@ -53,7 +53,7 @@ def test_a_balanced_start_learns_after_the_time_of_its_depth(depth):
             below = np.linalg.multi_dot([*layers[:place][::-1], np.eye(2)]) if place else np.eye(2)
             slopes.append(above.T @ error @ below.T)
         layers = [layer - rate * slope for layer, slope in zip(layers, slopes, strict=True)]
-    expected = theory.deep_learning_time(depth, scale**depth)
+    expected = theory.linear_networks.deep_learning_time(depth, scale**depth)
     assert steps * rate == pytest.approx(expected, rel=0.01)  # a finite rate
 
 

@@ -35,7 +35,7 @@ def test_descent_leaves_the_saddles_when_the_law_says():
             probes=[training.coordinates(0)],
         )  # fmt: skip
     steps = np.argmax(np.abs(trace["coordinates"][:, :, 0]) > 0.5, axis=1)
-    law = theory.random_escape_time(2 * rate, objectives.PHASE_SADDLE_RADIUS / np.sqrt(dim), 0.5)
+    law = theory.escapes.random_escape_time(2 * rate, objectives.PHASE_SADDLE_RADIUS / np.sqrt(dim), 0.5)
     # The curvature along the way out weakens as |x.x*| grows: the law of the saddle is a few steps early.
     assert 0 < np.mean(steps) - law.mean < 3
     assert np.std(steps) == pytest.approx(law.deviation, rel=0.35)  # 60 draws of a skewed law

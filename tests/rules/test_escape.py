@@ -64,7 +64,7 @@ def test_perturbed_descent_leaves_a_saddle_when_the_law_says(dim):
 
     with precision():
         steps = np.asarray(jax.lax.map(escape, jax.random.split(jax.random.key(0), 40)))
-    law = theory.perturbed_escape_time(0.01, dim, 1e-3)
+    law = theory.escapes.perturbed_escape_time(0.01, dim, 1e-3)
     # The step that kicks is the first, and a run leaves at a whole step.
     assert abs(np.mean(steps) - 1.5 - law.mean) < 4 * law.deviation / np.sqrt(40)
 

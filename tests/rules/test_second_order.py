@@ -81,7 +81,7 @@ def test_saddle_free_newton_doubles_the_distance_from_a_saddle_at_each_step():
         rule = rules.saddle_free_newton(1.0, 1e-12, 1e9, num_products=3)
         trace = training.run(problem, rule, steps=20, probes=[training.coordinates(0), training.cost()])
     np.testing.assert_allclose(trace["coordinates"][0, :, 0], 1e-6 * 2.0 ** np.arange(21), rtol=1e-5)
-    assert trace["coordinates"][0, 20, 0] > 1 > 1e-6 * (1 + 0.1) ** theory.escape_steps(0.1, 1e-6, 0.9)
+    assert trace["coordinates"][0, 20, 0] > 1 > 1e-6 * (1 + 0.1) ** theory.escapes.escape_steps(0.1, 1e-6, 0.9)
     assert trace["cost"][0, -1].tolist() == [0, trace.state.num_products[0]]
     gradients, products = trace.cost()
     assert (gradients.tolist(), products.tolist()) == ([20], [trace.state.num_products[0]])

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from jaxopt_lab import theory
 from jaxopt_lab.core import InputError
+from jaxopt_lab.theory import escapes
 
 
 def steps_to_leave(h, offset, distance, rho=0.0, lookahead=0.0):
@@ -18,14 +18,14 @@ def steps_to_leave(h, offset, distance, rho=0.0, lookahead=0.0):
 @pytest.mark.parametrize(("rho", "lookahead"), [(0.0, 0.0), (0.9, 0.0), (0.9, 0.9), (0.5, 0.0), (0.99, 0.99)])
 @pytest.mark.parametrize("h", [1e-3, 0.05, 1.0])
 def test_a_known_start_leaves_when_the_law_says(h, rho, lookahead):
-    predicted = theory.escape_steps(h, 1e-8, 1.0, rho, lookahead)
+    predicted = escapes.escape_steps(h, 1e-8, 1.0, rho, lookahead)
     assert abs(steps_to_leave(h, 1e-8, 1.0, rho, lookahead) - predicted) <= 1.001  # it leaves at a whole step
 
 
 def test_more_negative_directions_leave_earlier():
     rng = np.random.default_rng(0)
     for num in (1, 10, 100):
-        law = theory.random_escape_time(0.01, 1e-6, 1.0, num_negative=num)
+        law = escapes.random_escape_time(0.01, 1e-6, 1.0, num_negative=num)
         radius = np.linalg.norm(rng.normal(scale=1e-6, size=(4000, num)), axis=1)
         steps = np.log(1 / radius) / np.log(1.01)
         error = law.deviation / np.sqrt(4000)
@@ -39,7 +39,7 @@ def test_noise_drives_a_saddle_as_predicted():
     for step in range(1, 4000):
         y = np.where(left > 0, y, (1 + h) * y + rate * noise * rng.normal(size=4000))
         left = np.where((np.abs(y) >= 1) & (left == 0), step, left)
-    law = theory.noisy_escape_time(h, rate, noise)
+    law = escapes.noisy_escape_time(h, rate, noise)
     assert abs(left.mean() - 0.5 - law.mean) < 4 * law.deviation / np.sqrt(
         4000
     )  # half a step: it leaves at whole steps
@@ -50,51 +50,18 @@ def test_a_degenerate_saddle_takes_a_power_of_its_offset():
     rate, y, steps = 1e-3, 0.05, 0
     while y < 10:
         y, steps = y + rate * y**3, steps + 1
-    np.testing.assert_allclose(steps, theory.degenerate_escape_steps(rate, 0.05, 4.0), rtol=0.01)  # a finite rate
+    np.testing.assert_allclose(steps, escapes.degenerate_escape_steps(rate, 0.05, 4.0), rtol=0.01)  # a finite rate
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: theory.escape_steps(0.1, 0.0), "offset must be in .* An exact saddle is never left"),
-        (lambda: theory.growth_factor(-1.0), "h must be in"),
-        (lambda: theory.growth_factor(0.1, 1.5), "rho must be in"),
-        (lambda: theory.octopus_ratio(1.1, 1.0, 1.0), "Lower the learning rate"),
-        (lambda: theory.octopus_kicked_pace(0.1, 9, 0.01, 11.0), r"threshold / \(4 L tau\) must be in"),
-        (lambda: theory.degenerate_escape_steps(0.1, 0.1, 2.0), "A strict saddle has p = 2"),
-        (lambda: theory.linear_network_saddle([1.0, 1.0], [], 3), "must differ from each other"),
-        (lambda: theory.linear_network_saddle([2.0, 1.0], [], 1), "width must be at least the rank 2, got 1"),
-        (lambda: theory.linear_network_saddle([2.0, 1.0], [2], 3), "fitted must name places below 2"),
-        (lambda: theory.plateau_exit_steps(1.0, 2.0, 0.1), "Start smaller"),
+        (lambda: escapes.escape_steps(0.1, 0.0), "offset must be in .* An exact saddle is never left"),
+        (lambda: escapes.growth_factor(-1.0), "h must be in"),
+        (lambda: escapes.growth_factor(0.1, 1.5), "rho must be in"),
+        (lambda: escapes.degenerate_escape_steps(0.1, 0.1, 2.0), "A strict saddle has p = 2"),
     ],
 )
 def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
-
-
-def test_index_and_smallest_eigenvalue_are_those_of_the_dense_hessian():
-    import jax
-    import jax.numpy as jnp
-
-    from jaxopt_lab.core import precision
-
-    values, dim, width = np.array([3.0, 2.0, 1.0]), 4, 4
-    target = np.zeros((dim, dim))
-    target[np.arange(3), np.arange(3)] = values
-    with precision():
-        for fitted in ([], [0], [0, 1], [0, 1, 2], [2], [1, 2]):
-            first, second = np.zeros((width, dim)), np.zeros((dim, width))
-            for place in fitted:
-                first[place, place] = second[place, place] = np.sqrt(values[place])
-
-            def loss(flat):
-                inner, outer = flat[: width * dim].reshape(width, dim), flat[width * dim :].reshape(dim, width)
-                return 0.5 * jnp.sum((outer @ inner - target) ** 2)
-
-            point = jnp.asarray(np.concatenate([first.ravel(), second.ravel()]))
-            eigenvalues = np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(point)))
-            law = theory.linear_network_saddle(values, fitted, width)
-            assert float(loss(point)) == pytest.approx(law.loss, abs=1e-12)
-            assert int((eigenvalues < -1e-9).sum()) == law.index
-            assert eigenvalues[0] == pytest.approx(law.smallest, abs=1e-9)

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 
-from jaxopt_lab import theory
 from jaxopt_lab.core import InputError
 from jaxopt_lab.theory import rates
 
@@ -99,7 +98,3 @@ def test_wrong_arguments_are_named_with_a_remedy():
         rates.optimal_heavy_ball(2.0, 1.0).steps_to(0.0)
     with pytest.raises(InputError, match=r"smoothness must be a number or an array of numbers, got 'big'"):
         rates.optimal_heavy_ball("big", 1.0)
-
-
-def test_every_public_name_is_exported():
-    assert all(hasattr(theory, name) for name in theory.__all__)

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from jaxopt_lab import theory
 from jaxopt_lab.core import InputError
+from jaxopt_lab.theory import search
 
 
 def nearest(points, optimum):
@@ -15,17 +15,17 @@ def test_a_grid_hits_an_interval_as_often_as_said(cells, width):
     starts = (np.arange(200_000) + 0.5) / 200_000 * (1 - width)
     values = (np.arange(cells) + 0.5) / cells
     hit = ((values >= starts[:, None]) & (values <= starts[:, None] + width)).any(1)
-    np.testing.assert_allclose(theory.grid_hit_probability(cells, width), hit.mean(), atol=1e-4)  # of so many starts
+    np.testing.assert_allclose(search.grid_hit_probability(cells, width), hit.mean(), atol=1e-4)  # of so many starts
 
 
 def test_random_trials_hit_as_often_as_said():
     rng = np.random.default_rng(0)
     for trials, share, published in ((100, 0.05, 0.9941), (64, 1 / 64, 0.635), (100, 0.01, 0.634)):
         hit = (rng.random((20_000, trials)) < share).any(1)
-        law = theory.random_hit_probability(trials, share)
+        law = search.random_hit_probability(trials, share)
         assert abs(hit.mean() - law) < 4 * np.sqrt(law * (1 - law) / 20_000)
         np.testing.assert_allclose(law, published, atol=1e-3)  # its digits
-    np.testing.assert_allclose(theory.random_hit_probability(theory.trials_to_hit(0.95, 0.05), 0.05), 0.95)
+    np.testing.assert_allclose(search.random_hit_probability(search.trials_to_hit(0.95, 0.05), 0.05), 0.95)
 
 
 def test_distances_are_those_of_drawn_points():
@@ -35,19 +35,19 @@ def test_distances_are_those_of_drawn_points():
         drawn = rng.random((40_000, trials))
         cells = np.broadcast_to(np.arange(trials), drawn.shape)
         for points, law in (
-            (drawn, theory.random_search_distance(trials)),
-            ((cells + drawn) / trials, theory.stratified_search_distance(trials)),
-            ((cells + 0.5) / trials, theory.grid_search_distance(trials)),
+            (drawn, search.random_search_distance(trials)),
+            ((cells + drawn) / trials, search.stratified_search_distance(trials)),
+            ((cells + 0.5) / trials, search.grid_search_distance(trials)),
         ):
             found = nearest(points, optimum)
             assert abs(found.mean() - law) < 4 * found.std() / 200
-    ratios = theory.grid_search_distance([10, 4, 10]) / theory.random_search_distance([100, 64, 1000])
+    ratios = search.grid_search_distance([10, 4, 10]) / search.random_search_distance([100, 64, 1000])
     np.testing.assert_allclose(ratios, [5.0, 8.0, 50.0], rtol=1e-3)  # N^(1 - 1 / D) / 2, to leading order
 
 
 def test_the_best_of_many_has_the_rank_said():
     best = np.random.default_rng(0).random((20_000, 9)).max(1)
-    assert abs(best.mean() - theory.expected_best_rank(9)) < 4 * best.std() / np.sqrt(20_000)
+    assert abs(best.mean() - search.expected_best_rank(9)) < 4 * best.std() / np.sqrt(20_000)
 
 
 @pytest.mark.parametrize("trials", [2, 5, 8])
@@ -59,7 +59,7 @@ def test_the_optimum_lies_between_the_neighbours_of_the_best(trials):
         half = (high - low) / (trials + 1)
         low, high = best - half, best + half
     assert ((low <= optimum) & (optimum <= high)).all()
-    np.testing.assert_allclose(high - low, theory.coarse_to_fine_width(trials, 3))
+    np.testing.assert_allclose(high - low, search.coarse_to_fine_width(trials, 3))
 
 
 @pytest.mark.parametrize("correlation", [0.99, -0.5])
@@ -68,34 +68,17 @@ def test_a_sweep_of_exact_line_searches_shrinks_by_the_square(correlation):
     for sweep in range(5):
         first = -correlation * second
         second = -correlation * first
-        np.testing.assert_allclose(second, theory.block_coordinate_factor(correlation) ** (sweep + 1))
-
-
-def test_the_loss_at_a_horizon_is_that_of_the_whole_curve():
-    spectrum, start, noise = [1.0, 0.1, 1e-3], [1.0, 2.0, 30.0], [1.0, 0.5, 0.1]
-    for rho in (0.0, 0.9):
-        fast = theory.noisy_quadratic_loss(spectrum, [0.01, 0.3], 57, noise, rho, start)
-        slow = [theory.noisy_quadratic_losses(spectrum, rate, 57, noise, rho, start=start)[-1] for rate in (0.01, 0.3)]
-        np.testing.assert_allclose(fast, slow, rtol=1e-11)  # sums of rounding over 57 steps
-    assert np.isinf(theory.noisy_quadratic_loss([1.0], 3.0, 10**4, 0.0))
-
-
-def test_best_rates_of_short_horizons_are_those_of_the_record():
-    horizons = (1, 3, 10, 100, 1000, 10_000)
-    found = [theory.best_constant_rate([1.0, 1e-3], steps, 1.0, start=[1.0, 1000**0.5]) for steps in horizons]
-    np.testing.assert_allclose(found, [0.500, 0.330, 0.167, 0.032, 0.305, 0.144], atol=1e-3)  # its digits
+        np.testing.assert_allclose(second, search.block_coordinate_factor(correlation) ** (sweep + 1))
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: theory.random_hit_probability(0, 0.1), "random_hit_probability: trials must be in .*got 0"),
-        (lambda: theory.grid_hit_probability(4, 1.0), r"width must be in \(0, 1\), got 1"),
-        (lambda: theory.trials_to_hit(1.0, 0.1), r"probability must be in \(0, 1\), got 1"),
-        (lambda: theory.block_coordinate_factor(1.0), r"correlation must be in \(-1, 1\), got 1"),
-        (lambda: theory.coarse_to_fine_width(8, -1), "stages must be in"),
-        (lambda: theory.noisy_quadratic_loss([1.0], 0.0, 5, 1.0), "learning_rate must be in"),
-        (lambda: theory.best_constant_rate([1.0], 5, 1.0, between=(1.0, 0.1)), "between must be two rates that incr"),
+        (lambda: search.random_hit_probability(0, 0.1), "random_hit_probability: trials must be in .*got 0"),
+        (lambda: search.grid_hit_probability(4, 1.0), r"width must be in \(0, 1\), got 1"),
+        (lambda: search.trials_to_hit(1.0, 0.1), r"probability must be in \(0, 1\), got 1"),
+        (lambda: search.block_coordinate_factor(1.0), r"correlation must be in \(-1, 1\), got 1"),
+        (lambda: search.coarse_to_fine_width(8, -1), "stages must be in"),
     ],
 )
 def test_wrong_arguments_are_refused(call, message):

@@ -1,3 +1,4 @@
+import chex
 import numpy as np
 import pytest
 
@@ -55,11 +56,11 @@ def test_a_perfectly_conditioned_problem_ends_after_one_step():
 
 def test_no_step_gives_the_start():
     np.testing.assert_array_equal(trajectories.mode_responses([1.0, 2.0], 0.1, 0), [[1, 1]])
-    assert trajectories.chebyshev_schedule(2.0, 1.0, 0).rhos.shape == (0,)
+    chex.assert_shape(trajectories.chebyshev_schedule(2.0, 1.0, 0), (0,))
 
 
 def test_wrong_arguments_are_named_at_the_call():
-    with pytest.raises(InputError, match=r"^mode_responses: rho must be a number or have one entry per step \(3\)"):
+    with pytest.raises(InputError, match=r"^stream_mode_responses: rho must be a number or have one entry .* \(3\)"):
         trajectories.stream_mode_responses([1.0], 0.1, 3, [0.5, 0.5])
     with pytest.raises(InputError, match=r"^mode_responses: steps must be a whole number of at least 0, got -1"):
         trajectories.mode_responses([1.0], 0.1, -1)

@@ -2,8 +2,8 @@
 
 Held against the local model: steps that the rule in use takes, at its own best rate, to 1 % of what is left to gain,
 over those of heavy ball at its best. A condition number of 100 gives a ratio of about 4, 1e4 gives 40
-(`theory.optimal_heavy_ball`). Where the model is not what the run does (networks), it must also have a tenth of the
-loss to give, and noise must not be in the way: momentum gains 1 + (gain - 1) / (1 + B_noise / B)
+(`theory.rates.optimal_heavy_ball`). Where the model is not what the run does (networks), it must also have a tenth
+of the loss to give, and noise must not be in the way: momentum gains 1 + (gain - 1) / (1 + B_noise / B)
 (McCandlish et al. 2018).
 A loss over data that has less than 1 % left is as good as done: its sampling error is larger.
 """
@@ -17,7 +17,7 @@ from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
 from jaxopt_lab.diagnosis.local_models import LocalModel, Method
 from jaxopt_lab.diagnosis.prescriptions import use_heavy_ball
 
-SOURCE = "Polyak 1964; theory.optimal_heavy_ball"
+SOURCE = "Polyak 1964; theory.rates.optimal_heavy_ball"
 LEAST_GAIN = 4.0
 LEAST_STEPS = 50.0
 LEFT = 0.1

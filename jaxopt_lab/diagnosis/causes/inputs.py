@@ -2,7 +2,7 @@
 
 Thresholds: the features' means exceed their deviations (rms) or their deviations differ ten times, and standardizing
 saves a linear model on the same inputs and targets four times the steps. At mean = deviation in d features the
-condition number is already about d^2 (`theory.condition_number_with_bias`; LeCun, Kanter, Solla 1991).
+condition number is already about d^2 (`theory.preprocessing.condition_number_with_bias`; LeCun, Kanter, Solla 1991).
 And training must suffer: the run diverged, has more than a fifth of a constant output's loss left, or is
 ill-conditioned.
 """
@@ -21,7 +21,7 @@ from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
 from jaxopt_lab.diagnosis.inputs import OFFSET, SPREAD, InputStatistics
 from jaxopt_lab.diagnosis.prescriptions import standardize_inputs
 
-SOURCE = "theory.condition_number_with_bias; LeCun, Kanter, Solla 1991"
+SOURCE = "theory.preprocessing.condition_number_with_bias; LeCun, Kanter, Solla 1991"
 
 
 def examine(known: Evidence) -> Finding | None:
@@ -77,4 +77,4 @@ def _forecast(known: Evidence, factor: float) -> Callable[[int], float] | None:
 def _closed_form(inputs: InputStatistics) -> float:
     """The condition number of features whose means are `offset` of one common deviation."""
     norm = inputs.offset * np.sqrt(max(inputs.num_features - inputs.num_constant, 1))
-    return float(theory.condition_number_with_bias(norm))
+    return float(theory.preprocessing.condition_number_with_bias(norm))

@@ -8,7 +8,8 @@ a lower rate ends three times lower. Where nothing was learned a tenth lower is 
 the rate is not to blame. A share of the edge of 1 and more alone is no illness: networks train there (Cohen et al.
 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
-the share must be below 0.2 too: from there a factor of four is left with room to the edge (`theory.two_step_edge`).
+the share must be below 0.2 too: from there a factor of four is left with room to the edge
+(`theory.stability.two_step_edge`).
 """
 
 import dataclasses
@@ -24,7 +25,7 @@ from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
 from jaxopt_lab.diagnosis.prescriptions import scale_rate
 from jaxopt_lab.diagnosis.runs import speed_up
 
-EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.two_step_edge"
+EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.stability.two_step_edge"
 CLIMBED = 0.05
 LOWER, NOTHING_LEARNED = 3.0, 1.1
 LEAST_GAIN = 4.0

@@ -10,7 +10,7 @@ longer gains, a quarter and a twentieth do: what is left is then read at one pla
 factors; a quarter of what was learned over a constant output does too, if it is a hundredth. A quarter is also enough
 where a tenth of the rate, well below the edge, comes two thirds as far in as many steps: the rest goes into noise.
 Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least lr tr S_B / 4
-(`theory.loss_floor`).
+(`theory.noise_floors.loss_floor`).
 """
 
 import numpy as np
@@ -19,7 +19,7 @@ from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
 from jaxopt_lab.diagnosis.prescriptions import average_iterates, enlarge_batch, scale_rate
 
-SOURCE = "theory.loss_floor; McCandlish et al. 2018, equation 2.6"
+SOURCE = "theory.noise_floors.loss_floor; McCandlish et al. 2018, equation 2.6"
 FLOOR_SHARE = 0.5
 NOISE_OVER_SIGNAL = 1.0
 LEFT, STANDING = 0.1, 0.05

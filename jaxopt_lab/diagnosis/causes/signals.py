@@ -23,7 +23,7 @@ from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
 from jaxopt_lab.diagnosis.layer_signals import Signals
 from jaxopt_lab.diagnosis.prescriptions import initialize_by_data
 
-DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field_factor"
+DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field.mean_field_factor"
 TOO_MUCH = 20.0
 DEAD, SATURATED = 0.5, 0.75
 EXCESS, COPIES = 3.0, 0.5
@@ -159,7 +159,9 @@ def _readings(known: Evidence, signals: Signals) -> list[Reading]:
     ]
     expected = _mean_field_gain(known, signals)
     if expected is not None:
-        found.insert(2, read("the same by mean field, for these weights", expected, source="theory.mean_field_step"))
+        found.insert(
+            2, read("the same by mean field, for these weights", expected, source="theory.mean_field.mean_field_step")
+        )
     return found
 
 
@@ -177,6 +179,6 @@ def _mean_field_gain(known: Evidence, signals: Signals) -> float | None:
         spread = layer.fan_in * float(jnp.mean(jnp.square(weights[layer.name])))
         if spread <= 0:
             return None
-        step = theory.mean_field_step(kinds[before.name] or "", variance, spread)
+        step = theory.mean_field.mean_field_step(kinds[before.name] or "", variance, spread)
         variance, factor = float(step.variance), factor * float(step.factor)
     return float(np.sqrt(factor))
