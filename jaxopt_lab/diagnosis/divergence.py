@@ -11,8 +11,8 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, vectors
-from jaxopt_lab.diagnosis.culprits import Culprit, find_culprit
-from jaxopt_lab.diagnosis.runs import ProbeRun
+from jaxopt_lab.diagnosis.probe_runs import ProbeRun
+from jaxopt_lab.tracing.non_finite import Culprit, find_culprit
 
 _GROWN = 2.0
 

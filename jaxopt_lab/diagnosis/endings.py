@@ -7,12 +7,11 @@ import numpy as np
 
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Estimate, Problem, as_partial, mean_of_samples, vectors
-from jaxopt_lab.diagnosis import budgets
-from jaxopt_lab.diagnosis.budgets import Budget
+from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, Budget
 from jaxopt_lab.diagnosis.evaluations import share_of_data, value, value_and_gradient
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.layers import measure_signals
-from jaxopt_lab.diagnosis.noises import measure_noise
+from jaxopt_lab.diagnosis.gradient_noise import measure_noise
+from jaxopt_lab.tracing.layer_statistics import measure_signals
 
 _SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
 
@@ -32,7 +31,7 @@ def look_at_end(known: Evidence, budget: Budget) -> dict[str, Any]:
         found["shrinking"] = _shrinking(frozen, run.params)
         bent = budget.attempt("curvature along the weights", lambda: _weight_curvature(frozen, run.params))
         found["weight_curvature"] = bent or 0.0
-        budget.pay((1 + len(_SHRINKS)) * budgets.LOSS * _validation_share(problem) + budgets.PRODUCT)
+        budget.pay((1 + len(_SHRINKS)) * LOSS * _validation_share(problem) + PRODUCT)
     if not known.random:
         return found
     a_sample = share_of_data(problem, known.batch_size)

@@ -9,16 +9,16 @@ import numpy as np
 import optax
 
 from jaxopt_lab.core import Estimate, Problem
-from jaxopt_lab.diagnosis import runs
-from jaxopt_lab.diagnosis.culprits import Culprit
-from jaxopt_lab.diagnosis.identification import RuleInUse
+from jaxopt_lab.diagnosis.gradient_noise import BatchNoise
 from jaxopt_lab.diagnosis.inputs import InputStatistics
-from jaxopt_lab.diagnosis.layer_signals import Signals
 from jaxopt_lab.diagnosis.lines import Fall
-from jaxopt_lab.diagnosis.local_models import LocalModel, Method
-from jaxopt_lab.diagnosis.noises import BatchNoise
-from jaxopt_lab.diagnosis.signs import Signs
-from jaxopt_lab.diagnosis.surroundings import Surroundings
+from jaxopt_lab.diagnosis.probe_runs import ProbeRun
+from jaxopt_lab.diagnosis.quadratic_model import LocalModel, Method
+from jaxopt_lab.diagnosis.stationary_point import Surroundings
+from jaxopt_lab.rules.identification import RuleInUse
+from jaxopt_lab.rules.monitor_summary import Signs
+from jaxopt_lab.tracing.non_finite import Culprit
+from jaxopt_lab.tracing.signals import Signals
 
 _STILL = 0.02
 _ALIKE = 0.1
@@ -93,7 +93,7 @@ class Evidence:
     signals: Signals | None = None
     signals_end: Signals | None = None
     inputs: InputStatistics | None = None
-    run: runs.ProbeRun | None = None
+    run: ProbeRun | None = None
     rates: dict[float, np.ndarray] | None = None
     rate_steps: np.ndarray | None = None
     model: LocalModel | None = None

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxopt_lab.core import Problem
 from jaxopt_lab.core.vectors import parameter_paths
-from jaxopt_lab.diagnosis.local_models import LocalModel, Method
+from jaxopt_lab.diagnosis.quadratic_model import LocalModel, Method
 
 _MOST_FEATURES = 512
 _MOST_EXAMPLES = 4096

@@ -12,9 +12,9 @@ from jaxopt_lab import rules
 from jaxopt_lab.core import Problem
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
 from jaxopt_lab.diagnosis.inputs import standardized
-from jaxopt_lab.diagnosis.rescaling import DataDrivenInit
-from jaxopt_lab.diagnosis.runs import ScaledRule
-from jaxopt_lab.diagnosis.surroundings import ElsewhereInit
+from jaxopt_lab.diagnosis.lsuv import DataDrivenInit
+from jaxopt_lab.diagnosis.probe_runs import ScaledRule
+from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
 
 _SAME_RATE = 0.05
 

@@ -17,7 +17,7 @@ from jaxopt_lab import training
 from jaxopt_lab.core import Estimate, Problem, fail, mean_of_samples, require_count
 from jaxopt_lab.diagnosis.evaluations import knowing_nothing
 from jaxopt_lab.diagnosis.findings import Finding
-from jaxopt_lab.diagnosis.runs import speed_up
+from jaxopt_lab.diagnosis.probe_runs import speed_up
 
 _LEAST, _MOST = 20, 2000
 _RECORDS = 400  # of a run on minibatches, where a loss over all data costs more than a step

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from jaxopt_lab.core import Problem
-from jaxopt_lab.diagnosis.budgets import Budget
+from jaxopt_lab.diagnosis.budget import Budget
 
 _LEAST = 128
 _BATCHES = 4

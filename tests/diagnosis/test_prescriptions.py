@@ -7,11 +7,11 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError
 from jaxopt_lab.diagnosis import prescriptions
-from jaxopt_lab.diagnosis.identification import identify, weight_decay
-from jaxopt_lab.diagnosis.layers import measure_signals
-from jaxopt_lab.diagnosis.noises import measure_noise
-from jaxopt_lab.diagnosis.rescaling import rescaled
+from jaxopt_lab.diagnosis.gradient_noise import measure_noise
+from jaxopt_lab.diagnosis.lsuv import rescaled
 from jaxopt_lab.diagnosis.thinning import thinned
+from jaxopt_lab.rules.identification import identify, weight_decay
+from jaxopt_lab.tracing.layer_statistics import measure_signals
 
 DEEP = lab.load_problem("mnist1d-mlp", width=16, depth=4, activation="sigmoid", num_examples=200)
 ONES = jnp.ones(3)

@@ -10,7 +10,7 @@ from jaxopt_lab.diagnosis.causes import (
     noise,
     non_finite,
     signals,
-    standstills,
+    stationarity,
 )
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding
@@ -23,14 +23,14 @@ EXAMINATIONS: dict[str, tuple[Callable[[Evidence], Finding | None], str]] = {
     "vanishing-signal": (signals.examine_vanishing, "signals"),
     "dead-units": (signals.examine_dead, "signals"),
     "unnormalized-inputs": (inputs.examine, "inputs"),
-    "saddle": (standstills.examine_saddle, "surroundings"),
-    "plateau": (standstills.examine_plateau, "surroundings"),
-    "local-minimum": (standstills.examine_local_minimum, "surroundings"),
+    "saddle": (stationarity.examine_saddle, "surroundings"),
+    "plateau": (stationarity.examine_plateau, "surroundings"),
+    "local-minimum": (stationarity.examine_local_minimum, "surroundings"),
     "gradient-noise": (noise.examine, "noise"),
     "learning-rate-too-low": (learning_rates.examine_low, "run"),
     "ill-conditioned": (conditioning.examine, "model"),
     "overfitting": (generalization.examine, "validation"),
-    "underfitting": (standstills.examine_underfitting, "surroundings"),
+    "underfitting": (stationarity.examine_underfitting, "surroundings"),
 }
 """cause -> (examination, the evidence without which it is not examined)."""
 

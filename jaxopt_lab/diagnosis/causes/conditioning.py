@@ -11,11 +11,11 @@ A loss over data that has less than 1 % left is as good as done: its sampling er
 import numpy as np
 
 from jaxopt_lab.core import Estimate
-from jaxopt_lab.diagnosis import forecasts
+from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
-from jaxopt_lab.diagnosis.local_models import LocalModel, Method
 from jaxopt_lab.diagnosis.prescriptions import use_heavy_ball
+from jaxopt_lab.diagnosis.quadratic_model import LocalModel, Method
 
 SOURCE = "Polyak 1964; theory.rates.optimal_heavy_ball"
 LEAST_GAIN = 4.0
@@ -60,7 +60,7 @@ def examine(known: Evidence) -> Finding | None:
     heavy = model.best_heavy_ball(max(goal, _SHARE), ceiling)
 
     def forecast(count: int) -> float:
-        return forecasts.speed_up(known, count, known.model or model, heavy, own=used)
+        return predicted_gain.speed_up(known, count, known.model or model, heavy, own=used)
 
     low, _ = model.condition_interval
     words = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxopt_lab import theory
 from jaxopt_lab.core import Estimate
-from jaxopt_lab.diagnosis import forecasts
+from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import conditioning
 from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
@@ -71,7 +71,7 @@ def _forecast(known: Evidence, factor: float) -> Callable[[int], float] | None:
     if standardized is None or method is None or known.in_use.kind == "adaptive":
         return None
     after = dataclasses.replace(method, learning_rate=factor * method.learning_rate)
-    return lambda count: forecasts.speed_up(known, count, standardized, after, same=False)
+    return lambda count: predicted_gain.speed_up(known, count, standardized, after, same=False)
 
 
 def _closed_form(inputs: InputStatistics) -> float:

@@ -18,12 +18,12 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxopt_lab.core import Status
-from jaxopt_lab.diagnosis import forecasts
+from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import noise
 from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
 from jaxopt_lab.diagnosis.prescriptions import scale_rate
-from jaxopt_lab.diagnosis.runs import speed_up
+from jaxopt_lab.diagnosis.probe_runs import speed_up
 
 EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.stability.two_step_edge"
 CLIMBED = 0.05
@@ -111,7 +111,7 @@ def _forecast(known: Evidence, factor: float) -> Callable[[int], float] | None:
     if not known.exact or model is None or method is None:
         return None
     after = dataclasses.replace(method, learning_rate=factor * method.learning_rate)
-    return lambda count: forecasts.speed_up(known, count, model, after)
+    return lambda count: predicted_gain.speed_up(known, count, model, after)
 
 
 def _most_gained(known: Evidence) -> float:

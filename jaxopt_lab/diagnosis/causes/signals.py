@@ -20,8 +20,8 @@ from jaxopt_lab import theory
 from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
-from jaxopt_lab.diagnosis.layer_signals import Signals
 from jaxopt_lab.diagnosis.prescriptions import initialize_by_data
+from jaxopt_lab.tracing.signals import Signals
 
 DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field.mean_field_factor"
 TOO_MUCH = 20.0

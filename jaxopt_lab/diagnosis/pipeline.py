@@ -8,13 +8,13 @@ import numpy as np
 import optax
 
 from jaxopt_lab.core import Problem, fail, require_count
-from jaxopt_lab.diagnosis.budgets import Budget
+from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Diagnosis, Finding, Reading, make_finding, rank, read
-from jaxopt_lab.diagnosis.gathering import gather
+from jaxopt_lab.diagnosis.measure import gather
 from jaxopt_lab.diagnosis.prescriptions import advise
-from jaxopt_lab.diagnosis.signs import Signs
+from jaxopt_lab.rules.monitor_summary import Signs
 
 _WHY = {
     "signals": "the problem has no data, or no layer was seen in its program",

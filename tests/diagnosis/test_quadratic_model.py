@@ -4,7 +4,7 @@ import pytest
 
 from jaxopt_lab import curvature, theory
 from jaxopt_lab.core import precision
-from jaxopt_lab.diagnosis.local_models import LocalModel, Method, measure_model
+from jaxopt_lab.diagnosis.quadratic_model import LocalModel, Method, measure_model
 
 
 def model_of(eigenvalues, weights, **facts):

@@ -6,8 +6,8 @@ import numpy as np
 
 from jaxopt_lab import theory
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.local_models import LocalModel, Method
-from jaxopt_lab.diagnosis.runs import PART, steps_to_reach
+from jaxopt_lab.diagnosis.probe_runs import PART, steps_to_reach
+from jaxopt_lab.diagnosis.quadratic_model import LocalModel, Method
 
 _DONE = 0.01
 
@@ -15,7 +15,7 @@ _DONE = 0.01
 def speed_up(
     known: Evidence, count: int, model: LocalModel, after: Method, *, own: Method | None = None, same: bool = True
 ) -> float:
-    """What `runs.speed_up` will find in runs of `count` steps: the rule in use against another from the same point.
+    """What `speed_up` will find in runs of `count` steps: the rule in use against another from the same point.
 
     Args:
       known: what was measured.

@@ -13,7 +13,7 @@ import optax
 
 from jaxopt_lab import curvature, training
 from jaxopt_lab.core import Problem, vectors
-from jaxopt_lab.diagnosis import budgets
+from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT
 from jaxopt_lab.diagnosis.evaluations import share_of_data
 from jaxopt_lab.diagnosis.lines import NUM_LOSSES, Fall, fall_along
 
@@ -69,7 +69,7 @@ def look_around(
         operator, gradient=point.gradient, max_products=num_products, tolerance=0.01
     )
     along = fall_along(frozen, params, negative.direction, size, both=True)
-    cost = negative.value.cost * budgets.PRODUCT + 2 * NUM_LOSSES * budgets.LOSS
+    cost = negative.value.cost * PRODUCT + 2 * NUM_LOSSES * LOSS
     elsewhere = ElsewhereInit(problem)
     beginnings = [elsewhere(jax.random.fold_in(jax.random.key(seed), k)) for k in range(_BEGINNINGS)]
     a_step = share_of_data(problem, batch_size)
@@ -77,7 +77,7 @@ def look_around(
     ends = np.zeros(0)
     if steps >= 1:
         ends = np.array([_end(problem, rule, each, steps, batch_size, seed) for each in beginnings])
-        cost += len(beginnings) * (steps * a_step + budgets.LOSS)
+        cost += len(beginnings) * (steps * a_step + LOSS)
     bottom = -negative.slope / negative.value.value if negative.value.value else 0.0
     middle = vectors.axpy(bottom, negative.direction, params)
     there = 0.0

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.diagnosis.programs import LAYERS, Operation, Program, holds_layer, is_number
+from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, holds_layer, is_number
 
 NAMES = {
     "relu": "relu", "relu6": "relu6", "leaky_relu": "leaky_relu", "elu": "elu", "selu": "selu", "celu": "elu",

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from jaxopt_lab import reporting
-from jaxopt_lab.diagnosis.evidence_figures import draw_curvature, draw_layers, draw_losses, draw_proof
+from jaxopt_lab.diagnosis.figures import draw_curvature, draw_layers, draw_losses, draw_proof
 from jaxopt_lab.diagnosis.findings import Diagnosis, Finding
 from jaxopt_lab.diagnosis.proving import Proof
 from jaxopt_lab.diagnosis.wording import prediction_of, verdict_of

@@ -3,7 +3,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_lab import diagnosis, rules
+from jaxopt_lab import rules
 
 PARAMS = {"w": jnp.ones((2, 3)), "b": jnp.zeros(2)}
 
@@ -23,7 +23,7 @@ PARAMS = {"w": jnp.ones((2, 3)), "b": jnp.zeros(2)}
     ],
 )
 def test_a_rule_is_told_by_what_it_does(rule, kind, rate, rho, edge):
-    found = diagnosis.identify(rule, PARAMS)
+    found = rules.identify(rule, PARAMS)
     assert found.kind == kind
     np.testing.assert_allclose([found.learning_rate, found.rho, found.edge], [rate, rho, edge], rtol=2e-3)
     if kind != "adaptive":
@@ -31,9 +31,9 @@ def test_a_rule_is_told_by_what_it_does(rule, kind, rate, rho, edge):
 
 
 def test_other_filters_and_rules_that_need_more_are_not_given_a_name():
-    assert diagnosis.identify(rules.aggregated_momentum(0.1, rhos=(0.0, 0.9)), PARAMS).kind == "linear"
-    assert diagnosis.identify(rules.nesterov_lookahead(0.1, rho=0.9), PARAMS).kind == "unknown"
+    assert rules.identify(rules.aggregated_momentum(0.1, rhos=(0.0, 0.9)), PARAMS).kind == "linear"
+    assert rules.identify(rules.nesterov_lookahead(0.1, rho=0.9), PARAMS).kind == "unknown"
     warm = optax.sgd(optax.linear_schedule(0.0, 0.1, 10))
-    assert diagnosis.identify(warm, PARAMS).kind == "unknown"
-    assert np.isnan(diagnosis.identify(warm, PARAMS).edge)
-    assert "unknown form" in str(diagnosis.identify(warm, PARAMS))
+    assert rules.identify(warm, PARAMS).kind == "unknown"
+    assert np.isnan(rules.identify(warm, PARAMS).edge)
+    assert "unknown form" in str(rules.identify(warm, PARAMS))

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab import diagnosis
+from jaxopt_lab import rules
 from jaxopt_lab.core import InputError, Problem, from_loss
 
 GENERATOR = np.random.default_rng(0)
@@ -43,8 +43,8 @@ def test_leaves_without_a_number_change_no_finding(rule):
 
 def test_a_rule_is_identified_beside_leaves_without_a_number():
     params = {"a": jnp.zeros((0, 4)), "w": jnp.ones(3)}
-    assert str(diagnosis.identify(optax.adam(0.003), params)) == "adaptive, learning rate 0.003, momentum 0.9"
-    assert diagnosis.identification.weight_decay(optax.adamw(0.1, weight_decay=0.01), params) == pytest.approx(1e-3)
+    assert str(rules.identify(optax.adam(0.003), params)) == "adaptive, learning rate 0.003, momentum 0.9"
+    assert rules.identification.weight_decay(optax.adamw(0.1, weight_decay=0.01), params) == pytest.approx(1e-3)
 
 
 def test_a_parameter_that_is_not_finite_is_found_beside_leaves_without_a_number():

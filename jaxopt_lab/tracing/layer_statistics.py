@@ -20,9 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Batch, Params, Problem, as_partial, require_count, vectors
-from jaxopt_lab.diagnosis.layer_signals import ActivationSignal, LayerSignal, Signals
-from jaxopt_lab.diagnosis.places import ActivationPlace, LayerPlace, find_places
-from jaxopt_lab.diagnosis.programs import evaluate, lay_out
+from jaxopt_lab.tracing.jaxprs import evaluate, lay_out
+from jaxopt_lab.tracing.layer_detection import ActivationPlace, LayerPlace, find_places
+from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
 
 BOUNDED = ("tanh", "logistic")
 RECTIFIED = ("relu", "relu6")

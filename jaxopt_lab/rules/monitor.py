@@ -68,7 +68,7 @@ class Monitor(optax.GradientTransformationExtraArgs):
       InputError: an argument out of its range.
 
     Example:
-      >>> from jaxopt_lab.diagnosis.signs import read_signs
+      >>> from jaxopt_lab.rules.monitor_summary import read_signs
       >>> rule = Monitor(optax.sgd(0.1), every=2)
       >>> params = jnp.array([1.0, 2.0])
       >>> state = rule.init(params)

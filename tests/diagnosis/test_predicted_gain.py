@@ -7,11 +7,11 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import Status
-from jaxopt_lab.diagnosis import prescriptions, runs
+from jaxopt_lab.diagnosis import prescriptions, probe_runs
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.forecasts import speed_up
-from jaxopt_lab.diagnosis.identification import RuleInUse, identify
-from jaxopt_lab.diagnosis.local_models import LocalModel, Method
+from jaxopt_lab.diagnosis.predicted_gain import speed_up
+from jaxopt_lab.diagnosis.quadratic_model import LocalModel, Method
+from jaxopt_lab.rules.identification import RuleInUse, identify
 
 VALUES, START = np.geomspace(1e-3, 1.0, 12), np.ones(12)
 PROBLEM = lab.from_loss(lambda w, batch, key: jnp.sum(w**2), jnp.zeros(12))
@@ -35,7 +35,7 @@ def model_at(point):
 
 def evidence(steps=50):
     curve, end = losses(steps, RATE)
-    run = runs.ProbeRun(np.arange(steps + 1), curve, curve, curve, None, Status.COMPLETED, end, None, None)
+    run = probe_runs.ProbeRun(np.arange(steps + 1), curve, curve, curve, None, Status.COMPLETED, end, None, None)
     use = RuleInUse("gradient descent", RATE, effective_rate=RATE)
     return Evidence(
         PROBLEM, optax.sgd(RATE), use, START, False, steps, None, 0, run=run,
@@ -45,7 +45,7 @@ def evidence(steps=50):
 
 @pytest.mark.parametrize(("factor", "count"), [(10.0, 400), (40.0, 400), (40.0, 2000), (10.0, 40)])
 def test_the_gain_of_a_higher_rate_is_what_two_runs_show(factor, count):
-    measured = runs.speed_up(np.arange(count + 1), losses(count, RATE)[0], losses(count, factor * RATE)[0])
+    measured = probe_runs.speed_up(np.arange(count + 1), losses(count, RATE)[0], losses(count, factor * RATE)[0])
     known = evidence()
     assert speed_up(known, count, known.model, Method(factor * RATE)) == pytest.approx(measured, rel=0.1)
 
@@ -53,14 +53,16 @@ def test_the_gain_of_a_higher_rate_is_what_two_runs_show(factor, count):
 def test_the_gain_on_another_loss_is_counted_to_the_same_height():
     known = evidence()
     other = dataclasses.replace(known.model, eigenvalues=np.ones(12), weights=np.full(12, VALUES.mean()))
-    measured = runs.speed_up(np.arange(401), losses(400, RATE)[0], 0.5 * VALUES.sum() * 0.5 ** (2 * np.arange(401)))
+    measured = probe_runs.speed_up(
+        np.arange(401), losses(400, RATE)[0], 0.5 * VALUES.sum() * 0.5 ** (2 * np.arange(401))
+    )
     assert speed_up(known, 400, other, Method(0.5), same=False) == pytest.approx(measured, rel=0.4)
 
 
 def test_a_run_that_only_comes_to_a_constant_output_gains_nothing():
     steps, before, after = np.arange(5), np.array([4.0, 2.0, 2.0, 2.0, 2.0]), np.array([4.0, 3.0, 2.0, 1.0, 0.0])
-    assert runs.speed_up(steps, before, after) < 1
-    assert runs.speed_up(steps, before, after, known_by_none=2.0) == 4.0
+    assert probe_runs.speed_up(steps, before, after) < 1
+    assert probe_runs.speed_up(steps, before, after, known_by_none=2.0) == 4.0
     assert speed_up(dataclasses.replace(evidence(), baseline=1e-9), 400, evidence().model, Method(0.2)) == 400
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Batch, Key, Params, Problem, as_partial, vectors
-from jaxopt_lab.diagnosis.programs import Program, evaluate, is_number, lay_out, line_of
+from jaxopt_lab.tracing.jaxprs import Program, evaluate, is_number, lay_out, line_of
 
 _REASONS = {
     "log": "the logarithm of a number that is not positive", "log1p": "the logarithm of a number that is not positive",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab import diagnosis, problems, training
+from jaxopt_lab import curvature, problems, training
 from jaxopt_lab.cli import main
 from jaxopt_lab.reporting import house_style
 
@@ -17,7 +17,7 @@ SMALL = ["--set", "width=4", "--set", "depth=1", "--set", "activation=tanh", "--
 def test_a_known_spectrum_is_told_with_its_errors():
     curvatures = jnp.concatenate([jnp.full(30, 1.0), jnp.full(10, 4.0), jnp.array([-2.0])])
     problem = lab.from_loss(lambda w, batch, key: 0.5 * jnp.sum(curvatures * w**2), jnp.ones(41))
-    spectrum = diagnosis.measure_spectrum(problem, jnp.ones(41), num_largest=1, num_smallest=1)
+    spectrum = curvature.measure_spectrum(problem, jnp.ones(41), num_largest=1, num_smallest=1)
     text = "\n".join(spectrum.lines())
     assert spectrum.ends.largest.values[0] == pytest.approx(4.0, rel=1e-5)
     assert spectrum.condition.absolute.value == pytest.approx(4.0, rel=1e-4)
@@ -28,7 +28,7 @@ def test_a_known_spectrum_is_told_with_its_errors():
     assert "smallest eigenvalues  -2" in text
     assert spectrum.noise is None
     with house_style() as maker:
-        assert len(diagnosis.draw_spectrum(spectrum, maker).axes) == 2
+        assert len(curvature.draw_spectrum(spectrum, maker).axes) == 2
 
 
 def test_the_verb_prints_the_summary_and_leaves_files(tmp_path, capsys):

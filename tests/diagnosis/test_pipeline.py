@@ -184,7 +184,7 @@ def test_a_model_that_does_not_differentiate_says_so():
 def test_the_record_is_json_and_the_page_stands_alone(tmp_path):
     import json
 
-    from jaxopt_lab.diagnosis.pages import page_of
+    from jaxopt_lab.diagnosis.report import page_of
     from jaxopt_lab.storage import to_json
 
     found = lab.diagnose(NARROW, optax.sgd(1.0), steps=40)

@@ -17,22 +17,22 @@ import optax
 
 from jaxopt_lab import curvature, training
 from jaxopt_lab.core import Problem, Status, as_partial, describe, fail, reason, require_trainable, vectors
-from jaxopt_lab.diagnosis import budgets, runs
-from jaxopt_lab.diagnosis.budgets import Budget
-from jaxopt_lab.diagnosis.culprits import find_culprit
+from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, PRODUCT, Budget
 from jaxopt_lab.diagnosis.divergence import culprit_on_the_way
 from jaxopt_lab.diagnosis.endings import look_at_end
 from jaxopt_lab.diagnosis.evaluations import knowing_nothing, sample_gradient, share_of_data, value_and_gradient
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.identification import identify, weight_decay
 from jaxopt_lab.diagnosis.inputs import measure_inputs, standardized
-from jaxopt_lab.diagnosis.layers import measure_signals
 from jaxopt_lab.diagnosis.lines import NUM_LOSSES, fall_along
-from jaxopt_lab.diagnosis.local_models import LocalModel, measure_model
-from jaxopt_lab.diagnosis.monitoring import is_monitor
-from jaxopt_lab.diagnosis.signs import Signs, read_signs
-from jaxopt_lab.diagnosis.surroundings import look_around
+from jaxopt_lab.diagnosis.probe_runs import RATES, probe_run, rate_runs
+from jaxopt_lab.diagnosis.quadratic_model import LocalModel, measure_model
+from jaxopt_lab.diagnosis.stationary_point import look_around
 from jaxopt_lab.diagnosis.thinning import thinned
+from jaxopt_lab.rules.identification import identify, weight_decay
+from jaxopt_lab.rules.monitor import is_monitor
+from jaxopt_lab.rules.monitor_summary import Signs, read_signs
+from jaxopt_lab.tracing.layer_statistics import measure_signals
+from jaxopt_lab.tracing.non_finite import find_culprit
 
 _RUN_SHARE = 0.3
 _RATE_SHARE = 0.2
@@ -71,7 +71,7 @@ def gather(
         opt_state=opt_state, signs=_signs(opt_state, batch_size),
     )  # fmt: skip
     add = lambda **fields: dataclasses.replace(known, **fields)  # noqa: E731
-    budget.pay(2 * budgets.GRADIENT)
+    budget.pay(2 * GRADIENT)
     if not (np.isfinite(value) and bool(vectors.all_finite(gradient))):
         return add(culprit=find_culprit(frozen, point), loss=float(value), gradient_norm=float(vectors.norm(gradient)))
     known = add(problem=thinned(problem, _seconds(frozen, point), batch_size, budget, seed))
@@ -144,10 +144,10 @@ def _look_at_point(problem: Problem, params: Any, budget: Budget) -> dict[str, A
     size = max(float(vectors.norm(params)), 1.0)
     found: dict[str, Any] = {"loss": loss, "gradient_norm": norm, "size": size}
     found["noisy_loss"] = _is_noisy(problem, params)
-    budget.pay(3 * budgets.GRADIENT)
-    if norm > 0 and budget.allows("the line downhill", NUM_LOSSES * budgets.LOSS):
+    budget.pay(3 * GRADIENT)
+    if norm > 0 and budget.allows("the line downhill", NUM_LOSSES * LOSS):
         found["downhill"] = fall_along(frozen, params, vectors.scale(-1 / norm, gradient), size)
-        budget.pay(NUM_LOSSES * budgets.LOSS)
+        budget.pay(NUM_LOSSES * LOSS)
     return found
 
 
@@ -162,8 +162,8 @@ def _look_at_parts(known: Evidence, budget: Budget) -> dict[str, Any]:
     problem = known.problem
     found: dict[str, Any] = {"inputs": measure_inputs(problem, adaptive=known.in_use.kind == "adaptive")}
     found["baseline"], found["num_classes"] = knowing_nothing(problem, known.params)
-    budget.pay(budgets.LOSS)
-    if problem.data is not None and budget.allows("layers", 3 * budgets.GRADIENT):
+    budget.pay(LOSS)
+    if problem.data is not None and budget.allows("layers", 3 * GRADIENT):
         found["signals"] = measure_signals(problem, known.params, seed=known.seed)
         budget.pay(share_of_data(problem, 256) * 2)
     return found
@@ -172,7 +172,7 @@ def _look_at_parts(known: Evidence, budget: Budget) -> dict[str, Any]:
 def _run(known: Evidence, steps: int | None, budget: Budget) -> dict[str, Any]:
     a_step = share_of_data(known.problem, known.batch_size)
     records = min(_RECORDS, steps or _RECORDS)
-    afford = int((_RUN_SHARE * budget.total - records * budgets.LOSS) / a_step)
+    afford = int((_RUN_SHARE * budget.total - records * LOSS) / a_step)
     wanted = _MOST_STEPS if steps is None else steps
     taken = min(wanted, afford, _MOST_STEPS)
     if taken < 2 or not budget.allows("probe run", taken * a_step):
@@ -180,11 +180,11 @@ def _run(known: Evidence, steps: int | None, budget: Budget) -> dict[str, Any]:
         return {}
     if steps is not None and taken < steps:
         budget.refused[f"the run after step {taken}"] = f"{steps} steps cost {steps * a_step:.0f} gradient-equivalents"
-    run = runs.probe_run(
+    run = probe_run(
         known.problem, known.rule, known.params, steps=taken, every=max(1, taken // records),
         batch_size=known.batch_size, seed=known.seed,
     )  # fmt: skip
-    budget.pay(taken * a_step + len(run.steps) * budgets.LOSS)
+    budget.pay(taken * a_step + len(run.steps) * LOSS)
     return {"run": run, "steps": taken}
 
 
@@ -203,7 +203,7 @@ def _curvature(known: Evidence, budget: Budget) -> dict[str, Any]:
         along, random = (max(2, round(count * budget.total / 200)) for count in counts)
         if not any(counts) or (name == "model_end" and (run is None or run.diverged)):
             continue
-        if budget.allows("curvature", (along + random) * budgets.PRODUCT):
+        if budget.allows("curvature", (along + random) * PRODUCT):
             there = (known.params, None, known.opt_state if adaptive else None) if name == "model" or run is None else (
                 run.params, run.model_state, run.state if adaptive else None
             )  # fmt: skip
@@ -211,7 +211,7 @@ def _curvature(known: Evidence, budget: Budget) -> dict[str, Any]:
             if model is None:
                 break
             found[name] = model
-            budget.pay(model.products * budgets.PRODUCT)
+            budget.pay(model.products * PRODUCT)
     return found
 
 
@@ -220,14 +220,14 @@ def _standardized(known: Evidence, budget: Budget) -> dict[str, Any]:
     counts = (max(2, round(10 * budget.total / 200)), max(2, round(4 * budget.total / 200)))
     if known.inputs is None or not known.inputs.unnormalized or known.in_use.kind == "adaptive":
         return {}
-    if not budget.allows("curvature on standardized inputs", sum(counts) * budgets.PRODUCT):
+    if not budget.allows("curvature on standardized inputs", sum(counts) * PRODUCT):
         return {}
     other = dataclasses.replace(known, problem=standardized(known.problem))
     what = "curvature on standardized inputs"
     model = budget.attempt(what, lambda: _model(other, known.params, None, None, counts))
     if model is None:
         return {}
-    budget.pay(model.products * budgets.PRODUCT)
+    budget.pay(model.products * PRODUCT)
     return {"model_standardized": model}
 
 
@@ -267,16 +267,16 @@ def _surroundings(known: Evidence, budget: Budget) -> dict[str, Any]:
 def _rates(known: Evidence, budget: Budget) -> dict[str, Any]:
     if known.run is None or (known.exact and known.method is not None):
         return {}
-    a_step = len(runs.RATES) * share_of_data(known.problem, known.batch_size)
+    a_step = len(RATES) * share_of_data(known.problem, known.batch_size)
     records = min(10, known.steps)
-    afford = int((min(_RATE_SHARE * budget.total, budget.left) - records * len(runs.RATES) * budgets.LOSS) / a_step)
+    afford = int((min(_RATE_SHARE * budget.total, budget.left) - records * len(RATES) * LOSS) / a_step)
     taken = min(known.steps, afford)
     if taken < 3:
         budget.refused["other learning rates"] = "too little of the budget is left"
         return {}
     every = max(1, taken // records)
-    rate_steps, rates = runs.rate_runs(
+    rate_steps, rates = rate_runs(
         known.problem, known.rule, known.params, steps=taken, every=every, batch_size=known.batch_size, seed=known.seed
     )  # fmt: skip
-    budget.pay(taken * a_step + records * len(runs.RATES) * budgets.LOSS)
+    budget.pay(taken * a_step + records * len(RATES) * LOSS)
     return {"rates": rates, "rate_steps": rate_steps}

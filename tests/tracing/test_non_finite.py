@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis.culprits import find_culprit
+from jaxopt_lab.tracing.non_finite import find_culprit
 
 
 def logarithm(params, batch, key):

@@ -20,7 +20,7 @@ from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
 from jaxopt_lab.diagnosis.lines import Fall
 from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere, leave_saddle, scale_rate, stop_decay
-from jaxopt_lab.diagnosis.surroundings import Surroundings
+from jaxopt_lab.diagnosis.stationary_point import Surroundings
 
 CONVEX = "convexity: f(x) - f(x + s) <= |g| |s|"
 SUPERLINEAR = 10.0

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxopt_lab import theory
 from jaxopt_lab.core import Estimate, fail, require_positive
-from jaxopt_lab.diagnosis.monitoring import FIELDS, find_monitor
+from jaxopt_lab.rules.monitor import FIELDS, find_monitor
 
 _SHARE = 4
 _MEDIAN = 1.2533

@@ -17,8 +17,8 @@ import numpy as np
 
 from jaxopt_lab.core import Problem
 from jaxopt_lab.core.vectors import parameter_paths
-from jaxopt_lab.diagnosis.layer_signals import LayerSignal
-from jaxopt_lab.diagnosis.layers import measure_signals
+from jaxopt_lab.tracing.layer_statistics import measure_signals
+from jaxopt_lab.tracing.signals import LayerSignal
 
 _COPIES = 0.5
 

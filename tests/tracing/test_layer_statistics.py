@@ -9,10 +9,10 @@ from flax import linen
 import jaxopt_lab as lab
 from jaxopt_lab import problems, theory
 from jaxopt_lab.core import InputError, vectors
-from jaxopt_lab.diagnosis.layers import measure_signals
-from jaxopt_lab.diagnosis.places import find_places
-from jaxopt_lab.diagnosis.programs import lay_out
 from jaxopt_lab.networks import ACTIVATIONS
+from jaxopt_lab.tracing.jaxprs import lay_out
+from jaxopt_lab.tracing.layer_detection import find_places
+from jaxopt_lab.tracing.layer_statistics import measure_signals
 
 TRACES = []
 

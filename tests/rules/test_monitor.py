@@ -7,8 +7,8 @@ import optax
 import pytest
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.diagnosis.monitoring import Monitor, MonitorState, find_monitor, observe
-from jaxopt_lab.diagnosis.signs import read_signs
+from jaxopt_lab.rules.monitor import Monitor, MonitorState, find_monitor, observe
+from jaxopt_lab.rules.monitor_summary import read_signs
 
 PARAMS = {"b": np.zeros(2, np.float32), "w": np.ones(3, np.float32)}
 ADAM = functools.partial(optax.adam, 0.1)

@@ -10,11 +10,11 @@ import optax
 
 from jaxopt_lab import curvature, problems, reporting, storage, training
 from jaxopt_lab.core import Problem, require_choice, require_count
-from jaxopt_lab.diagnosis.examination import diagnose
-from jaxopt_lab.diagnosis.figures import draw_spectrum
-from jaxopt_lab.diagnosis.pages import page_of
+from jaxopt_lab.curvature.spectrum import measure_spectrum
+from jaxopt_lab.curvature.spectrum_figure import draw_spectrum
+from jaxopt_lab.diagnosis.pipeline import diagnose
 from jaxopt_lab.diagnosis.proving import prove
-from jaxopt_lab.diagnosis.spectra import measure_spectrum
+from jaxopt_lab.diagnosis.report import page_of
 from jaxopt_lab.diagnosis.wording import lines_of
 
 OPERATORS = {"hessian": curvature.hessian, "gauss_newton": curvature.gauss_newton, "fisher": curvature.fisher}
