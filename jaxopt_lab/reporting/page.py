@@ -118,7 +118,6 @@ def write_page(
       InputError: `path` is a file that this package did not write.
     """
     check_page(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_page(results, failures, command=command))
 
 

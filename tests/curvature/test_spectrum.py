@@ -60,7 +60,7 @@ def test_the_verb_reads_parameters_from_a_file(tmp_path, capsys):
         (["digits-mlp", "--set", "width"], "an option must be NAME=VALUE, got 'width'"),
         (["digits-mlp", "--set", "widht=3"], "Did you mean 'width'"),
         (["digits-mlp", "--operator", "hesian"], "Did you mean 'hessian'"),
-        (["digits-mlp", "--checkpoint", "nowhere.npz"], "the parameters cannot be read"),
+        (["digits-mlp", "--checkpoint", "nowhere.npz"], "cannot be read as the parameters of this network"),
         (["digits-mlp", "--probes", "1"], "--probes must be a whole number of at least 2"),
         (["digits-mlp", "--train", "-1"], "--train must be a whole number of at least 0"),
         (["digits-mlp", "--largest", "0"], "num_largest must be a whole number of at least 1"),
