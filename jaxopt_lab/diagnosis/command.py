@@ -14,8 +14,7 @@ from jaxopt_lab.curvature.spectrum import measure_spectrum
 from jaxopt_lab.curvature.spectrum_figure import draw_spectrum
 from jaxopt_lab.diagnosis.pipeline import diagnose
 from jaxopt_lab.diagnosis.proving import prove
-from jaxopt_lab.diagnosis.report import page_of
-from jaxopt_lab.diagnosis.wording import lines_of
+from jaxopt_lab.diagnosis.report import lines_of, page_of
 
 OPERATORS = {"hessian": curvature.hessian, "gauss_newton": curvature.gauss_newton, "fisher": curvature.fisher}
 
@@ -45,9 +44,9 @@ def spectrum_command(options: argparse.Namespace) -> int:
     spectrum = measure_spectrum(
         problem, params, num_largest=options.largest, num_smallest=options.smallest, num_probes=options.probes,
         num_steps=options.steps, max_products=options.max_products, layers=not options.no_layers,
-        make_operator=OPERATORS[options.operator], seed=options.seed, say=training.say,
+        make_operator=OPERATORS[options.operator], seed=options.seed, log=training.say,
     )  # fmt: skip
-    print("\n".join(spectrum.lines()))
+    print(spectrum)
     record = {"command": sys.argv[1:], "environment": storage.environment(), **spectrum.to_json()}
     storage.write_text(folder / "spectrum.json", json.dumps(storage.to_json(record), indent=1))
     with reporting.house_style() as maker:
@@ -87,7 +86,7 @@ def diagnose_command(options: argparse.Namespace) -> int:
     setting: dict[str, Any] = {"params": params, "batch_size": options.batch_size}
     found = diagnose(
         problem, rule, **setting, steps=options.steps, seed=options.seed, budget=options.budget,
-        seconds=options.seconds, say=training.say,
+        seconds=options.seconds, log=training.say,
     )  # fmt: skip
     proofs = []
     if options.prove:

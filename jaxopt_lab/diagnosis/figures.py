@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.probe_runs import OtherRates
 from jaxopt_lab.diagnosis.proving import Proof
 from jaxopt_lab.reporting import FigureMaker
 
@@ -18,39 +19,41 @@ if TYPE_CHECKING:
 Drawing = tuple["Figure", str] | None
 
 
-def draw_losses(known: Evidence, maker: FigureMaker) -> Drawing:
+def draw_losses(evidence: Evidence, maker: FigureMaker) -> Drawing:
     """The loss of the short run, of the same run at other rates, and of the local model."""
-    run = known.run
+    run = evidence.run
     if run is None:
         return None
     figure, axes = maker.axes()
-    rates = known.rates or {}
-    every = np.concatenate([run.losses, *rates.values()])
+    rates = evidence.rates or OtherRates(run.steps, {})
+    every = np.concatenate([run.losses, *rates.losses.values()])
     shown = every[np.isfinite(every)]
-    top = 3 * max(known.loss, known.baseline or 0.0, float(shown.min(initial=known.loss)))
+    top = 3 * max(evidence.point.loss, evidence.point.baseline or 0.0, float(shown.min(initial=evidence.point.loss)))
     maker.measured(axes, run.steps, run.losses)
     _label(axes, maker, run.steps, run.losses, "in use", 0, top)
-    for place, (factor, losses) in enumerate(rates.items(), 1):
-        axes.plot(known.rate_steps, losses, color=maker.color(place), linewidth=0.9)
-        _label(axes, maker, known.rate_steps, losses, f"rate x {factor:g}", place, top)
-    if known.exact and known.model is not None and known.method is not None:
-        falls = [known.model.decrease(float(step), known.method) for step in run.steps]
-        maker.predicted(axes, run.steps, known.loss - np.array(falls), color=0)
-    if known.lower == 0 and (shown > 0).all():
+    for place, (factor, losses) in enumerate(rates.losses.items(), 1):
+        axes.plot(rates.steps, losses, color=maker.color(place), linewidth=0.9)
+        _label(axes, maker, rates.steps, losses, f"rate x {factor:g}", place, top)
+    if evidence.follows_model and evidence.model_at_point is not None and evidence.method is not None:
+        falls = [evidence.model_at_point.decrease(float(step), evidence.method) for step in run.steps]
+        maker.predicted(axes, run.steps, evidence.point.loss - np.array(falls), color=0)
+    if evidence.lower_bound == 0 and (shown > 0).all():
         axes.set(yscale="log", ylim=(0.5 * max(float(shown.min()), 1e-12 * top), top))
     else:
-        axes.set(ylim=(float(shown.min()) - 0.05 * known.scale, known.loss + 0.5 * known.scale))
+        axes.set(ylim=(float(shown.min()) - 0.05 * evidence.scale, evidence.point.loss + 0.5 * evidence.scale))
     axes.set(xlabel="step", ylabel="loss over all data")
-    if known.baseline is not None:
-        axes.axhline(known.baseline, color=maker.color(6), linewidth=0.8, linestyle=":")
-    ending = "It diverged." if run.diverged else f"The run took {known.progress:.0%} of the loss."
-    line = " The line is the local model's prediction." if known.exact else ""
-    return figure, f"{ending}{line}" + (" Dotted: what a constant output earns." if known.baseline is not None else "")
+    if evidence.point.baseline is not None:
+        axes.axhline(evidence.point.baseline, color=maker.color(6), linewidth=0.8, linestyle=":")
+    ending = "It diverged." if run.diverged else f"The run took {evidence.progress:.0%} of the loss."
+    line = " The line is the local model's prediction." if evidence.follows_model else ""
+    return figure, f"{ending}{line}" + (
+        " Dotted: what a constant output earns." if evidence.point.baseline is not None else ""
+    )
 
 
-def draw_curvature(known: Evidence, maker: FigureMaker) -> Drawing:
+def draw_curvature(evidence: Evidence, maker: FigureMaker) -> Drawing:
     """Where the gradient lies among the curvatures, and the edge of the rule in use."""
-    model = known.here
+    model = evidence.current_model
     if model is None or not len(model.eigenvalues) or model.gradient_square == 0:
         return None
     figure, axes = maker.axes()
@@ -67,7 +70,7 @@ def draw_curvature(known: Evidence, maker: FigureMaker) -> Drawing:
         ylabel="share of the gradient's square",
     )  # fmt: skip
     caption = f"The gradient lies in curvatures from {np.abs(model.eigenvalues).min():.2g} to {model.largest:.2g}."
-    share = known.share_of_edge
+    share = evidence.relative_sharpness
     if np.isfinite(share) and share > 0:
         axes.axvline(model.largest / share, color=maker.color(6), linewidth=1.0, linestyle="--")
         axes.annotate(
@@ -78,9 +81,9 @@ def draw_curvature(known: Evidence, maker: FigureMaker) -> Drawing:
     return figure, caption
 
 
-def draw_layers(known: Evidence, maker: FigureMaker) -> Drawing:
+def draw_layers(evidence: Evidence, maker: FigureMaker) -> Drawing:
     """The signal forward and backward, layer by layer."""
-    signals = known.signals
+    signals = None if evidence.layers is None else evidence.layers.start
     if signals is None or len(signals.layers) < 2:
         return None
     figure, axes = maker.axes()
@@ -114,7 +117,7 @@ def draw_proof(proof: Proof, maker: FigureMaker) -> Drawing:
     elif finite.size:
         axes.set(ylim=(float(finite.min()) - 0.1 * top, top))
     axes.set(xlabel="step", ylabel=proof.unit if proof.unit != "steps" else "loss")
-    return figure, proof.line()
+    return figure, str(proof)
 
 
 def _label(axes: "Axes", maker: FigureMaker, steps: Any, losses: np.ndarray, text: str, color: int, top: float) -> None:

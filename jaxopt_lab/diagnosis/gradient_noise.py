@@ -1,4 +1,4 @@
-"""The gradient's noise as the rule meets it: random batches of its own size, and the loss's own randomness.
+"""Losses, gradients, and their noise as the rule meets it: batches of its own size, and the loss's own randomness.
 
     tr S_B = E |g_B - G|^2,        tr(H S_B) = E (g_B - G)' H (g_B - G)
 
@@ -16,11 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxopt_lab import training
 from jaxopt_lab.core import Estimate, Problem, as_partial, mean_of_samples, vectors
 
 
 @dataclasses.dataclass(frozen=True)
-class BatchNoise:
+class GradientNoise:
     """The noise of one step's gradient.
 
     Attributes:
@@ -42,7 +43,7 @@ class BatchNoise:
 def measure_noise(
     problem: Problem, params: Any, gradient: Any, *, batch_size: int | None, num_samples: int, seed: int,
     preconditioner: Any = None,
-) -> BatchNoise:  # fmt: skip
+) -> GradientNoise:  # fmt: skip
     """Draws gradients as a run would, and compares them with the expected one.
 
     Args:
@@ -66,7 +67,7 @@ def measure_noise(
         jax.random.key(seed), inverse,
     )  # fmt: skip
     samples = np.asarray(squares, np.float64)
-    return BatchNoise(mean_of_samples(samples, cost=num_samples), float(_square(gradient, inverse)), num_samples)
+    return GradientNoise(mean_of_samples(samples, cost=num_samples), float(_square(gradient, inverse)), num_samples)
 
 
 def _square(tree: Any, inverse: Any) -> jax.Array:
@@ -87,3 +88,33 @@ def _deviations(
         return carry, _square(jax.tree.map(jnp.subtract, sample, gradient), inverse)
 
     return jax.lax.scan(one, None, (rows, jnp.arange(len(rows))))[1]
+
+
+@jax.jit
+def value_and_gradient(loss: Any, params: Any, data: Any) -> Any:
+    """The expected loss and its gradient."""
+    return jax.value_and_grad(loss)(params, data, None)
+
+
+@jax.jit
+def sample_gradient(loss: Any, params: Any, data: Any, key: jax.Array) -> Any:
+    """The gradient of one draw of the loss's own randomness."""
+    return jax.grad(loss)(params, data, key)
+
+
+@jax.jit
+def value(loss: Any, params: Any, data: Any) -> jax.Array:
+    """The expected loss."""
+    return jnp.asarray(loss(params, data, None))
+
+
+def constant_output(problem: Problem, params: Any) -> tuple[float | None, int | None]:
+    """The loss of the best constant output, and the number of classes.
+
+    Where the outputs are not evidence, the loss with all parameters zero; None without data.
+    """
+    loss, num_classes = training.constant_loss(problem)
+    if loss is not None or problem.data is None:
+        return loss, num_classes
+    zero = float(value(as_partial(problem.freeze().loss), vectors.zeros_like(params), problem.data))
+    return (zero if np.isfinite(zero) else None), None

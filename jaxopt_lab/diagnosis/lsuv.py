@@ -24,7 +24,7 @@ _COPIES = 0.5
 
 
 @dataclasses.dataclass(frozen=True)
-class DataDrivenInit:
+class LSUVInit:
     """A problem's initialization, followed by the scaling; key -> parameters.
 
     Attributes:

@@ -1,119 +1,229 @@
-"""The evidence, gathered within a budget.
+"""The parts of the evidence, each measured within the budget, in an order in which what tells most for least is first.
 
-Each part costs what `budgets` says, in this order: what tells most for least comes first. Where a run made no progress
-what surrounds the point is looked at too.
+A new measurement is a function of (what is measured so far, budget) that gives its part or `Skipped`, and a line in
+`MEASUREMENTS`.
 """
 
 import dataclasses
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 
-from jaxopt_lab import curvature, training
-from jaxopt_lab.core import Problem, Status, as_partial, describe, fail, reason, require_trainable, vectors
-from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, PRODUCT, Budget
-from jaxopt_lab.diagnosis.divergence import culprit_on_the_way
-from jaxopt_lab.diagnosis.endings import look_at_end
-from jaxopt_lab.diagnosis.evaluations import knowing_nothing, sample_gradient, share_of_data, value_and_gradient
-from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.inputs import measure_inputs, standardized
-from jaxopt_lab.diagnosis.lines import NUM_LOSSES, fall_along
-from jaxopt_lab.diagnosis.probe_runs import RATES, probe_run, rate_runs
-from jaxopt_lab.diagnosis.quadratic_model import LocalModel, measure_model
-from jaxopt_lab.diagnosis.stationary_point import look_around
-from jaxopt_lab.diagnosis.thinning import thinned
-from jaxopt_lab.rules.identification import identify, weight_decay
-from jaxopt_lab.rules.monitor import is_monitor
-from jaxopt_lab.rules.monitor_summary import Signs, read_signs
-from jaxopt_lab.tracing.layer_statistics import measure_signals
-from jaxopt_lab.tracing.non_finite import find_culprit
+from jaxopt_lab import curvature
+from jaxopt_lab.core import (
+    Problem,
+    Status,
+    as_partial,
+    fail,
+    reason,
+    vectors,
+)
+from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, step_cost, subsampled
+from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
+from jaxopt_lab.diagnosis.gradient_noise import (
+    GradientNoise,
+    constant_output,
+    measure_noise,
+    sample_gradient,
+    value_and_gradient,
+)
+from jaxopt_lab.diagnosis.inputs import InputStatistics, measure_inputs, measure_standardized_curvature
+from jaxopt_lab.diagnosis.probe_runs import RATES, OtherRates, ProbeRun, find_on_the_way, probe_run, rate_runs
+from jaxopt_lab.diagnosis.quadratic_model import measure_curvature
+from jaxopt_lab.diagnosis.stationary_point import NUM_LOSSES, StationaryPoint, look_around, scan_line
+from jaxopt_lab.diagnosis.validation import measure_validation
+from jaxopt_lab.tracing import find_non_finite, measure_signals
 
 _RUN_SHARE = 0.3
 _RATE_SHARE = 0.2
 _MOST_STEPS = 1000
 _RECORDS = 25
+_SIGNAL_EXAMPLES = 256
+_SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
 
 
-def gather(
-    problem: Problem, rule: optax.GradientTransformation, *, params: Any, steps: int | None, batch_size: int | None,
-    seed: int, opt_state: Any, budget: Budget, say: Callable[[str], None],
-) -> Evidence:  # fmt: skip
+def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evidence:
     """Measures what the budget allows.
 
     Args:
-      problem: what is trained.
-      rule: the rule in use.
-      params: the point; None for the beginning of training.
-      steps: of the probe run; None chooses.
-      batch_size: examples a step; None for all.
-      seed: seeds everything that is drawn.
-      opt_state: of the rule at the point, from a running training loop; None without one.
-      budget: is charged.
-      say: told what is being done.
+      setting: what is diagnosed.
+      budget: is charged, and told what was skipped.
+      log: told what is being done.
 
     Returns:
       The evidence.
+
+    Raises:
+      InputError: the loss cannot be evaluated or differentiated.
     """
-    from_init = params is None
-    point = problem.init(jax.random.key(seed)) if from_init else params
-    _require_real(point)
-    training.require_rule("diagnose", lambda: rule, {}, point)
-    frozen = problem.freeze()
-    value, gradient = _first_gradient(frozen, point)
-    known = Evidence(
-        problem, rule, identify(rule, point), point, from_init, 0, batch_size, seed, decay=weight_decay(rule, point),
-        opt_state=opt_state, signs=_signs(opt_state, batch_size),
-    )  # fmt: skip
-    add = lambda **fields: dataclasses.replace(known, **fields)  # noqa: E731
+    frozen = setting.problem.freeze()
+    loss, gradient = _first_gradient(frozen, setting.params)
     budget.pay(2 * GRADIENT)
-    if not (np.isfinite(value) and bool(vectors.all_finite(gradient))):
-        return add(culprit=find_culprit(frozen, point), loss=float(value), gradient_norm=float(vectors.norm(gradient)))
-    known = add(problem=thinned(problem, _seconds(frozen, point), batch_size, budget, seed))
-    known = add(**_look_at_point(known.problem, point, budget))
-    say("Layers and inputs ...")
-    known = add(**_look_at_parts(known, budget))
-    say("A short run ...")
-    known = add(**_run(known, steps, budget))
-    if known.run is not None and known.run.status is Status.NON_FINITE:
-        culprit, step = culprit_on_the_way(known.problem, rule, point, known.run, batch_size, seed) or (None, None)
-        known = add(culprit=culprit, wrong_step=step)
-    say("Curvature ...")
-    known = add(**_curvature(known, budget))
-    say("Noise ...")
-    known = add(**look_at_end(known, budget))
-    if known.still:
-        say("What lies around ...")
-        known = add(**_surroundings(known, budget))
-    known = add(**_standardized(known, budget))
-    say("Other rates ...")
-    return add(**_rates(known, budget))
+    if not (np.isfinite(loss) and bool(vectors.all_finite(gradient))):
+        origin, norm = find_non_finite(frozen, setting.params), float(vectors.norm(gradient))
+        return Evidence(setting, PointState(float(loss), norm, non_finite=origin))
+    seconds = _seconds(frozen, setting.params)
+    problem = subsampled(setting.problem, seconds, setting.batch_size, budget, setting.seed)
+    setting = dataclasses.replace(setting, problem=problem)
+    evidence = Evidence(setting, measure_point(setting, budget))
+    for part, text, measure_part in MEASUREMENTS:
+        if text:
+            log(f"{text} ...")
+        found = measure_part(evidence, budget)
+        if isinstance(found, Skipped):
+            budget.skipped.setdefault(part, found)
+        else:
+            evidence = dataclasses.replace(evidence, **{part: found})
+    return evidence
 
 
-def _require_real(params: Any) -> None:
-    """Raises unless there are parameters, all of them real and floating: curvature needs nothing less."""
-    require_trainable("diagnose", params)
-    if not vectors.size(params):
-        raise fail("diagnose", "the parameters hold no number")
-    for path, leaf in zip(vectors.parameter_paths(params), jax.tree.leaves(params), strict=True):
-        if jnp.iscomplexobj(leaf):
-            label = f"parameter {path}" if path else "the parameter"
-            raise fail(
-                "diagnose", f"{label} is complex ({describe(leaf)})",
-                "Give its real and imaginary parts as parameters, and let the loss make it of them.",
-            )  # fmt: skip
+def measure_point(setting: Setting, budget: Budget) -> PointState:
+    """The loss and its gradient at the point, its randomness, the line downhill, what a constant output earns."""
+    problem, params = setting.problem, setting.params
+    frozen = problem.freeze()
+    loss, gradient = value_and_gradient(as_partial(frozen.loss), params, frozen.data)
+    norm, size = float(vectors.norm(gradient)), max(float(vectors.norm(params)), 1.0)
+    is_random = _is_random(problem, params)
+    budget.pay(3 * GRADIENT)
+    steepest = None
+    if norm > 0 and budget.allows("the line downhill", NUM_LOSSES * LOSS):
+        steepest = scan_line(frozen, params, vectors.scale(-1 / norm, gradient), size)
+        budget.pay(NUM_LOSSES * LOSS)
+    baseline, num_classes = constant_output(problem, params)
+    budget.pay(LOSS)
+    return PointState(float(loss), norm, size, is_random, steepest, baseline, num_classes)
 
 
-def _signs(opt_state: Any, batch_size: int | None) -> Signs | None:
-    """What a monitor in the state has recorded; None without a state or a monitor."""
-    if opt_state is None or not any(map(is_monitor, jax.tree.leaves(opt_state, is_leaf=is_monitor))):
-        return None
-    return read_signs(opt_state, batch_size)
+def measure_inputs_of(evidence: Evidence, budget: Budget) -> InputStatistics | Skipped:
+    """The statistics of the inputs."""
+    found = measure_inputs(evidence.setting.problem, adaptive=evidence.setting.optimizer.kind == "adaptive")
+    return found or Skipped("the problem has no floating inputs of two or more features", applies=False)
+
+
+def measure_layers(evidence: Evidence, budget: Budget) -> Layers | Skipped:
+    """The layers' signals at the point."""
+    setting = evidence.setting
+    if setting.problem.data is None:
+        return Skipped("the problem has no data", applies=False)
+    if not budget.allows("layers", 3 * GRADIENT):
+        return budget.skipped["layers"]
+    signals = measure_signals(setting.problem, setting.params, seed=setting.seed)
+    budget.pay(step_cost(setting.problem, _SIGNAL_EXAMPLES) * 2)
+    return Layers(signals)
+
+
+def measure_run(evidence: Evidence, budget: Budget) -> ProbeRun | Skipped:
+    """The rule in use from the point, for as many steps as three tenths of the budget pay."""
+    setting = evidence.setting
+    problem, steps, a_step = setting.problem, setting.steps, step_cost(setting.problem, setting.batch_size)
+    records = min(_RECORDS, steps or _RECORDS)
+    afford = int((_RUN_SHARE * budget.total - records * LOSS) / a_step)
+    taken = min(steps or _MOST_STEPS, afford, _MOST_STEPS)
+    if taken < 2 or not budget.allows("run", taken * a_step):
+        return Skipped("a few steps cost more than the budget: give a larger one")
+    if steps is not None and taken < steps:
+        budget.skip(f"the run after step {taken}", f"{steps} steps cost {steps * a_step:.0f} gradient-equivalents")
+    run = probe_run(
+        problem, setting.rule, setting.params, steps=taken, every=max(1, taken // records),
+        batch_size=setting.batch_size, seed=setting.seed,
+    )  # fmt: skip
+    budget.pay(taken * a_step + len(run.steps) * LOSS)
+    if run.status is Status.NON_FINITE:
+        return find_on_the_way(problem, setting.rule, setting.params, run, setting.batch_size, setting.seed)
+    return run
+
+
+def measure_end_layers(evidence: Evidence, budget: Budget) -> Layers | Skipped:
+    """The layers' signals where the run ended too."""
+    setting, layers, run = evidence.setting, evidence.layers, evidence.run
+    cost = step_cost(setting.problem, _SIGNAL_EXAMPLES) * 2
+    if layers is None or run is None or run.diverged or not budget.allows("layers at the end", cost):
+        return layers or Skipped("they were not measured at the point")
+    budget.pay(cost)
+    signals = measure_signals(setting.problem.freeze(run.model_state), run.params, seed=setting.seed)
+    return dataclasses.replace(layers, end=signals)
+
+
+def measure_gradient_noise(evidence: Evidence, budget: Budget) -> GradientNoise | Skipped:
+    """The noise of one step's gradient at the end of the run."""
+    setting, run, model = evidence.setting, evidence.run, evidence.model_at_end
+    if run is None or run.diverged:
+        return Skipped("there is no end of a run")
+    if not evidence.is_random:
+        return Skipped("every step sees the same gradient", applies=False)
+    frozen, a_sample = setting.problem.freeze(run.model_state), step_cost(setting.problem, setting.batch_size)
+    count = int(min(32, 0.1 * budget.total / a_sample))
+    if count < 2 or not budget.allows("noise", count * a_sample):
+        return budget.skipped.get("noise", Skipped("two gradients cost more than a tenth of the budget"))
+    _, gradient = value_and_gradient(as_partial(frozen.loss), run.params, frozen.data)
+    seen = model is not None and model.preconditioned
+    noise = measure_noise(
+        frozen, run.params, gradient, batch_size=setting.batch_size, num_samples=count, seed=setting.seed,
+        preconditioner=curvature.preconditioner_of(run.state) if seen else None,
+    )  # fmt: skip
+    budget.pay(count * a_sample)
+    return noise
+
+
+def measure_stationary_point(evidence: Evidence, budget: Budget) -> StationaryPoint | Skipped:
+    """What lies around the point, where the run stood still."""
+    setting = evidence.setting
+    if not evidence.is_stationary:
+        return Skipped("training moves here, it does not stand still", applies=False)
+    least, kept = 30 * budget.total / 200, _RATE_SHARE * budget.total if evidence.is_random else 0.0
+    most = max(min(60 * budget.total / 200, budget.left - kept), least)
+    if budget.left - kept < least:
+        return Skipped("what is left goes into other learning rates")
+    if not budget.allows("stationary_point", most):
+        return budget.skipped["stationary_point"]
+    around = budget.attempt("stationary_point", lambda: look_around(
+        setting.problem, setting.params, setting.rule, size=evidence.point.size, batch_size=setting.batch_size,
+        seed=setting.seed, most=most,
+    ))  # fmt: skip
+    if around is None:
+        return budget.skipped["stationary_point"]
+    found, cost = around
+    budget.pay(cost)
+    return found
+
+
+def measure_other_rates(evidence: Evidence, budget: Budget) -> OtherRates | Skipped:
+    """The run at other learning rates, unless the model already says what they do."""
+    setting = evidence.setting
+    if evidence.run is None:
+        return Skipped("there is no run to compare with")
+    if evidence.follows_model and evidence.method is not None:
+        return Skipped("the quadratic model tells what they do", applies=False)
+    a_step = len(RATES) * step_cost(setting.problem, setting.batch_size)
+    records = min(10, evidence.num_steps)
+    afford = int((min(_RATE_SHARE * budget.total, budget.left) - records * len(RATES) * LOSS) / a_step)
+    taken = min(evidence.num_steps, afford)
+    if taken < 3:
+        return Skipped("too little of the budget is left")
+    rates = rate_runs(
+        setting.problem, setting.rule, setting.params, steps=taken, every=max(1, taken // records),
+        batch_size=setting.batch_size, seed=setting.seed,
+    )  # fmt: skip
+    budget.pay(taken * a_step + records * len(RATES) * LOSS)
+    return rates
+
+
+MEASUREMENTS: tuple[tuple[str, str, Callable[[Evidence, Budget], Any]], ...] = (
+    ("inputs", "Layers and inputs", measure_inputs_of),
+    ("layers", "", measure_layers),
+    ("run", "A short run", measure_run),
+    ("curvature", "Curvature", measure_curvature),
+    ("layers", "Noise", measure_end_layers),
+    ("validation", "", measure_validation),
+    ("noise", "", measure_gradient_noise),
+    ("stationary_point", "", measure_stationary_point),
+    ("curvature", "", measure_standardized_curvature),
+    ("rates", "Other rates", measure_other_rates),
+)
+"""(part of the evidence, what is said before it, function), in the order in which they are measured."""
 
 
 def _first_gradient(problem: Problem, params: Any) -> tuple[jax.Array, Any]:
@@ -137,146 +247,8 @@ def _seconds(problem: Problem, params: Any) -> float:
     return time.monotonic() - began
 
 
-def _look_at_point(problem: Problem, params: Any, budget: Budget) -> dict[str, Any]:
-    frozen = problem.freeze()
-    value, gradient = value_and_gradient(as_partial(frozen.loss), params, frozen.data)
-    loss, norm = float(value), float(vectors.norm(gradient))
-    size = max(float(vectors.norm(params)), 1.0)
-    found: dict[str, Any] = {"loss": loss, "gradient_norm": norm, "size": size}
-    found["noisy_loss"] = _is_noisy(problem, params)
-    budget.pay(3 * GRADIENT)
-    if norm > 0 and budget.allows("the line downhill", NUM_LOSSES * LOSS):
-        found["downhill"] = fall_along(frozen, params, vectors.scale(-1 / norm, gradient), size)
-        budget.pay(NUM_LOSSES * LOSS)
-    return found
-
-
-def _is_noisy(problem: Problem, params: Any) -> bool:
+def _is_random(problem: Problem, params: Any) -> bool:
     """Whether two keys give two gradients."""
     keys = jax.random.split(jax.random.key(0))
     one, other = (sample_gradient(as_partial(problem.loss), params, problem.data, key) for key in keys)
     return not vectors.equal(one, other)
-
-
-def _look_at_parts(known: Evidence, budget: Budget) -> dict[str, Any]:
-    problem = known.problem
-    found: dict[str, Any] = {"inputs": measure_inputs(problem, adaptive=known.in_use.kind == "adaptive")}
-    found["baseline"], found["num_classes"] = knowing_nothing(problem, known.params)
-    budget.pay(LOSS)
-    if problem.data is not None and budget.allows("layers", 3 * GRADIENT):
-        found["signals"] = measure_signals(problem, known.params, seed=known.seed)
-        budget.pay(share_of_data(problem, 256) * 2)
-    return found
-
-
-def _run(known: Evidence, steps: int | None, budget: Budget) -> dict[str, Any]:
-    a_step = share_of_data(known.problem, known.batch_size)
-    records = min(_RECORDS, steps or _RECORDS)
-    afford = int((_RUN_SHARE * budget.total - records * LOSS) / a_step)
-    wanted = _MOST_STEPS if steps is None else steps
-    taken = min(wanted, afford, _MOST_STEPS)
-    if taken < 2 or not budget.allows("probe run", taken * a_step):
-        budget.refused["probe run"] = "a few steps cost more than the budget: give a larger one"
-        return {}
-    if steps is not None and taken < steps:
-        budget.refused[f"the run after step {taken}"] = f"{steps} steps cost {steps * a_step:.0f} gradient-equivalents"
-    run = probe_run(
-        known.problem, known.rule, known.params, steps=taken, every=max(1, taken // records),
-        batch_size=known.batch_size, seed=known.seed,
-    )  # fmt: skip
-    budget.pay(taken * a_step + len(run.steps) * LOSS)
-    return {"run": run, "steps": taken}
-
-
-def _curvature(known: Evidence, budget: Budget) -> dict[str, Any]:
-    """Where the run stood still, all products at the point; else a few there and most where it ended.
-
-    A deterministic run of a rule whose edge is known needs no other rates: what those cost goes into products.
-    """
-    run = known.run
-    moved = run is not None and not run.diverged and not known.still
-    adaptive = known.in_use.kind == "adaptive"
-    known_rule = not known.random and known.in_use.kind in ("gradient descent", "heavy ball", "Nesterov")
-    at_point, at_end = ((6, 3), (42 if known_rule else 20, 4)) if moved else ((20, 8), (12, 4) if adaptive else (0, 0))
-    found: dict[str, Any] = {}
-    for name, counts in (("model", at_point), ("model_end", at_end)):
-        along, random = (max(2, round(count * budget.total / 200)) for count in counts)
-        if not any(counts) or (name == "model_end" and (run is None or run.diverged)):
-            continue
-        if budget.allows("curvature", (along + random) * PRODUCT):
-            there = (known.params, None, known.opt_state if adaptive else None) if name == "model" or run is None else (
-                run.params, run.model_state, run.state if adaptive else None
-            )  # fmt: skip
-            model = budget.attempt("curvature", partial(_model, known, *there, (along, random)))
-            if model is None:
-                break
-            found[name] = model
-            budget.pay(model.products * PRODUCT)
-    return found
-
-
-def _standardized(known: Evidence, budget: Budget) -> dict[str, Any]:
-    """The model at the point on standardized inputs, with half as many products as a point gets."""
-    counts = (max(2, round(10 * budget.total / 200)), max(2, round(4 * budget.total / 200)))
-    if known.inputs is None or not known.inputs.unnormalized or known.in_use.kind == "adaptive":
-        return {}
-    if not budget.allows("curvature on standardized inputs", sum(counts) * PRODUCT):
-        return {}
-    other = dataclasses.replace(known, problem=standardized(known.problem))
-    what = "curvature on standardized inputs"
-    model = budget.attempt(what, lambda: _model(other, known.params, None, None, counts))
-    if model is None:
-        return {}
-    budget.pay(model.products * PRODUCT)
-    return {"model_standardized": model}
-
-
-def _model(known: Evidence, params: Any, model_state: Any, state: Any, counts: tuple[int, int]) -> LocalModel:
-    frozen = known.problem.freeze(model_state)
-    value, gradient = value_and_gradient(as_partial(frozen.loss), params, frozen.data)
-    preconditioner = None
-    if state is not None:
-        try:
-            preconditioner = curvature.preconditioner_of(state)
-        except ValueError:
-            preconditioner = None
-    return measure_model(
-        curvature.hessian(frozen, params), gradient, float(value), num_products=counts[0], num_random=counts[1],
-        seed=known.seed, preconditioner=preconditioner,
-    )  # fmt: skip
-
-
-def _surroundings(known: Evidence, budget: Budget) -> dict[str, Any]:
-    least, kept = 30 * budget.total / 200, _RATE_SHARE * budget.total if known.random else 0.0
-    cost = max(min(60 * budget.total / 200, budget.left - kept), least)
-    if budget.left - kept < least:
-        budget.refused["surroundings of the point"] = "what is left goes into other learning rates"
-        return {}
-    if not budget.allows("surroundings of the point", cost):
-        return {}
-    around = budget.attempt("surroundings of the point", lambda: look_around(
-        known.problem, known.params, known.rule, size=known.size, batch_size=known.batch_size, seed=known.seed,
-        most=cost,
-    ))  # fmt: skip
-    if around is None:
-        return {}
-    budget.pay(around.cost)
-    return {"surroundings": around}
-
-
-def _rates(known: Evidence, budget: Budget) -> dict[str, Any]:
-    if known.run is None or (known.exact and known.method is not None):
-        return {}
-    a_step = len(RATES) * share_of_data(known.problem, known.batch_size)
-    records = min(10, known.steps)
-    afford = int((min(_RATE_SHARE * budget.total, budget.left) - records * len(RATES) * LOSS) / a_step)
-    taken = min(known.steps, afford)
-    if taken < 3:
-        budget.refused["other learning rates"] = "too little of the budget is left"
-        return {}
-    every = max(1, taken // records)
-    rate_steps, rates = rate_runs(
-        known.problem, known.rule, known.params, steps=taken, every=every, batch_size=known.batch_size, seed=known.seed
-    )  # fmt: skip
-    budget.pay(taken * a_step + records * len(RATES) * LOSS)
-    return {"rates": rates, "rate_steps": rate_steps}

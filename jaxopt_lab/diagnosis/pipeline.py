@@ -4,25 +4,22 @@ import dataclasses
 from collections.abc import Callable
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab.core import Problem, fail, require_count
-from jaxopt_lab.diagnosis.budget import Budget
+from jaxopt_lab import training
+from jaxopt_lab.core import Problem, describe, fail, require_count, require_trainable, vectors
+from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
-from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Diagnosis, Finding, Reading, make_finding, rank, read
-from jaxopt_lab.diagnosis.measure import gather
+from jaxopt_lab.diagnosis.evidence import Evidence, Setting
+from jaxopt_lab.diagnosis.findings import Diagnosis, Finding, Measurement, make_finding, measured, rank
+from jaxopt_lab.diagnosis.measure import measure
 from jaxopt_lab.diagnosis.prescriptions import advise
-from jaxopt_lab.rules.monitor_summary import Signs
-
-_WHY = {
-    "signals": "the problem has no data, or no layer was seen in its program",
-    "inputs": "the problem has no floating inputs of two or more features",
-    "surroundings": "training moves here, it does not stand still",
-    "validation": "the problem has no validation data",
-    "noise": "every step sees the same gradient",
-}
+from jaxopt_lab.rules.identification import identify
+from jaxopt_lab.rules.monitor import is_monitor
+from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 
 
 def diagnose(
@@ -36,7 +33,7 @@ def diagnose(
     opt_state: Any = None,
     budget: float = 200.0,
     seconds: float = 60.0,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> Diagnosis:
     """Looks at a loss, a point, the data and the rule in use, and says what holds training back.
 
@@ -51,7 +48,7 @@ def diagnose(
         adaptive rule's preconditioner at the point, and what the monitor has seen.
       budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; at least 10.
       seconds: wall seconds after which nothing more is begun.
-      say: told what is being done, a sentence at a time.
+      log: told what is being done, a sentence at a time.
 
     Returns:
       The diagnosis: findings ranked by the gain that removing each is predicted to give; what could not be examined.
@@ -82,50 +79,85 @@ def diagnose(
             )
     require_count("diagnose", "seed", seed, 0)
     account = Budget(budget, seconds)
-    known = gather(
-        problem, rule, params=params, steps=steps, batch_size=batch_size, seed=seed, opt_state=opt_state,
-        budget=account, say=say or (lambda sentence: None),
-    )  # fmt: skip
-    return conclude(known, account)
+    setting = _setting(problem, rule, params, steps, batch_size, seed, opt_state)
+    evidence = measure(setting, account, log or (lambda text: None))
+    return conclude(evidence, account)
 
 
-def conclude(known: Evidence, account: Budget) -> Diagnosis:
+def conclude(evidence: Evidence, account: Budget) -> Diagnosis:
     """What the evidence says."""
     found: list[Finding] = []
-    missing = dict(account.refused)
-    for cause, (examine, needed) in EXAMINATIONS.items():
-        if getattr(known, needed) is None:
-            if not (known.culprit is not None or needed in _WHY):
-                missing.setdefault(cause, f"{needed} was not measured")
-            elif known.culprit is None and needed not in ("surroundings", "noise"):
-                missing.setdefault(cause, _WHY[needed])
-        finding = examine(known)
+    missing = {what: skipped.reason for what, skipped in account.skipped.items() if skipped.applies}
+    for cause, examination in EXAMINATIONS.items():
+        lacking = [part for part in examination.needs if getattr(evidence, part) is None]
+        if lacking and evidence.non_finite is None:
+            why = account.skipped.get(lacking[0], Skipped("it was not measured"))
+            if why.applies:
+                missing.setdefault(cause, f"{lacking[0].replace('_', ' ')}: {why.reason}")
+        finding = examination.examine(evidence)
         if finding is not None:
-            seen = () if known.signs is None else tuple(monitored(known.signs))
-            found.append(dataclasses.replace(finding, evidence=finding.evidence + seen))
-    ranked = rank(found) or (_healthy(known),)
+            found.append(dataclasses.replace(finding, evidence=finding.evidence + _monitored(evidence)))
+    ranked = rank(found) or (_healthy(evidence),)
+    setting = evidence.setting
     return Diagnosis(
-        known.problem.name, str(known.in_use), ranked, missing, account.spent, account.elapsed, known
-    )  # fmt: skip
+        setting.problem.name, str(setting.optimizer), ranked, missing, account.spent, account.elapsed, evidence
+    )
 
 
-def monitored(signs: Signs) -> list[Reading]:
-    """What a monitor in the training loop has seen, as readings."""
-    return [
-        read("cosine of successive updates, by the monitor", signs.update_cosine),
-        read("update over parameters, by the monitor", signs.update_ratio),
-        read("slope of ln loss, by the monitor", signs.loss_trend),
-        read("noise scale, by the monitor", signs.noise_scale),
-    ]
+def _healthy(evidence: Evidence) -> Finding:
+    measurements = [measured("loss at the point", evidence.point.loss)]
+    measurements.append(measured("loss at the end of the short run", evidence.end))
+    if np.isfinite(evidence.relative_sharpness):
+        measurements.append(measured("learning rate times sharpness over the edge", evidence.relative_sharpness))
+    if evidence.validation is not None:
+        measurements.append(measured("validation loss", evidence.validation.loss))
+    text = "Nothing that was examined holds training back."
+    return make_finding("healthy", text, [*measurements, *_monitored(evidence)], advise("Go on."), 1.0)
 
 
-def _healthy(known: Evidence) -> Finding:
-    evidence = [read("loss at the point", known.loss), read("loss at the end of the short run", known.end)]
-    if np.isfinite(known.share_of_edge):
-        evidence.append(read("learning rate times sharpness over the edge", known.share_of_edge))
-    if known.validation is not None:
-        evidence.append(read("validation loss", known.validation))
-    if known.signs is not None:
-        evidence += monitored(known.signs)
-    words = "Nothing that was examined holds training back."
-    return make_finding("healthy", words, evidence, advise("Go on."), 1.0)
+def _monitored(evidence: Evidence) -> tuple[Measurement, ...]:
+    """What a monitor in the training loop has seen."""
+    seen = evidence.setting.monitor
+    if seen is None:
+        return ()
+    return (
+        measured("cosine of successive updates, by the monitor", seen.update_cosine),
+        measured("update over parameters, by the monitor", seen.update_ratio),
+        measured("slope of ln loss, by the monitor", seen.loss_trend),
+        measured("noise scale, by the monitor", seen.noise_scale),
+    )
+
+
+def _setting(
+    problem: Problem, rule: optax.GradientTransformation, params: Any, steps: int | None, batch_size: int | None,
+    seed: int, opt_state: Any,
+) -> Setting:  # fmt: skip
+    """Checks the parameters and the rule on them, and identifies the rule."""
+    point = problem.init(jax.random.key(seed)) if params is None else params
+    _require_real(point)
+    training.require_rule("diagnose", lambda: rule, {}, point)
+    monitor = _summary(opt_state, batch_size)
+    return Setting(
+        problem, rule, point, params is None, steps, batch_size, seed, opt_state, monitor, identify(rule, point)
+    )
+
+
+def _require_real(params: Any) -> None:
+    """Raises unless there are parameters, all of them real and floating: curvature needs nothing less."""
+    require_trainable("diagnose", params)
+    if not vectors.size(params):
+        raise fail("diagnose", "the parameters hold no number")
+    for path, leaf in zip(vectors.parameter_paths(params), jax.tree.leaves(params), strict=True):
+        if jnp.iscomplexobj(leaf):
+            label = f"parameter {path}" if path else "the parameter"
+            raise fail(
+                "diagnose", f"{label} is complex ({describe(leaf)})",
+                "Give its real and imaginary parts as parameters, and let the loss make it of them.",
+            )  # fmt: skip
+
+
+def _summary(opt_state: Any, batch_size: int | None) -> MonitorSummary | None:
+    """What a monitor in the state has recorded; None without a state or a monitor."""
+    if opt_state is None or not any(map(is_monitor, jax.tree.leaves(opt_state, is_leaf=is_monitor))):
+        return None
+    return summarize_monitor(opt_state, batch_size)

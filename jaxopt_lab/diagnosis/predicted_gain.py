@@ -7,18 +7,24 @@ import numpy as np
 from jaxopt_lab import theory
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.probe_runs import PART, steps_to_reach
-from jaxopt_lab.diagnosis.quadratic_model import LocalModel, Method
+from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 
 _DONE = 0.01
 
 
 def speed_up(
-    known: Evidence, count: int, model: LocalModel, after: Method, *, own: Method | None = None, same: bool = True
+    evidence: Evidence,
+    count: int,
+    model: QuadraticModel,
+    after: Method,
+    *,
+    own: Method | None = None,
+    same: bool = True,
 ) -> float:
     """What `speed_up` will find in runs of `count` steps: the rule in use against another from the same point.
 
     Args:
-      known: what was measured.
+      evidence: what was measured.
       count: steps of both runs.
       model: the loss around the point where the other one begins.
       after: the other one.
@@ -29,12 +35,12 @@ def speed_up(
       The ratio, at most `count`, which it is where the rule in use gains nothing; 1 where the other's model has less to
       give than the rule in use gains.
     """
-    run, method = known.run, own or known.method
+    run, method = evidence.run, own or evidence.method
     if run is None or method is None:
         return 1.0
-    end, there = float(run.losses[-1]), known.model_end if known.model_end is not None else model
-    before = _Descent(there, method, end, known.lower)
-    begin = min(run.start, known.baseline or np.inf)
+    end, there = float(run.losses[-1]), evidence.model_at_end if evidence.model_at_end is not None else model
+    before = _Descent(there, method, end, evidence.lower_bound)
+    begin = min(run.start, evidence.point.baseline or np.inf)
     goal = begin - PART * (begin - before.loss(count - run.steps[-1]))
     if not goal < begin:
         return float(count)
@@ -42,7 +48,7 @@ def speed_up(
     slow = steps_to_reach(run.steps, run.losses, goal) if early else run.steps[-1] + before.steps_to(goal)
     if same and not early:
         model = _rewound(there, method, float(run.steps[-1]), end - there.gap(before.ceiling))
-    fast = _Descent(model, after, model.loss, known.lower).steps_to(goal)
+    fast = _Descent(model, after, model.loss, evidence.lower_bound).steps_to(goal)
     return min(slow, count) / max(fast, 1.0) if np.isfinite(fast) else 1.0
 
 
@@ -50,7 +56,7 @@ def speed_up(
 class _Descent:
     """A method on a local model, from a loss to one that is not below `lower`."""
 
-    model: LocalModel
+    model: QuadraticModel
     method: Method
     start: float
     lower: float
@@ -72,7 +78,7 @@ class _Descent:
         return self.model.steps_to(share, self.method, self.ceiling) if share > 0 else float("inf")
 
 
-def _rewound(model: LocalModel, method: Method, steps: float, bottom: float) -> LocalModel:
+def _rewound(model: QuadraticModel, method: Method, steps: float, bottom: float) -> QuadraticModel:
     """The model as it was so many steps before; without the directions that are done since, which are as fast then."""
     left = np.square(
         theory.modes.mode_value(steps, method.learning_rate, model.eigenvalues, method.rho, method.lookahead)

@@ -1,6 +1,7 @@
 """Short probe runs: the rule in use from the point, at its own learning rate and at others, on the same batches."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -8,10 +9,12 @@ import numpy as np
 import optax
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Problem, Status
+from jaxopt_lab.core import Problem, Status, vectors
+from jaxopt_lab.tracing import NonFiniteOrigin, find_non_finite
 
 PART = 0.9
 RATES = (0.01, 0.1, 10.0, 100.0)
+_GROWN = 2.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,23 +36,30 @@ class ProbeRun:
       steps: steps at each record, [R].
       losses: expected loss over all data, [R]; NaN behind the record at which it diverged.
       cosines: cosine of the last two updates, [R].
-      ratios: norm of the last update over that of the parameters, [R].
       validation: loss on the validation data, [R], or None.
       status: how it ended.
       params: where it ended.
       state: of the rule, there.
       model_state: of the model, there.
+      non_finite: what ended a run that had not grown, or None.
+      non_finite_step: and at which step.
     """
 
     steps: np.ndarray
     losses: np.ndarray
     cosines: np.ndarray
-    ratios: np.ndarray
     validation: np.ndarray | None
     status: Status
     params: Any
     state: Any
     model_state: Any
+    non_finite: NonFiniteOrigin | None = None
+    non_finite_step: int | None = None
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that it was to take."""
+        return int(self.steps[-1])
 
     @property
     def diverged(self) -> bool:
@@ -71,8 +81,21 @@ class ProbeRun:
     def cosine(self) -> float:
         """Median cosine of successive updates in the last half."""
         half = self.cosines[len(self.cosines) // 2 :]
-        known = half[np.isfinite(half)]
-        return float(np.median(known)) if known.size else float("nan")
+        finite = half[np.isfinite(half)]
+        return float(np.median(finite)) if finite.size else float("nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherRates:
+    """The same run at other learning rates.
+
+    Attributes:
+      steps: steps at each record, [R].
+      losses: factor -> losses [R], NaN behind the record at which it diverged.
+    """
+
+    steps: np.ndarray
+    losses: Mapping[float, np.ndarray]
 
 
 def probe_run(
@@ -93,7 +116,7 @@ def probe_run(
     Returns:
       The run. Cost: steps batch_size / n gradients and a loss a record.
     """
-    probes = [training.loss(), training.update_cosine(), training.update_ratio()]
+    probes = [training.loss(), training.update_cosine()]
     if problem.validation is not None:
         probes.append(training.validation_loss())
     trace = training.run(
@@ -104,7 +127,6 @@ def probe_run(
         steps=trace.steps,
         losses=trace["loss"][0],
         cosines=trace["update_cosine"][0],
-        ratios=trace["update_ratio"][0],
         validation=trace["validation_loss"][0] if problem.validation is not None else None,
         status=trace.status[0],
         params=trace.params_of(),
@@ -116,13 +138,64 @@ def probe_run(
 def rate_runs(
     problem: Problem, rule: optax.GradientTransformation, params: Any, *, steps: int, every: int,
     batch_size: int | None, seed: int,
-) -> tuple[np.ndarray, dict[float, np.ndarray]]:  # fmt: skip
-    """The same run at other rates: steps [R], and factor -> losses [R], NaN behind the record at which it diverged."""
+) -> OtherRates:  # fmt: skip
+    """The same run at the rates times `RATES`."""
     trace = training.run(
         problem, ScaledRule(rule), {"factor": np.array(RATES)}, steps=steps, every=every, params=params,
         batch_size=batch_size, seeds=seed, progress=False,
     )  # fmt: skip
-    return trace.steps, dict(zip(RATES, trace["loss"], strict=True))
+    return OtherRates(trace.steps, dict(zip(RATES, trace["loss"], strict=True)))
+
+
+def find_on_the_way(
+    problem: Problem, rule: optax.GradientTransformation, params: Any, run: ProbeRun, batch_size: int | None, seed: int
+) -> ProbeRun:
+    """The run with the operation that ended it, if it had not grown to more than twice its first loss before.
+
+    A run that climbs before it ends has a learning rate that is too high. One that does not met something else, and
+    that is looked for one step further.
+
+    Args:
+      problem: as it was run.
+      rule: as it was run.
+      params: where it began.
+      run: a run that ended with a number that is not finite.
+      batch_size: examples a step.
+      seed: of the data order.
+
+    Returns:
+      The run. Cost: the run again, about log2(steps between records) times.
+    """
+    step = lambda count: _params_after(problem, rule, params, count, batch_size, seed)  # noqa: E731
+    finite = np.flatnonzero(np.isfinite(run.losses))
+    if not finite.size:
+        return dataclasses.replace(run, non_finite=find_non_finite(problem, params), non_finite_step=0)
+    frozen, last = problem.freeze(), int(finite[-1])
+    low, high = int(run.steps[last]), int(run.steps[min(last + 1, len(run.steps) - 1)])
+    before = params if low == 0 else _finite_or_none(frozen, step(low))
+    while high - low > 1:
+        middle = (low + high) // 2
+        there = _finite_or_none(frozen, step(middle))
+        low, high, before = (low, middle, before) if there is None else (middle, high, there)
+    if before is None or float(frozen.full_loss(before)) > _GROWN * abs(float(run.losses[0])):
+        return run
+    after = step(high)
+    origin = find_non_finite(frozen, after if bool(vectors.all_finite(after)) else before)
+    return run if origin is None else dataclasses.replace(run, non_finite=origin, non_finite_step=high)
+
+
+def _params_after(problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seed: int) -> Any:
+    """Parameters after so many steps, finite or not."""
+    trace = training.run(
+        problem, rule, steps=steps, every=max(steps, 1), params=params, batch_size=batch_size,
+        seeds=seed, probes=[training.update_cosine()], progress=False,
+    )  # fmt: skip
+    return trace.params_of()
+
+
+def _finite_or_none(frozen: Problem, params: Any) -> Any:
+    """The parameters where they and the loss there are finite, else None."""
+    return params if bool(vectors.all_finite(params)) and np.isfinite(float(frozen.full_loss(params))) else None
 
 
 def steps_to_reach(steps: np.ndarray, losses: np.ndarray, target: float) -> float:

@@ -13,14 +13,19 @@ Reference: Golub and Meurant 2010, Matrices, moments and quadrature, chapter 7; 
 """
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import curvature, theory
-from jaxopt_lab.core import vectors
+from jaxopt_lab.core import Problem, as_partial, vectors
+from jaxopt_lab.diagnosis.budget import PRODUCT, Budget, Skipped
+from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
+
+if TYPE_CHECKING:
+    from jaxopt_lab.diagnosis.evidence import Evidence
 
 _MOST_STEPS = 1e12
 _MOMENTA = 1 - np.concatenate([[1.0], np.geomspace(0.5, 1e-4, 12)])
@@ -42,7 +47,7 @@ class Method:
 
 
 @dataclasses.dataclass(frozen=True)
-class LocalModel:
+class QuadraticModel:
     """The measure of a gradient over the curvatures, and the ends of the spectrum.
 
     Attributes:
@@ -133,7 +138,7 @@ class LocalModel:
             low, high = (middle, high) if self.remaining(middle, method, ceiling) > share else (low, middle)
         return high
 
-    def best_rate(self, method: Method, share: float = 0.1, ceiling: float = np.inf) -> Method:
+    def best_learning_rate(self, method: Method, share: float = 0.1, ceiling: float = np.inf) -> Method:
         """The method at the learning rate that takes the fewest steps."""
         edge = float(theory.stability.two_step_edge(method.rho, method.lookahead)) / self.largest
         tries = [dataclasses.replace(method, learning_rate=edge * c) for c in (0.98, 0.9, 0.75, 0.5, 0.25, 0.12, 0.06)]
@@ -145,10 +150,25 @@ class LocalModel:
         return min(tries, key=lambda each: self.steps_to(share, each, ceiling))
 
 
+@dataclasses.dataclass(frozen=True)
+class Curvature:
+    """The loss around two places.
+
+    Attributes:
+      point: around the point.
+      end: around the end of the run, or None.
+      standardized: around the point on standardized inputs, where theirs are far from it, or None.
+    """
+
+    point: QuadraticModel
+    end: QuadraticModel | None = None
+    standardized: QuadraticModel | None = None
+
+
 def measure_model(
     operator: curvature.Operator, gradient: Any, loss: float, *, num_products: int, num_random: int, seed: int,
     preconditioner: Any = None,
-) -> LocalModel:  # fmt: skip
+) -> QuadraticModel:  # fmt: skip
     """Measures the model with `num_products` products from the gradient and `num_random` from a random vector.
 
     Args:
@@ -176,7 +196,7 @@ def measure_model(
         nodes, weights = along.rule
     ends = np.array([_ends(rule) for rule in rules])
     top, bottom = ends[:, 0].argmax(), ends[:, 2].argmin()
-    return LocalModel(
+    return QuadraticModel(
         eigenvalues=nodes,
         weights=square * weights,
         largest=float(ends[top, 0]),
@@ -194,3 +214,57 @@ def _ends(rule: curvature.Quadrature) -> tuple[float, float, float, float]:
     values, rotation = np.linalg.eigh(rule.matrix)
     residuals = np.abs(rule.coupling @ rotation) + rule.rounding
     return values[-1], residuals[-1], values[0], residuals[0]
+
+
+def measure_curvature(evidence: "Evidence", budget: Budget) -> Curvature | Skipped:
+    """The quadratic models: where the run stood still, all products at the point; else most where it ended.
+
+    A deterministic run of a rule whose edge is known needs no other rates: what those cost goes into products.
+    """
+    setting, run = evidence.setting, evidence.run
+    moved = run is not None and not run.diverged and not evidence.is_stationary
+    adaptive = setting.optimizer.kind == "adaptive"
+    linear = not evidence.is_random and setting.optimizer.kind in ("gradient descent", "heavy ball", "Nesterov")
+    at_point, at_end = ((6, 3), (42 if linear else 20, 4)) if moved else ((20, 8), (12, 4) if adaptive else (0, 0))
+    point = _paid_model(evidence, setting.params, None, setting.opt_state if adaptive else None, at_point, budget)
+    if point is None:
+        return budget.skipped["curvature"]
+    end = None
+    if any(at_end) and run is not None and not run.diverged:
+        state = run.state if adaptive else None
+        end = _paid_model(evidence, run.params, run.model_state, state, at_end, budget)
+    return Curvature(point, end)
+
+
+def _paid_model(
+    evidence: "Evidence", params: Any, model_state: Any, state: Any, counts: tuple[int, int], budget: Budget
+) -> QuadraticModel | None:
+    """The model with so many products in a budget of 200; None where they are not to be had."""
+    num_along, num_random = (max(2, round(count * budget.total / 200)) for count in counts)
+    if not budget.allows("curvature", (num_along + num_random) * PRODUCT):
+        return None
+    setting = evidence.setting
+    model = budget.attempt("curvature", lambda: model_around(
+        setting.problem, params, model_state, state, (num_along, num_random), setting.seed
+    ))  # fmt: skip
+    if model is not None:
+        budget.pay(model.products * PRODUCT)
+    return model
+
+
+def model_around(
+    problem: Problem, params: Any, model_state: Any, state: Any, counts: tuple[int, int], seed: int
+) -> QuadraticModel:
+    """The model with `counts` products along the gradient and at random; preconditioned where the state tells how."""
+    frozen = problem.freeze(model_state)
+    loss, gradient = value_and_gradient(as_partial(frozen.loss), params, frozen.data)
+    preconditioner = None
+    if state is not None:
+        try:
+            preconditioner = curvature.preconditioner_of(state)
+        except ValueError:
+            preconditioner = None
+    return measure_model(
+        curvature.hessian(frozen, params), gradient, float(loss), num_products=counts[0], num_random=counts[1],
+        seed=seed, preconditioner=preconditioner,
+    )  # fmt: skip

@@ -121,6 +121,11 @@ def write_page(
     write_text(path, render_page(results, failures, command=command))
 
 
+def page_body(page: str) -> str:
+    """What stands between <body> and </body> of a page, for a notebook."""
+    return page[page.index("<body>") + len("<body>") : page.rindex("</body>")].strip()
+
+
 def render_page(results: Sequence[StudyResult], failures: Sequence[Failure] = (), *, command: str = "") -> str:
     """The page as text; arguments as in `write_page`."""
     verdicts = [verdict for result in results for verdict in result.verdicts]

@@ -6,7 +6,7 @@ A rule that optax has with the same mathematics is used from optax; here are the
 from jaxopt_lab.rules.accelerated import adaptive_restart, chebyshev, triple_momentum
 from jaxopt_lab.rules.averaging import average_iterates, averaged_params
 from jaxopt_lab.rules.escape import negative_curvature_step, noisy, perturbed
-from jaxopt_lab.rules.identification import RuleInUse, identify
+from jaxopt_lab.rules.identification import IdentifiedRule, identify
 from jaxopt_lab.rules.momentum import (
     aggregated_momentum,
     heavy_ball,
@@ -16,7 +16,7 @@ from jaxopt_lab.rules.momentum import (
     sgd,
 )
 from jaxopt_lab.rules.monitor import Monitor, observe
-from jaxopt_lab.rules.monitor_summary import Signs, read_signs
+from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 from jaxopt_lab.rules.registry import REGISTRY, RuleSpec
 from jaxopt_lab.rules.second_order import cubic_newton, newton_cg, saddle_free_newton
 from jaxopt_lab.rules.spectral_steps import barzilai_borwein
@@ -24,9 +24,9 @@ from jaxopt_lab.rules.spectral_steps import barzilai_borwein
 __all__ = [
     "REGISTRY",
     "Monitor",
-    "RuleInUse",
+    "IdentifiedRule",
     "RuleSpec",
-    "Signs",
+    "MonitorSummary",
     "adaptive_restart",
     "aggregated_momentum",
     "average_iterates",
@@ -44,7 +44,7 @@ __all__ = [
     "observe",
     "perturbed",
     "quasi_hyperbolic",
-    "read_signs",
+    "summarize_monitor",
     "saddle_free_newton",
     "sgd",
     "triple_momentum",

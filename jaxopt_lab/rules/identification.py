@@ -27,7 +27,7 @@ _SMALL = 0.03
 
 
 @dataclasses.dataclass(frozen=True)
-class RuleInUse:
+class IdentifiedRule:
     """What is known of a rule from its steps.
 
     Attributes:
@@ -37,6 +37,7 @@ class RuleInUse:
       rho: the momentum, 0 without.
       lookahead: as in `theory.stability.two_step_edge`: 0, or rho for Nesterov.
       effective_rate: the sum of the impulse response, lr / (1 - rho) for those named.
+      weight_decay: the share of themselves by which it shrinks the parameters in a step without a gradient.
     """
 
     kind: str
@@ -44,6 +45,7 @@ class RuleInUse:
     rho: float = 0.0
     lookahead: float = 0.0
     effective_rate: float = float("nan")
+    weight_decay: float = 0.0
 
     @property
     def edge(self) -> float:
@@ -52,7 +54,7 @@ class RuleInUse:
             return float(theory.stability.two_step_edge(self.rho, self.lookahead))
         return float(theory.stability.averaged_heavy_ball_edge(self.rho)) if self.kind == "adaptive" else float("nan")
 
-    def share_of_edge(self, curvature: float) -> float:
+    def relative_sharpness(self, curvature: float) -> float:
         """Learning rate times a (preconditioned) curvature over the edge; NaN where the edge is not known."""
         return self.learning_rate * curvature / self.edge
 
@@ -63,7 +65,7 @@ class RuleInUse:
         return f"{self.kind}, learning rate {self.learning_rate:.3g}{momentum}"
 
 
-def identify(rule: optax.GradientTransformation, params: Any) -> RuleInUse:
+def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
     """Tells a rule by its impulse response.
 
     Args:
@@ -80,20 +82,24 @@ def identify(rule: optax.GradientTransformation, params: Any) -> RuleInUse:
       >>> print(identify(optax.adam(0.003), jnp.ones(3)))
       adaptive, learning rate 0.003, momentum 0.9
     """
+    return dataclasses.replace(_by_response(rule, params), weight_decay=weight_decay(rule, params))
+
+
+def _by_response(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
     try:
         single, double = (_response(rule, params, size) / _SMALL for size in (_SMALL, 2 * _SMALL))
         first_moment = _first_moment(rule, params)
     except (TypeError, ValueError):
-        return RuleInUse("unknown")
+        return IdentifiedRule("unknown")
     start = single[0]
     if not np.isfinite(single).all() or start >= 0:
-        return RuleInUse("unknown")
+        return IdentifiedRule("unknown")
     ratio = double[0] / start
     if abs(ratio - 1) < _CLOSE:
         rho, rate = first_moment or 0.0, -start * _SMALL
-        return RuleInUse("adaptive", rate, rho, effective_rate=rate)
+        return IdentifiedRule("adaptive", rate, rho, effective_rate=rate)
     if not np.allclose(double, 2 * single, rtol=_CLOSE, atol=_CLOSE * abs(start)):
-        return RuleInUse("unknown")
+        return IdentifiedRule("unknown")
     return _named(single)
 
 
@@ -119,11 +125,11 @@ def weight_decay(rule: optax.GradientTransformation, params: Any) -> float:
     return float(-np.mean([float(jnp.mean(leaf)) for leaf in jax.tree.leaves(updates) if leaf.size])) + 0.0
 
 
-def _named(response: np.ndarray) -> RuleInUse:
+def _named(response: np.ndarray) -> IdentifiedRule:
     """The two-step method with this impulse response."""
     shares = response / response[0]
     if np.abs(shares[1:]).max() < _CLOSE:
-        return RuleInUse("gradient descent", -response[0], effective_rate=-response[0])
+        return IdentifiedRule("gradient descent", -response[0], effective_rate=-response[0])
     rho = float(shares[2] / shares[1]) if abs(shares[1]) > _CLOSE else 0.0
     if 0 < rho < 1:
         for kind, lookahead in (("heavy ball", 0.0), ("Nesterov", rho)):
@@ -132,8 +138,8 @@ def _named(response: np.ndarray) -> RuleInUse:
                 [[1 + lookahead], (rho if not lookahead else rho**2) * rho ** np.arange(4)]
             )
             if np.allclose(response, expected[:_LENGTH], rtol=0, atol=_CLOSE * abs(response[0])):
-                return RuleInUse(kind, float(rate), rho, lookahead, float(rate / (1 - rho)))
-    return RuleInUse("linear")
+                return IdentifiedRule(kind, float(rate), rho, lookahead, float(rate / (1 - rho)))
+    return IdentifiedRule("linear")
 
 
 def _response(rule: optax.GradientTransformation, params: Any, size: float) -> np.ndarray:

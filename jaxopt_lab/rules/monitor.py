@@ -49,7 +49,7 @@ class MonitorState(NamedTuple):
 
 
 class Monitor(optax.GradientTransformationExtraArgs):
-    """A rule with a record of cheap signs in its state, read by `read_signs`.
+    """A rule with a record of cheap signs in its state, read by `summarize_monitor`.
 
     Args:
       rule: any rule; its updates are not changed by a bit. Pass `value=loss` to `update` to record the loss, and
@@ -68,13 +68,13 @@ class Monitor(optax.GradientTransformationExtraArgs):
       InputError: an argument out of its range.
 
     Example:
-      >>> from jaxopt_lab.rules.monitor_summary import read_signs
+      >>> from jaxopt_lab.rules.monitor_summary import summarize_monitor
       >>> rule = Monitor(optax.sgd(0.1), every=2)
       >>> params = jnp.array([1.0, 2.0])
       >>> state = rule.init(params)
       >>> for _ in range(4):
       ...     updates, state = rule.update(params, state, params)
-      >>> signs = read_signs(state)
+      >>> signs = summarize_monitor(state)
       >>> signs.steps.tolist(), [f"{cosine:.3f}" for cosine in signs.cosines]
       ([2, 4], ['1.000', '1.000'])
     """

@@ -15,7 +15,7 @@ _FEWEST = 4
 
 
 @dataclasses.dataclass(frozen=True)
-class Signs:
+class MonitorSummary:
     """Records of a run, oldest first; [m] each, NaN where a number was not given.
 
     Attributes:
@@ -91,23 +91,23 @@ class Signs:
         error = (trace - ratio * squared).std(ddof=1) / means[0] / np.sqrt(len(pairs)) if means[0] > 0 else np.inf
         return Estimate(float(ratio), float(error), unit=unit)
 
-    def lines(self) -> list[str]:
-        """The summaries in words."""
+    def __str__(self) -> str:
         if self.first_wrong is not None:
-            return [f"Not finite from step {self.first_wrong} on."]
+            return f"Not finite from step {self.first_wrong} on."
         if not len(self.steps):
-            return ["No record yet."]
+            return "No record yet."
         source = "halves of a batch" if self.from_halves else "successive gradients: an upper estimate"
-        return [
+        lines = [
             f"steps {self.steps[0]} to {self.steps[-1]}, {len(self.steps)} records",
             f"update cosine  {self.update_cosine}",
             f"|update| / |parameters|  {self.update_ratio}",
             f"d ln loss / d step  {self.loss_trend}",
             f"noise scale  {self.noise_scale} ({source})",
         ]
+        return "\n".join(lines)
 
 
-def read_signs(state: Any, batch_size: float | None = None) -> Signs:
+def summarize_monitor(state: Any, batch_size: float | None = None) -> MonitorSummary:
     """Reads the monitor inside of an optax state.
 
     Args:
@@ -121,12 +121,12 @@ def read_signs(state: Any, batch_size: float | None = None) -> Signs:
       InputError: the state holds no monitor, or those of several runs.
     """
     if batch_size is not None:
-        require_positive("read_signs", "batch_size", batch_size)
-    kept = find_monitor("read_signs", state)
+        require_positive("summarize_monitor", "batch_size", batch_size)
+    kept = find_monitor("summarize_monitor", state)
     if np.ndim(kept.count):
         raise fail(
-            "read_signs", f"the state is that of {np.shape(kept.count)} runs",
-            "Read one at a time: read_signs(jax.tree.map(lambda leaf: leaf[0], state)).",
+            "summarize_monitor", f"the state is that of {np.shape(kept.count)} runs",
+            "Read one at a time: summarize_monitor(jax.tree.map(lambda leaf: leaf[0], state)).",
         )  # fmt: skip
     length, every = len(kept.records), int(kept.every)
     number = int(kept.count) // every
@@ -135,7 +135,7 @@ def read_signs(state: Any, batch_size: float | None = None) -> Signs:
     series = dict(zip(FIELDS, records.T, strict=True))
     observed = np.asarray(kept.observed, np.float64)[_newest(int(kept.num_observed), length)]
     squares = observed if len(observed) else np.stack([series["small"], series["large"]], axis=1)
-    return Signs(
+    return MonitorSummary(
         steps=every * np.arange(max(number - length, 0) + 1, number + 1), losses=series["loss"],
         gradient_norms=series["gradient_norm"], update_norms=series["update_norm"], params_norms=series["params_norm"],
         cosines=series["cosine"], squares=squares, from_halves=len(observed) > 0 or bool(series["halves"].all()),

@@ -32,7 +32,7 @@ _SMALL = 2.0**-64
 
 
 @dataclasses.dataclass(frozen=True)
-class Culprit:
+class NonFiniteOrigin:
     """What is not finite first.
 
     Attributes:
@@ -60,9 +60,7 @@ class Culprit:
     leaf: str = ""
     value: float = float("nan")
 
-    @property
-    def sentence(self) -> str:
-        """What happened, in plain words."""
+    def __str__(self) -> str:
         if self.kind == "constant":
             return f"The loss is {self.value:g}: an array of shape {list(self.shape)} that it closes over holds NaN."
         if self.kind in ("parameters", "data"):
@@ -84,7 +82,9 @@ class Culprit:
         )
 
 
-def find_culprit(problem: Problem, params: Params, batch: Batch = None, key: Key | None = None) -> Culprit | None:
+def find_non_finite(
+    problem: Problem, params: Params, batch: Batch = None, key: Key | None = None
+) -> NonFiniteOrigin | None:
     """Finds what makes a loss or its gradient infinite or NaN.
 
     Args:
@@ -94,16 +94,16 @@ def find_culprit(problem: Problem, params: Params, batch: Batch = None, key: Key
       key: the key of that step, or None.
 
     Returns:
-      The culprit; None where parameters, loss and gradient are finite. A loop or branch is named as a whole. Cost: one
+      The origin; None where parameters, loss and gradient are finite. A loop or branch is named as a whole. Cost: one
       gradient, compiled with a look at every value.
 
     Example:
       >>> from jaxopt_lab import core
       >>> problem = core.from_loss(lambda w, batch, key: jnp.sum(jnp.log(w)), jnp.ones(2))
-      >>> culprit = find_culprit(problem, jnp.array([1.0, 0.0]))
-      >>> culprit.kind, culprit.name, culprit.shape, culprit.value
+      >>> origin = find_non_finite(problem, jnp.array([1.0, 0.0]))
+      >>> origin.kind, origin.name, origin.shape, origin.value
       ('loss', 'log', (2,), -inf)
-      >>> find_culprit(problem, jnp.ones(2)) is None
+      >>> find_non_finite(problem, jnp.ones(2)) is None
       True
     """
     leaf = _wrong_leaf("parameters", params)
@@ -127,12 +127,12 @@ def find_culprit(problem: Problem, params: Params, batch: Batch = None, key: Key
         number = -2 - origin
         if number in program.inputs[num_params : num_params + num_data]:
             return _wrong_leaf("data", batch)
-        return Culprit("constant", "", tuple(program.shapes[number].shape), value=float(value))
+        return NonFiniteOrigin("constant", "", tuple(program.shapes[number].shape), value=float(value))
     operation = program.operations[origin]
     shape = tuple(program.shapes[operation.outputs[0]].shape)
     paths = vectors.parameter_paths(params)
     leaf_name = next((path for path, own in zip(paths, found[1:], strict=True) if own is not None), "")
-    return Culprit(kind, operation.name, shape, line_of(operation), leaf=leaf_name, value=float(value))
+    return NonFiniteOrigin(kind, operation.name, shape, line_of(operation), leaf=leaf_name, value=float(value))
 
 
 def _program(params: Params, batch: Batch, key: Key | None, loss: Any) -> Program:
@@ -195,7 +195,7 @@ def _finite(value: Any) -> bool:
     return not np.issubdtype(array.dtype, np.inexact) or bool(np.isfinite(array).all())
 
 
-def _wrong_leaf(kind: str, tree: Any) -> Culprit | None:
+def _wrong_leaf(kind: str, tree: Any) -> NonFiniteOrigin | None:
     """The first leaf that is not finite."""
     wrong = []
     for path, leaf in zip(vectors.parameter_paths(tree), jax.tree.leaves(tree), strict=True):
@@ -208,7 +208,7 @@ def _wrong_leaf(kind: str, tree: Any) -> Culprit | None:
     path, shape, places = wrong[0]
     examples = tuple(np.unique(places[:, 0]).tolist()) if kind == "data" else ()
     others = tuple(other for other, _, _ in wrong[1:])
-    return Culprit(
+    return NonFiniteOrigin(
         kind, path, shape, count=len(places), index=tuple(places[0].tolist()), examples=examples, others=others
     )
 

@@ -18,7 +18,7 @@ def test_a_known_spectrum_is_told_with_its_errors():
     curvatures = jnp.concatenate([jnp.full(30, 1.0), jnp.full(10, 4.0), jnp.array([-2.0])])
     problem = lab.from_loss(lambda w, batch, key: 0.5 * jnp.sum(curvatures * w**2), jnp.ones(41))
     spectrum = curvature.measure_spectrum(problem, jnp.ones(41), num_largest=1, num_smallest=1)
-    text = "\n".join(spectrum.lines())
+    text = str(spectrum)
     assert spectrum.ends.largest.values[0] == pytest.approx(4.0, rel=1e-5)
     assert spectrum.condition.absolute.value == pytest.approx(4.0, rel=1e-4)
     low, high = spectrum.trace.interval

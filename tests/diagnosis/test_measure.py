@@ -36,7 +36,7 @@ def test_leaves_without_a_number_change_no_finding(rule):
     for extra in ({"a": jnp.zeros((0, 4))}, {"a": None, "z": jnp.zeros(0)}):
         found = diagnosed(extra, rule)
         assert found.causes == plain.causes
-        assert str(found.evidence.in_use) == str(plain.evidence.in_use)
+        assert str(found.evidence.setting.optimizer) == str(plain.evidence.setting.optimizer)
         assert found.evidence.decay == plain.evidence.decay
         np.testing.assert_allclose(found.evidence.run.losses, plain.evidence.run.losses, rtol=1e-5)  # float32
 

@@ -113,7 +113,7 @@ def test_no_gain_is_said_as_plainly():
     )
     proof = diagnosis.prove(BOWL, optax.sgd(0.01), idle, steps=40, seeds=(0, 1))
     assert not proof.shown
-    assert "no gain shown" in proof.line()
+    assert "no gain shown" in str(proof)
 
 
 def test_a_small_budget_says_what_was_not_examined():
@@ -141,13 +141,13 @@ def test_without_a_second_derivative_all_else_is_examined():
     problem = lab.from_loss(loss, start, data, validation=data, name="fused")
     found = lab.diagnose(problem, optax.sgd(0.05), steps=20)
     assert found.not_examined["curvature"].startswith("fused: the loss has no second derivative: fused in it has a")
-    assert found.not_examined["ill-conditioned"] == "model was not measured"
+    assert found.not_examined["ill-conditioned"].startswith("curvature: fused: the loss has no second derivative")
     assert "curvature along the weights" in found.not_examined
-    known = found.evidence
-    assert (known.model, known.model_end, known.surroundings) == (None, None, None)
-    assert None not in (known.run, known.signals, known.inputs, known.validation, known.rates)
+    evidence = found.evidence
+    assert (evidence.curvature, evidence.stationary_point) == (None, None)
+    assert None not in (evidence.run, evidence.layers, evidence.inputs, evidence.validation, evidence.rates)
     still = lab.diagnose(problem, optax.sgd(1e-9), steps=20)
-    assert "no second derivative" in still.not_examined["surroundings of the point"]
+    assert "no second derivative" in still.not_examined["stationary_point"]
     assert str(still)
 
 
@@ -204,6 +204,6 @@ def test_what_a_monitor_recorded_stands_in_the_evidence():
         updates, state = rule.update(gradient(params), state, params, value=problem.full_loss(params))
         params = optax.apply_updates(params, updates)
     found = lab.diagnose(problem, rule, params=params, opt_state=state, steps=40)
-    readings = {reading.name: reading.value for reading in found.findings[0].evidence}
-    assert readings["cosine of successive updates, by the monitor"] > 0.9
-    assert found.evidence.model.preconditioned
+    numbers = {reading.name: reading.value for reading in found.findings[0].evidence}
+    assert numbers["cosine of successive updates, by the monitor"] > 0.9
+    assert found.evidence.model_at_point.preconditioned

@@ -4,13 +4,13 @@ import pytest
 
 from jaxopt_lab import curvature, theory
 from jaxopt_lab.core import precision
-from jaxopt_lab.diagnosis.quadratic_model import LocalModel, Method, measure_model
+from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel, measure_model
 
 
 def model_of(eigenvalues, weights, **facts):
     values = np.asarray(eigenvalues, float)
     known = {"largest": values.max(), "smallest": values.min(), "error": 0.0, "rounding": 1e-15, "loss": 0.0}
-    return LocalModel(values, np.asarray(weights, float), **(known | {"products": 0} | facts))
+    return QuadraticModel(values, np.asarray(weights, float), **(known | {"products": 0} | facts))
 
 
 def measured(num_products, rho=0.0, steps=8):
@@ -65,7 +65,7 @@ def test_a_method_past_its_edge_takes_for_ever():
 def test_the_best_heavy_ball_of_two_curvatures_beats_descent_by_the_root_of_kappa():
     found = model_of([1e-4, 1.0], [1e-8, 1.0])  # both modes start at 1
     heavy = found.steps_to(1e-6, found.best_heavy_ball(1e-6))
-    plain = found.steps_to(1e-6, found.best_rate(Method(1.0), 1e-6))
+    plain = found.steps_to(1e-6, found.best_learning_rate(Method(1.0), 1e-6))
     tuned = theory.rates.optimal_heavy_ball(1.0, 1e-4)
     assert heavy < 2 * np.log(1e6) / 2 / tuned.decay
     assert plain / heavy > 20

@@ -8,7 +8,7 @@ import pytest
 
 from jaxopt_lab.core import InputError
 from jaxopt_lab.rules.monitor import Monitor, MonitorState, find_monitor, observe
-from jaxopt_lab.rules.monitor_summary import read_signs
+from jaxopt_lab.rules.monitor_summary import summarize_monitor
 
 PARAMS = {"b": np.zeros(2, np.float32), "w": np.ones(3, np.float32)}
 ADAM = functools.partial(optax.adam, 0.1)
@@ -50,7 +50,7 @@ def test_the_updates_are_those_of_the_rule_bit_by_bit_and_the_scan_is_the_loop()
         updates, looped = step(jax.tree.map(lambda leaf, at=place: leaf[at], grads), looped, params)
         params = optax.apply_updates(params, updates)
     assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), looped) == structure
-    signs, again = read_signs(state), read_signs(looped)
+    signs, again = summarize_monitor(state), summarize_monitor(looped)
     assert signs.steps.tolist() == again.steps.tolist() == [6, 9, 12]  # the newest three of four
     for name in ("losses", "gradient_norms", "update_norms", "params_norms", "cosines", "squares"):
         np.testing.assert_allclose(getattr(signs, name), getattr(again, name), rtol=1e-5)
@@ -78,7 +78,7 @@ def descent():
 
 def test_known_sequences_have_known_signs(descent):
     constant, alternating, random, broken = (
-        read_signs(jax.tree.map(lambda leaf, at=place: leaf[at], descent)) for place in range(4)
+        summarize_monitor(jax.tree.map(lambda leaf, at=place: leaf[at], descent)) for place in range(4)
     )
     np.testing.assert_allclose(constant.cosines, 1.0, rtol=1e-6)
     np.testing.assert_allclose(alternating.cosines, -1.0, rtol=1e-6)
@@ -91,9 +91,9 @@ def test_known_sequences_have_known_signs(descent):
     assert alternating.noise_scale.value == np.inf  # their mean is zero
     assert constant.first_wrong is None
     assert broken.first_wrong == 23
-    assert broken.lines() == ["Not finite from step 23 on."]
-    assert "halves" not in "".join(constant.lines())
-    assert "successive gradients: an upper estimate" in constant.lines()[-1]
+    assert str(broken) == "Not finite from step 23 on."
+    assert "halves" not in str(constant)
+    assert "successive gradients: an upper estimate" in str(constant)
 
 
 def test_a_gradient_that_is_not_finite_is_seen_at_the_next_record_without_a_loss():
@@ -101,7 +101,7 @@ def test_a_gradient_that_is_not_finite_is_seen_at_the_next_record_without_a_loss
     state = rule.init(jnp.zeros(3))
     for size in (1.0, np.nan, np.nan):
         _, state = rule.update(jnp.full(3, size), state)
-    signs = read_signs(state)
+    signs = summarize_monitor(state)
     assert signs.first_wrong == 2
     assert np.isnan(signs.losses).all()
     assert np.isnan(signs.params_norms).all()
@@ -119,13 +119,13 @@ def test_two_half_batches_give_the_noise_scale_of_isotropic_regression():
     first, second = gradient(), gradient()
     rule = Monitor(optax.sgd(0.1), every=2, length=steps)
     _, state = run(rule, (first + second) / 2, np.zeros(dim, np.float32), half_grads=(first, second))
-    scale = read_signs(state, batch_size=2 * half).noise_scale
+    scale = summarize_monitor(state, batch_size=2 * half).noise_scale
     assert scale.unit == "examples"
     assert scale.standard_error < 0.06 * (dim + 1)
     assert abs(scale.value - (dim + 1)) < 4 * scale.standard_error  # McCandlish et al. 2018: exactly d + 1 here
     # Batches of the whole size at one point: the successive gradients know it too.
     _, state = run(rule, (first + second) / 2, np.zeros(dim, np.float32))
-    successive = read_signs(state, batch_size=2 * half)
+    successive = summarize_monitor(state, batch_size=2 * half)
     assert not successive.from_halves
     assert abs(successive.noise_scale.value - (dim + 1)) < 4 * successive.noise_scale.standard_error
 
@@ -135,7 +135,7 @@ def test_observed_gradients_are_kept_beside_and_count_first():
     state = (optax.EmptyState(), rule.init(jnp.zeros(2)))
     for _ in range(10):
         state = observe(state, np.array([3.0, 0.0]), np.array([1.0, 2.0]))
-    signs = read_signs(state, batch_size=2)
+    signs = summarize_monitor(state, batch_size=2)
     assert signs.from_halves
     np.testing.assert_allclose(signs.squares, np.tile([7.0, 5.0], (8, 1)))
     assert signs.noise_scale.value == pytest.approx(4 / 3)  # |G|^2 = <g1, g2> = 3, tr S = |g1 - g2|^2 / 2 = 4
@@ -162,7 +162,7 @@ def test_it_composes_with_optax():
         for _ in range(4):
             _, state = rule.update(params, state, params)
         assert isinstance(find_monitor("test", state), MonitorState)
-        assert read_signs(state).cosines[0] == pytest.approx(1.0)
+        assert summarize_monitor(state).cosines[0] == pytest.approx(1.0)
 
 
 def test_a_gradient_passes_through_it_as_through_the_rule():
@@ -189,9 +189,12 @@ def test_the_state_can_be_donated_at_the_first_step():
     [
         (lambda: Monitor(optax.sgd(0.1), every=1), "every must be a whole number of at least 2, got 1. A cosine takes"),
         (lambda: Monitor(optax.sgd(0.1), length=0), "length must be a whole number of at least 1, got 0"),
-        (lambda: read_signs(optax.sgd(0.1).init(PARAMS)), "read_signs: the state holds no monitor. Wrap the rule"),
+        (
+            lambda: summarize_monitor(optax.sgd(0.1).init(PARAMS)),
+            "summarize_monitor: the state holds no monitor. Wrap the rule",
+        ),
         (lambda: observe((), PARAMS, PARAMS), "observe: the state holds no monitor"),
-        (lambda: read_signs(Monitor(optax.sgd(0.1)).init(PARAMS), batch_size=0), "batch_size must be positive"),
+        (lambda: summarize_monitor(Monitor(optax.sgd(0.1)).init(PARAMS), batch_size=0), "batch_size must be positive"),
     ],
 )
 def test_wrong_arguments_are_refused(make, message):
@@ -201,4 +204,4 @@ def test_wrong_arguments_are_refused(make, message):
 
 def test_states_of_several_runs_are_refused(descent):
     with pytest.raises(InputError, match=r"the state is that of \(4,\) runs. Read one at a time"):
-        read_signs(descent)
+        summarize_monitor(descent)
