@@ -37,7 +37,7 @@ def file_name(name: str) -> str:
 
     Example:
       >>> file_name("heavy_ball"), file_name("my/problem: one"), file_name("../../x")
-      ('heavy_ball', 'my-problem-one', 'x-7c81d9ab')
+      ('heavy_ball', 'my-problem-one', 'x-9cdf6a50')
     """
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", str(name))
     short = plain.lstrip(".-")[:_LONGEST_NAME].rstrip(".")

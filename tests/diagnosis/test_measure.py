@@ -37,7 +37,7 @@ def test_leaves_without_a_number_change_no_finding(rule):
         found = diagnosed(extra, rule)
         assert found.causes == plain.causes
         assert str(found.evidence.setting.optimizer) == str(plain.evidence.setting.optimizer)
-        assert found.evidence.decay == plain.evidence.decay
+        assert found.evidence.setting.optimizer.weight_decay == plain.evidence.setting.optimizer.weight_decay
         np.testing.assert_allclose(found.evidence.run.losses, plain.evidence.run.losses, rtol=1e-5)  # float32
 
 
