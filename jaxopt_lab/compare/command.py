@@ -14,7 +14,7 @@ from jaxopt_lab.compare.report import write_comparison_page
 from jaxopt_lab.compare.splits import MEASURES
 from jaxopt_lab.core import Problem, fail, require_choice
 from jaxopt_lab.search.command import recorded_argv, require_trusted, without, words_of
-from jaxopt_lab.search.parsing import parse_space
+from jaxopt_lab.search.spaces import parse_space
 from jaxopt_lab.storage import read_record, require_writable
 
 

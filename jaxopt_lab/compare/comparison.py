@@ -19,7 +19,7 @@ from jaxopt_lab.compare.pairwise_tests import (
 )
 from jaxopt_lab.compare.rule_results import Showing, as_row
 from jaxopt_lab.compare.statistics import budget_ladder, performance_profile
-from jaxopt_lab.search.results import median_interval, settings_of
+from jaxopt_lab.search.trials import median_interval, settings_of
 
 GRADIENTS = "gradients to the target"
 

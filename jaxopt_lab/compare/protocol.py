@@ -26,10 +26,9 @@ from jaxopt_lab.compare.plan import FRESH, TARGET, Bout, Contest, make_contest
 from jaxopt_lab.compare.rule_results import Rerun, Showing, judged, winner_of
 from jaxopt_lab.compare.step_cost import Price
 from jaxopt_lab.core import InputError, fail
-from jaxopt_lab.search.results import Sweep
+from jaxopt_lab.search.results import Sweep, load_sweep
 from jaxopt_lab.search.store import BASELINE, ComparisonStore
 from jaxopt_lab.search.sweeps import sweep
-from jaxopt_lab.search.tables import load_sweep
 from jaxopt_lab.storage import files
 from jaxopt_lab.training.checkpoints import next_folder
 

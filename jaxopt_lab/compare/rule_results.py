@@ -14,7 +14,7 @@ from jaxopt_lab.compare.statistics import good_decades
 from jaxopt_lab.compare.step_cost import PRODUCT, Price
 from jaxopt_lab.core import Status
 from jaxopt_lab.search.dimensions import EffectiveRate, Range
-from jaxopt_lab.search.results import Trials
+from jaxopt_lab.search.trials import Trials
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,11 +8,10 @@ from typing import Any
 
 from jaxopt_lab import problems, training
 from jaxopt_lab.core import fail, require_choice
-from jaxopt_lab.search.parsing import parse_space
 from jaxopt_lab.search.report import write_sweep_page
 from jaxopt_lab.search.samplers import SAMPLERS
 from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
-from jaxopt_lab.search.spaces import Space
+from jaxopt_lab.search.spaces import Space, parse_space
 from jaxopt_lab.search.sweeps import sweep
 from jaxopt_lab.storage import RECORD, read_record, require_writable
 

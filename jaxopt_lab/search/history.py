@@ -1,11 +1,14 @@
-"""The rounds of an adaptive search: what each box held, at which ends it is open, and what to doubt of it."""
+"""The rounds of an adaptive search: how trials are judged, what each box held, its open ends, what to doubt."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jaxopt_lab import training
+from jaxopt_lab.core import Problem, require_count
 from jaxopt_lab.search.dimensions import EffectiveRate, Range
+from jaxopt_lab.search.plans import Rule
 from jaxopt_lab.search.spaces import Space
 
 Evaluate = Callable[[dict[str, np.ndarray], int], np.ndarray]
@@ -77,6 +80,59 @@ class Found:
         chosen = ", ".join(f"{name} = {value:.6g}" for name, value in self.values.items())
         rounds = [f"{number}. {box.line()}" for number, box in enumerate(self.boxes, 1)]
         return [*rounds, f"best: {self.loss:.6g} at {chosen}", *(f"warning: {text}" for text in self.warnings)]
+
+
+def evaluator(
+    problem: Problem,
+    rule: Rule,
+    *,
+    seeds: int = 1,
+    seed: int = 0,
+    batch_size: int | None = None,
+    validate: bool = False,
+) -> Evaluate:
+    """A function (columns, steps) -> losses for `coarse_to_fine` and its relatives.
+
+    Args:
+      problem: what to minimize.
+      rule: a factory, hyperparameters -> rule.
+      seeds: runs of each trial; their median counts; it is infinite where half of them diverged.
+      seed: the first of the seeds.
+      batch_size: examples a step, or None for all.
+      validate: whether the loss on the validation data counts instead of that on the training data.
+
+    Returns:
+      The function; a trial that diverged has an infinite loss. All trials of a call are one compiled program, which
+      calls with as many trials share, whatever their steps.
+
+    Raises:
+      InputError: seeds or seed is no such number.
+
+    Example:
+      >>> from jaxopt_lab import objectives, rules, search
+      >>> bowl = objectives.quadratic([1.0, 0.1], start=1.0)
+      >>> space = search.Space(learning_rate=search.log_uniform(1e-4, 1e-3))
+      >>> found = search.coarse_to_fine(search.evaluator(bowl, rules.sgd), space, trials=8, steps=(10, 20, 40))
+      >>> 1.6 < found.values["learning_rate"] < 1.9  # from far off to near the best, 1.8
+      True
+    """
+    require_count("evaluator", "seeds", seeds)
+    require_count("evaluator", "seed", seed, 0)
+    probes = (training.loss(), training.validation_loss()) if validate else (training.loss(),)
+
+    def evaluate(columns: dict[str, np.ndarray], steps: int) -> np.ndarray:
+        losses = []
+        for number in range(seed, seed + seeds):
+            trace = training.run(
+                problem, rule, columns, steps=steps, seeds=number, probes=probes, every=steps, batch_size=batch_size,
+                keep_final=False, share_batches=True,
+            )  # fmt: skip
+            ended = trace[probes[-1].name][:, -1].astype(float)
+            feasible = np.array([status.feasible for status in trace.status])
+            losses.append(np.where(feasible & np.isfinite(ended), ended, np.inf))
+        return np.median(losses, 0)
+
+    return evaluate
 
 
 def open_ends(box: Box) -> list[tuple[str, str]]:

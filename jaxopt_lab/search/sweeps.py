@@ -19,11 +19,11 @@ import numpy as np
 from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import InputError, Problem, Status, fail, require_count
 from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, make_plan
-from jaxopt_lab.search.results import NOT_RUN, Sweep, settings_of
+from jaxopt_lab.search.results import Sweep, Table
 from jaxopt_lab.search.runner import Round, Runner, Timing, rounds_of, timed, with_timed_width
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.store import SweepStore
-from jaxopt_lab.search.tables import Table
+from jaxopt_lab.search.trials import NOT_RUN, settings_of
 from jaxopt_lab.storage import files
 
 Say = Callable[[str], None]

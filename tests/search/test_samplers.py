@@ -3,7 +3,7 @@ import pytest
 
 from jaxopt_lab import objectives, rules, search
 from jaxopt_lab.core import InputError, Status
-from jaxopt_lab.search import evaluating, history
+from jaxopt_lab.search import history
 
 LINE = search.Space(x=search.uniform(0.0, 1.0))
 PLANE = search.Space(x=search.uniform(0.0, 1.0), y=search.uniform(0.0, 1.0))
@@ -116,7 +116,7 @@ def test_the_median_of_an_even_number_of_seeds_is_the_mean_of_the_middle_two(mon
         status = (Status.COMPLETED, Status.COMPLETED)
 
     monkeypatch.setattr(
-        evaluating.training, "run", lambda *given, seeds, **options: Trace(loss=np.full((2, 1), ended[seeds]))
+        history.training, "run", lambda *given, seeds, **options: Trace(loss=np.full((2, 1), ended[seeds]))
     )
     losses = search.evaluator(objectives.quadratic([1.0]), rules.sgd, seeds=seeds)({"learning_rate": np.ones(2)}, 1)
     assert losses.tolist() == [np.median([ended[seed] for seed in range(seeds)])] * 2
