@@ -55,7 +55,7 @@ def timed(*arguments, **options):
     return trace
 training.run = timed
 search.sweep(problem, rules.heavy_ball, space, trials=64, seeds=1, steps=300, batch_size=32, every=300,
-             say=lambda line: None)
+             log=lambda line: None)
 print(spent[0])
 """
 
@@ -183,7 +183,7 @@ def swept(problem: Problem, batch_size: int, columns: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         search.sweep(
             problem, rules.heavy_ball, SPACE, trials=len(columns["rho"]), folder=Path(folder) / "sweep",
-            say=lambda line: None, **settings(batch_size),
+            log=lambda line: None, **settings(batch_size),
         )  # fmt: skip
 
 

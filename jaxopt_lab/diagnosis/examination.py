@@ -36,7 +36,7 @@ def diagnose(
     opt_state: Any = None,
     budget: float = 200.0,
     seconds: float = 60.0,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> Diagnosis:
     """Looks at a loss, a point, the data and the rule in use, and says what holds training back.
 
@@ -51,7 +51,7 @@ def diagnose(
         adaptive rule's preconditioner at the point, and what the monitor has seen.
       budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; at least 10.
       seconds: wall seconds after which nothing more is begun.
-      say: told what is being done, a sentence at a time.
+      log: gets what is being done, a line at a time.
 
     Returns:
       The diagnosis: findings ranked by the gain that removing each is predicted to give; what could not be examined.
@@ -84,7 +84,7 @@ def diagnose(
     account = Budget(budget, seconds)
     known = gather(
         problem, rule, params=params, steps=steps, batch_size=batch_size, seed=seed, opt_state=opt_state,
-        budget=account, say=say or (lambda sentence: None),
+        budget=account, log=log or (lambda sentence: None),
     )  # fmt: skip
     return conclude(known, account)
 

@@ -42,7 +42,7 @@ _RECORDS = 25
 
 def gather(
     problem: Problem, rule: optax.GradientTransformation, *, params: Any, steps: int | None, batch_size: int | None,
-    seed: int, opt_state: Any, budget: Budget, say: Callable[[str], None],
+    seed: int, opt_state: Any, budget: Budget, log: Callable[[str], None],
 ) -> Evidence:  # fmt: skip
     """Measures what the budget allows.
 
@@ -55,7 +55,7 @@ def gather(
       seed: seeds everything that is drawn.
       opt_state: of the rule at the point, from a running training loop; None without one.
       budget: is charged.
-      say: told what is being done.
+      log: gets what is being done, a line at a time.
 
     Returns:
       The evidence.
@@ -76,22 +76,22 @@ def gather(
         return add(culprit=find_culprit(frozen, point), loss=float(value), gradient_norm=float(vectors.norm(gradient)))
     known = add(problem=thinned(problem, _seconds(frozen, point), batch_size, budget, seed))
     known = add(**_look_at_point(known.problem, point, budget))
-    say("Layers and inputs ...")
+    log("Layers and inputs ...")
     known = add(**_look_at_parts(known, budget))
-    say("A short run ...")
+    log("A short run ...")
     known = add(**_run(known, steps, budget))
     if known.run is not None and known.run.status is Status.NON_FINITE:
         culprit, step = culprit_on_the_way(known.problem, rule, point, known.run, batch_size, seed) or (None, None)
         known = add(culprit=culprit, wrong_step=step)
-    say("Curvature ...")
+    log("Curvature ...")
     known = add(**_curvature(known, budget))
-    say("Noise ...")
+    log("Noise ...")
     known = add(**look_at_end(known, budget))
     if known.still:
-        say("What lies around ...")
+        log("What lies around ...")
         known = add(**_surroundings(known, budget))
     known = add(**_standardized(known, budget))
-    say("Other rates ...")
+    log("Other rates ...")
     return add(**_rates(known, budget))
 
 

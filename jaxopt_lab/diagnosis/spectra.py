@@ -107,7 +107,7 @@ def measure_spectrum(
     layers: bool = True,
     make_operator: Callable[..., curvature.Operator] = curvature.hessian,
     seed: int = 0,
-    say: Callable[[str], None] | None = None,
+    log: Callable[[str], None] | None = None,
 ) -> Spectrum:
     """Measures the spectrum of a problem at a point.
 
@@ -122,7 +122,7 @@ def measure_spectrum(
       layers: measure each layer's own block too.
       make_operator: `curvature.hessian`, `curvature.gauss_newton` or `curvature.fisher`.
       seed: seeds the random vectors.
-      say: told what is being done, a sentence at a time.
+      log: gets what is being done, a line at a time.
 
     Returns:
       The spectrum. Cost: about max_products + num_probes num_steps + 60 products, and as many for the layers.
@@ -131,27 +131,27 @@ def measure_spectrum(
       InputError: as in `curvature.hessian` and `curvature.eigenpairs`.
     """
     require_count("measure_spectrum", "num_probes", num_probes, 2)
-    say = say or (lambda sentence: None)
+    log = log or (lambda sentence: None)
     keys = jax.random.split(jax.random.key(seed), 5)
     point = curvature.locate(problem, params)
     operator = make_operator(problem, params)
     num_largest, num_smallest = min(num_largest, operator.size), min(num_smallest, operator.size)
-    say(f"{operator.name}: {operator.size:,} parameters. Both ends of the spectrum ...")
+    log(f"{operator.name}: {operator.size:,} parameters. Both ends of the spectrum ...")
     condition = curvature.condition_number(
         operator, num_largest=num_largest, num_smallest=num_smallest, tolerance=1e-4, max_products=max_products,
-        key=keys[0], progress=_Forecast(say),
+        key=keys[0], progress=_Forecast(log),
     )  # fmt: skip
-    say("Density ...")
+    log("Density ...")
     rules = curvature.gauss_quadratures(operator, num_probes, num_steps, keys[1])
     trace = curvature.trace(operator, num_products=30, key=keys[2])
     products = condition.ends.products + sum(rule.products for rule in rules) + trace.cost
     noise = None
     if problem.num_examples and problem.num_examples >= 64:
-        say("Gradient noise ...")
+        log("Gradient noise ...")
         noise = curvature.noise_scale(problem, params, key=keys[3])
     blocks = None
     if layers and len(curvature.block_names(params)) > 1:
-        say("Layers ...")
+        log("Layers ...")
         blocks = curvature.block_spectra(problem, params, make_operator=make_operator, key=keys[4])
     return Spectrum(
         name=operator.name,
@@ -174,15 +174,15 @@ def measure_spectrum(
 class _Forecast:
     """Says every few seconds how far a search is."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
-        self._say, self._said = say, 0.0
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self._log, self._said = log, 0.0
 
     def __call__(self, progress: curvature.Progress) -> None:
         if progress.seconds - self._said < _SECONDS:
             return
         self._said = progress.seconds
         left = "" if progress.seconds_left is None else f", about {progress.seconds_left:.0f} s more"
-        self._say(f"  {progress.products} products in {progress.seconds:.0f} s{left}")
+        self._log(f"  {progress.products} products in {progress.seconds:.0f} s{left}")
 
 
 def _values(side: curvature.Eigenpairs) -> str:

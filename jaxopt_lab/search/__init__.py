@@ -18,7 +18,7 @@ from jaxopt_lab.search.dimensions import (
     when,
 )
 from jaxopt_lab.search.export import write_summaries
-from jaxopt_lab.search.history import Box, Found, evaluator
+from jaxopt_lab.search.history import SearchResult, SearchRound, evaluator
 from jaxopt_lab.search.optuna_bridge import ask_and_tell
 from jaxopt_lab.search.report import write_sweep_page
 from jaxopt_lab.search.results import Sweep, load_sweep
@@ -29,9 +29,9 @@ from jaxopt_lab.search.sweeps import sweep
 from jaxopt_lab.search.trials import Trials, median_interval
 
 __all__ = [
-    "Box",
+    "SearchRound",
     "Dimension",
-    "Found",
+    "SearchResult",
     "SAMPLERS",
     "Scheduled",
     "Space",

@@ -60,7 +60,7 @@ def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]
     found = sweep(
         problem, arms, trials=options.trials, seeds=options.seeds, steps=options.steps, batch_size=options.batch_size,
         sampler=options.sampler, seed=options.seed, every=options.every, objective=options.objective,
-        width=options.width, loop=options.loop, devices=options.devices, shard=shard, say=training.say,
+        width=options.width, loop=options.loop, devices=options.devices, shard=shard, log=training.log_line,
         argv=tuple(without(words, "--out", "--shard", "--devices")), **place,
     )  # fmt: skip
     print("\n".join(found.lines()))

@@ -22,7 +22,7 @@ from jaxopt_lab.training.probes import (
     update_ratio,
     validation_loss,
 )
-from jaxopt_lab.training.progress import say
+from jaxopt_lab.training.progress import log_line
 from jaxopt_lab.training.trace import Trace
 
 __all__ = [
@@ -47,7 +47,7 @@ __all__ = [
     "require_rule",
     "run",
     "save_params",
-    "say",
+    "log_line",
     "update_cosine",
     "update_ratio",
     "validation_loss",

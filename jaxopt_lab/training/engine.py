@@ -25,7 +25,7 @@ from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.planning import Plan, Rule, make_plan
 from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.program import Inputs
-from jaxopt_lab.training.progress import progress_bar, say
+from jaxopt_lab.training.progress import log_line, progress_bar
 from jaxopt_lab.training.trace import Trace
 
 
@@ -104,7 +104,7 @@ def run(
         packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, starts)
         store, held, log = None, contextlib.nullcontext(), None
         if folder is None:
-            folder, log = checkpoints.next_folder(), say
+            folder, log = checkpoints.next_folder(), log_line
         if folder:
             known = storage.identity(plan, problem, inputs, packed[0], limits)
             store = storage.Store(folder, known) if log is None else storage.store_anew(folder, known, log)
