@@ -27,14 +27,11 @@ from jaxopt_lab.core import (
 )
 from jaxopt_lab.rules import REGISTRY
 from jaxopt_lab.training.devices import device_mesh
+from jaxopt_lab.training.execution import LOOPS, Workload, choose_loop, choose_width, measure_workload
 from jaxopt_lab.training.probes import Measured, Probe, loss
 from jaxopt_lab.training.program import Program
 
-LOOPS = ("auto", "vmap", "map", "step", "chunks")
 Rule = optax.GradientTransformation | Callable[..., optax.GradientTransformation]
-
-_CHUNKS_PAY_FROM = 2**21
-_WIDTH_TIMES_DIM = 2**19
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,10 +108,13 @@ def make_plan(
         shapes = traced("run", f"the initialization of {problem.name}", problem.init, jax.random.key(0), names=("key",))
     require_trainable("run", shapes)
     shapes = jax.eval_shape(lambda tree: tree, shapes)
-    dim = vectors.size(shapes)
-    chosen = _loop(loop, problem, rule, probes, len(seed_list), shapes)
+    fits = _fits_in_chunks(problem, probes, len(seed_list), shapes)
+    if loop == "chunks":
+        _require_chunks(fits)
+    work = measure_workload(problem, batch_size, loop, shapes)
+    chosen = choose_loop(loop, work, in_chunks=fits and _is_coordinatewise(rule))
     mesh = device_mesh(devices) if chosen in ("vmap", "map") else None
-    wide = 1 if chosen == "chunks" else _width(width, dim, -(-len(seed_list) // (mesh.size if mesh else 1)))
+    wide = 1 if chosen == "chunks" else _width(width, work, chosen, -(-len(seed_list) // (mesh.size if mesh else 1)))
     one_seed = share_batches and chosen == "vmap" and _seeds_agree(seed_list, wide, mesh)
     program = Program(_factory(rule), probes, batch_size, chosen, one_seed, mesh)
     _require_room(program, shapes if params is None else _where(shapes, params), hyper, len(seed_list))
@@ -168,40 +168,32 @@ def _by_segment(counts: np.ndarray, segments: int | None) -> np.ndarray:
     return padded.reshape(-1, per_segment)
 
 
-def _loop(loop: str, problem: Problem, rule: Rule, probes: tuple[Probe, ...], num: int, shapes: Any) -> str:
+def _require_chunks(possible: bool) -> None:
+    if not possible:
+        raise fail(
+            "run", "loop='chunks' needs a separable loss of one vector, one configuration and additive probes",
+            "Use loop='auto'.",
+        )  # fmt: skip
+
+
+def _fits_in_chunks(problem: Problem, probes: tuple[Probe, ...], num: int, shapes: Any) -> bool:
+    """Whether loss, probes and the number of configurations allow the loop "chunks"."""
     leaves = jax.tree.leaves(shapes)
     vector = len(leaves) == 1 and len(leaves[0].shape) == 1
+    return problem.separable is not None and vector and num == 1 and all(probe.additive for probe in probes)
+
+
+def _is_coordinatewise(rule: Rule) -> bool:
+    """Whether it is known of the rule that it couples no coordinates."""
     factory = rule.func if isinstance(rule, functools.partial) else rule
-    known = any(spec.factory is factory and spec.coordinatewise and not spec.needs for spec in REGISTRY.values())
-    fits = problem.separable is not None and vector and num == 1 and all(probe.additive for probe in probes)
-    if loop == "chunks":
-        if not fits:
-            raise fail(
-                "run", "loop='chunks' needs a separable loss of one vector, one configuration and additive probes",
-                "Use loop='auto'.",
-            )  # fmt: skip
-        return loop
-    if loop != "auto":
-        return loop
-    if jax.default_backend() != "cpu":
-        return "vmap"
-    if any(len(leaf.shape) > 2 for leaf in leaves) and convolves(problem, shapes):
-        return "step"
-    return "chunks" if fits and known and leaves[0].shape[0] >= _CHUNKS_PAY_FROM else "vmap"
+    return any(spec.factory is factory and spec.coordinatewise and not spec.needs for spec in REGISTRY.values())
 
 
-def convolves(problem: Problem, shapes: Any = None) -> bool:
-    """Whether the loss holds a convolution: XLA trains those ten times slower inside of a loop on a CPU."""
-    shapes = jax.eval_shape(problem.init, jax.random.key(0)) if shapes is None else shapes
-    program = jax.make_jaxpr(lambda params, data: problem.loss(params, data, None))(shapes, problem.data)
-    return "conv_general_dilated" in str(program)
-
-
-def _width(width: int | None, dim: int, num: int) -> int:
+def _width(width: int | None, work: Workload, loop: str, num: int) -> int:
     if width is not None:
         require_count("run", "width", width)
         return width
-    return min(num, max(1, min(4096, _WIDTH_TIMES_DIM // max(dim, 1))))
+    return choose_width(work, loop, num)
 
 
 def _factory(rule: Rule) -> Callable[..., optax.GradientTransformation]:
