@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxopt_lab import compare, problems
+from jaxopt_lab import compare, problems, training
 from jaxopt_lab.core import Problem, Verdict, fail, judge, require_choice, require_count, require_positive
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Rows, Study, main
@@ -93,11 +93,12 @@ class Config:
         require_count(where, "seed", self.seed, 0)
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row with the verdict; one a rule and problem with its ten seeds; one a pair of rules with what is claimed."""
     found = compare.compare(
         [_problem(config, name) for name in config.networks], list(config.rules), config.budget, trials=config.trials,
         fresh=config.fresh, batch_size=config.batch_size, baseline=config.baseline, seed=config.seed,
+        out=checkpoints.folder,
     )  # fmt: skip
     rows: list[dict[str, Any]] = [{"kind": "verdict", "words": " ".join(line.strip() for line in found.verdict())}]
     for row in found.table():

@@ -9,7 +9,6 @@
 """
 
 import contextlib
-import contextvars
 import dataclasses
 import os
 import time
@@ -30,7 +29,6 @@ from jaxopt_lab.search.results import Sweep, load_sweep
 from jaxopt_lab.search.store import BASELINE, ComparisonStore
 from jaxopt_lab.search.sweeps import sweep
 from jaxopt_lab.storage import files
-from jaxopt_lab.training.checkpoints import next_folder
 
 Log = Callable[[str], None]
 _TIMED_STEPS, _TIMED_SECONDS = 50, 0.05
@@ -75,7 +73,7 @@ def compare(
       target_share: share of its budget after which the baseline's median is the target.
       measure: "auto": selection on validation, report on test, where there are data; "loss": the training loss.
       level: p below which a difference is claimed.
-      folder: where everything is kept and found again; None: as `training.checkpoints_in` says, or nowhere.
+      folder: where everything is kept and found again; None: nowhere.
       out: instead of `folder`: the folder of all results.
       log: gets the plan and the progress, a line at a time.
       argv: the words of a command line that redo it, for the record.
@@ -93,9 +91,8 @@ def compare(
       >>> found.verdict()[0]
       'heavy_ball is shown better than every other rule on quadratic.'
     """
-    apart = contextvars.Context()  # in it runs keep no checkpoints of their own
-    plan = apart.run(
-        plan_comparison, problems, rules, budget, trials=trials, seeds=seeds, fresh=fresh, batch_size=batch_size,
+    plan = plan_comparison(
+        problems, rules, budget, trials=trials, seeds=seeds, fresh=fresh, batch_size=batch_size,
         baseline=baseline, sampler=sampler, seed=seed, records=records, target_share=target_share, measure=measure,
         level=level,
     )  # fmt: skip
@@ -103,7 +100,6 @@ def compare(
         if folder is not None:
             raise fail("compare", "folder and out were both given", "Give out, or the comparison's own folder.")
         folder = Path(out) / storage.folder_name("compare", plan.config)
-    folder = folder or next_folder()
     store = ComparisonStore(None if folder is None else Path(folder), plan.config)
     store.settle(_record(plan, argv))
     log = log or (lambda line: None)
@@ -118,7 +114,7 @@ def compare(
                     damage = store.set_aside_damaged(kind, problem, rule)
                     if damage is not None:
                         log(f"{damage} It is kept beside its place, and computed again.")
-        return apart.run(_run, plan, store, log)
+        return _run(plan, store, log)
 
 
 def load_comparison(folder: str | os.PathLike[str], log: Log | None = None) -> Comparison:

@@ -1,7 +1,6 @@
 """The engine: compiled segments of steps over many configurations, probes, checkpoints, devices."""
 
 from jaxopt_lab.training.baselines import constant_loss
-from jaxopt_lab.training.checkpoints import checkpoints_in
 from jaxopt_lab.training.devices import device_kind, enable_compilation_cache, measure_bandwidth
 from jaxopt_lab.training.engine import run
 from jaxopt_lab.training.failures import require_rule
@@ -23,16 +22,17 @@ from jaxopt_lab.training.probes import (
     validation_loss,
 )
 from jaxopt_lab.training.progress import log_line
+from jaxopt_lab.training.storage import Checkpoints
 from jaxopt_lab.training.trace import Trace
 
 __all__ = [
+    "Checkpoints",
     "Evaluation",
     "Feasibility",
     "Observation",
     "Probe",
     "Trace",
     "band_energy",
-    "checkpoints_in",
     "constant_loss",
     "coordinates",
     "cost",

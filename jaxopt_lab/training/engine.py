@@ -18,14 +18,14 @@ import jax
 import numpy as np
 
 from jaxopt_lab.core import Problem, Status, meshes
-from jaxopt_lab.training import checkpoints, groups, storage
+from jaxopt_lab.training import groups, storage
 from jaxopt_lab.training.baselines import loss_reach
 from jaxopt_lab.training.failures import explain
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.planning import Plan, Rule, make_plan
 from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.program import Inputs
-from jaxopt_lab.training.progress import log_line, progress_bar
+from jaxopt_lab.training.progress import progress_bar
 from jaxopt_lab.training.trace import Trace
 
 
@@ -44,7 +44,7 @@ def run(
     width: int | None = None,
     segments: int | None = None,
     feasibility: Feasibility | None = None,
-    folder: str | os.PathLike[str] | None = None,
+    folder: str | os.PathLike[str] | storage.Checkpoints | None = None,
     checkpoint_seconds: float = 30.0,
     progress: bool | None = None,
     keep_final: bool = True,
@@ -69,7 +69,8 @@ def run(
       width: K, configurations side by side; None chooses by the size of the problem.
       segments: number of segments, about; None chooses.
       feasibility: when a configuration counts as diverged.
-      folder: keep checkpoints here, and resume from them; None: as `checkpoints_in` says, or none.
+      folder: the run's own folder, in which checkpoints are kept and from which it resumes; None keeps nothing. A
+        folder of `Checkpoints` that holds another run is set aside; any other is refused.
       checkpoint_seconds: least time between two checkpoints; 0 writes one after every segment.
       progress: show a bar; None: when standard error is a terminal.
       share_batches: whether configurations of one seed that go side by side take each batch from memory once, which is
@@ -102,14 +103,11 @@ def run(
         given = (groups.make_starts(problem, plan.seeds, params), inputs)
         starts, inputs = _compilers_choice(*given)
         packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, starts)
-        store, held, log = None, contextlib.nullcontext(), None
-        if folder is None:
-            folder, log = checkpoints.next_folder(), log_line
-        if folder:
-            known = storage.identity(plan, problem, inputs, packed[0], limits)
-            store = storage.Store(folder, known) if log is None else storage.store_anew(folder, known, log)
-            held = store.held()
-        with held:
+        place, log = (folder.folder, folder.log) if isinstance(folder, storage.Checkpoints) else (folder, None)
+        store = None
+        if place:
+            store = storage.open_store(place, storage.identity(plan, problem, inputs, packed[0], limits), log)
+        with store.held() if store else contextlib.nullcontext():
             stored = store.restore(plan.program, packed, log) if store else (packed, 0, [])
             packed, metrics, status, facts = _travel(
                 plan, problem, inputs, stored, limits, store, checkpoint_seconds, progress
@@ -145,7 +143,7 @@ def _compilers_choice(starts: tuple[Any, np.ndarray], inputs: Inputs) -> tuple[t
 
 def _travel(
     plan: Plan, problem: Problem, inputs: Inputs, begun: tuple[list[groups.Group], int, list[dict[str, np.ndarray]]],
-    limits: Feasibility, store: storage.Store | None, checkpoint_seconds: float, progress: bool | None,
+    limits: Feasibility, store: storage.RunStore | None, checkpoint_seconds: float, progress: bool | None,
 ) -> tuple[list[groups.Group], dict[str, np.ndarray], np.ndarray, dict[str, Any]]:  # fmt: skip
     """The loop over segments: move, collect, retire what diverged, repack, save."""
     packed, first, stored = begun
