@@ -159,7 +159,7 @@ def _trained(config: Config, table: str, kind: str, checkpoints: training.Checkp
         steps = RECORDS * -(-int(1.05 * exact if finished else config.max_steps) // RECORDS)
         problem = on_data if finished and steps <= config.data_steps else on_modes
         trace = training.run(
-            problem, rule, hyper, steps=steps, every=steps // RECORDS, segments=1,
+            problem, rule, hyper, steps=steps, every=steps // RECORDS, execution=training.Execution(segments=1),
             probes=[training.loss(), training.distance()], feasibility=training.Feasibility(blow_up=np.inf),
             folder=checkpoints.of(f"{table} {kind} {method}"),
         )  # fmt: skip

@@ -121,8 +121,8 @@ def _quadratic(config: Config, kappa: float, checkpoints: training.Checkpoints) 
     steps = max(RECORDS - 28, config.horizon * int(peak.step))
     trace = training.run(
         problem, rules.heavy_ball, {"learning_rate": tuning.learning_rate, "rho": tuning.rho}, steps=steps,
-        probes=[training.loss(), training.band_energy((1.0,))], loop="chunks", segments=-(-(steps + 1) // RECORDS),
-        feasibility=training.Feasibility(blow_up=np.inf), checkpoint_seconds=300,
+        probes=[training.loss(), training.band_energy((1.0,))], feasibility=training.Feasibility(blow_up=np.inf),
+        execution=training.Execution("chunks", segments=-(-(steps + 1) // RECORDS), checkpoint_seconds=300),
         folder=checkpoints.of(f"quadratic {kappa:g}"),
     )  # fmt: skip
     # The upper band holds the eigenvalues that equal L = 1: one of them, in float32 those that round to it.

@@ -32,6 +32,7 @@ from jaxopt_lab.storage import files
 
 Log = Callable[[str], None]
 _TIMED_STEPS, _TIMED_SECONDS = 50, 0.05
+_QUIET = training.Execution(progress=False, keep_final=False)
 
 
 def compare(
@@ -226,8 +227,8 @@ def _prepare(
         trace = training.run(
             planned.split.problem, planned.factory, columns,
             steps=planned.steps, seeds=seeds, probes=planned.split.probes, batch_size=planned.batch_size,
-            every=max(1, -(-planned.steps // planned.num_records(plan.records))), loop=found.facts["loop"],
-            progress=False, keep_final=False,
+            every=max(1, -(-planned.steps // planned.num_records(plan.records))),
+            execution=dataclasses.replace(_QUIET, loop=found.facts["loop"]),
             feasibility=training.Feasibility(baseline=planned.split.baseline),
         )  # fmt: skip
         status = np.array([int(each) for each in trace.status], np.int8)
@@ -249,8 +250,8 @@ def _seconds(planned: RunPlan, values: dict[str, float], seed: int, loop: str) -
 
     def took(count: int) -> float:
         trace = training.run(
-            planned.split.problem, planned.factory, values, steps=count, every=count, seeds=seed, width=1, loop=loop,
-            batch_size=planned.batch_size, progress=False, keep_final=False,
+            planned.split.problem, planned.factory, values, steps=count, every=count, seeds=seed,
+            batch_size=planned.batch_size, execution=dataclasses.replace(_QUIET, width=1, loop=loop),
         )  # fmt: skip
         return trace.facts["seconds"]
 

@@ -79,7 +79,7 @@ def measure_step_cost(
     counted = dataclasses.replace(problem, loss=jax.tree_util.Partial(_Counted(tally), as_partial(problem.loss)))
     trace = training.run(
         counted, factory, {name: [value] for name, value in hyperparameters.items()}, steps=_PILOT, every=_PILOT,
-        batch_size=batch_size, width=1, loop="vmap", progress=False,
+        batch_size=batch_size, execution=training.Execution(width=1, loop="vmap", progress=False),
     )  # fmt: skip
     jax.effects_barrier()
     gradients, products = (float(each[0]) / _PILOT for each in trace.cost())

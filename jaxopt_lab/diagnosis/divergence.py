@@ -73,6 +73,6 @@ def _step(problem: Problem, rule: Any, params: Any, steps: int, batch_size: int 
     """Parameters after so many steps, finite or not."""
     trace = training.run(
         problem, rule, steps=steps, every=max(steps, 1), params=params, batch_size=batch_size,
-        seeds=seed, probes=[training.update_ratio()], progress=False,
+        seeds=seed, probes=[training.update_ratio()], execution=training.Execution(progress=False),
     )  # fmt: skip
     return trace.params_of()

@@ -98,7 +98,7 @@ def probe_run(
         probes.append(training.validation_loss())
     trace = training.run(
         problem, rule, steps=steps, every=every, params=params, batch_size=batch_size, seeds=seed,
-        probes=probes, progress=False,
+        probes=probes, execution=training.Execution(progress=False),
     )  # fmt: skip
     return ProbeRun(
         steps=trace.steps,
@@ -120,7 +120,7 @@ def rate_runs(
     """The same run at other rates: steps [R], and factor -> losses [R], NaN behind the record at which it diverged."""
     trace = training.run(
         problem, ScaledRule(rule), {"factor": np.array(RATES)}, steps=steps, every=every, params=params,
-        batch_size=batch_size, seeds=seed, progress=False,
+        batch_size=batch_size, seeds=seed, execution=training.Execution(progress=False),
     )  # fmt: skip
     return trace.steps, dict(zip(RATES, trace["loss"], strict=True))
 

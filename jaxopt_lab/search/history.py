@@ -125,7 +125,7 @@ def evaluator(
         for number in range(seed, seed + seeds):
             trace = training.run(
                 problem, rule, columns, steps=steps, seeds=number, probes=probes, every=steps, batch_size=batch_size,
-                keep_final=False, share_batches=True,
+                execution=training.Execution(keep_final=False, share_batches=True),
             )  # fmt: skip
             ended = trace[probes[-1].name][:, -1].astype(float)
             feasible = np.array([status.feasible for status in trace.status])

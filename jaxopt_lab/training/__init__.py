@@ -3,6 +3,7 @@
 from jaxopt_lab.training.baselines import constant_loss
 from jaxopt_lab.training.devices import device_kind, enable_compilation_cache, measure_bandwidth
 from jaxopt_lab.training.engine import run
+from jaxopt_lab.training.execution import Execution
 from jaxopt_lab.training.failures import require_rule
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.parameters import load_params, save_params
@@ -28,6 +29,7 @@ from jaxopt_lab.training.trace import Trace
 __all__ = [
     "Checkpoints",
     "Evaluation",
+    "Execution",
     "Feasibility",
     "Observation",
     "Probe",

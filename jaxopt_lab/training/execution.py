@@ -1,4 +1,4 @@
-"""The choice of loop and width: how K configurations go through the engine where nothing is asked for.
+"""`Execution`: how a run, a sweep or a comparison is carried out; and what is chosen where nothing is asked for.
 
 Side by side, many small steps fill the processor; too many fall out of its caches, and large ones gain nothing. A run
 takes all of its configurations at once where they fit; a sweep, which has many trials, cuts them into chunks of one
@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core import Problem, fail, require_between, require_choice, require_count, vectors
 
 LOOPS = ("auto", "vmap", "map", "step", "chunks")
 
@@ -20,6 +20,64 @@ _WIDTH_TIMES_DIM = {"run": 2**19, "data": 2**17, "no data": 2**19, "accelerator"
 _MOST_SIDE_BY_SIDE = 4096
 _MOST_IN_TURN = 8
 _FACTOR = 4
+
+
+@dataclasses.dataclass(frozen=True)
+class Execution:
+    """How the work is carried out. Only `loop`, `width` and `share_batches` can change a bit, the last ones.
+
+    Attributes:
+      loop: "vmap" (side by side) or "map" (one after the other) over configurations, "step" (a Python loop over one
+        jitted step: the choice for convolutions on a CPU), "chunks" (separable losses, coordinatewise rules, one
+        configuration; not for sweeps), or "auto".
+      width: K, configurations side by side on a device; None chooses by the size of a step and, in a sweep that is long
+        enough and is logged or kept, takes the cheapest of a few that are timed.
+      segments: number of segments of a run, about; None chooses.
+      devices: local devices that take K configurations each; None takes one for a run, all for a sweep. The loops
+        "step" and "chunks" use one.
+      checkpoint_seconds: least time between two checkpoints; 0 writes one after every segment.
+      progress: show a bar; None: when standard error is a terminal.
+      keep_final: whether a run's trace holds the final parameters and states; sweeps and comparisons keep none.
+      share_batches: whether configurations of one seed that go side by side take each batch from memory once, which is
+        up to 1.5 times as fast for small networks; sweeps always do.
+      shard: (i, n), of a sweep: compute every n-th set of K trials, from the i-th; n processes with one `out` share it.
+
+    Raises:
+      InputError: an attribute is out of range.
+    """
+
+    loop: str = "auto"
+    width: int | None = None
+    segments: int | None = None
+    devices: int | None = None
+    checkpoint_seconds: float = 30.0
+    progress: bool | None = None
+    keep_final: bool = True
+    share_batches: bool = False
+    shard: tuple[int, int] = (0, 1)
+
+    def __post_init__(self) -> None:
+        where = "Execution"
+        require_choice(where, "loop", self.loop, LOOPS)
+        for name in ("width", "segments", "devices"):
+            if getattr(self, name) is not None:
+                require_count(where, name, getattr(self, name))
+        require_between(where, "checkpoint_seconds", self.checkpoint_seconds, 0, float("inf"))
+        self._require_shard(where)
+
+    def require_whole(self, where: str) -> None:
+        """Raises InputError where a shard of it was asked for, which only a sweep has."""
+        if self.shard != (0, 1):
+            raise fail(where, f"shard {self.shard} is for sweeps", "Leave it out.")
+
+    def _require_shard(self, where: str) -> None:
+        if not isinstance(self.shard, tuple) or len(self.shard) != 2:
+            raise fail(where, f"shard must be (i, n), got {self.shard!r}")
+        index, count = self.shard
+        require_count(where, "the number of shards", count)
+        require_count(where, "the shard", index, 0)
+        if index >= count:
+            raise fail(where, f"shard must be (i, n) with i < n, got {self.shard}", "The first shard is (0, n).")
 
 
 @dataclasses.dataclass(frozen=True)

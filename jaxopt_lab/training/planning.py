@@ -26,8 +26,8 @@ from jaxopt_lab.core import (
     vectors,
 )
 from jaxopt_lab.rules import REGISTRY
-from jaxopt_lab.training.devices import device_mesh
-from jaxopt_lab.training.execution import LOOPS, Workload, choose_loop, choose_width, measure_workload
+from jaxopt_lab.training.devices import choose_devices, device_mesh
+from jaxopt_lab.training.execution import Execution, choose_loop, choose_width, measure_workload
 from jaxopt_lab.training.probes import Measured, Probe, loss
 from jaxopt_lab.training.program import Program
 
@@ -78,7 +78,7 @@ class Plan:
         return min(segment * self.counts.shape[1], len(self.steps))
 
 
-def make_plan(
+def plan_run(
     problem: Problem,
     rule: Rule,
     hyperparameters: Mapping[str, Any],
@@ -89,17 +89,13 @@ def make_plan(
     every: int,
     params: Any,
     batch_size: int | None,
-    loop: str,
-    width: int | None,
-    segments: int | None,
-    share_batches: bool = False,
-    devices: int = 1,
+    execution: Execution,
 ) -> Plan:
     """Checks the arguments of `run` and settles what they leave open."""
     probes = tuple(probes) or (loss(),)
     require_count("run", "steps", steps, minimum=0)
     require_count("run", "every", every)
-    require_choice("run", "loop", loop, LOOPS)
+    execution.require_whole("run")
     _require_batch(problem, batch_size)
     _require_probes(problem, probes)
     hyper, seed_list = _configurations(hyperparameters, seeds)
@@ -109,17 +105,19 @@ def make_plan(
     require_trainable("run", shapes)
     shapes = jax.eval_shape(lambda tree: tree, shapes)
     fits = _fits_in_chunks(problem, probes, len(seed_list), shapes)
-    if loop == "chunks":
+    if execution.loop == "chunks":
         _require_chunks(fits)
-    work = measure_workload(problem, batch_size, loop, shapes)
-    chosen = choose_loop(loop, work, in_chunks=fits and _is_coordinatewise(rule))
+    work = measure_workload(problem, batch_size, execution.loop, shapes)
+    chosen = choose_loop(execution.loop, work, in_chunks=fits and _is_coordinatewise(rule))
+    devices = choose_devices("run", execution.devices, usual=1)
     mesh = device_mesh(devices) if chosen in ("vmap", "map") else None
-    wide = 1 if chosen == "chunks" else _width(width, work, chosen, -(-len(seed_list) // (mesh.size if mesh else 1)))
-    one_seed = share_batches and chosen == "vmap" and _seeds_agree(seed_list, wide, mesh)
+    share = -(-len(seed_list) // (mesh.size if mesh else 1))
+    wide = 1 if chosen == "chunks" else execution.width or choose_width(work, chosen, share)
+    one_seed = execution.share_batches and chosen == "vmap" and _seeds_agree(seed_list, wide, mesh)
     program = Program(_factory(rule), probes, batch_size, chosen, one_seed, mesh)
     _require_room(program, shapes if params is None else _where(shapes, params), hyper, len(seed_list))
     counts = np.diff([0, *range(0, steps, every), steps]) if steps else np.zeros(1, int)
-    return Plan(program, hyper, seed_list, wide, _by_segment(counts, segments), np.cumsum(counts))
+    return Plan(program, hyper, seed_list, wide, _by_segment(counts, execution.segments), np.cumsum(counts))
 
 
 def _configurations(hyperparameters: Mapping[str, Any], seeds: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -187,13 +185,6 @@ def _is_coordinatewise(rule: Rule) -> bool:
     """Whether it is known of the rule that it couples no coordinates."""
     factory = rule.func if isinstance(rule, functools.partial) else rule
     return any(spec.factory is factory and spec.coordinatewise and not spec.needs for spec in REGISTRY.values())
-
-
-def _width(width: int | None, work: Workload, loop: str, num: int) -> int:
-    if width is not None:
-        require_count("run", "width", width)
-        return width
-    return choose_width(work, loop, num)
 
 
 def _factory(rule: Rule) -> Callable[..., optax.GradientTransformation]:

@@ -69,7 +69,9 @@ def test_a_run_in_a_sweep_is_a_run_of_the_engine():
     trials = found.of()
     problem = objectives.with_noise(objectives.quadratic([1.0, 0.1], start=1.0), "gaussian", 0.01)
     hyper = {name: column[[1, 1]] for name, column in trials.columns.items()}
-    trace = training.run(problem, rules.heavy_ball, hyper, steps=40, every=10, seeds=[0, 1], width=2)
+    trace = training.run(
+        problem, rules.heavy_ball, hyper, steps=40, every=10, seeds=[0, 1], execution=training.Execution(width=2)
+    )
     np.testing.assert_allclose(trials.curves["loss"][1], trace["loss"], rtol=1e-5)  # float32, another program
 
 

@@ -57,7 +57,7 @@ def test_a_finished_run_is_read_back_without_computing(bowl, tmp_path, monkeypat
 
 def test_a_run_in_chunks_resumes_bit_by_bit(tmp_path, monkeypatch):
     problem = objectives.quadratic(objectives.spectra.log_uniform(3 * 16_384 + 7, 10.0))
-    whole = run(problem, None, loop="chunks", segments=4)
+    whole = run(problem, None, execution=training.Execution(loop="chunks", segments=4))
     move, calls = training.engine.groups.move, []
 
     def stop_at_third(*arguments):
@@ -68,16 +68,21 @@ def test_a_run_in_chunks_resumes_bit_by_bit(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training.engine.groups, "move", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
-        run(problem, tmp_path, loop="chunks", segments=4, checkpoint_seconds=0)
+        run(problem, tmp_path, execution=training.Execution(loop="chunks", segments=4, checkpoint_seconds=0))
     monkeypatch.setattr(training.engine.groups, "move", move)
-    resumed = run(problem, tmp_path, loop="chunks", segments=4)
+    resumed = run(problem, tmp_path, execution=training.Execution(loop="chunks", segments=4))
     np.testing.assert_array_equal(whole["loss"], resumed["loss"])
     np.testing.assert_array_equal(whole.params, resumed.params)
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"rate": 0.2}, "hyperparameters"), ({"steps": 80}, "records"), ({"width": 2}, "width"), ({"seeds": 1}, "seeds")],
+    [
+        ({"rate": 0.2}, "hyperparameters"),
+        ({"steps": 80}, "records"),
+        ({"execution": training.Execution(width=2)}, "width"),
+        ({"seeds": 1}, "seeds"),
+    ],
 )
 def test_another_run_in_the_folder_is_refused_by_name_and_nothing_is_lost(bowl, tmp_path, change, named):
     run(bowl, tmp_path)

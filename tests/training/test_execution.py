@@ -2,8 +2,9 @@ import dataclasses
 
 import pytest
 
-from jaxopt_lab import problems
-from jaxopt_lab.training.execution import Workload, alternatives, choose_loop, choose_width, measure_workload
+from jaxopt_lab import objectives, problems, rules, training
+from jaxopt_lab.core import InputError
+from jaxopt_lab.training.execution import Execution, Workload, alternatives, choose_loop, choose_width, measure_workload
 
 SMALL = Workload(num_parameters=100, num_examples=500, batch_size=10, convolves=False, many_trials=True)
 LARGE = dataclasses.replace(SMALL, num_parameters=10**6)
@@ -53,3 +54,27 @@ def test_a_convolution_is_found_in_the_loss_only_where_nothing_was_asked_for():
     problem = problems.load_problem("digits-convnet", width=2, depth=1, num_examples=20)
     assert measure_workload(problem, None, "auto").convolves
     assert not measure_workload(problem, None, "vmap").convolves
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"loop": "maps"}, r"Execution: loop must be one of: .*; got 'maps'\. Did you mean 'map'\?"),
+        ({"width": 0}, "width must be a whole number of at least 1, got 0"),
+        ({"segments": 0}, "segments must be a whole number of at least 1, got 0"),
+        ({"devices": 1.5}, "devices must be a whole number of at least 1, got 1.5"),
+        ({"checkpoint_seconds": -1}, r"checkpoint_seconds must be in \[0, inf\], got -1"),
+        ({"shard": (2, 2)}, r"shard must be \(i, n\) with i < n, got \(2, 2\)"),
+        ({"shard": 3}, r"shard must be \(i, n\), got 3"),
+    ],
+)
+def test_what_cannot_be_carried_out_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        Execution(**change)
+
+
+def test_a_run_has_no_shards():
+    with pytest.raises(InputError, match=r"run: shard \(0, 2\) is for sweeps"):
+        training.run(
+            objectives.quadratic([1.0]), rules.sgd, {"learning_rate": 0.1}, steps=1, execution=Execution(shard=(0, 2))
+        )
