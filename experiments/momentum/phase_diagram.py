@@ -150,8 +150,7 @@ def _measured_decay(config: Config, rule: Callable[..., Any], rates: np.ndarray,
         every=config.every,
         probes=[training.loss(), probe],
         params=jnp.ones(1),
-        width=config.width,
-        segments=1,
+        execution=training.Execution(width=config.width, segments=1),
         feasibility=training.Feasibility(blow_up=np.inf),  # growth has a rate as well: let it run up to 1e150
     )
     position, step = np.moveaxis(trace["state"], -1, 0)

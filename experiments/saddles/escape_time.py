@@ -69,9 +69,9 @@ class Config:
             require_between("escape_time", "rates", rate, 0, 1, ends="(]")
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row a dimension, one a rate and method from a planted start, and one of runs that noise drives."""
-    rows = [_random_starts(config, place) for place in range(len(config.dims))]
+    rows = [_random_starts(config, place, checkpoints) for place in range(len(config.dims))]
     methods = (("descent", rules.sgd, 0.0, 0.0), ("heavy ball", rules.heavy_ball, config.rho, 0.0),
                ("Nesterov", rules.nesterov, config.rho, config.rho))  # fmt: skip
     for name, rule, rho, lookahead in methods:
@@ -147,7 +147,7 @@ def caption(config: Config, rows: Rows) -> str:
     )
 
 
-def _random_starts(config: Config, place: int) -> dict[str, Any]:
+def _random_starts(config: Config, place: int, checkpoints: training.Checkpoints) -> dict[str, Any]:
     """Times of descent from random points of the ball, read off between records by the known growth."""
     dim, seeds = config.dims[place], place * config.num_seeds + np.arange(config.num_seeds)
     law = theory.escapes.perturbed_escape_time(config.h, dim, config.radius)
@@ -156,7 +156,7 @@ def _random_starts(config: Config, place: int) -> dict[str, Any]:
     steps = int(law.mean + 8 * law.deviation)
     trace = training.run(
         problem, rules.sgd, {"learning_rate": config.h}, steps=steps, every=50,
-        seeds=seeds, probes=[training.coordinates(0)],
+        seeds=seeds, probes=[training.coordinates(0)], folder=checkpoints.of(f"{dim} dimensions"),
     )  # fmt: skip
     times = _exit_times(np.abs(trace["coordinates"][:, :, 0]), trace.steps, 1 + config.h)
     return {

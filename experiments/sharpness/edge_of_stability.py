@@ -82,9 +82,12 @@ class Config:
         require_count("edge_of_stability", "steps", self.steps, 6 * self.every)
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row a rule, learning rate and seed, with the sharpness along the run; the undisturbed runs first."""
-    natural = {seed: _runs(config, "heavy ball", seed, ["natural"], [config.slow_rate])[0] for seed in config.seeds}
+    natural = {}
+    for seed in config.seeds:
+        folder = checkpoints.of(f"natural {seed}")
+        (natural[seed],) = _runs(config, "heavy ball", seed, ["natural"], [config.slow_rate], folder)
     rows = list(natural.values())
     for method in METHODS:
         for seed in config.seeds:
@@ -95,7 +98,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             if method in ("heavy ball", "Nesterov"):
                 rates.append(theory.stability.gradient_descent_edge() / thresholds[0])
                 roles.append("equal")
-            rows += _runs(config, method, seed, roles, rates)
+            rows += _runs(config, method, seed, roles, rates, checkpoints.of(f"{method} {seed}"))
     return rows
 
 
@@ -171,7 +174,9 @@ def caption(config: Config, rows: Rows) -> str:
     )
 
 
-def _runs(config: Config, method: str, seed: int, roles: list[str], rates: list[float]) -> list[dict[str, Any]]:
+def _runs(
+    config: Config, method: str, seed: int, roles: list[str], rates: list[float], folder: training.Checkpoints
+) -> list[dict[str, Any]]:
     """The runs of one rule from one start, side by side."""
     problem = _flat_problem(config, seed)
     edge, rule = _edge(config, method), _rule(config, method)
@@ -180,7 +185,7 @@ def _runs(config: Config, method: str, seed: int, roles: list[str], rates: list[
         probes.append(training.Probe("diagonal", lambda seen: curvature.preconditioner_of(seen.state, b2=B2, eps=EPS)))
     trace = training.run(
         problem, rule, {"learning_rate": np.array(rates)}, steps=config.steps, every=config.every, seeds=seed,
-        probes=probes,
+        probes=probes, folder=folder,
     )  # fmt: skip
     rows = []
     for place, (role, rate) in enumerate(zip(roles, rates, strict=True)):

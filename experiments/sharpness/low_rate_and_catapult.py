@@ -56,12 +56,14 @@ class Config:
             raise fail(where, f"rates must increase, with some below 2, some between 2 and 4, some above: {self.rates}")
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row a learning rate and seed."""
     problem = objectives.two_layers(config.width, sharpness=1.0)
     rates = np.repeat(config.rates, config.num_seeds)
     seeds = np.tile(np.arange(config.num_seeds), len(config.rates))
-    trace = training.run(problem, rules.sgd, {"learning_rate": rates}, steps=config.steps, seeds=seeds)
+    trace = training.run(
+        problem, rules.sgd, {"learning_rate": rates}, steps=config.steps, seeds=seeds, folder=checkpoints.of("descent")
+    )
     first = {
         seed: np.asarray(problem.init(jax.random.fold_in(jax.random.key(seed), 0))) for seed in set(seeds.tolist())
     }

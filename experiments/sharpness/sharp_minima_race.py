@@ -79,7 +79,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         seeds = np.tile(np.arange(config.num_runs), len(products))
         trace = training.run(
             problem, rule, {"learning_rate": rates} | ({"rho": rho} if rho else {}), steps=config.steps,
-            every=config.steps, seeds=seeds, width=config.num_runs,
+            every=config.steps, seeds=seeds, execution=training.Execution(width=config.num_runs),
         )  # fmt: skip
         stays = np.abs(trace.params[:, 0]).reshape(len(products), -1) < 1e-3
         predicted = [_share(config, product / config.sharp, rho, lookahead) for product in products]

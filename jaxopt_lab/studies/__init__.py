@@ -2,7 +2,7 @@
 
 from jaxopt_lab.studies.command_line import main, prepare_engine, resume
 from jaxopt_lab.studies.discovery import find_study, list_studies, load_study
-from jaxopt_lab.studies.execution import Outcome, execute, say
+from jaxopt_lab.studies.execution import Outcome, execute, log
 from jaxopt_lab.studies.fits import contraction_per_step, lowest_point
 from jaxopt_lab.studies.study import Rows, Study
 from jaxopt_lab.studies.suite import run_suite
@@ -21,5 +21,5 @@ __all__ = [
     "prepare_engine",
     "resume",
     "run_suite",
-    "say",
+    "log",
 ]

@@ -12,7 +12,7 @@ from pathlib import Path
 from jaxopt_lab import storage
 from jaxopt_lab.core.exits import FAILS, HOLDS, guarded
 from jaxopt_lab.studies.discovery import find_study, load_study
-from jaxopt_lab.studies.execution import execute, say
+from jaxopt_lab.studies.execution import execute, log
 from jaxopt_lab.studies.options import parse
 from jaxopt_lab.studies.study import Study
 
@@ -53,7 +53,7 @@ def resume(folder: Path | str, experiments: Path | str = "experiments") -> int:
     folder = Path(folder).resolve()
     record = storage.read_record(folder)
     if record["status"] == "done":
-        say(f"{folder.name} is finished; there is nothing to continue.")
+        log(f"{folder.name} is finished; there is nothing to continue.")
         return HOLDS if all(verdict.holds for verdict in storage.read_verdicts(folder)) else FAILS
     study = load_study(find_study(experiments, record["study"]))
     with storage.files.reading(folder / storage.RECORD, f"the record of {study.name}", "Run the study anew."):
@@ -76,7 +76,7 @@ def _main(study: Study, arguments: list[str], program: str) -> int:
     prepare_engine()
     command = shlex.join([*shlex.split(program), *_without_out(arguments)])
     outcome = execute(study, config, out, preset=preset, command=command)
-    say(f"Report: {outcome.folder / 'report.html'}")
+    log(f"Report: {outcome.folder / 'report.html'}")
     return HOLDS if outcome.holds else FAILS
 
 

@@ -42,7 +42,7 @@ def execute(
 ) -> Outcome:
     """Runs a study, judges it, and writes everything into its results folder.
 
-    Runs of the engine inside of the study save checkpoints in that folder; when the same study and config is executed
+    A study that takes `checkpoints` keeps those of its runs in that folder; when the same study and config is executed
     again after an interruption, they continue. Arrays default to float64, and matrix products keep full
     accuracy, unless the config has a field `dtype` that says "float32".
 
@@ -67,13 +67,13 @@ def execute(
     dtype = getattr(config, "dtype", "float64")
     require_choice(study.name, "dtype", dtype, ("float32", "float64"))
     folder = storage.open_folder(out, study.name, config, folder)
-    say(f"{place}{study.name}: {study.question}", quiet)
+    log(f"{place}{study.name}: {study.question}", quiet)
     clock = _Clock(folder)
     record = _first_record(study, config, preset, command, dtype)
     storage.write_record(folder, record | clock.times())
     try:
-        with precision(dtype), training.checkpoints_in(folder / _CHECKPOINTS):
-            rows = study.run(config)
+        with precision(dtype):
+            rows = study.rows(config, training.Checkpoints(folder / _CHECKPOINTS))
             storage.write_rows(folder, rows)
             verdicts = _judged(study, config, rows)
             record |= {"caption": study.caption(config, rows), "facts": dict(study.facts(config, rows))}
@@ -87,12 +87,12 @@ def execute(
     storage.remove_folder(folder / _CHECKPOINTS)
     reporting.write_page(folder / "report.html", [reporting.read_result(folder)])
     for verdict in verdicts:
-        say(f"  {verdict}", quiet)
-    say(f"  {reporting.format_duration(clock.times()['wall_seconds'])}, kept in {folder}", quiet)
+        log(f"  {verdict}", quiet)
+    log(f"  {reporting.format_duration(clock.times()['wall_seconds'])}, kept in {folder}", quiet)
     return Outcome(folder, verdicts)
 
 
-def say(line: str, quiet: bool = False) -> None:
+def log(line: str, quiet: bool = False) -> None:
     """Prints a line at once, unless `quiet`; a terminal without Greek letters gets question marks."""
     if not quiet:
         encoding = sys.stdout.encoding or "utf-8"

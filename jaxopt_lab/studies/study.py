@@ -1,6 +1,7 @@
 """`Study`: a claim of the lecture, what is true, and the run that measures it."""
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,8 @@ class Study:
       reference: where the prediction is from.
       config: a frozen dataclass that holds all that can change a number, each field with a default and a unit.
       presets: name -> config instance; among "quick", "full", "huge".
-      run: config -> rows; a row maps names to numbers, strings, booleans or arrays.
+      run: config -> rows; a row maps names to numbers, strings, booleans or arrays. Where its runs take minutes it
+        takes `checkpoints` too, and gives each a place of its own: `training.run(..., folder=checkpoints.of("sgd"))`.
       judge: (config, rows) -> verdicts, at least one.
       draw: (config, rows, maker) -> a figure made with `maker.axes()`.
       caption: (config, rows) -> the conclusion, one sentence.
@@ -44,7 +46,7 @@ class Study:
     reference: str
     config: type
     presets: Mapping[str, Any]
-    run: Callable[[Any], list[dict[str, Any]]]
+    run: Callable[..., list[dict[str, Any]]]
     judge: Callable[[Any, Rows], list[Verdict]]
     draw: Callable[[Any, Rows, FigureMaker], "Figure"]
     caption: Callable[[Any, Rows], str]
@@ -56,3 +58,11 @@ class Study:
         wrong = [name for name, preset in self.presets.items() if not isinstance(preset, self.config)]
         if wrong or not self.presets:
             raise fail(f"study {self.name}", f"presets must map names to a {self.config.__name__}", f"Wrong: {wrong}.")
+
+    def rows(self, config: Any, checkpoints: Any = None) -> list[dict[str, Any]]:
+        """The rows of a run; `checkpoints` goes to a study whose `run` takes it, and None keeps nothing."""
+        if "checkpoints" not in inspect.signature(self.run).parameters:
+            return self.run(config)
+        from jaxopt_lab import training
+
+        return self.run(config, checkpoints=checkpoints or training.Checkpoints())

@@ -13,7 +13,7 @@ from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import require_choice
 from jaxopt_lab.core.exits import CRASHED, FAILS, HOLDS
 from jaxopt_lab.studies.discovery import load_study
-from jaxopt_lab.studies.execution import execute, say
+from jaxopt_lab.studies.execution import execute, log
 from jaxopt_lab.studies.study import Study
 
 
@@ -42,7 +42,7 @@ def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command:
     chosen = {script: study for script, study in studies.items() if preset in study.presets}
     for study in studies.values():
         if preset not in study.presets:
-            say(f"{study.name} has no preset {preset} and is left out.")
+            log(f"{study.name} has no preset {preset} and is left out.")
     for study in chosen.values():
         config = study.presets[preset]
         storage.check_folder(out / storage.folder_name(study.name, config), "study", config, study.name)
@@ -54,8 +54,8 @@ def run_suite(scripts: Sequence[Path], out: Path | str, preset: str, *, command:
     holding = sum(verdict.holds for verdict in verdicts)
     trouble = f"; failed to run: {', '.join(failure.study for failure in failures)}" if failures else ""
     took = reporting.format_duration(time.perf_counter() - started)
-    say(f"{holding} of {len(verdicts)} claims hold in {len(results)} studies, {took}{trouble}.")
-    say(f"Report: {out / 'report.html'}")
+    log(f"{holding} of {len(verdicts)} claims hold in {len(results)} studies, {took}{trouble}.")
+    log(f"Report: {out / 'report.html'}")
     if failures:
         return CRASHED
     return HOLDS if holding == len(verdicts) else FAILS
@@ -90,5 +90,5 @@ def _executed(
 
 def _failure(study: str, error: Exception) -> reporting.Failure:
     traceback.print_exception(error)
-    say(f"  [FAILS] {study} could not run: {error}")
+    log(f"  [FAILS] {study} could not run: {error}")
     return reporting.Failure(study, f"{type(error).__name__}: {error}")

@@ -9,7 +9,7 @@ import pytest
 from jaxopt_lab.core import InputError
 from jaxopt_lab.reporting import find_results, render_page
 from jaxopt_lab.storage import folder_name, read_record, read_rows, read_verdicts
-from jaxopt_lab.studies import execute, say
+from jaxopt_lab.studies import execute, log
 from tests.studies.engine import replace_engine
 from tests.studies.halving import STUDY, Config
 
@@ -59,7 +59,7 @@ def test_verdict_lines_are_printed_unless_quiet(tmp_path, capsys):
 def test_a_terminal_without_greek_letters_does_not_stop_a_run(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", stream)
-    say("κ = 10")
+    log("κ = 10")
     assert stream.buffer.getvalue() == b"? = 10\n"
 
 
