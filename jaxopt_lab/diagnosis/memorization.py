@@ -54,7 +54,7 @@ def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization |
     problem = dataclasses.replace(setting.problem.freeze(), data=data, validation=None, metrics={})
     trace = training.run(
         problem, optax.adam, {"learning_rate": np.array(_RATES)}, steps=steps, every=max(steps // 20, 1),
-        params=setting.params, seeds=setting.seed, progress=False,
+        params=setting.params, seeds=setting.seed, execution=training.Execution(progress=False),
     )  # fmt: skip
     losses = np.where(np.isfinite(trace["loss"]), trace["loss"], np.inf)
     least = losses.min(1)

@@ -167,7 +167,7 @@ def _scores(
         params = problem.init(jax.random.key(setting.seed))
     trace = training.run(
         problem, ScaledRule(rule), {"factor": np.array(factors)}, steps=steps, every=max(1, steps // _RECORDS),
-        params=params, batch_size=size, seeds=setting.seed, probes=probes, progress=False,
+        params=params, batch_size=size, seeds=setting.seed, probes=probes, execution=training.Execution(progress=False),
     )  # fmt: skip
     curves = trace["validation_loss" if on_validation else "loss"]
     tail = max(1, curves.shape[1] // 4)
