@@ -144,10 +144,15 @@ def equal(left: Any, right: Any) -> bool:
       >>> equal({"a": jnp.ones(2)}, {"a": jnp.ones(2)}), equal(jnp.ones(2), jnp.zeros(2))
       (True, False)
     """
-    same = jax.tree.map(lambda one, other: bool(jnp.array_equal(one, other)), left, right)
-    return all(jax.tree.leaves(same))
+    return all(map(bool, _equal_leaves(jax.tree.leaves(left), jax.tree.leaves(right))))
 
 
+@jax.jit
+def _equal_leaves(left: list[Any], right: list[Any]) -> list[jax.Array]:
+    return [jnp.array_equal(one, other) for one, other in zip(left, right, strict=True)]
+
+
+@jax.jit
 def all_finite(tree: Any) -> jax.Array:
     """True when every entry of every leaf is finite, as a scalar boolean."""
     checks = [jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]

@@ -28,6 +28,10 @@ _LONG = 2**18
 
 def zero_basis(like: Any, num_rows: int) -> Basis:
     """`num_rows` zero vectors, stacked, sharded as the vectors are."""
+    if all(_place_of(leaf) is None for leaf in jax.tree.leaves(like)):
+        leaves, structure = jax.tree.flatten(like)
+        shapes = tuple((tuple(leaf.shape), jnp.dtype(leaf.dtype)) for leaf in leaves)
+        return structure.unflatten(_zero_leaves(num_rows, shapes))
     return jax.tree.map(partial(_zero_rows, num_rows), like)
 
 
@@ -141,9 +145,19 @@ def _put(rows: jax.Array, leaf: jax.Array, place: Any) -> jax.Array:
 
 
 def _zero_rows(num_rows: int, leaf: jax.ShapeDtypeStruct) -> jax.Array:
+    return jnp.zeros((num_rows, *leaf.shape), leaf.dtype, device=_place_of(leaf))
+
+
+def _place_of(leaf: jax.ShapeDtypeStruct) -> Any:
+    """Where rows of a leaf belong; None where no device was asked for: each program would be compiled for both."""
     sharding = leaf.sharding
     if isinstance(sharding, NamedSharding):
-        sharding = NamedSharding(sharding.mesh, PartitionSpec(None, *sharding.spec))
-    elif sharding is not None and len(sharding.device_set) > 1:
-        sharding = None
-    return jnp.zeros((num_rows, *leaf.shape), leaf.dtype, device=sharding)
+        return NamedSharding(sharding.mesh, PartitionSpec(None, *sharding.spec))
+    if sharding is None or len(sharding.device_set) > 1 or sharding.device_set == {jax.devices()[0]}:
+        return None
+    return sharding
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _zero_leaves(num_rows: int, shapes: tuple[Any, ...]) -> list[jax.Array]:
+    return [jnp.zeros((num_rows, *shape), dtype) for shape, dtype in shapes]

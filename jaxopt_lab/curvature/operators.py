@@ -154,8 +154,18 @@ def random_vector(key: jax.Array, like: Any, kind: str = "normal") -> Vector:
     require_choice("random_vector", "kind", kind, ("normal", "rademacher"))
     draw = jax.random.normal if kind == "normal" else jax.random.rademacher
     leaves, structure = jax.tree.flatten(like)
+    if all(leaf.sharding is None or len(leaf.sharding.device_set) == 1 for leaf in leaves):
+        shapes = tuple((tuple(leaf.shape), jnp.dtype(leaf.dtype)) for leaf in leaves)
+        return structure.unflatten(_drawn_together(draw, shapes, key))
     keys = jax.random.split(key, len(leaves))
     return structure.unflatten([_placed(draw, k, leaf) for k, leaf in zip(keys, leaves, strict=True)])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _drawn_together(draw: Callable[..., jax.Array], shapes: tuple[Any, ...], key: jax.Array) -> list[jax.Array]:
+    """The draws of all leaves in one program."""
+    keys = jax.random.split(key, len(shapes))
+    return [draw(k, shape, dtype) for k, (shape, dtype) in zip(keys, shapes, strict=True)]
 
 
 def _placed(draw: Callable[..., jax.Array], key: jax.Array, leaf: jax.ShapeDtypeStruct) -> jax.Array:

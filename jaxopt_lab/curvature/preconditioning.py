@@ -41,13 +41,12 @@ def preconditioned(operator: Operator, preconditioner: Any) -> Operator:
     like = jax.tree.structure(operator.like)
     if jax.tree.structure(preconditioner) != like:
         raise fail("preconditioned", f"the preconditioner must be {like}, got {jax.tree.structure(preconditioner)}")
-    positive = [bool(jnp.all((leaf > 0) & jnp.isfinite(leaf))) for leaf in jax.tree.leaves(preconditioner)]
-    if not all(positive):
+    factor, positive = _inverse_root(preconditioner)
+    if not all(map(bool, positive)):
         raise fail(
             "preconditioned", "every entry of the preconditioner must be positive and finite",
             "Take a step with the rule first, or give it an eps.",
         )  # fmt: skip
-    factor = jax.tree.map(lambda leaf: jax.lax.rsqrt(vectors.widened(leaf)), preconditioner)
     product = jax.tree_util.Partial(jax.jit(_scaled_product), operator.product, factor)
     if not isinstance(operator.product, jax.tree_util.Partial):
         product = _Streamed(operator.product, factor)
@@ -84,10 +83,22 @@ def preconditioner_of(state: Any, *, b2: float = 0.999, eps: float = 1e-8) -> An
         )  # fmt: skip
     (node,) = found
     if isinstance(node, optax.ScaleByAdamState):
-        correction = 1 - b2 ** jnp.asarray(node.count, float)
-        return jax.tree.map(lambda moment: jnp.sqrt(vectors.widened(moment) / correction) + eps, node.nu)
+        return _adam_scale(node.nu, node.count, b2, eps)
     moments = node.sum_of_squares if isinstance(node, optax.ScaleByRssState) else node.nu
     return jax.tree.map(lambda moment: jnp.sqrt(vectors.widened(moment) + eps), moments)
+
+
+@jax.jit
+def _inverse_root(preconditioner: Any) -> tuple[Any, list[jax.Array]]:
+    """P^-1/2, and for each leaf whether P is positive and finite."""
+    factor = jax.tree.map(lambda leaf: jax.lax.rsqrt(vectors.widened(leaf)), preconditioner)
+    return factor, [jnp.all((leaf > 0) & jnp.isfinite(leaf)) for leaf in jax.tree.leaves(preconditioner)]
+
+
+@jax.jit
+def _adam_scale(moments: Any, count: jax.Array, b2: float, eps: float) -> Any:
+    correction = 1 - b2 ** jnp.asarray(count, float)
+    return jax.tree.map(lambda moment: jnp.sqrt(vectors.widened(moment) / correction) + eps, moments)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from jaxopt_lab.curvature.operators import Operator, random_vector
 
 _FIRST_ROWS = 32
 # Small vectors get many rows at once: a basis of another shape is another program to compile.
-_SMALL = 2**11
+_SMALL, _MIDDLE = 2**11, 2**19  # up to here all bases have one size, so that their programs are compiled once
 _SMALL_ROWS = 128
 
 
@@ -108,7 +108,8 @@ class Projection:
 
 def start_from(operator: Operator, num_rows: int, first: Any, key: jax.Array) -> Projection:
     """The empty space whose first direction is `first`; a zero or non-finite one is replaced by a random vector."""
-    rows = _SMALL_ROWS if operator.size <= _SMALL else min(num_rows + 1, _FIRST_ROWS)
+    rows = _FIRST_ROWS if operator.size <= _MIDDLE else min(num_rows + 1, _FIRST_ROWS)
+    rows = _SMALL_ROWS if operator.size <= _SMALL else rows
     basis = krylov.zero_basis(operator.like, rows)
     first = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), first, operator.like)
     basis, _, norm = krylov.append(basis, 0, first)

@@ -156,7 +156,7 @@ def _lost(setting: Any, run: Any) -> tuple[float, str]:
     worst, dtype = 0.0, ""
     for old, new, update in zip(*map(jax.tree.leaves, (run.params, after, updates)), strict=True):
         asked = np.asarray(update != 0)
-        if asked.mean() > 0.1 and asked.sum() >= 16:
+        if asked.sum() >= 16 and asked.mean() > 0.1:
             share = float(np.asarray(new == old)[asked].mean())
             if share > worst:
                 worst, dtype = share, str(old.dtype)

@@ -20,6 +20,7 @@ import numpy as np
 import optax
 
 from jaxopt_lab import theory
+from jaxopt_lab.core import compiled
 
 _LENGTH = 5
 _CLOSE = 1e-3
@@ -117,12 +118,18 @@ def weight_decay(rule: optax.GradientTransformation, params: Any) -> float:
       >>> round(weight_decay(optax.adamw(0.1, weight_decay=0.01), jnp.ones(3)), 6)
       0.001
     """
-    ones = jax.tree.map(jnp.ones_like, params)
     try:
-        updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(ones), ones)
+        means = compiled(_decays, (rule,), params)(params)
     except (TypeError, ValueError):
         return 0.0
-    return float(-np.mean([float(jnp.mean(leaf)) for leaf in jax.tree.leaves(updates) if leaf.size])) + 0.0
+    return float(-np.mean(np.asarray(means, np.float64))) + 0.0
+
+
+def _decays(rule: optax.GradientTransformation, params: Any) -> jax.Array:
+    """The mean of each leaf's step from ones without a gradient, [leaves]."""
+    ones = jax.tree.map(jnp.ones_like, params)
+    updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(ones), ones)
+    return jnp.stack([jnp.mean(leaf).astype(float) for leaf in jax.tree.leaves(updates) if leaf.size])
 
 
 def _named(response: np.ndarray) -> IdentifiedRule:
@@ -144,25 +151,34 @@ def _named(response: np.ndarray) -> IdentifiedRule:
 
 def _response(rule: optax.GradientTransformation, params: Any, size: float) -> np.ndarray:
     """Mean over the leaves of the steps that answer `size` in the first entry of each, then 0, 0, ... [5]."""
+    entries = compiled(_entries, (rule,), params)(params, size)
+    return np.asarray(entries, np.float64).mean(1)
+
+
+def _entries(rule: optax.GradientTransformation, params: Any, size: jax.Array) -> jax.Array:
+    """The first entry of each leaf's steps, [5, leaves]."""
     origin = jax.tree.map(jnp.zeros_like, params)
     state, steps = rule.init(origin), []
     for place in range(_LENGTH):
         grads = jax.tree.map(lambda leaf, at=place: _first_entry(leaf, size if at == 0 else 0.0), origin)
         updates, state = rule.update(grads, state, origin)
-        entries = [leaf.ravel()[0] for leaf in jax.tree.leaves(updates) if leaf.size]
-        steps.append(np.mean([np.asarray(entry, np.float64) for entry in entries]))
-    return np.array(steps)
+        steps.append(jnp.stack([leaf.ravel()[0].astype(float) for leaf in jax.tree.leaves(updates) if leaf.size]))
+    return jnp.stack(steps)
 
 
-def _first_entry(leaf: jax.Array, value: float) -> jax.Array:
+def _first_entry(leaf: jax.Array, value: Any) -> jax.Array:
     return leaf if not leaf.size else leaf.at[(0,) * leaf.ndim].set(value)
 
 
 def _first_moment(rule: optax.GradientTransformation, params: Any) -> float | None:
     """The decay of a first moment that the state holds under Adam's name, or None."""
+    moments = compiled(_first_moments, (rule,), params)(params)
+    return float(1 - moments[0]) if moments else None
+
+
+def _first_moments(rule: optax.GradientTransformation, params: Any) -> list[jax.Array]:
+    """The mean of the first moment's first leaf after a step from ones; empty where the state holds none."""
     origin = jax.tree.map(jnp.zeros_like, params)
-    ones = jax.tree.map(jnp.ones_like, origin)
-    _, state = rule.update(ones, rule.init(origin), origin)
+    _, state = rule.update(jax.tree.map(jnp.ones_like, origin), rule.init(origin), origin)
     found = optax.tree.get_all_with_path(state, "mu")
-    leaves = [leaf for leaf in jax.tree.leaves(found[0][1]) if leaf.size] if found else []
-    return None if not leaves else float(1 - jnp.mean(leaves[0]))
+    return [jnp.mean(leaf) for leaf in jax.tree.leaves(found[0][1]) if leaf.size][:1] if found else []

@@ -1,0 +1,121 @@
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxopt_lab as lab
+from jaxopt_lab.diagnosis.output_search import classes_of, constant_output_loss, search_outputs, target_leaf
+from jaxopt_lab.tracing.outputs import BypassActivation
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.standard_normal((64, 3)).astype(np.float32)
+LABELS = RNG.integers(0, 4, 64).astype(np.int32)
+TARGETS = (2 * RNG.standard_normal(64) + 1).astype(np.float32)
+WEIGHTS = jnp.asarray(RNG.standard_normal((3, 4)), jnp.float32)
+
+
+def entropy(z, labels):
+    return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(z, labels))
+
+
+def searched(loss, targets=LABELS, weights=WEIGHTS):
+    problem = lab.from_loss(lambda w, batch, key: loss(batch[0] @ w, batch[1]), weights, (INPUTS, targets))
+    return search_outputs(problem, weights)
+
+
+def test_a_sound_criterion_reaches_zero_and_its_constant_is_the_entropy_of_the_classes():
+    found = searched(entropy)
+    shares = np.bincount(LABELS) / 64
+    chex.assert_shape(found.outputs, (64, 4))
+    assert found.reachable.loss < 1e-3 and found.bypassed is None
+    assert found.constant.loss == pytest.approx(-np.sum(shares * np.log(shares)), rel=1e-3)
+    assert found.coupling < 1e-6
+    assert not (found.runs_away or found.constant_runs_away)
+
+
+@pytest.mark.parametrize(
+    ("loss", "targets", "name", "floor"),
+    [
+        (lambda z, y: entropy(jax.nn.softmax(z), y), LABELS, "softmax", np.log(1 + 3 / np.e)),
+        (lambda z, y: jnp.mean((jax.nn.sigmoid(z)[:, 0] - y) ** 2), TARGETS, "sigmoid", None),
+        (lambda z, y: jnp.mean((jnp.tanh(z)[:, 0] - y) ** 2), TARGETS, "tanh", None),
+        (lambda z, y: jnp.mean((jax.nn.relu(z)[:, 0] - y) ** 2), TARGETS, "relu", None),
+    ],
+    ids=["softmax-twice", "sigmoid", "tanh", "relu"],
+)
+def test_an_activation_that_bounds_the_loss_from_below_is_named(loss, targets, name, floor):
+    found = searched(loss, targets)
+    if floor is None:
+        clipped = {"sigmoid": (0, 1), "tanh": (-1, 1), "relu": (0, np.inf)}[name]
+        floor = np.mean((np.clip(targets, *clipped) - targets) ** 2)
+    assert found.activation == name
+    assert found.reachable.loss >= 0.99 * floor  # a closed form; relu's dead outputs lie above it
+    assert found.bypassed.loss < 1e-3
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [lambda z, y: -entropy(z, y), lambda z, y: jnp.mean(optax.sigmoid_binary_cross_entropy(z[:, 0], 1.0 * y))],
+    ids=["without-its-sign", "binary-on-classes"],
+)
+def test_a_loss_without_a_lower_end_runs_away(loss):
+    found = searched(loss)
+    assert found.runs_away and found.constant_runs_away
+
+
+def test_a_variance_of_its_own_runs_away_for_free_outputs_and_not_for_one_output():
+    def loss(z, y):
+        return jnp.mean(0.5 * jnp.exp(-z[:, 1]) * (z[:, 0] - y) ** 2 + 0.5 * z[:, 1])
+
+    found = searched(loss, TARGETS)
+    assert not found.constant_runs_away
+    assert found.constant.loss == pytest.approx(0.5 + 0.5 * np.log(TARGETS.var()), rel=1e-2)
+
+
+def test_examples_that_pull_at_each_other_are_coupled_and_a_mask_is_not():
+    weights = WEIGHTS[:, :1]
+    assert searched(lambda z, y: jnp.mean((z - y) ** 2), TARGETS, weights).coupling > 1e-2
+    assert searched(lambda z, y: jnp.mean((z[:, 0] - y) ** 2), TARGETS, weights).coupling < 1e-6
+    assert searched(lambda z, y: -jnp.mean(jax.nn.log_softmax(z, 0)[jnp.arange(len(y)), y])).coupling > 1e-2
+    each = optax.softmax_cross_entropy_with_integer_labels
+    assert searched(lambda z, y: jnp.sum((y > 0) * each(z, y)) / jnp.sum(y > 0)).coupling < 1e-5
+
+
+def test_a_contrastive_loss_compares_its_examples_on_purpose():
+    found = searched(lambda z, y: entropy(z @ z.T, jnp.arange(len(y))))
+    assert found.place.is_pairwise
+
+
+def test_the_constant_of_many_examples_is_that_of_all():
+    inputs, targets = np.zeros((5000, 3), np.float32), np.arange(5000, dtype=np.float32) / 1000
+    problem = lab.from_loss(
+        lambda w, batch, key: jnp.mean(((batch[0] @ w)[:, 0] - batch[1]) ** 2), WEIGHTS, (inputs, targets)
+    )
+    found = search_outputs(problem, WEIGHTS)
+    # 2048 of 5000 draw the mean; its error adds variance / 2048
+    assert constant_output_loss(problem, WEIGHTS, found) == pytest.approx(targets.var(), rel=5e-3)
+
+
+def test_class_numbers_are_told_from_targets():
+    place = searched(entropy).place
+    assert classes_of(place, (INPUTS, LABELS))[1]
+    assert target_leaf(place, (INPUTS, LABELS)) is None
+    assert target_leaf(place, (INPUTS, TARGETS)) == 1
+    assert classes_of(place, (INPUTS, TARGETS)) is None
+
+
+def test_an_activation_is_bypassed_in_the_loss_itself():
+    def loss(w, batch):
+        return entropy(jax.nn.softmax(batch[0] @ w), batch[1])
+
+    bypass = BypassActivation("softmax")
+    batch = (jnp.asarray(INPUTS), jnp.asarray(LABELS))
+    assert float(bypass(loss, WEIGHTS, batch)) == pytest.approx(float(entropy(INPUTS @ WEIGHTS, LABELS)), rel=1e-5)
+    chex.assert_trees_all_close(
+        jax.grad(lambda w: bypass(loss, w, batch))(WEIGHTS),
+        jax.grad(lambda w: entropy(batch[0] @ w, batch[1]))(WEIGHTS),
+        rtol=1e-4,
+        atol=1e-6,  # float32, sums of 64
+    )
