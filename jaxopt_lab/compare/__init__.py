@@ -1,9 +1,10 @@
 """Comparison: rules side by side by a protocol that says "no difference shown" where none is."""
 
 from jaxopt_lab.compare.candidates import CANDIDATES, Candidate
-from jaxopt_lab.compare.comparison import GRADIENTS, Comparison
+from jaxopt_lab.compare.comparison import GRADIENTS, Comparison, load_comparison
 from jaxopt_lab.compare.pairwise_tests import PairwiseResult, pairwise_results
-from jaxopt_lab.compare.protocol import compare, load_comparison
+from jaxopt_lab.compare.plan import Protocol
+from jaxopt_lab.compare.protocol import compare
 from jaxopt_lab.compare.report import write_comparison_page
 from jaxopt_lab.compare.statistics import (
     budget_ladder,
@@ -20,6 +21,7 @@ __all__ = [
     "PairwiseResult",
     "Comparison",
     "Candidate",
+    "Protocol",
     "budget_ladder",
     "pairwise_results",
     "compare",

@@ -26,13 +26,14 @@ from jaxopt_lab.search.samplers import SAMPLERS, grid_points, halton_points, ran
 from jaxopt_lab.search.schedules import Scheduled
 from jaxopt_lab.search.spaces import Space, parse_dimension, parse_space
 from jaxopt_lab.search.sweeps import sweep
-from jaxopt_lab.search.trials import Trials, median_interval
+from jaxopt_lab.search.trials import Objective, Trials, median_interval
 
 __all__ = [
     "SearchRound",
     "Dimension",
     "SearchResult",
     "SAMPLERS",
+    "Objective",
     "Scheduled",
     "Space",
     "Sweep",

@@ -151,15 +151,15 @@ def test_each_verdict_has_its_condition():
 
     assert outcomes()["plain", "general"].outcome == BETTER
     assert {each.outcome for pair, each in outcomes().items() if "general" not in pair} == {NO_DIFFERENCE}
-    assert "no difference shown" in outcomes()["plain", "noisy"].line()
+    assert "no difference shown" in str(outcomes()["plain", "noisy"])
     near = outcomes(edges={"plain": {"learning_rate": "high"}})
     assert near["plain", "general"].outcome == near["plain", "noisy"].outcome == INCONCLUSIVE
     assert near["noisy", "general"].outcome == BETTER
-    assert "inconclusive, widen: plain is best with learning_rate at the high end" in near["plain", "general"].line()
+    assert "inconclusive, widen: plain is best with learning_rate at the high end" in str(near["plain", "general"])
     inside = outcomes(contains={"general": {"plain": "rho = 0"}, "noisy": {"plain": "rho = 0"}})
     assert inside["plain", "general"].outcome == UNDER_TUNED
     assert inside["plain", "noisy"].outcome == NO_DIFFERENCE  # it does not lose
-    assert inside["plain", "general"].line().startswith("general is under-tuned: it contains plain at rho = 0")
+    assert str(inside["plain", "general"]).startswith("general is under-tuned: it contains plain at rho = 0")
 
 
 def test_a_profile_counts_instances_that_all_miss():
@@ -205,16 +205,16 @@ def test_validation_data_are_halved_and_the_halves_do_not_meet():
     parts = np.concatenate([np.asarray(part[0]) for part in (split.problem.validation, test)])
     assert {tuple(row) for row in parts.tolist()} == {tuple(row) for row in np.asarray(problem.validation[0]).tolist()}
     assert len(test[0]) == 20
-    assert "of the validation data half select and half are the test (20 and 20)" in split.words
+    assert "of the validation data half select and half are the test (20 and 20)" in split.text
 
 
 def test_without_validation_data_a_fifth_is_held_out_and_without_data_the_loss_is_compared():
     split = split_data(from_loss(line, np.zeros(2), data(100), name="line"))
     assert (split.problem.num_examples, len(split.problem.validation[0])) == (80, 10)
-    assert "80 examples train; a fifth of the examples is held out" in split.words
+    assert "80 examples train; a fifth of the examples is held out" in split.text
     asked = split_data(from_loss(line, np.zeros(2), data(100), name="line"), measure="loss")
     assert (asked.problem.num_examples, asked.report) == (100, "loss")
-    assert "nothing is said about other data" in split_data(BOWL).words
+    assert "nothing is said about other data" in split_data(BOWL).text
     with pytest.raises(InputError, match=r"line has 2 examples to select by .*measure='loss'"):
         split_data(from_loss(line, np.zeros(2), data(10), name="line"))
 

@@ -15,6 +15,7 @@ WORDS = [
     "--space", "heavy_ball.rho=one-minus:0:0.9", "--trials", "6", "--seeds", "2", "--steps", "20", "--every", "20",
     "--width", "6", "--devices", "2",
 ]  # fmt: skip
+AT_ENDS = search.Objective(every=20)
 TRUST = ["--problem", "tests.search.test_pages:bowl"]
 
 
@@ -121,7 +122,7 @@ def test_a_page_of_studies_leaves_sweeps_out(swept):
 
 def test_a_sweep_from_python_is_continued_from_python(tmp_path, capsys):
     space = search.Space(learning_rate=search.log_uniform(0.1, 1.0))
-    found = search.sweep(bowl(), rules.sgd, space, trials=2, seeds=1, steps=2, out=tmp_path)
+    found = search.sweep(bowl(), rules.sgd, space, num_trials=2, num_seeds=1, steps=2, out=tmp_path)
     assert found.folder.parent == tmp_path
     assert main(["resume", str(found.folder)]) == 2
     assert "was begun by a Python program. Run that program again: it continues." in capsys.readouterr().err
@@ -161,7 +162,7 @@ def test_a_schedule_on_the_command_line_fills_its_steps_in(tmp_path):
     (folder,) = tmp_path.iterdir()
     kept = search.load_sweep(folder).of()
     factory = schedules.Scheduled(rules.sgd, "warmup_cosine", warmup=2, steps=8)
-    again = search.sweep(bowl(), factory, kept.space, trials=2, seeds=1, steps=8)
+    again = search.sweep(bowl(), factory, kept.space, num_trials=2, num_seeds=1, steps=8)
     assert (again.of().objective == kept.objective).all()
 
 
@@ -173,7 +174,7 @@ def test_parallel_coordinates_say_what_the_best_trials_agree_on():
         learning_rate=search.log_uniform(1e-3, 100.0), kind=search.choices(0, 1), idle=search.uniform(0.0, 1.0),
         rho=search.when("kind", 1, search.one_minus_log_uniform(0.0, 0.9), 0.0), wait=search.integers(1, 3),
     )  # fmt: skip
-    found = search.sweep(bowl(), rule, space, trials=60, seeds=1, steps=20, every=20, devices=1)
+    found = search.sweep(bowl(), rule, space, num_trials=60, num_seeds=1, steps=20, objective=AT_ENDS)
     svg, captions = [], []
     for _ in range(2):
         with reporting.house_style() as maker:
@@ -192,8 +193,8 @@ def test_parallel_coordinates_say_what_the_best_trials_agree_on():
 
 def test_a_sweep_in_which_all_diverged_says_so(tmp_path):
     space = search.Space(learning_rate=search.log_uniform(20.0, 40.0))
-    found = search.sweep(bowl(), rules.sgd, space, trials=6, seeds=1, steps=20, every=20, out=tmp_path)
-    assert "no trial is feasible: search other values, for learning rates smaller ones" in found.lines()[-1]
+    found = search.sweep(bowl(), rules.sgd, space, num_trials=6, num_seeds=1, steps=20, objective=AT_ENDS, out=tmp_path)
+    assert "no trial is feasible: search other values, for learning rates smaller ones" in str(found)
     page = search.write_sweep_page(found.folder).read_text()
     assert "no trial is feasible; 100% of its runs diverged" in page
     assert "<svg" not in page
