@@ -12,9 +12,9 @@ from jaxopt_lab.compare.protocol import run_comparison
 from jaxopt_lab.compare.report import write_comparison_page
 from jaxopt_lab.compare.splits import MEASURES
 from jaxopt_lab.core import Problem, fail, require_choice
-from jaxopt_lab.search.command import recorded_argv, require_trusted, without, words_of
+from jaxopt_lab.search.command import recorded_argv, require_trusted, words_of
 from jaxopt_lab.search.spaces import parse_space
-from jaxopt_lab.storage import read_record, require_writable
+from jaxopt_lab.storage import read_record, require_writable, without_options
 
 
 def compare_command(words: Sequence[str]) -> int:
@@ -71,7 +71,7 @@ def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None =
         execution=training.Execution(log=training.log_line),
     )  # fmt: skip
     folder = folder or options.out / plan.folder_name
-    found = run_comparison(plan, folder, tuple(without(words, "--out")))
+    found = run_comparison(plan, folder, tuple(without_options(words, "--out")))
     sys.stdout.write(f"{found}\nReport: {write_comparison_page(folder)}\n")
     return 0
 

@@ -15,7 +15,7 @@ from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
 from jaxopt_lab.search.spaces import Space, parse_space
 from jaxopt_lab.search.sweeps import run_sweep
 from jaxopt_lab.search.trials import Objective
-from jaxopt_lab.storage import RECORD, read_record, require_writable
+from jaxopt_lab.storage import RECORD, read_record, require_writable, without_options
 
 
 def sweep_command(words: Sequence[str]) -> int:
@@ -68,7 +68,7 @@ def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None =
         objective=Objective(options.objective, every=options.every), execution=execution,
     )  # fmt: skip
     folder = folder or options.out / plan.folder_name
-    print(run_sweep(plan, folder, tuple(without(words, "--out", "--shard", "--devices"))))
+    print(run_sweep(plan, folder, tuple(without_options(words, "--out", "--shard", "--devices"))))
     print(f"Report: {write_sweep_page(folder)}")
     return 0
 
@@ -171,13 +171,3 @@ def require_trusted(folder: Path, names: Mapping[str, str], trusted: Sequence[st
             "resume", f"the record in {folder} names code that would be run: {', '.join(unknown)}",
             f"If you trust it, name it yourself: jaxopt-lab resume {folder} {named}.",
         )  # fmt: skip
-
-
-def without(words: Sequence[str], *options: str) -> list[str]:
-    """The words without some options and their values."""
-    kept, skip = [], False
-    for word in words:
-        if not skip and word not in options and not word.startswith(tuple(f"{option}=" for option in options)):
-            kept.append(word)
-        skip = word in options
-    return kept

@@ -205,10 +205,9 @@ def plan_sweep(
     require_count("sweep", "seed", seed, 0)
     require_choice("sweep", "loop", execution.loop, LOOPS)
     require_choice("sweep", "sampler", sampler, SAMPLERS)
-    if batch_size is not None and (problem.num_examples is None or not 1 <= batch_size <= problem.num_examples):
-        raise fail(
-            "sweep", f"batch_size {batch_size} needs as many examples, {problem.name} has {problem.num_examples}"
-        )
+    num = problem.num_examples
+    if batch_size is not None and (num is None or not 1 <= batch_size <= num):
+        raise fail("sweep", f"batch_size {batch_size} needs as many examples, {problem.name} has {num}")
     arms = tuple(
         Arm(name, factory, each, each.columns(sample(sampler, each, num_trials, seed)))
         for name, (factory, each) in _rules(rule, space).items()

@@ -154,20 +154,22 @@ def _run(runner: Runner, store: SweepStore | None, first: Timing | None) -> Swee
             _log_progress(table, done, len(mine), time.perf_counter() - started, log)
         ended = "done"
     finally:
-        if store is not None:
-            for chunk in waiting:
-                if chunk not in mine:
-                    _found(store, chunk, table, log)
+        for chunk in waiting:
+            if chunk not in mine:
+                _found(store, chunk, table, log)
         found = table.sweep(_facts(plan, began, cpu), None if store is None else store.folder)
         if store is not None:
-            if found.complete:
-                storage.remove_folder(store.folder / "checkpoints")
-            status = "done" if found.complete else ("running" if ended == "done" else "stopped")
             with contextlib.nullcontext() if ended == "done" else contextlib.suppress(InputError):
-                store.finish(
-                    found.table(), {"status": status, "facts": found.facts}, _session(found.facts, shard, mine)
-                )
+                _finish(store, found, ended, _session(found.facts, shard, mine))
     return found
+
+
+def _finish(store: SweepStore, found: Sweep, ended: str, session: dict[str, Any]) -> None:
+    """Keeps the table and how the work ended; the checkpoints of a finished sweep are not needed any more."""
+    if found.complete:
+        storage.remove_folder(store.folder / "checkpoints")
+    status = "done" if found.complete else ("running" if ended == "done" else "stopped")
+    store.finish(found.table(), {"status": status, "facts": found.facts}, session)
 
 
 def _silent(line: str) -> None:

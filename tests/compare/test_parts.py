@@ -7,9 +7,10 @@ from scipy import stats
 
 import jaxopt_lab as lab
 from jaxopt_lab import compare, objectives, rules, search
+from jaxopt_lab.compare import statistics
 from jaxopt_lab.compare.candidates import candidates_of
 from jaxopt_lab.compare.evaluation_params import with_evaluation_params
-from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED
+from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED, pairwise_results
 from jaxopt_lab.compare.rule_results import FinalRuns
 from jaxopt_lab.compare.splits import split_data
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
@@ -100,7 +101,7 @@ def test_a_miss_is_infinite_and_stays_in_the_median():
 
 def test_fewer_seeds_than_said_show_nothing_where_runs_miss():
     for num_rules in (2, 4, 9):
-        needed, pairs = compare.seeds_for_misses(num_rules, 0.01), num_rules * (num_rules - 1) / 2
+        needed, pairs = statistics.seeds_for_misses(num_rules, 0.01), num_rules * (num_rules - 1) / 2
         shown = [
             compare.paired_test(np.arange(1.0, n + 1), np.full(n, np.inf))[0] * pairs < 0.01
             for n in (needed - 1, needed)
@@ -138,7 +139,7 @@ def test_rules_that_are_equal_are_rarely_called_different():
     false = 0
     for _ in range(100):
         values = {name: np.exp(draw.normal(size=10)) for name in "abcd"}
-        false += any(pair.outcome == BETTER for pair in compare.pairwise_results("x", "loss", values, {}, {}))
+        false += any(pair.outcome == BETTER for pair in pairwise_results("x", "loss", values, {}, {}))
     assert false <= 4  # 1 is expected at p < 0.01 a family; P(more than 4) = 0.4 %
 
 
@@ -146,7 +147,7 @@ def test_each_verdict_has_its_condition():
     values = {"plain": NEAR, "general": np.array([1.6, 1.5, 1.55, 1.6, 1.4]), "noisy": NEAR[::-1]}
 
     def outcomes(edges=None, contains=None):
-        found = compare.pairwise_results("x", "loss", values, edges or {}, contains or {})
+        found = pairwise_results("x", "loss", values, edges or {}, contains or {})
         return {(pair.first, pair.second): pair for pair in found}
 
     assert outcomes()["plain", "general"].outcome == BETTER
@@ -172,17 +173,17 @@ def test_a_profile_counts_instances_that_all_miss():
 
 def test_the_ladder_is_the_bootstrap_with_infinitely_many_draws():
     values = np.array([0.5, 2.0, 0.9, np.inf, 0.7, 1.1])
-    rows = compare.budget_ladder(values)
+    rows = statistics.budget_ladder(values)
     assert [row["trials"] for row in rows] == [1, 2, 4]
     drawn = np.random.default_rng(0).choice(values, (200_000, 4)).min(1)
     assert rows[2]["median"] == np.quantile(drawn, 0.5, method="inverted_cdf")
     assert (rows[2]["low"], rows[2]["high"]) == tuple(np.quantile(drawn, [0.1, 0.9], method="inverted_cdf"))
     assert np.isinf(rows[2]["mean"])  # a search of four may find nothing feasible
-    finite = compare.budget_ladder(values[np.isfinite(values)])
+    finite = statistics.budget_ladder(values[np.isfinite(values)])
     drawn = np.random.default_rng(0).choice(values[np.isfinite(values)], (200_000, 4)).min(1)
     assert finite[2]["mean"] == pytest.approx(drawn.mean(), abs=4 * drawn.std() / 200_000**0.5)
     with pytest.raises(InputError, match="there is no trial"):
-        compare.budget_ladder([])
+        statistics.budget_ladder([])
 
 
 def line(params, batch, key):

@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import re
+import sys
+import types
 
 import jax
 import numpy as np
@@ -190,7 +192,7 @@ def test_a_schedule_free_rule_is_judged_at_its_average():
 def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
     loaded = compare.load_comparison(compared.folder)
     assert loaded.to_json() == compared.to_json()
-    page = compare.write_comparison_page(compared.folder).read_text()
+    page = report.write_comparison_page(compared.folder).read_text()
     assert page.index("No rule is shown better") < page.index("<table")
     assert page.count("<svg") == 4  # profiles; curves, ladder and sensitivity
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)  # nothing comes from elsewhere
@@ -201,6 +203,20 @@ def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
     assert storage.kind_of(compared.folder) == "comparison"
 
 
+def test_a_comparison_shows_itself_kept_or_not(compared, tmp_path, monkeypatch, no_figures):
+    compared.save(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert compare.load_comparison(compared.folder)._repr_html_() in page
+    dataclasses.replace(compared, folder=None).save(tmp_path / "free.html")
+    assert "Every pair" in (tmp_path / "free.html").read_text()
+    assert repr(compared) == "<Comparison of plain, same, slow, wild on line>"
+    assert len(str(compared).splitlines()) <= 40
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=list))
+    first, row = compared.to_dataframe()[0], compared.table()[0]
+    assert (first["rule"], first["median"], first["low"]) == (row["rule"], row["median"], row["interval"][0])
+    assert first["learning_rate"] == row["hyperparameters"]["learning_rate"]
+
+
 def test_a_baseline_without_a_feasible_setting_sets_no_target(tmp_path, no_figures):
     wild = {"wild": (rules.sgd, search.Space(learning_rate=search.log_uniform(100.0, 1000.0)))}
     protocol = compare.Protocol(wild)
@@ -208,7 +224,7 @@ def test_a_baseline_without_a_feasible_setting_sets_no_target(tmp_path, no_figur
     found = compare.load_comparison(made.folder)
     assert found.complete
     assert "no rule has a feasible setting" in found.verdict()[1]
-    assert "not a number" not in compare.write_comparison_page(made.folder).read_text()
+    assert "not a number" not in report.write_comparison_page(made.folder).read_text()
 
 
 def test_infeasible_trials_are_red_crosses(compared):
@@ -247,7 +263,7 @@ def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(compared,
     kept = compare.load_comparison(folder)
     assert (kept.complete, set(kept.targets)) == (False, {"line", "line 2"})
     assert kept.verdict()[0].startswith("Not finished")
-    assert "not finished" in compare.write_comparison_page(folder).read_text()
+    assert "not finished" in report.write_comparison_page(folder).read_text()
     compare_until("no problem")
     assert compare_until("no problem") == 0  # all is there
     found = compare.load_comparison(folder)

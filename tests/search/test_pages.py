@@ -1,13 +1,15 @@
 import json
 import re
 import shutil
+import sys
+import types
 
 import pytest
 
 from jaxopt_lab import objectives, reporting, rules, search, storage
 from jaxopt_lab.cli import main
 from jaxopt_lab.core import InputError
-from jaxopt_lab.search import schedules
+from jaxopt_lab.search import report, schedules
 from jaxopt_lab.search.figures import draw_parallels, draw_slices
 
 WORDS = [
@@ -191,10 +193,31 @@ def test_parallel_coordinates_say_what_the_best_trials_agree_on():
         assert f">{text}<" in svg[0] or f"{text}<" in svg[0]
 
 
+def test_a_sweep_shows_itself_kept_or_not(swept, tmp_path, monkeypatch):
+    kept = search.load_sweep(swept)
+    kept.save(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == (swept / "report.html").read_text()
+    assert repr(kept) == "<Sweep of quadratic: 6 trials of sgd, 6 trials of heavy_ball x 2 seeds>"
+    assert len(str(kept).splitlines()) <= 40
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=list))
+    first = kept.to_dataframe()[0]
+    best = kept.best()
+    assert first["median"] == best["median"]
+    assert (first["low"], first["high"]) == tuple(best["interval"])
+    assert first["learning_rate"] == best["hyperparameters"]["learning_rate"]
+    space = search.Space(learning_rate=search.log_uniform(0.1, 1.0))
+    free = search.sweep(bowl(), rules.sgd, space, num_trials=2, num_seeds=1, steps=2)
+    free.save(tmp_path / "free.html")
+    page = (tmp_path / "free.html").read_text()
+    assert "All 2 trials" in page
+    assert "jaxopt-lab sweep tests" not in page  # there is no command that redoes it
+    assert free._repr_html_() in page
+
+
 def test_a_sweep_in_which_all_diverged_says_so(tmp_path):
     space = search.Space(learning_rate=search.log_uniform(20.0, 40.0))
     found = search.sweep(bowl(), rules.sgd, space, num_trials=6, num_seeds=1, steps=20, objective=AT_ENDS, out=tmp_path)
     assert "no trial is feasible: search other values, for learning rates smaller ones" in str(found)
-    page = search.write_sweep_page(found.folder).read_text()
+    page = report.write_sweep_page(found.folder).read_text()
     assert "no trial is feasible; 100% of its runs diverged" in page
     assert "<svg" not in page

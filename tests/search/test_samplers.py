@@ -3,14 +3,14 @@ import pytest
 
 from jaxopt_lab import objectives, rules, search
 from jaxopt_lab.core import InputError, Status
-from jaxopt_lab.search import history
+from jaxopt_lab.search import history, samplers
 
 LINE = search.Space(x=search.uniform(0.0, 1.0))
 PLANE = search.Space(x=search.uniform(0.0, 1.0), y=search.uniform(0.0, 1.0))
 
 
 def test_a_grid_has_a_point_in_every_cell():
-    points = search.grid_points(PLANE, 20)
+    points = search.sample("grid", PLANE, 20)
     cells = {tuple(cell) for cell in (points * 4).astype(int)}
     assert len(points) == 16
     assert cells == {(i, j) for i in range(4) for j in range(4)}
@@ -18,13 +18,13 @@ def test_a_grid_has_a_point_in_every_cell():
 
 def test_a_grid_takes_all_choices_and_no_whole_number_twice():
     space = search.Space(kind=search.choices(1, 2, 3), wait=search.integers(1, 2), rate=search.log_uniform(0.1, 1.0))
-    columns = space.columns(search.grid_points(space, 60))
+    columns = space.columns(search.sample("grid", space, 60))
     assert len(set(zip(*columns.values(), strict=True))) == len(columns["kind"]) == 3 * 2 * 10
     with pytest.raises(InputError, match="2 trials cannot cover 3 combinations of choices"):
-        search.grid_points(space, 2)
+        search.sample("grid", space, 2)
 
 
-@pytest.mark.parametrize("sampler", search.SAMPLERS)
+@pytest.mark.parametrize("sampler", samplers.SAMPLERS)
 def test_points_are_reproducible_and_in_the_cube(sampler):
     first, again, other = (search.sample(sampler, PLANE, 64, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
@@ -35,7 +35,7 @@ def test_points_are_reproducible_and_in_the_cube(sampler):
 
 
 def test_sobol_points_are_balanced_in_every_dyadic_cell():
-    points = search.sobol_points(PLANE, 64, 1)
+    points = search.sample("sobol", PLANE, 64, 1)
     for counts in ((8, 8), (64, 1), (1, 64), (16, 4)):
         cells = (points * counts).astype(int)
         assert len(np.unique(cells, axis=0)) == 64
@@ -43,7 +43,7 @@ def test_sobol_points_are_balanced_in_every_dyadic_cell():
 
 def test_random_points_test_more_values_of_each_than_a_grid():
     assert len(np.unique(search.random_points(PLANE, 64)[:, 0])) == 64
-    assert len(np.unique(search.grid_points(PLANE, 64)[:, 0])) == 8
+    assert len(np.unique(search.sample("grid", PLANE, 64)[:, 0])) == 8
 
 
 def test_coarse_to_fine_beats_a_grid_of_as_many_trials_fourfold():
@@ -57,7 +57,7 @@ def test_coarse_to_fine_beats_a_grid_of_as_many_trials_fourfold():
         found = search.coarse_to_fine(gap, LINE, num_trials=8, steps=(1, 1, 1), max_widenings=0)
         assert found.num_trials == 24
         coarse.append(found.loss)
-        plain.append(gap({"x": LINE.columns(search.grid_points(LINE, 24))["x"]}, 1).min())
+        plain.append(gap({"x": LINE.columns(search.sample("grid", LINE, 24))["x"]}, 1).min())
     assert np.median(plain) / np.median(coarse) >= 4
 
 
