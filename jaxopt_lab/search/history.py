@@ -34,6 +34,9 @@ class SearchRound:
     steps: int
     reason: str
 
+    def __repr__(self) -> str:
+        return f"<SearchRound of {len(self.losses)} trials, {self.steps} steps>"
+
     @property
     def best(self) -> dict[str, float]:
         """The hyperparameters of the smallest loss."""
@@ -63,6 +66,9 @@ class SearchResult:
     loss: float
     rounds: tuple[SearchRound, ...]
     warnings: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return f"<SearchResult of {self.num_trials} trials in {len(self.rounds)} rounds, best {self.loss:.6g}>"
 
     @property
     def num_trials(self) -> int:

@@ -84,6 +84,9 @@ class Trials:
     curves: dict[str, np.ndarray]
     maximize: bool = False
 
+    def __repr__(self) -> str:
+        return f"<Trials of {self.rule}: {self.objective.shape[0]} x {self.objective.shape[1]} seeds>"
+
     @functools.cached_property
     def finished(self) -> np.ndarray:
         """The trials of which every seed ran, bool [trials]."""

@@ -339,6 +339,51 @@ def test_a_batch_must_fit_into_what_is_left_to_train_on():
         compare.compare(problem, "sgd", 20, batch_size=49)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"execution": training.Execution(shard=(0, 2))}, r"compare: shard \(0, 2\) is for sweeps"),
+        ({"execution": training.Execution(loop="chunks")}, "loop must be one of: auto, vmap, map, step; got 'chunks'"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"protocol": compare.Protocol({"a": RULES["plain"], "b": RULES["slow"]})}, "there must be one baseline"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_run(change, message):
+    with pytest.raises(InputError, match=message):
+        compare.compare(bowl(), {"plain": RULES["plain"]}, 20, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampler": "grid"}, "a grid gives rules with fewer hyperparameters more values"),
+        ({"num_records": 1}, "num_records must be a whole number of at least 2, got 1"),
+        ({"target_share": 0.0}, r"target_share must be in \(0, 1\], got 0"),
+        ({"level": 1.0}, r"level must be in \(0, 1\), got 1"),
+        ({"measure": "accuracy"}, "measure must be one of: auto, loss"),
+    ],
+)
+def test_a_protocol_that_cannot_be_followed_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        compare.Protocol(**change)
+
+
+def test_searches_and_final_runs_are_carried_out_as_was_asked(monkeypatch):
+    run, loops = training.run, []
+
+    def noting(*arguments, **options):
+        loops.append((options["execution"].loop, options["execution"].width))
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(training, "run", noting)
+    plain, execution = {"plain": RULES["plain"]}, training.Execution(loop="map", width=2)
+    found = compare.compare(
+        bowl(), plain, 20, num_trials=2, num_final_seeds=2, protocol=compare.Protocol(plain), execution=execution
+    )
+    assert (found.config["loop"], found.config["width"]) == ("map", 2)
+    assert set(loops) == {("map", 2), ("map", 1)}  # what a step takes is timed alone
+
+
 def test_folders_of_others_are_left_alone(compared, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     plan = plan_comparison(
