@@ -228,8 +228,8 @@ def _search(config: Config, name: str) -> dict[str, Any]:
     rate = search.log_uniform(LOWEST, HIGHEST) if name == "lr" else search.effective_rate(LOWEST, HIGHEST)
     space = search.Space(learning_rate=rate, rho=search.one_minus_log_uniform(0.0, LARGEST_RHO))
     found = search.block_coordinate(
-        lambda columns, steps: expected(columns["learning_rate"], columns["rho"]), space, sweeps=config.sweeps,
-        trials=config.trials, steps=config.horizon, start=FIRST,
+        lambda columns, steps: expected(columns["learning_rate"], columns["rho"]), space, num_sweeps=config.sweeps,
+        num_trials=config.trials, steps=config.horizon, start=FIRST,
     )  # fmt: skip
     begin = np.log([0.035, 0.1]) if name == "lr" else np.log([0.35, 0.1])
     best = minimize(response, begin, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-15, "maxiter": 2000})

@@ -163,7 +163,7 @@ def _stages(config: Config, sampler: str) -> dict[str, Any]:
     gaps, first, lost = [], [], []
     for number, optimum in enumerate(optima):
         found = search.coarse_to_fine(
-            lambda columns, steps, at=optimum: np.abs(columns["x"] - at), space, trials=config.trials,
+            lambda columns, steps, at=optimum: np.abs(columns["x"] - at), space, num_trials=config.trials,
             steps=(1,) * config.stages, sampler=sampler, seed=config.seed + 1000 * number, max_widenings=0,
         )  # fmt: skip
         gaps.append(found.loss)
@@ -226,10 +226,10 @@ def _searches(config: Config, problem: Problem) -> list[dict[str, Any]]:
         return _losses(config, problem, columns["learning_rate"], (steps,))[0].mean(1)
 
     narrowed = search.coarse_to_fine(
-        evaluate, space, trials=config.search_trials, steps=(short, long), seed=config.seed, max_widenings=0
+        evaluate, space, num_trials=config.search_trials, steps=(short, long), seed=config.seed, max_widenings=0
     )
     direct = search.coarse_to_fine(
-        evaluate, space, trials=narrowed.num_steps // long, steps=(long,), seed=config.seed, max_widenings=0
+        evaluate, space, num_trials=narrowed.num_steps // long, steps=(long,), seed=config.seed, max_widenings=0
     )
     best = theory.short_horizon.best_constant_learning_rate(SPECTRUM, long, NOISE, start=START)
     rows = []

@@ -74,19 +74,10 @@ def prepare_engine() -> None:
 def _main(study: Study, arguments: list[str], program: str) -> int:
     config, preset, out = parse(study, arguments, program)
     prepare_engine()
-    command = shlex.join([*shlex.split(program), *_without_out(arguments)])
+    command = shlex.join([*shlex.split(program), *storage.without_options(arguments, "--out")])
     outcome = execute(study, config, out, preset=preset, command=command)
     log(f"Report: {outcome.folder / 'report.html'}")
     return HOLDS if outcome.holds else FAILS
-
-
-def _without_out(arguments: list[str]) -> list[str]:
-    kept, skip = [], False
-    for word in arguments:
-        if not skip and word != "--out" and not word.startswith("--out="):
-            kept.append(word)
-        skip = word == "--out"
-    return kept
 
 
 def _shown(script: str) -> str:
