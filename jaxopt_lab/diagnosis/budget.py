@@ -17,6 +17,7 @@ GRADIENT = 1.0
 LOSS = 1 / 3
 PRODUCT = 2.0
 LEAST = 10.0
+ASIDE = 2.0
 _FEWEST_EXAMPLES = 128
 _BATCHES = 4
 
@@ -41,6 +42,7 @@ class Budget:
       total: gradient-equivalents in all.
       seconds: wall seconds in all.
       spent: gradient-equivalents so far.
+      aside: those of the checks and of what was tried, which leave the rest what it has; at most twice the total.
       skipped: what was not measured -> why.
       gradient_seconds: that one gradient of all data takes; NaN before it is known.
     """
@@ -48,6 +50,7 @@ class Budget:
     total: float = 200.0
     seconds: float = 60.0
     spent: float = 0.0
+    aside: float = 0.0
     gradient_seconds: float = float("nan")
     skipped: dict[str, Skipped] = dataclasses.field(default_factory=dict)
     began: float = dataclasses.field(default_factory=time.monotonic)
@@ -104,6 +107,17 @@ class Budget:
     def pay(self, cost: float) -> None:
         """Books a cost."""
         self.spent += cost
+
+    def allows_aside(self, what: str, cost: float) -> bool:
+        """Whether a check may be made; if not, notes why. What is allowed is booked."""
+        if self.aside + cost > ASIDE * self.total:
+            self.skip(what, f"it costs {cost:.0f} gradient-equivalents beside the {self.total:.0f} of the budget")
+        elif self.elapsed > self.seconds:
+            self.skip(what, f"{self.elapsed:.0f} s of {self.seconds:.0f} s are over")
+        else:
+            self.aside += cost
+            return True
+        return False
 
 
 def step_cost(problem: Problem, batch_size: int | None) -> float:

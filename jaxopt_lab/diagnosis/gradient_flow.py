@@ -42,9 +42,8 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     points = [(frozen, setting.params)]
     if run is not None and not run.diverged:
         points.append((setting.problem.freeze(run.model_state), run.params))
-    if not budget.allows("gradient_flow", len(points) * GRADIENT):
+    if not budget.allows_aside("gradient_flow", len(points) * GRADIENT):
         return budget.skipped["gradient_flow"]
-    budget.pay(len(points) * GRADIENT)
     zero = np.all([_zero_leaves(problem, params) for problem, params in points], axis=0)
     leaves, paths = jax.tree.leaves(setting.params), vectors.parameter_paths(setting.params)
     batch = jax.tree.map(lambda leaf: leaf[: min(len(leaf), 4)], setting.problem.data)

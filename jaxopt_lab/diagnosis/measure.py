@@ -75,7 +75,7 @@ def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evi
     budget.gradient_seconds = seconds * (problem.num_examples or 1) / (setting.problem.num_examples or 1)
     setting = dataclasses.replace(setting, problem=problem)
     search = None if problem.data is None else search_outputs(problem.freeze(), setting.params, setting.seed)
-    budget.pay(GRADIENT)
+    budget.aside += GRADIENT
     evidence = Evidence(setting, measure_point(setting, budget, search), program=ProgramChecks(search))
     for part, text, measure_part in MEASUREMENTS:
         if text:

@@ -46,9 +46,8 @@ def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization |
     a_step = len(_RATES) * step_cost(setting.problem, NUM_EXAMPLES)
     steps = int(np.clip(_SHARE * budget.total / a_step, _FEWEST_STEPS, _STEPS))
     cost = steps * a_step
-    if not budget.allows("memorization", cost):
+    if not budget.allows_aside("memorization", cost):
         return budget.skipped["memorization"]
-    budget.pay(cost)
     params = setting.params if setting.from_init else setting.problem.init(jax.random.key(setting.seed))
     rows = np.sort(np.random.default_rng(setting.seed).permutation(num)[:NUM_EXAMPLES])
     data = jax.tree.map(lambda leaf: leaf[rows], setting.problem.data)

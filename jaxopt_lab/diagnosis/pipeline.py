@@ -51,7 +51,8 @@ def diagnose(
       seed: seeds the initial parameters, the data order and every random vector.
       opt_state: the rule's state in a running training loop, such as that of a `Monitor`; None without one. It tells an
         adaptive rule's preconditioner at the point, and what the monitor has seen.
-      budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; at least 10.
+      budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; at least 10. What is
+        checked and tried beside the run and the curvature may take twice as much again.
       seconds: wall seconds after which nothing more is begun.
       log: told what is being done, a sentence at a time.
 
@@ -108,7 +109,13 @@ def conclude(evidence: Evidence, account: Budget, log: Callable[[str], None] = l
     ranked = rank(_tried(evidence, found, account, log)) or (_without_cause(evidence, missing),)
     setting = evidence.setting
     return Diagnosis(
-        setting.problem.name, str(setting.optimizer), ranked, missing, account.spent, account.elapsed, evidence
+        setting.problem.name,
+        str(setting.optimizer),
+        ranked,
+        missing,
+        account.spent + account.aside,
+        account.elapsed,
+        evidence,
     )
 
 

@@ -64,9 +64,8 @@ def _modes(evidence: "Evidence", budget: Budget) -> Modes | None:
     if run is None or run.diverged or not (problem.stateful is not None or evidence.point.is_random):
         return None
     cost = _BATCHES * (2 * LOSS + 3) * step_cost(problem, setting.batch_size)
-    if not budget.allows("train-eval-mismatch", cost):
+    if not budget.allows_aside("train-eval-mismatch", cost):
         return None
-    budget.pay(cost)
     state = run.model_state
     batches = [_batch(problem, setting.batch_size, (setting.seed, place)) for place in range(_BATCHES)]
     keys = jax.random.split(jax.random.key(setting.seed), _BATCHES)

@@ -72,9 +72,8 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
     setting, run = evidence.setting, evidence.run
     points = [setting.params] if run is None or run.diverged else [setting.params, run.params]
     cost = len(points) * _SAMPLES / 2 * step_cost(setting.problem, setting.batch_size)
-    if not budget.allows("rule", cost):
+    if not budget.allows_aside("rule", cost):
         return budget.skipped["rule"]
-    budget.pay(cost)
     rule, found = setting.rule, []
     try:
         for params in points:

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxopt_lab import training
 from jaxopt_lab.core import InputError, Problem
-from jaxopt_lab.diagnosis.budget import LOSS, Budget, step_cost
+from jaxopt_lab.diagnosis.budget import ASIDE, LOSS, Budget, step_cost
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Prescription
 from jaxopt_lab.diagnosis.gradient_noise import constant_output
@@ -27,7 +27,8 @@ LOWERED = (1 / 3, 1e-1, 1 / 30, 1e-2, 1e-3)
 RATE_CAUSES = {"learning-rate-too-low": RAISED, "plateau": RAISED, "learning-rate-too-high": LOWERED}
 _RECORDS = 20
 _MOST_STEPS = 400
-_SHARE, _TIMES = 0.2, 20.0  # of the seconds, and at most so many times the budget of what is measured
+_SHARE = 0.2  # of the seconds
+_LEAST_BUDGET = 100.0
 _LEAST_STEPS = 20
 _HELPS, _VISIBLE, _FASTER = 0.2, 0.02, 4.0
 _DRAWS = 3
@@ -113,7 +114,10 @@ def try_prescriptions(
     num_runs = sum(len(RATE_CAUSES.get(each.cause, (1,))) for each in wanted)
     most = min(_MOST_STEPS, evidence.setting.total_steps or _MOST_STEPS)
     horizon = max(run.num_steps, *(int(min(each.predicted_gain.horizon, _MOST_STEPS)) for each in wanted))
-    affords = min(_SHARE * budget.seconds / max(budget.gradient_seconds, 1e-6), _TIMES * budget.total)
+    if budget.total < _LEAST_BUDGET:
+        budget.skip("what the changes give", f"a budget of {_LEAST_BUDGET:.0f} tries them")
+        return {}
+    affords = min(_SHARE * budget.seconds / max(budget.gradient_seconds, 1e-6), ASIDE * budget.total - budget.aside)
     afford = int((affords / num_runs - _RECORDS * LOSS) / a_step)
     steps = max(min(horizon, most, afford), min(_LEAST_STEPS, run.num_steps))
     base = _scores(setting.problem, setting.rule, [1.0], evidence, steps, restarts=False)
@@ -126,7 +130,7 @@ def try_prescriptions(
         trial = _try(evidence, finding, steps, base)
         if trial is not None:
             found[finding.cause] = trial
-            budget.pay(len(RATE_CAUSES.get(finding.cause, (1,))) * (steps * a_step + _RECORDS * LOSS))
+            budget.aside += len(RATE_CAUSES.get(finding.cause, (1,))) * (steps * a_step + _RECORDS * LOSS)
     return found
 
 

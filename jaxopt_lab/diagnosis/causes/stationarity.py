@@ -31,7 +31,17 @@ LEFT = 0.5
 HELD = 0.5
 _FOLDS = 3.0
 _NEXT = 0.01  # of the slope on the way: so small it is at the next saddle too
-_BLAMED = ("non-finite", "vanishing-signal", "dead-units", "bad-initialization", "learning-rate-too-high")
+_BLAMED = (
+    "non-finite",
+    "vanishing-signal",
+    "dead-units",
+    "bad-initialization",
+    "learning-rate-too-high",
+    "unnormalized-inputs",
+    "unreachable-loss",
+    "no-gradient",
+    "mixed-examples",
+)
 
 
 def examine_saddle(evidence: Evidence) -> Finding | None:
