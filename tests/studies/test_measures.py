@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.studies import contraction_per_step, lowest_point
+from jaxopt_lab.studies.measures import contraction_per_step, lowest_point
 
 
 @pytest.mark.parametrize("slope", [0.0, 0.01, 1.0, 50.0])
