@@ -46,7 +46,15 @@ class Rows(Sequence[Row]):
         return f"Rows({len(self)}: {', '.join(dict.fromkeys(name for row in self for name in row))})"
 
     def where(self, **values: Any) -> "Rows":
-        """The rows that hold each of these values; a row without the name, or with an array there, is none of them."""
+        """The rows that hold each of these values, or of which what stands there fulfils a condition.
+
+        A row without the name is none of them; an array equals no value.
+
+        Example:
+          >>> rows = Rows([{"rule": "sgd", "rate": 0.1}, {"rule": "sgd", "rate": 1.0}, {"edge": 3.8}])
+          >>> rows.where(rule="sgd", rate=lambda rate: rate < 0.5)["rate"].tolist()
+          [0.1]
+        """
         return Rows(row for row in self if all(_holds(row, name, value) for name, value in values.items()))
 
     def having(self, *names: str) -> "Rows":
@@ -113,4 +121,6 @@ def with_effective_rate(row: Mapping[str, Any]) -> Row:
 
 
 def _holds(row: Row, name: str, value: Any) -> bool:
-    return name in row and np.ndim(row[name]) == 0 and bool(row[name] == value)
+    if name not in row:
+        return False
+    return bool(value(row[name])) if callable(value) else np.ndim(row[name]) == 0 and bool(row[name] == value)
