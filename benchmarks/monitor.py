@@ -18,7 +18,7 @@ import optax
 
 from jaxopt_lab import problems
 from jaxopt_lab.core import Problem
-from jaxopt_lab.diagnosis.monitoring import Monitor
+from jaxopt_lab.rules.monitor import Monitor
 from jaxopt_lab.training import device_kind
 
 

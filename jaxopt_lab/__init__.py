@@ -28,12 +28,14 @@ if TYPE_CHECKING:
         studies,
         testing,
         theory,
+        tracing,
         training,
     )
     from jaxopt_lab.core import Estimate, Problem, Status, Truth, Verdict, from_loss, precision
-    from jaxopt_lab.diagnosis import Monitor, diagnose
+    from jaxopt_lab.diagnosis import diagnose
     from jaxopt_lab.networks import from_linen, from_nnx
     from jaxopt_lab.problems import load_problem
+    from jaxopt_lab.rules import Monitor
     from jaxopt_lab.training import Trace, run
 
 _FOLDERS = (
@@ -52,6 +54,7 @@ _FOLDERS = (
     "studies",
     "testing",
     "theory",
+    "tracing",
     "training",
 )
 _NAMES = {
@@ -60,7 +63,7 @@ _NAMES = {
     "Status": "core",
     "Truth": "core",
     "Verdict": "core",
-    "Monitor": "diagnosis",
+    "Monitor": "rules",
     "diagnose": "diagnosis",
     "from_loss": "core",
     "from_linen": "networks",
@@ -101,6 +104,7 @@ __all__ = [
     "studies",
     "testing",
     "theory",
+    "tracing",
     "training",
 ]
 

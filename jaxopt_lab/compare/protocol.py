@@ -88,7 +88,7 @@ def compare(
       InputError: a wrong argument, before anything is run; or a folder that holds something else.
 
     Example:
-      >>> from jaxopt_lab import objectives, search
+      >>> from jaxopt_lab import compare, objectives
       >>> bowl = objectives.quadratic([1.0, 0.01], start=1.0)
       >>> found = compare.compare(bowl, ["sgd", "heavy_ball"], 100, trials=32, fresh=2)
       >>> found.verdict()[0]

@@ -17,6 +17,8 @@ from jaxopt_lab.curvature.points import locate
 from jaxopt_lab.curvature.preconditioning import preconditioned, preconditioner_of
 from jaxopt_lab.curvature.products import gauss_newton, gauss_newton_map, hessian
 from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadrature_of, gauss_quadratures
+from jaxopt_lab.curvature.spectrum import Spectrum, measure_spectrum
+from jaxopt_lab.curvature.spectrum_figure import draw_spectrum
 from jaxopt_lab.curvature.traces import frobenius, trace
 from jaxopt_lab.curvature.tracking import Sharpness, track
 
@@ -36,10 +38,12 @@ __all__ = [
     "Progress",
     "Quadrature",
     "Sharpness",
+    "Spectrum",
     "block_names",
     "block_spectra",
     "condition_number",
     "density_of",
+    "draw_spectrum",
     "eigenpairs",
     "empirical_fisher",
     "examine_point",
@@ -60,6 +64,7 @@ __all__ = [
     "index_of",
     "locate",
     "log_determinant",
+    "measure_spectrum",
     "negative_curvature",
     "noise_scale",
     "operator",

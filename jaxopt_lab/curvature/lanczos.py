@@ -19,6 +19,7 @@ import jax
 import numpy as np
 
 from jaxopt_lab.core import available_memory, fail, require_choice, require_count, require_positive, vectors
+from jaxopt_lab.curvature.convergence import Search, Wanted
 from jaxopt_lab.curvature.journals import Clock, Journal, Progress
 from jaxopt_lab.curvature.operators import Operator, random_vector
 from jaxopt_lab.curvature.projections import (
@@ -30,7 +31,6 @@ from jaxopt_lab.curvature.projections import (
     ritz_vectors,
     start_from,
 )
-from jaxopt_lab.curvature.searches import Search, Wanted
 from jaxopt_lab.curvature.soundness import require_sound
 
 _LEAST_ROOM = 2

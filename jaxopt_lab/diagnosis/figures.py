@@ -1,77 +1,127 @@
-"""Figures of a diagnosis."""
+"""Figures of the evidence: the run with its prediction, the curvatures with the rule's edge, the layers, a proof.
 
-from typing import TYPE_CHECKING
+Each function returns the figure and its conclusion, or None where the evidence is missing.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxopt_lab.diagnosis.spectra import Spectrum
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.probe_runs import OtherRates
+from jaxopt_lab.diagnosis.proving import Proof
 from jaxopt_lab.reporting import FigureMaker
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-
-def draw_spectrum(spectrum: Spectrum, maker: FigureMaker) -> "Figure":
-    """The density with the outer eigenvalues marked, the eigenvalues in order, and each layer's largest and mean."""
-    layers = spectrum.blocks is not None
-    figure, axes = maker.axes(3 if layers else 2, height=10.5 if layers else 7.0)
-    _draw_density(axes[0], spectrum, maker)
-    _draw_ends(axes[1], spectrum, maker)
-    if layers:
-        _draw_layers(axes[2], spectrum, maker)
-    return figure
+Drawing = tuple["Figure", str] | None
 
 
-def _draw_density(axes: "Axes", spectrum: Spectrum, maker: FigureMaker) -> None:
-    density = spectrum.logarithmic
-    assert density.negative is not None
-    assert density.negative_errors is not None
-    sides = ((density.values, density.errors, 0), (density.negative, density.negative_errors, 1))
-    for values, errors, color in sides:
-        maker.predicted(axes, density.grid, values, color=color)
-        axes.fill_between(
-            density.grid, np.maximum(values - errors, 1e-12), values + errors, color=maker.color(color), alpha=0.25
-        )
-    for side in (spectrum.ends.largest, spectrum.ends.smallest):
-        for value in side.values:
-            axes.axvline(abs(value), ymax=0.06, color=maker.color(0 if value > 0 else 1), linewidth=1.2)
-    floor = 0.1 / spectrum.size
-    top = max(float(density.values.max()), float(density.negative.max()))
-    axes.set(xscale="log", yscale="log", ylim=(floor, 3 * top), xlabel="|eigenvalue|", ylabel="share per decade")
-    axes.text(0.98, 0.95, "positive", color=maker.color(0), transform=axes.transAxes, ha="right", va="top")
-    axes.text(0.98, 0.86, "negative", color=maker.color(1), transform=axes.transAxes, ha="right", va="top")
-    near = f", {density.near_zero:.0%} of them zero" if density.near_zero > 0.005 else ""
-    axes.set_title(f"Density of the {spectrum.size:,} eigenvalues{near}")
-
-
-def _draw_ends(axes: "Axes", spectrum: Spectrum, maker: FigureMaker) -> None:
-    largest, smallest = spectrum.ends.largest, spectrum.ends.smallest
-    for side, color, name in ((largest, 0, "largest"), (smallest, 1, "smallest")):
-        if not len(side.values):
-            continue
-        places = np.arange(1, len(side.values) + 1)
-        axes.errorbar(places, side.values, yerr=side.errors, fmt="o-", color=maker.color(color), linewidth=0.8)
-        maker.label_end(axes, places, side.values, name, color=color)
-    axes.axhline(0, color=maker.color(6), linewidth=0.8)
-    axes.set(xlabel="rank from the end", ylabel="eigenvalue")
-    axes.set_title(f"Condition number {spectrum.condition}")
-
-
-def _draw_layers(axes: "Axes", spectrum: Spectrum, maker: FigureMaker) -> None:
-    assert spectrum.blocks is not None
-    blocks = spectrum.blocks.blocks
-    places = np.arange(len(blocks))
-    means = [abs(block.trace.value) / block.size for block in blocks]
-    axes.plot([block.largest.value for block in blocks], places, "o", color=maker.color(0))
-    axes.plot(means, places, "s", color=maker.color(2))
-    axes.set(
-        xscale="log",
-        yticks=places,
-        yticklabels=[block.name or "all" for block in blocks],
-        ylim=(len(blocks) - 0.5, -0.9),
+def draw_losses(evidence: Evidence, maker: FigureMaker) -> Drawing:
+    """The loss of the short run, of the same run at other rates, and of the local model."""
+    run = evidence.run
+    if run is None:
+        return None
+    figure, axes = maker.axes()
+    rates = evidence.rates or OtherRates(run.steps, {})
+    every = np.concatenate([run.losses, *rates.losses.values()])
+    shown = every[np.isfinite(every)]
+    top = 3 * max(evidence.point.loss, evidence.point.baseline or 0.0, float(shown.min(initial=evidence.point.loss)))
+    maker.measured(axes, run.steps, run.losses)
+    _label(axes, maker, run.steps, run.losses, "in use", 0, top)
+    for place, (factor, losses) in enumerate(rates.losses.items(), 1):
+        axes.plot(rates.steps, losses, color=maker.color(place), linewidth=0.9)
+        _label(axes, maker, rates.steps, losses, f"rate x {factor:g}", place, top)
+    if evidence.follows_model and evidence.model_at_point is not None and evidence.method is not None:
+        falls = [evidence.model_at_point.decrease(float(step), evidence.method) for step in run.steps]
+        maker.predicted(axes, run.steps, evidence.point.loss - np.array(falls), color=0)
+    if evidence.lower_bound == 0 and (shown > 0).all():
+        axes.set(yscale="log", ylim=(0.5 * max(float(shown.min()), 1e-12 * top), top))
+    else:
+        axes.set(ylim=(float(shown.min()) - 0.05 * evidence.scale, evidence.point.loss + 0.5 * evidence.scale))
+    axes.set(xlabel="step", ylabel="loss over all data")
+    if evidence.point.baseline is not None:
+        axes.axhline(evidence.point.baseline, color=maker.color(6), linewidth=0.8, linestyle=":")
+    ending = "It diverged." if run.diverged else f"The run took {evidence.progress:.0%} of the loss."
+    line = " The line is the local model's prediction." if evidence.follows_model else ""
+    return figure, f"{ending}{line}" + (
+        " Dotted: what a constant output earns." if evidence.point.baseline is not None else ""
     )
-    maker.label(axes, blocks[0].largest.value, -0.35, "largest eigenvalue", color=0)
-    maker.label(axes, means[0], -0.35, "mean eigenvalue", color=2)
-    axes.set(xlabel="eigenvalues of the layer's own block")
-    axes.set_title(f"Layers differ by {spectrum.blocks.heterogeneity.value:.2f} (0 alike, 1 apart)")
+
+
+def draw_curvature(evidence: Evidence, maker: FigureMaker) -> Drawing:
+    """Where the gradient lies among the curvatures, and the edge of the rule in use."""
+    model = evidence.current_model
+    if model is None or not len(model.eigenvalues) or model.gradient_square == 0:
+        return None
+    figure, axes = maker.axes()
+    shares = model.weights / model.gradient_square
+    for sign, color, name in ((1, 0, "positive"), (-1, 1, "negative")):
+        side = (np.sign(model.eigenvalues) == sign) & (shares > 1e-16)
+        if side.any():
+            places = np.abs(model.eigenvalues[side])
+            axes.vlines(places, 1e-16, shares[side], color=maker.color(color), linewidth=1.2)
+            maker.measured(axes, places, shares[side], color=color, label=name)
+    axes.set(
+        xscale="log", yscale="log", ylim=(max(1e-10, 0.3 * shares[shares > 0].min()), 3),
+        xlabel=("preconditioned " if model.preconditioned else "") + "|curvature|",
+        ylabel="share of the gradient's square",
+    )  # fmt: skip
+    caption = f"The gradient lies in curvatures from {np.abs(model.eigenvalues).min():.2g} to {model.largest:.2g}."
+    share = evidence.relative_sharpness
+    if np.isfinite(share) and share > 0:
+        axes.axvline(model.largest / share, color=maker.color(6), linewidth=1.0, linestyle="--")
+        axes.annotate(
+            "edge of the rule", (model.largest / share, 1.0), rotation=90, va="top", ha="right",
+            textcoords="offset points", xytext=(-3, 0),
+        )  # fmt: skip
+        caption += f" The sharpest stands at {share:.2g} of the rule's stability edge."
+    return figure, caption
+
+
+def draw_layers(evidence: Evidence, maker: FigureMaker) -> Drawing:
+    """The signal forward and backward, layer by layer."""
+    signals = None if evidence.layers is None else evidence.layers.start
+    if signals is None or len(signals.layers) < 2:
+        return None
+    figure, axes = maker.axes()
+    places = np.arange(1, len(signals.layers) + 1)
+    for values, color, name in (
+        ([layer.forward for layer in signals.layers], 0, "outputs"),
+        ([layer.backward for layer in signals.layers], 1, "gradients"),
+    ):
+        axes.plot(places, values, "o-", color=maker.color(color), linewidth=1.0)
+        maker.label_end(axes, places, values, name, color=color)
+    axes.set(yscale="log", xlabel="layer, first to last", ylabel="root mean square")
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure, (
+        f"From the first hidden layer to the last the signal changes {signals.forward_gain:.2g} times, the gradient"
+        f" {signals.backward_gain:.2g} times on its way back."
+    )
+
+
+def draw_proof(proof: Proof, maker: FigureMaker) -> Drawing:
+    """The paired runs before and after."""
+    figure, axes = maker.axes()
+    both = np.concatenate([proof.before.ravel(), proof.after.ravel()])
+    finite = both[np.isfinite(both)]
+    top = 10 * abs(float(np.median(proof.before[:, 0])))
+    for curves, color, name in ((proof.before, 0, "before"), (proof.after, 1, "after")):
+        for curve in curves:
+            axes.plot(proof.steps, curve, color=maker.color(color), linewidth=0.9)
+        _label(axes, maker, proof.steps, curves[0], name, color, top)
+    if finite.size and (finite > 0).all():
+        axes.set(yscale="log", ylim=(0.5 * float(finite.min()), max(top, 2 * float(finite.min()))))
+    elif finite.size:
+        axes.set(ylim=(float(finite.min()) - 0.1 * top, top))
+    axes.set(xlabel="step", ylabel=proof.unit if proof.unit != "steps" else "loss")
+    return figure, str(proof)
+
+
+def _label(axes: "Axes", maker: FigureMaker, steps: Any, losses: np.ndarray, text: str, color: int, top: float) -> None:
+    """Writes beside the last place of a curve that stands inside of the picture."""
+    inside = np.isfinite(losses) & (losses < top)
+    if inside.any():
+        maker.label_end(axes, np.asarray(steps)[inside], losses[inside], text, color=color)

@@ -6,11 +6,13 @@ to give. Findings are ranked by it; a cause that follows from another one stands
 
 import dataclasses
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import optax
 
+from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import Estimate, Problem, fail
 
 CAUSES = (
@@ -32,37 +34,48 @@ CAUSES = (
     "healthy",
 )
 
+UNITS = {"steps": "times fewer steps", "loss": "times less loss", "validation loss": "times less validation loss"}
 Rule = optax.GradientTransformation
 Change = Callable[[Problem, Rule], tuple[Problem, Rule]]
 
 
 @dataclasses.dataclass(frozen=True)
-class Reading(Estimate):
+class Measurement:
     """An estimate with its name and the threshold that it is held against.
 
     Attributes:
       name: what was measured, in words.
+      estimate: the number, with its error where it has one.
       threshold: where the cause begins, or None for a number that only informs.
       source: where the threshold is from.
     """
 
-    name: str = ""
+    name: str
+    estimate: Estimate
     threshold: float | None = None
     source: str = ""
 
-    def line(self) -> str:
-        """The reading as a line of the page."""
+    @property
+    def value(self) -> float:
+        """The number."""
+        return self.estimate.value
+
+    def __str__(self) -> str:
         limit = f" (limit {self.threshold:.4g})" if self.threshold is not None else ""
-        return f"{self.name}: {self}{limit}"
+        return f"{self.name}: {self.estimate}{limit}"
+
+    def to_json(self) -> dict[str, Any]:
+        """The number, its error, name and threshold, side by side."""
+        rest = {"name": self.name, "threshold": self.threshold, "source": self.source}
+        return dataclasses.asdict(self.estimate) | rest
 
 
-def read(
+def measured(
     name: str, value: float | Estimate, threshold: float | None = None, source: str = "", unit: str = ""
-) -> Reading:
-    """A reading of a number, or of an estimate with its error."""
-    known = value if isinstance(value, Estimate) else Estimate(float(value), unit=unit)
-    fields = {field.name: getattr(known, field.name) for field in dataclasses.fields(Estimate)}
-    return Reading(**fields, name=name, threshold=threshold, source=source)
+) -> Measurement:
+    """The measurement of a number, or of an estimate with its error."""
+    estimate = value if isinstance(value, Estimate) else Estimate(float(value), unit=unit)
+    return Measurement(name, estimate, threshold, source)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,12 +83,12 @@ class Prescription:
     """A change of the problem or of the rule.
 
     Attributes:
-      words: what to do, one sentence.
+      text: what to do, one sentence.
       change: (problem, rule) -> (problem, rule), or None where only a person can make it.
       restarts: whether the change is to the initial parameters, so that a run must begin anew.
     """
 
-    words: str
+    text: str
     change: Change | None = None
     restarts: bool = False
 
@@ -86,8 +99,35 @@ class Prescription:
           InputError: the change cannot be made by a program.
         """
         if self.change is None:
-            raise fail("Prescription.apply", "this change cannot be applied by itself", self.words)
+            raise fail("Prescription.apply", "this change cannot be applied by itself", self.text)
         return self.change(problem, rule)
+
+
+@dataclasses.dataclass(frozen=True)
+class PredictedGain:
+    """How many times fewer steps, or how many times less loss, a change is predicted to give.
+
+    Attributes:
+      estimate: the ratio; infinite where nothing is learned without the change.
+      unit: "steps", "loss" or "validation loss": what it divides.
+      horizon: steps of a run that shows it.
+      in_run_of: steps -> the ratio predicted for runs of so many steps; None where it does not depend on them.
+    """
+
+    estimate: Estimate
+    unit: str = "steps"
+    horizon: int = 0
+    in_run_of: Callable[[int], float] | None = None
+
+    @property
+    def value(self) -> float:
+        """The ratio."""
+        return self.estimate.value
+
+    def __str__(self) -> str:
+        if np.isinf(self.value):
+            return "it trains at all"
+        return f"{self.value:.3g} {UNITS[self.unit]}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,23 +140,17 @@ class Finding:
       evidence: the numbers that it rests on.
       explanation: one or two sentences.
       prescription: the change that removes it.
-      predicted_gain: how many times fewer steps, or less loss, that is predicted to give.
-      gain_in: "steps", "loss" or "validation loss": what the gain divides.
-      horizon: steps over which the gain is predicted.
-      forecast: steps -> the gain predicted for runs of so many steps; None where it does not depend on them.
+      predicted_gain: what that is predicted to give.
       alternatives: other changes that remove it.
       follows_from: causes that explain this one when they hold too.
     """
 
     cause: str
     severity: float
-    evidence: tuple[Reading, ...]
+    evidence: tuple[Measurement, ...]
     explanation: str
     prescription: Prescription
-    predicted_gain: Estimate
-    gain_in: str = "steps"
-    horizon: int = 0
-    forecast: Callable[[int], float] | None = None
+    predicted_gain: PredictedGain
     alternatives: tuple[Prescription, ...] = ()
     follows_from: tuple[str, ...] = ()
 
@@ -124,27 +158,25 @@ class Finding:
         """The finding as plain lists and dictionaries."""
         return {
             "cause": self.cause, "severity": self.severity, "explanation": self.explanation,
-            "evidence": [dataclasses.asdict(reading) for reading in self.evidence],
-            "prescription": self.prescription.words, "applicable": self.prescription.change is not None,
-            "alternatives": [each.words for each in self.alternatives],
-            "predicted_gain": dataclasses.asdict(self.predicted_gain), "gain_in": self.gain_in,
-            "horizon": self.horizon,
+            "evidence": [measurement.to_json() for measurement in self.evidence],
+            "prescription": self.prescription.text, "applicable": self.prescription.change is not None,
+            "alternatives": [each.text for each in self.alternatives],
+            "predicted_gain": dataclasses.asdict(self.predicted_gain.estimate), "gain_in": self.predicted_gain.unit,
+            "horizon": self.predicted_gain.horizon,
         }  # fmt: skip
 
 
 def make_finding(
-    cause: str, explanation: str, evidence: list[Reading], prescription: Prescription, gain: float | Estimate,
+    cause: str, explanation: str, evidence: list[Measurement], prescription: Prescription, gain: float | Estimate,
     *, gain_in: str = "steps", horizon: int = 0, forecast: Callable[[int], float] | None = None,
     alternatives: tuple[Prescription, ...] = (), follows_from: tuple[str, ...] = (),
 ) -> Finding:  # fmt: skip
-    """A finding, with its severity from the gain; readings that are NaN were not measured and are left out."""
+    """A finding, with its severity from the gain; measurements that are NaN were not made and are left out."""
     estimate = gain if isinstance(gain, Estimate) else Estimate(float(gain))
     severity = 1 - 1 / max(estimate.value, 1.0)
-    measured = tuple(reading for reading in evidence if not np.isnan(reading.value))
-    return Finding(
-        cause, severity, measured, explanation, prescription, estimate, gain_in, horizon, forecast, alternatives,
-        follows_from,
-    )  # fmt: skip
+    made = tuple(measurement for measurement in evidence if not np.isnan(measurement.value))
+    predicted = PredictedGain(estimate, gain_in, horizon, forecast)
+    return Finding(cause, severity, made, explanation, prescription, predicted, alternatives, follows_from)
 
 
 def rank(findings: list[Finding]) -> tuple[Finding, ...]:
@@ -188,6 +220,29 @@ class Diagnosis:
     spent: float
     seconds: float
     evidence: Any = None
+
+    def __str__(self) -> str:
+        from jaxopt_lab.diagnosis.report import lines_of
+
+        return "\n".join(lines_of(self))
+
+    def __repr__(self) -> str:
+        return f"<Diagnosis of {self.name}: {', '.join(self.causes)}>"
+
+    def _repr_html_(self) -> str:
+        from jaxopt_lab.diagnosis.report import page_of
+
+        return reporting.page_body(page_of(self))
+
+    def save(self, path: str | Path) -> None:
+        """Writes the HTML page.
+
+        Raises:
+          InputError: the place cannot be written.
+        """
+        from jaxopt_lab.diagnosis.report import page_of
+
+        storage.write_text(Path(path), page_of(self))
 
     @property
     def causes(self) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ Reference: LeCun, Kanter, Solla 1991, Phys. Rev. Lett. 66, 2396; `theory.preproc
 """
 
 import dataclasses
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,13 +17,32 @@ import numpy as np
 
 from jaxopt_lab.core import Problem
 from jaxopt_lab.core.vectors import parameter_paths
-from jaxopt_lab.diagnosis.local_models import LocalModel, Method
+from jaxopt_lab.diagnosis.budget import PRODUCT, Budget, Skipped
+from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticModel, model_around
+
+if TYPE_CHECKING:
+    from jaxopt_lab.diagnosis.evidence import Evidence
+
 
 _MOST_FEATURES = 512
 _MOST_EXAMPLES = 4096
 _MOST_CLASSES = 100
 _SHARE = 0.01
 OFFSET, SPREAD, GAIN = 1.0, 10.0, 4.0
+
+
+class LinearModel(NamedTuple):
+    """Least squares with a bias on some inputs.
+
+    Attributes:
+      condition_number: of the second moment with a bias unit.
+      steps: of gradient descent at its best rate, to 1 % of what the model gains over the best constant.
+      largest: largest eigenvalue of the second moment.
+    """
+
+    condition_number: float
+    steps: float
+    largest: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,13 +55,8 @@ class InputStatistics:
       num_constant: features that never vary.
       offset: root mean square over the features of mean / standard deviation.
       spread: largest standard deviation over the smallest, constant features left out.
-      scale: root mean square of all entries.
-      kappa_raw: condition number of a linear model with bias on them.
-      kappa_standardized: the same after standardizing.
-      steps_raw: steps of descent at its best rate to 1 % of what a linear model has to gain.
-      steps_standardized: the same after standardizing.
-      top_raw: largest eigenvalue of the second moment, with a bias unit.
-      top_standardized: the same after standardizing.
+      raw: a linear model with bias on them.
+      standardized: the same after standardizing.
     """
 
     path: str
@@ -50,18 +64,13 @@ class InputStatistics:
     num_constant: int
     offset: float
     spread: float
-    scale: float
-    kappa_raw: float
-    kappa_standardized: float
-    steps_raw: float
-    steps_standardized: float
-    top_raw: float
-    top_standardized: float
+    raw: LinearModel
+    standardized: LinearModel
 
     @property
     def gain(self) -> float:
         """How many times fewer steps standardizing takes on the linear model."""
-        return self.steps_raw / self.steps_standardized
+        return self.raw.steps / self.standardized.steps
 
     @property
     def unnormalized(self) -> bool:
@@ -108,21 +117,14 @@ def measure_inputs(problem: Problem, *, adaptive: bool = False, seed: int = 0) -
         return None
     kept = np.sort(rng.permutation(kept)[:_MOST_FEATURES])
     features, means, scales = inputs[:, kept], inputs[:, kept].mean(0), deviations[kept]
-    seen = features / scales if adaptive else features
-    raw, plain = _linear_model(seen, targets), _linear_model((features - means) / scales, targets)
     return InputStatistics(
         path=parameter_paths(problem.data)[place],
         num_features=inputs.shape[1],
         num_constant=int((~varying).sum()),
         offset=float(np.sqrt(np.mean(np.square(means / scales)))),
         spread=float(scales.max() / scales.min()),
-        scale=float(np.sqrt(np.mean(np.square(features)))),
-        kappa_raw=raw[0],
-        kappa_standardized=plain[0],
-        steps_raw=raw[1],
-        steps_standardized=plain[1],
-        top_raw=raw[2],
-        top_standardized=plain[2],
+        raw=_linear_model(features / scales if adaptive else features, targets),
+        standardized=_linear_model((features - means) / scales, targets),
     )
 
 
@@ -145,6 +147,23 @@ def standardized(problem: Problem) -> Problem:
     return dataclasses.replace(problem, data=scaled(problem.data), validation=validation)
 
 
+def measure_standardized_curvature(evidence: "Evidence", budget: Budget) -> Curvature | Skipped:
+    """The model at the point on standardized inputs too, where theirs are far off, with half as many products."""
+    setting, inputs, models = evidence.setting, evidence.inputs, evidence.curvature
+    counts = (max(2, round(10 * budget.total / 200)), max(2, round(4 * budget.total / 200)))
+    if models is None or inputs is None or not inputs.unnormalized or setting.optimizer.kind == "adaptive":
+        return models or Skipped("the curvature was not measured")
+    what = "curvature on standardized inputs"
+    if not budget.allows(what, sum(counts) * PRODUCT):
+        return models
+    other = standardized(setting.problem)
+    model = budget.attempt(what, lambda: model_around(other, setting.params, None, None, counts, setting.seed))
+    if model is None:
+        return models
+    budget.pay(model.products * PRODUCT)
+    return dataclasses.replace(models, standardized=model)
+
+
 def _targets(leaves: list[np.ndarray]) -> np.ndarray | None:
     """Targets [n, c]: class numbers as one-hot vectors, numbers about their mean; None where there are none."""
     for leaf in leaves:
@@ -155,17 +174,17 @@ def _targets(leaves: list[np.ndarray]) -> np.ndarray | None:
     return None
 
 
-def _linear_model(features: np.ndarray, targets: np.ndarray | None) -> tuple[float, float, float]:
-    """Condition number with a bias unit, steps from the best constant to 1 % of its excess, largest eigenvalue."""
+def _linear_model(features: np.ndarray, targets: np.ndarray | None) -> LinearModel:
+    """The linear model on features [n, d]."""
     design = np.column_stack([features, np.ones(len(features))])
     values, vectors = np.linalg.eigh(design.T @ design / len(design))
     values = np.maximum(values, 0.0)
     moments = np.diag(values) if targets is None else vectors.T @ (design.T @ (targets - targets.mean(0))) / len(design)
     weights = np.square(moments).sum(1)
     floor = 1e-12 * values[-1]
-    model = LocalModel(
+    model = QuadraticModel(
         eigenvalues=values, weights=np.where(values > floor, weights, 0.0), largest=float(values[-1]),
         smallest=float(values[0]), error=0.0, rounding=floor, loss=0.0, products=0,
     )  # fmt: skip
     steps = model.steps_to(_SHARE, Method(1 / model.largest))
-    return float(values[-1] / max(values[0], floor)), max(steps, 1.0), model.largest
+    return LinearModel(float(values[-1] / max(values[0], floor)), max(steps, 1.0), model.largest)

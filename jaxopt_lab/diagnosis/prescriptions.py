@@ -12,9 +12,9 @@ from jaxopt_lab import rules
 from jaxopt_lab.core import Problem
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
 from jaxopt_lab.diagnosis.inputs import standardized
-from jaxopt_lab.diagnosis.rescaling import DataDrivenInit
-from jaxopt_lab.diagnosis.runs import ScaledRule
-from jaxopt_lab.diagnosis.surroundings import ElsewhereInit
+from jaxopt_lab.diagnosis.lsuv import LSUVInit
+from jaxopt_lab.diagnosis.probe_runs import ScaledRule
+from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
 
 _SAME_RATE = 0.05
 
@@ -28,25 +28,25 @@ def scale_rate(factor: float) -> Prescription:
 
 def enlarge_batch(factor: int) -> Prescription:
     """`factor` batches for each step, by accumulating their gradients."""
-    words = f"Take batches {factor} times as large (optax.MultiSteps accumulates them)."
-    return Prescription(words, lambda p, r: (p, optax.MultiSteps(r, every_k_schedule=factor).gradient_transformation()))
+    text = f"Take batches {factor} times as large (optax.MultiSteps accumulates them)."
+    return Prescription(text, lambda p, r: (p, optax.MultiSteps(r, every_k_schedule=factor).gradient_transformation()))
 
 
 def average_iterates() -> Prescription:
     """The mean of the iterates, read with `rules.averaged_params`."""
-    words = "Average the iterates (rules.average_iterates around the rule, read with rules.averaged_params)."
-    return Prescription(words, lambda p, r: (p, rules.average_iterates(r)))
+    text = "Average the iterates (rules.average_iterates around the rule, read with rules.averaged_params)."
+    return Prescription(text, lambda p, r: (p, rules.average_iterates(r)))
 
 
 def use_heavy_ball(learning_rate: float, rho: float) -> Prescription:
     """Heavy ball, tuned."""
-    words = f"Use momentum: heavy ball with learning rate {learning_rate:.4g} and rho {rho:.4g}."
-    return Prescription(words, lambda p, r: (p, rules.heavy_ball(learning_rate, rho)))
+    text = f"Use momentum: heavy ball with learning rate {learning_rate:.4g} and rho {rho:.4g}."
+    return Prescription(text, lambda p, r: (p, rules.heavy_ball(learning_rate, rho)))
 
 
 def leave_saddle(gradient_threshold: float, curvature_threshold: float, distance: float) -> Prescription:
     """Steps along negative curvature where the gradient is small."""
-    words = (
+    text = (
         f"Step {distance:.3g} along the negative curvature where the gradient is below {gradient_threshold:.3g}"
         " (rules.negative_curvature_step around the rule in use); momentum or a kick serve too, more slowly."
     )
@@ -56,17 +56,17 @@ def leave_saddle(gradient_threshold: float, curvature_threshold: float, distance
             rule, gradient_threshold, curvature_threshold, distance, wait=10, num_products=10
         )
 
-    return Prescription(words, change)
+    return Prescription(text, change)
 
 
 def standardize_inputs(factor: float = 1.0) -> Prescription:
     """Inputs with mean 0 and standard deviation 1, by the training data, and the learning rate times `factor`."""
-    words = "Standardize the inputs: subtract each feature's mean over the training data, divide by its deviation"
+    text = "Standardize the inputs: subtract each feature's mean over the training data, divide by its deviation"
     if abs(factor - 1) < _SAME_RATE:
-        return Prescription(f"{words}.", lambda p, r: (standardized(p), r))
+        return Prescription(f"{text}.", lambda p, r: (standardized(p), r))
     verb, size = ("raise", factor) if factor > 1 else ("lower", 1 / factor)
     return Prescription(
-        f"{words}; then {verb} the learning rate {size:.3g} times, as the new curvature allows.",
+        f"{text}; then {verb} the learning rate {size:.3g} times, as the new curvature allows.",
         lambda p, r: (standardized(p), ScaledRule(r)(factor)),
     )
 
@@ -91,7 +91,7 @@ def initialize_by_data() -> Prescription:
     """Initial weights scaled, layer by layer, so that every layer's outputs have mean 0 and deviation 1 on the data."""
     return Prescription(
         "Scale the initial weights layer by layer so that each layer's outputs have mean 0 and deviation 1 on a batch.",
-        lambda p, r: (dataclasses.replace(p, init=DataDrivenInit(p)), r),
+        lambda p, r: (dataclasses.replace(p, init=LSUVInit(p)), r),
         restarts=True,
     )
 
@@ -107,8 +107,8 @@ def begin_elsewhere() -> Prescription:
 
 def decay_weights(rate: float) -> Prescription:
     """Decoupled weight decay."""
-    words = f"Shrink the weights by {rate:.3g} of themselves a step (decoupled weight decay), or stop earlier."
-    return Prescription(words, lambda p, r: (p, optax.chain(r, optax.add_decayed_weights(-rate))))
+    text = f"Shrink the weights by {rate:.3g} of themselves a step (decoupled weight decay), or stop earlier."
+    return Prescription(text, lambda p, r: (p, optax.chain(r, optax.add_decayed_weights(-rate))))
 
 
 def stop_decay() -> Prescription:
@@ -116,9 +116,9 @@ def stop_decay() -> Prescription:
     return Prescription("Take the weight decay away.", lambda p, r: (p, without_decay(r)))
 
 
-def advise(words: str) -> Prescription:
+def advise(text: str) -> Prescription:
     """What only a person can change."""
-    return Prescription(words)
+    return Prescription(text)
 
 
 def without_decay(rule: Rule) -> optax.GradientTransformationExtraArgs:

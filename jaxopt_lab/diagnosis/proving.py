@@ -15,9 +15,9 @@ from scipy.special import stdtrit
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Estimate, Problem, fail, mean_of_samples, require_count
-from jaxopt_lab.diagnosis.evaluations import knowing_nothing
-from jaxopt_lab.diagnosis.findings import Finding
-from jaxopt_lab.diagnosis.runs import speed_up
+from jaxopt_lab.diagnosis.findings import UNITS, Finding
+from jaxopt_lab.diagnosis.gradient_noise import constant_output
+from jaxopt_lab.diagnosis.probe_runs import speed_up
 
 _LEAST, _MOST = 20, 2000
 _RECORDS = 400  # of a run on minibatches, where a loss over all data costs more than a step
@@ -50,10 +50,9 @@ class Proof:
         """Whether the whole interval lies above 1."""
         return self.measured.interval is not None and self.measured.interval[0] > 1
 
-    def line(self) -> str:
-        """The result as a sentence."""
+    def __str__(self) -> str:
         low, high = self.measured.interval or (np.nan, np.nan)
-        what = {"steps": "times fewer steps", "loss": "times less loss"}.get(self.unit, "times less validation loss")
+        what = UNITS[self.unit]
         if not np.isfinite(self.measured.value):
             return f"{self.cause}: no result, the run with the prescription did not stay finite either."
         if not self.shown and not (low == high and low > 1):
@@ -101,26 +100,24 @@ def prove(
     """
     if not len(seeds):
         raise fail("prove", "at least one seed is needed")
-    count = int(np.clip(finding.horizon, _LEAST, _MOST)) if steps is None else steps
+    count = int(np.clip(finding.predicted_gain.horizon, _LEAST, _MOST)) if steps is None else steps
     require_count("prove", "steps", count, 2)
     other_problem, other_rule = finding.prescription.apply(problem, rule)
     restarts = finding.prescription.restarts
-    on_validation = finding.gain_in == "validation loss"
+    on_validation = finding.predicted_gain.unit == "validation loss"
     size = batch_size
     taken, before = _curves(problem, rule, params, count, size, seeds, on_validation)
     if size is not None and other_problem.num_examples is not None:
         size = min(size, other_problem.num_examples)
     _, after = _curves(other_problem, other_rule, None if restarts else params, count, size, seeds, on_validation)
     lower = 0.0 if problem.truth.minimum is None else float(problem.truth.minimum)
-    base = knowing_nothing(problem, params if params is not None else problem.init(jax.random.key(seeds[0])))[0]
-    gains = np.array(
-        [_gain(taken, one, two, finding.gain_in, lower, base) for one, two in zip(before, after, strict=True)]
-    )  # fmt: skip
-    expected = finding.predicted_gain.value if finding.forecast is None else finding.forecast(count)
-    predicted = min(expected, float(count)) if finding.gain_in == "steps" else expected
-    return Proof(
-        finding.cause, _geometric(gains), Estimate(predicted), finding.gain_in, taken, before, after
-    )  # fmt: skip
+    base = constant_output(problem, params if params is not None else problem.init(jax.random.key(seeds[0])))[0]
+    gain = finding.predicted_gain
+    pairs = zip(before, after, strict=True)
+    gains = np.array([_gain(taken, *pair, gain.unit, lower, base) for pair in pairs])
+    expected = gain.value if gain.in_run_of is None else gain.in_run_of(count)
+    predicted = min(expected, float(count)) if gain.unit == "steps" else expected
+    return Proof(finding.cause, _geometric(gains), Estimate(predicted), gain.unit, taken, before, after)
 
 
 def _curves(

@@ -118,8 +118,12 @@ def write_page(
       InputError: `path` is a file that this package did not write.
     """
     check_page(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, render_page(results, failures, command=command))
+
+
+def page_body(page: str) -> str:
+    """What stands between <body> and </body> of a page, for a notebook."""
+    return page[page.index("<body>") + len("<body>") : page.rindex("</body>")].strip()
 
 
 def render_page(results: Sequence[StudyResult], failures: Sequence[Failure] = (), *, command: str = "") -> str:

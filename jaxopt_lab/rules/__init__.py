@@ -6,6 +6,7 @@ A rule that optax has with the same mathematics is used from optax; here are the
 from jaxopt_lab.rules.accelerated import adaptive_restart, chebyshev, triple_momentum
 from jaxopt_lab.rules.averaging import average_iterates, averaged_params
 from jaxopt_lab.rules.escape import negative_curvature_step, noisy, perturbed
+from jaxopt_lab.rules.identification import IdentifiedRule, identify
 from jaxopt_lab.rules.momentum import (
     aggregated_momentum,
     heavy_ball,
@@ -14,13 +15,18 @@ from jaxopt_lab.rules.momentum import (
     quasi_hyperbolic,
     sgd,
 )
+from jaxopt_lab.rules.monitor import Monitor, observe
+from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 from jaxopt_lab.rules.registry import REGISTRY, RuleSpec
 from jaxopt_lab.rules.second_order import cubic_newton, newton_cg, saddle_free_newton
 from jaxopt_lab.rules.spectral_steps import barzilai_borwein
 
 __all__ = [
     "REGISTRY",
+    "Monitor",
+    "IdentifiedRule",
     "RuleSpec",
+    "MonitorSummary",
     "adaptive_restart",
     "aggregated_momentum",
     "average_iterates",
@@ -29,13 +35,16 @@ __all__ = [
     "chebyshev",
     "cubic_newton",
     "heavy_ball",
+    "identify",
     "negative_curvature_step",
     "nesterov",
     "nesterov_lookahead",
     "newton_cg",
     "noisy",
+    "observe",
     "perturbed",
     "quasi_hyperbolic",
+    "summarize_monitor",
     "saddle_free_newton",
     "sgd",
     "triple_momentum",

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.storage.encoding import to_json
-from jaxopt_lab.storage.files import disk_errors, reading, replacing
+from jaxopt_lab.storage.files import reading, replacing
 
 _MOST_HEADER = 2**24
 _NPY_HEADER = 2**12
@@ -31,8 +31,6 @@ def save(path: Path, tree: Any, facts: Mapping[str, Any]) -> None:
         arrays[f"leaf-{i}"], kind = _to_bytes(leaf)
         kinds.append(kind)
     header = np.frombuffer(json.dumps({"facts": to_json(facts), "leaves": kinds}).encode(), np.uint8)
-    with disk_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as file:
         np.savez(file, header=header, **arrays)
 

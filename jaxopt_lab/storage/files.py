@@ -25,6 +25,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _LEAST_FREE = 2**20
 _LONGEST_NAME = 80
 _MOST_TEXT = 2**28
+_TRIES = 3
 _numbers = itertools.count()
 
 
@@ -36,7 +37,7 @@ def file_name(name: str) -> str:
 
     Example:
       >>> file_name("heavy_ball"), file_name("my/problem: one"), file_name("../../x")
-      ('heavy_ball', 'my-problem-one', 'x-7c81d9ab')
+      ('heavy_ball', 'my-problem-one', 'x-9cdf6a50')
     """
     plain = re.sub(r"[^A-Za-z0-9._]+", "-", str(name))
     short = plain.lstrip(".-")[:_LONGEST_NAME].rstrip(".")
@@ -66,7 +67,7 @@ def disk_errors(place: Path | str) -> Iterator[None]:
 
 
 def require_writable(folder: Path | str) -> None:
-    """Makes the folder and writes a file there and removes it, so that a wrong place is found before any compute.
+    """Makes the folder, writes a file there and removes both again: a wrong place is found before any compute.
 
     Raises:
       InputError: the folder cannot be made or written, a file stands in its way, or less than a MiB is free.
@@ -74,13 +75,18 @@ def require_writable(folder: Path | str) -> None:
     folder = Path(folder)
     require_folders(folder)
     with disk_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        made = [path for path in (folder, *folder.parents) if not path.exists()]
         probe = folder / f".{os.getpid()}-{next(_numbers)}{_TEMPORARY}"
         try:
-            probe.write_bytes(b"writable")
+            with opened(probe, "wb") as file:
+                file.write(b"writable")
         finally:
             probe.unlink(missing_ok=True)
-        if shutil.disk_usage(folder).free < _LEAST_FREE:
+            free = shutil.disk_usage(folder).free
+            for path in made:
+                with contextlib.suppress(OSError):  # another process may be using it by now
+                    path.rmdir()
+        if free < _LEAST_FREE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -94,13 +100,25 @@ def require_folders(folder: Path) -> None:
         raise fail(str(folder), f"{blocked} is a file", "Name another folder.")
 
 
+def opened(path: Path, mode: str) -> IO[Any]:
+    """The file, opened in a folder that is made where it is missing, also when another process just removed it."""
+    for _ in range(_TRIES):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            return open(path, mode, encoding=None if "b" in mode else "utf-8")
+    return open(path, mode, encoding=None if "b" in mode else "utf-8")
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write to, which takes the place of `path` when the block ends well; else nothing of it stays."""
+    """A file to write to, which takes the place of `path` when the block ends well; else nothing of it stays.
+
+    The folder is made where it is missing.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}{_TEMPORARY}")
     with disk_errors(path):
         try:
-            with open(temporary, "wb") as file:
+            with opened(temporary, "wb") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())

@@ -76,7 +76,7 @@ def open_folder(out: Path | str, name: str, config: Any, folder: Path | None = N
       folder: the folder itself, in place of the one in `out` that the config's hash names.
 
     Returns:
-      The path of the folder, which exists and can be written.
+      The path of the folder, which can be written.
 
     Raises:
       InputError: a file stands in the way, the folder holds something that this run did not write, or the place is

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from jaxopt_lab.core import fail
-from jaxopt_lab.storage.files import disk_errors
+from jaxopt_lab.storage.files import disk_errors, opened
 
 
 @contextlib.contextmanager
@@ -24,8 +24,7 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
     """
     with contextlib.ExitStack() as stack:
         with disk_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context(open(path, "a+", encoding="utf-8"))
+            file = stack.enter_context(opened(path, "a+"))
         try:
             fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:

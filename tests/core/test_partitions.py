@@ -83,7 +83,7 @@ def test_a_module_and_its_partition_get_the_same_diagnosis():
     whole = lab.diagnose(from_loss(module_loss, MODULE, DATA, name="mlp"), optax.sgd(0.1), steps=20)
     part = lab.diagnose(partitioned(), optax.sgd(0.1), steps=20)
     assert whole.causes == part.causes
-    assert whole.evidence.loss == pytest.approx(part.evidence.loss, rel=1e-6)
+    assert whole.evidence.point.loss == pytest.approx(part.evidence.point.loss, rel=1e-6)
 
 
 class Cell(eqx.Module):

@@ -22,15 +22,17 @@ def gaussian(mean, num=4000, dim=6, seed=0):
 def test_the_condition_number_is_that_of_the_closed_form():
     found = measure_inputs(problem_of(gaussian(3.0)))
     expected = float(theory.preprocessing.condition_number_with_bias(3.0 * np.sqrt(6)))
-    assert found.kappa_raw == pytest.approx(expected, rel=0.15)  # 4000 examples: 1 / sqrt(n) at each end, and the spike
-    assert found.kappa_standardized == pytest.approx(1.0, abs=0.2)
+    assert found.raw.condition_number == pytest.approx(
+        expected, rel=0.15
+    )  # 4000 examples: 1 / sqrt(n) at each end, and the spike
+    assert found.standardized.condition_number == pytest.approx(1.0, abs=0.2)
     assert found.offset == pytest.approx(3.0, rel=0.05)
 
 
 def test_scales_that_differ_show_in_the_spread():
     inputs = gaussian(0.0) * np.array([1, 1, 1, 1, 1, 100.0])
     assert measure_inputs(problem_of(inputs)).spread == pytest.approx(100, rel=0.1)
-    assert measure_inputs(problem_of(inputs), adaptive=True).kappa_raw < 1.5
+    assert measure_inputs(problem_of(inputs), adaptive=True).raw.condition_number < 1.5
 
 
 def test_the_gain_counts_only_directions_that_the_targets_need():
@@ -45,7 +47,7 @@ def test_constant_features_are_left_out_and_counted():
     inputs = np.column_stack([gaussian(0.0), np.ones(4000)])
     found = measure_inputs(problem_of(inputs))
     assert found.num_constant == 1
-    assert np.isfinite(found.kappa_raw)
+    assert np.isfinite(found.raw.condition_number)
 
 
 def test_the_widest_floating_leaf_is_the_inputs():

@@ -7,11 +7,11 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError
 from jaxopt_lab.diagnosis import prescriptions
-from jaxopt_lab.diagnosis.identification import identify, weight_decay
-from jaxopt_lab.diagnosis.layers import measure_signals
-from jaxopt_lab.diagnosis.noises import measure_noise
-from jaxopt_lab.diagnosis.rescaling import rescaled
-from jaxopt_lab.diagnosis.thinning import thinned
+from jaxopt_lab.diagnosis.budget import subsampled
+from jaxopt_lab.diagnosis.gradient_noise import measure_noise
+from jaxopt_lab.diagnosis.lsuv import rescaled
+from jaxopt_lab.rules.identification import identify, weight_decay
+from jaxopt_lab.tracing.layer_statistics import measure_signals
 
 DEEP = lab.load_problem("mnist1d-mlp", width=16, depth=4, activation="sigmoid", num_examples=200)
 ONES = jnp.ones(3)
@@ -65,12 +65,12 @@ def test_the_noise_of_a_batch_is_the_sampling_variance_of_a_mean():
     assert found.gradient_square == pytest.approx(float(jnp.sum(jnp.square(rows.mean(0)))), rel=1e-5)
 
 
-def test_examples_are_thinned_until_the_budget_fits_into_the_time():
+def test_examples_are_left_out_until_the_budget_fits_into_the_time():
     budget = lab.diagnosis.Budget(200.0, 60.0)
-    assert thinned(DEEP, 0.01, 32, budget, 0) is DEEP
-    fewer = thinned(DEEP, 1.0, 8, budget, 0)
+    assert subsampled(DEEP, 0.01, 32, budget, 0) is DEEP
+    fewer = subsampled(DEEP, 1.0, 8, budget, 0)
     assert fewer.num_examples == 128  # 15 % of 160 is fewer than the least
-    assert any("examples" in what for what in budget.refused)
+    assert any("examples" in what for what in budget.skipped)
 
 
 def test_bad_examples_are_left_out_whatever_leaf_they_are_in():

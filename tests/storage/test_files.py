@@ -117,7 +117,10 @@ def test_a_disk_that_fails_is_one_sentence_and_leaves_the_old_file_alone(tmp_pat
 
 def test_a_place_that_cannot_be_written_is_found_before_anything_is_computed(tmp_path, monkeypatch):
     files.require_writable(tmp_path / "new" / "deep")
-    assert list((tmp_path / "new" / "deep").iterdir()) == []
+    assert list(tmp_path.iterdir()) == []  # a command that fails later leaves nothing behind
+    (tmp_path / "kept").mkdir()
+    files.require_writable(tmp_path / "kept")
+    assert (tmp_path / "kept").is_dir()
     (tmp_path / "file").write_text("mine")
     with pytest.raises(InputError, match="file is a file"):
         files.require_writable(tmp_path / "file" / "results")

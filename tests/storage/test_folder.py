@@ -68,6 +68,7 @@ def test_a_file_in_the_way_is_named(tmp_path):
 
 def test_a_folder_whose_first_write_was_killed_is_free(tmp_path):
     folder = open_folder(tmp_path, "zigzag", CONFIG)
+    folder.mkdir()
     (folder / ".study.json.12-0.writing").write_text('{"kind": "jaxo')
     check_folder(folder, "study", CONFIG, "zigzag")
 

@@ -1,6 +1,7 @@
 """One cause a file, or a family of them; each looks at the evidence and gives a finding or None."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from jaxopt_lab.diagnosis.causes import (
     conditioning,
@@ -10,28 +11,40 @@ from jaxopt_lab.diagnosis.causes import (
     noise,
     non_finite,
     signals,
-    standstills,
+    stationarity,
 )
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding
 
-EXAMINATIONS: dict[str, tuple[Callable[[Evidence], Finding | None], str]] = {
-    "non-finite": (non_finite.examine, "loss"),
-    "learning-rate-too-high": (learning_rates.examine_high, "run"),
-    "bad-initialization": (signals.examine_initialization, "signals"),
-    "exploding-signal": (signals.examine_exploding, "signals"),
-    "vanishing-signal": (signals.examine_vanishing, "signals"),
-    "dead-units": (signals.examine_dead, "signals"),
-    "unnormalized-inputs": (inputs.examine, "inputs"),
-    "saddle": (standstills.examine_saddle, "surroundings"),
-    "plateau": (standstills.examine_plateau, "surroundings"),
-    "local-minimum": (standstills.examine_local_minimum, "surroundings"),
-    "gradient-noise": (noise.examine, "noise"),
-    "learning-rate-too-low": (learning_rates.examine_low, "run"),
-    "ill-conditioned": (conditioning.examine, "model"),
-    "overfitting": (generalization.examine, "validation"),
-    "underfitting": (standstills.examine_underfitting, "surroundings"),
-}
-"""cause -> (examination, the evidence without which it is not examined)."""
 
-__all__ = ["EXAMINATIONS"]
+class Examination(NamedTuple):
+    """How one cause is examined.
+
+    Attributes:
+      examine: evidence -> a finding when the cause holds, or None.
+      needs: the parts of the evidence without which it cannot be told.
+    """
+
+    examine: Callable[[Evidence], Finding | None]
+    needs: tuple[str, ...]
+
+
+EXAMINATIONS: dict[str, Examination] = {
+    "non-finite": Examination(non_finite.examine, ()),
+    "learning-rate-too-high": Examination(learning_rates.examine_high, ("run",)),
+    "bad-initialization": Examination(signals.examine_initialization, ("layers",)),
+    "exploding-signal": Examination(signals.examine_exploding, ("layers",)),
+    "vanishing-signal": Examination(signals.examine_vanishing, ("layers",)),
+    "dead-units": Examination(signals.examine_dead, ("layers",)),
+    "unnormalized-inputs": Examination(inputs.examine, ("inputs",)),
+    "saddle": Examination(stationarity.examine_saddle, ("stationary_point",)),
+    "plateau": Examination(stationarity.examine_plateau, ("stationary_point",)),
+    "local-minimum": Examination(stationarity.examine_local_minimum, ("stationary_point",)),
+    "gradient-noise": Examination(noise.examine, ("noise",)),
+    "learning-rate-too-low": Examination(learning_rates.examine_low, ("run",)),
+    "ill-conditioned": Examination(conditioning.examine, ("curvature",)),
+    "overfitting": Examination(generalization.examine, ("validation",)),
+    "underfitting": Examination(stationarity.examine_underfitting, ("stationary_point",)),
+}
+
+__all__ = ["EXAMINATIONS", "Examination"]

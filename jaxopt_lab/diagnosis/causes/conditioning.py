@@ -11,11 +11,11 @@ A loss over data that has less than 1 % left is as good as done: its sampling er
 import numpy as np
 
 from jaxopt_lab.core import Estimate
-from jaxopt_lab.diagnosis import forecasts
+from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
-from jaxopt_lab.diagnosis.local_models import LocalModel, Method
+from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import use_heavy_ball
+from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 
 SOURCE = "Polyak 1964; theory.rates.optimal_heavy_ball"
 LEAST_GAIN = 4.0
@@ -30,63 +30,71 @@ _BLAMED = (
 )  # fmt: skip
 
 
-def examine(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    model = known.model_end if known.model_end is not None and not known.model_end.preconditioned else known.model
+def examine(evidence: Evidence) -> Finding | None:
+    """A finding where heavy ball at its best takes at least four times fewer steps than the rule in use at its best."""
+    model = (
+        evidence.model_at_end
+        if evidence.model_at_end is not None and not evidence.model_at_end.preconditioned
+        else evidence.model_at_point
+    )
     if model is None or model.gradient_square == 0 or model.largest <= 0:
         return None
-    ceiling = max(known.end - known.lower, 0.0) if np.isfinite(known.lower) else np.inf
-    if known.run is not None and known.run.diverged:
-        ceiling = max(known.loss - known.lower, 0.0) if np.isfinite(known.lower) else np.inf
+    ceiling = max(evidence.end - evidence.lower_bound, 0.0) if np.isfinite(evidence.lower_bound) else np.inf
+    if evidence.run is not None and evidence.run.diverged:
+        ceiling = max(evidence.point.loss - evidence.lower_bound, 0.0) if np.isfinite(evidence.lower_bound) else np.inf
     gap = model.gap(ceiling)
-    own, plain = known.method, Method(1 / model.largest)
-    seen = known.here if known.here is not None and known.here.preconditioned else model
-    best_own = seen.best_rate(own or plain, _SHARE, ceiling)
+    own, plain = evidence.method, Method(1 / model.largest)
+    seen = (
+        evidence.current_model
+        if evidence.current_model is not None and evidence.current_model.preconditioned
+        else model
+    )
+    best_own = seen.best_learning_rate(own or plain, _SHARE, ceiling)
     steps = seen.steps_to(_SHARE, best_own, ceiling)
     heavy = model.best_heavy_ball(_SHARE, ceiling)
     fewest = max(model.steps_to(_SHARE, heavy, ceiling), 1.0)
-    exact = known.exact
-    noise = 0.0 if known.noise is None else known.noise.ratio
+    exact = evidence.follows_model
+    noise = 0.0 if evidence.noise is None else evidence.noise.ratio
     gain = 1 + (steps / fewest - 1) / (1 + noise)
     if gain < LEAST_GAIN or steps < LEAST_STEPS:
         return None
-    if not exact and (known.done or gap < LEFT * known.scale or known.progress > 0.5):
+    if not exact and (evidence.is_converged or gap < LEFT * evidence.scale or evidence.progress > 0.5):
         return None
-    if exact and gap < (SAMPLED if known.problem.data is not None else EXACT) * known.scale:
+    if exact and gap < (SAMPLED if evidence.setting.problem.data is not None else EXACT) * evidence.scale:
         return None
-    horizon = int(min(steps + known.steps, HORIZON))
-    used = own if own is not None and known.share_of_edge < 1 else best_own  # past its edge a rule goes nowhere
+    horizon = int(min(steps + evidence.num_steps, HORIZON))
+    used = own if own is not None and evidence.relative_sharpness < 1 else best_own  # past its edge a rule goes nowhere
     goal = seen.remaining(horizon, used, ceiling)
     heavy = model.best_heavy_ball(max(goal, _SHARE), ceiling)
 
     def forecast(count: int) -> float:
-        return forecasts.speed_up(known, count, known.model or model, heavy, own=used)
+        return predicted_gain.speed_up(evidence, count, evidence.model_at_point or model, heavy, own=used)
 
     low, _ = model.condition_interval
-    words = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
+    text = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
     return make_finding(
-        "ill-conditioned", words, _readings(model, ceiling, steps, fewest, gain),
+        "ill-conditioned", text, _measurements(model, ceiling, steps, fewest, gain),
         use_heavy_ball(heavy.learning_rate, heavy.rho), gain, horizon=horizon, forecast=forecast, follows_from=_BLAMED,
     )  # fmt: skip
 
 
-def _readings(model: LocalModel, ceiling: float, steps: float, fewest: float, gain: float) -> list[Reading]:
+def _measurements(model: QuadraticModel, ceiling: float, steps: float, fewest: float, gain: float) -> list[Measurement]:
     low, high = model.condition_interval
-    best = model.best_rate(Method(1 / model.largest), _SHARE, ceiling)
+    best = model.best_learning_rate(Method(1 / model.largest), _SHARE, ceiling)
     others = {
         "gradient descent": model.steps_to(_SHARE, best, ceiling),
         "heavy ball": fewest,
         "Nesterov": _nesterov(model, ceiling),
     }
     return [
-        read("condition number that the gradient sees", Estimate(low, interval=(low, high), level=1.0)),
-        read("steps of the rule in use at its best rate, to 1 % of what is left", steps, LEAST_STEPS, SOURCE),
-        *(read(f"steps of {name} at its best", count) for name, count in others.items()),
-        read("gain available", gain, LEAST_GAIN, SOURCE),
-        read("what is left to gain", model.gap(ceiling)),
+        measured("condition number that the gradient sees", Estimate(low, interval=(low, high), level=1.0)),
+        measured("steps of the rule in use at its best rate, to 1 % of what is left", steps, LEAST_STEPS, SOURCE),
+        *(measured(f"steps of {name} at its best", count) for name, count in others.items()),
+        measured("gain available", gain, LEAST_GAIN, SOURCE),
+        measured("what is left to gain", model.gap(ceiling)),
     ]
 
 
-def _nesterov(model: LocalModel, ceiling: float) -> float:
+def _nesterov(model: QuadraticModel, ceiling: float) -> float:
     rhos = (0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)
     return min(model.steps_to(_SHARE, Method(1 / model.largest, rho, rho), ceiling) for rho in rhos)

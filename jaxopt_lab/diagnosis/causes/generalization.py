@@ -9,42 +9,44 @@ import numpy as np
 
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import decay_weights
+from jaxopt_lab.diagnosis.validation import Validation
 
 GAP = 0.25
 ERRORS = 3.0
 
 
-def examine(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    if known.validation is None or known.run is None or known.run.diverged:
+def examine(evidence: Evidence) -> Finding | None:
+    """A finding where the validation loss lies far above the training loss."""
+    if evidence.validation is None or evidence.run is None or evidence.run.diverged:
         return None
-    scale = known.baseline if known.baseline else known.scale
-    gap = known.validation.value - known.end
-    error = known.validation.standard_error or 0.0
+    scale = evidence.point.baseline if evidence.point.baseline else evidence.scale
+    gap = evidence.validation.loss.value - evidence.end
+    error = evidence.validation.loss.standard_error or 0.0
     if not (gap > GAP * scale and gap > ERRORS * error):
         return None
-    evidence = [
-        read("training loss", known.end),
-        read("validation loss", known.validation),
-        read("gap over the loss of a constant output", Estimate(gap / scale, error / scale), GAP),
+    measurements = [
+        measured("training loss", evidence.end),
+        measured("validation loss", evidence.validation.loss),
+        measured("gap over the loss of a constant output", Estimate(gap / scale, error / scale), GAP),
     ]
-    words = "The model has learned its training examples and not the task."
-    kept, gain = known.shrinking if known.shrinking is not None else (1.0, 1.0)
-    rate = _decay(known, kept)
+    text = "The model has learned its training examples and not the task."
+    gain, rate = evidence.validation.shrink_gain, _decay(evidence, evidence.validation)
     return make_finding(
-        "overfitting", words, evidence, decay_weights(rate), max(gain, 1.0), gain_in="validation loss",
-        horizon=max(known.steps, min(2000, int(3 / rate))), follows_from=("non-finite", "learning-rate-too-high"),
+        "overfitting", text, measurements, decay_weights(rate), max(gain, 1.0),
+        gain_in="validation loss", horizon=max(evidence.num_steps, min(2000, int(3 / rate))),
+        follows_from=("non-finite", "learning-rate-too-high"),
     )  # fmt: skip
 
 
-def _decay(known: Evidence, kept: float) -> float:
-    """The decay a step that holds the weights at `kept` of themselves against a quadratic of their own curvature.
+def _decay(evidence: Evidence, validation: Validation) -> float:
+    """The decay a step that holds the weights at `shrink_factor` of themselves, on a quadratic of their curvature.
 
     Ridge regression keeps lambda / (lambda + alpha) of a direction; a decay of lr alpha a step does that.
     """
-    rate = known.in_use.effective_rate
-    if kept >= 1 or known.weight_curvature <= 0 or not rate > 0:
+    rate = evidence.setting.optimizer.effective_rate
+    kept, curvature = validation.shrink_factor, validation.weight_curvature
+    if kept >= 1 or curvature <= 0 or not rate > 0:
         return 1e-3
-    return float(np.clip(rate * known.weight_curvature * (1 - kept) / kept, 1e-4, 0.3))
+    return float(np.clip(rate * curvature * (1 - kept) / kept, 1e-4, 0.3))

@@ -14,64 +14,73 @@ import numpy as np
 
 from jaxopt_lab import theory
 from jaxopt_lab.core import Estimate
-from jaxopt_lab.diagnosis import forecasts
+from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import conditioning
 from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
-from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.inputs import OFFSET, SPREAD, InputStatistics
 from jaxopt_lab.diagnosis.prescriptions import standardize_inputs
+from jaxopt_lab.diagnosis.quadratic_model import QuadraticModel
 
 SOURCE = "theory.preprocessing.condition_number_with_bias; LeCun, Kanter, Solla 1991"
 
 
-def examine(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    inputs = known.inputs
+def examine(evidence: Evidence) -> Finding | None:
+    """A finding where standardizing the inputs would save a linear model steps, and training suffers."""
+    inputs = evidence.inputs
     if inputs is None or not inputs.unnormalized:
         return None
-    diverged = known.run is not None and known.run.diverged
-    if not (known.suffers or conditioning.examine(known) is not None):
+    diverged = evidence.run is not None and evidence.run.diverged
+    if not (evidence.is_underperforming or conditioning.examine(evidence) is not None):
         return None
-    calm = known.in_use.learning_rate * inputs.top_standardized / max(known.in_use.edge, 1e-300)
-    if diverged and inputs.top_raw < 4 * inputs.top_standardized and not np.isnan(calm):
+    calm = (
+        evidence.setting.optimizer.learning_rate
+        * inputs.standardized.largest
+        / max(evidence.setting.optimizer.edge, 1e-300)
+    )
+    if diverged and inputs.raw.largest < 4 * inputs.standardized.largest and not np.isnan(calm):
         return None
-    evidence = [
-        read("mean over deviation of the features", inputs.offset, OFFSET, SOURCE),
-        read("largest over smallest deviation", inputs.spread, SPREAD),
-        read("condition number of a linear model on them", Estimate(inputs.kappa_raw)),
-        read("the same by the closed form for equal scales", _closed_form(inputs), source=SOURCE),
-        read("the same, standardized", Estimate(inputs.kappa_standardized)),
-        read("steps of a linear model, raw", inputs.steps_raw),
-        read("steps of a linear model, standardized", inputs.steps_standardized),
+    measurements = [
+        measured("mean over deviation of the features", inputs.offset, OFFSET, SOURCE),
+        measured("largest over smallest deviation", inputs.spread, SPREAD),
+        measured("condition number of a linear model on them", Estimate(inputs.raw.condition_number)),
+        measured("the same by the closed form for equal scales", _closed_form(inputs), source=SOURCE),
+        measured("the same, standardized", Estimate(inputs.standardized.condition_number)),
+        measured("steps of a linear model, raw", inputs.raw.steps),
+        measured("steps of a linear model, standardized", inputs.standardized.steps),
     ]
-    words = (
+    text = (
         f"The inputs ({inputs.path or 'data'}) are not normalized: means of {inputs.offset:.3g} deviations, scales"
         f" {inputs.spread:.3g} times apart."
     )
-    factor, horizon = _same_share(known), horizon_for(known, inputs.gain)
-    forecast = None if diverged else _forecast(known, factor)
+    factor, horizon = _same_share(evidence), horizon_for(evidence, inputs.gain)
+    forecast = None if diverged else _forecast(evidence, factor)
     gain = float("inf") if diverged else inputs.gain if forecast is None else forecast(horizon)
     return make_finding(
-        "unnormalized-inputs", words, evidence, standardize_inputs(factor), gain, horizon=horizon, forecast=forecast,
-        follows_from=("non-finite",),
+        "unnormalized-inputs", text, measurements, standardize_inputs(factor), gain, horizon=horizon,
+        forecast=forecast, follows_from=("non-finite",),
     )  # fmt: skip
 
 
-def _same_share(known: Evidence) -> float:
+def _same_share(evidence: Evidence) -> float:
     """The factor that gives the rate, on standardized inputs, the share of the edge that it has now, at most a half."""
-    use, raw, standardized = known.in_use, known.model, known.model_standardized
+    use, raw, standardized = evidence.setting.optimizer, evidence.model_at_point, _standardized(evidence)
     if standardized is None or raw is None or use.kind == "adaptive" or not np.isfinite(use.edge):
         return 1.0
-    return min(use.share_of_edge(raw.largest), 0.5) / max(use.share_of_edge(standardized.largest), 1e-12)
+    return min(use.relative_sharpness(raw.largest), 0.5) / max(use.relative_sharpness(standardized.largest), 1e-12)
 
 
-def _forecast(known: Evidence, factor: float) -> Callable[[int], float] | None:
+def _forecast(evidence: Evidence, factor: float) -> Callable[[int], float] | None:
     """Steps -> gain by the local models of both problems; None where they are not known for the rule in use."""
-    standardized, method = known.model_standardized, known.method
-    if standardized is None or method is None or known.in_use.kind == "adaptive":
+    standardized, method = _standardized(evidence), evidence.method
+    if standardized is None or method is None or evidence.setting.optimizer.kind == "adaptive":
         return None
     after = dataclasses.replace(method, learning_rate=factor * method.learning_rate)
-    return lambda count: forecasts.speed_up(known, count, standardized, after, same=False)
+    return lambda count: predicted_gain.speed_up(evidence, count, standardized, after, same=False)
+
+
+def _standardized(evidence: Evidence) -> QuadraticModel | None:
+    return None if evidence.curvature is None else evidence.curvature.standardized
 
 
 def _closed_form(inputs: InputStatistics) -> float:

@@ -18,12 +18,12 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxopt_lab.core import Status
-from jaxopt_lab.diagnosis import forecasts
+from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import noise
 from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
-from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
+from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import scale_rate
-from jaxopt_lab.diagnosis.runs import speed_up
+from jaxopt_lab.diagnosis.probe_runs import speed_up
 
 EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.stability.two_step_edge"
 CLIMBED = 0.05
@@ -35,148 +35,158 @@ _VISIBLE = 10.0  # times the precision of the loss that runs must come down to b
 _BLAMED = ("non-finite", "unnormalized-inputs", "exploding-signal", "bad-initialization")
 
 
-def examine_high(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    run = known.run
-    if run is None or known.culprit is not None:
+def examine_high(evidence: Evidence) -> Finding | None:
+    """A finding where the run diverged, climbed, or does better at a lower rate."""
+    run = evidence.run
+    if run is None or evidence.non_finite is not None:
         return None
-    share = _share_at_start(known)
-    evidence = [read("learning rate times sharpness over the edge", share, 1.0, EDGE)]
-    factor = _calmer(known, share)
+    share = _share_at_start(evidence)
+    measurements = [measured("learning rate times sharpness over the edge", share, 1.0, EDGE)]
+    factor = _calmer(evidence, share)
     if run.diverged:
         how = "met a number that is not finite" if run.status is Status.NON_FINITE else "blew up"
-        words = f"The run {how} within {int(run.steps[-1])} steps."
+        text = f"The run {how} within {int(run.steps[-1])} steps."
         return make_finding(
-            "learning-rate-too-high", words, evidence, scale_rate(factor), float("inf"), horizon=known.steps,
+            "learning-rate-too-high", text, measurements, scale_rate(factor), float("inf"), horizon=evidence.num_steps,
             follows_from=_BLAMED,
         )  # fmt: skip
-    climbed = run.end > known.loss + CLIMBED * known.scale and _uphill_beyond_noise(known)
-    learned_nothing = known.baseline is not None and run.end > 0.95 * known.baseline
-    better = float("nan") if known.done else _lower_at_less(known)
-    stuck = share >= 1 and (known.progress < 0.05 or learned_nothing) and not (known.done or better < NOTHING_LEARNED)
-    evidence += [
-        read("climb of the loss, over its scale", (run.end - known.loss) / known.scale, CLIMBED),
-        read("loss above the lowest known, over that at a lower rate", better, LOWER),
-        read("median cosine of successive updates", run.cosine),
+    climbed = run.end > evidence.point.loss + CLIMBED * evidence.scale and _uphill_beyond_noise(evidence)
+    learned_nothing = evidence.point.baseline is not None and run.end > 0.95 * evidence.point.baseline
+    better = float("nan") if evidence.is_converged else _lower_at_less(evidence)
+    stuck = (
+        share >= 1
+        and (evidence.progress < 0.05 or learned_nothing)
+        and not (evidence.is_converged or better < NOTHING_LEARNED)
+    )
+    measurements += [
+        measured("climb of the loss, over its scale", (run.end - evidence.point.loss) / evidence.scale, CLIMBED),
+        measured("loss above the lowest evidence, over that at a lower rate", better, LOWER),
+        measured("median cosine of successive updates", run.cosine),
     ]
-    noisy = not share >= 0.5 and noise.examine(known) is not None
-    lower_is_better = known.suffers and better >= (NOTHING_LEARNED if learned_nothing else LOWER)
+    noisy = not share >= 0.5 and noise.examine(evidence) is not None
+    lower_is_better = evidence.is_underperforming and better >= (NOTHING_LEARNED if learned_nothing else LOWER)
     if not (stuck or ((climbed or lower_is_better) and not noisy)):
         return None
-    words = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
-    gain = min(max(better, LOWER), 1e6) if np.isfinite(better) else float(known.steps)
+    text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
+    gain = min(max(better, LOWER), 1e6) if np.isfinite(better) else float(evidence.num_steps)
     if run.losses[-1] >= run.losses[0]:  # it gains nothing, however long it runs
-        gain = float(known.steps)
+        gain = float(evidence.num_steps)
     return make_finding(
-        "learning-rate-too-high", words, evidence, scale_rate(factor), gain, horizon=known.steps,
-        follows_from=_BLAMED if known.decay == 0 else (*_BLAMED, "underfitting"),
+        "learning-rate-too-high", text, measurements, scale_rate(factor), gain, horizon=evidence.num_steps,
+        follows_from=_BLAMED if evidence.setting.optimizer.weight_decay == 0 else (*_BLAMED, "underfitting"),
     )  # fmt: skip
 
 
-def examine_low(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    run = known.run
-    if run is None or run.diverged or known.culprit is not None:
+def examine_low(evidence: Evidence) -> Finding | None:
+    """A finding where a higher rate comes as far in at least four times fewer steps."""
+    run = evidence.run
+    if run is None or run.diverged or evidence.non_finite is not None:
         return None
-    if not run.losses[-1] < run.losses[0] or not _most_gained(known) > _VISIBLE * known.resolution:
+    if not run.losses[-1] < run.losses[0] or not _most_gained(evidence) > _VISIBLE * evidence.resolution:
         return None
-    share = known.share_of_edge
-    if share > MOST_SHARE or known.done or (known.progress > 0.9 and not known.exact):
+    share = evidence.relative_sharpness
+    if share > MOST_SHARE or evidence.is_converged or (evidence.progress > 0.9 and not evidence.follows_model):
         return None
-    evidence = [read("learning rate times sharpness over the edge", share, MOST_SHARE, EDGE)]
-    if known.rates is None and known.in_use.kind == "adaptive" and not known.exact:
+    measurements = [measured("learning rate times sharpness over the edge", share, MOST_SHARE, EDGE)]
+    if evidence.rates is None and evidence.setting.optimizer.kind == "adaptive" and not evidence.follows_model:
         return None
-    if known.rates is None:
-        faster = _by_model(known)
-        evidence.append(read("times fewer steps at the best rate, by the local model", faster, LEAST_GAIN))
+    if evidence.rates is None:
+        faster = _by_model(evidence)
+        measurements.append(measured("times fewer steps at the best rate, by the local model", faster, LEAST_GAIN))
         best = max(faster, 2.0)
     else:
-        best, faster, readings = _by_runs(known)
-        evidence += readings
+        best, faster, measurements = _by_runs(evidence)
+        measurements += measurements
     if not faster >= LEAST_GAIN:
         return None
     factor = float(np.clip(0.5 / share, 2.0, 1e4)) if share > 0 else best
-    evidence.append(read("median cosine of successive updates", run.cosine))
-    words = f"The rate is {factor:.3g} times below what the curvature allows; the run goes straight and slowly."
+    measurements.append(measured("median cosine of successive updates", run.cosine))
+    text = f"The rate is {factor:.3g} times below what the curvature allows; the run goes straight and slowly."
     causes = (*_BLAMED, "vanishing-signal", "dead-units", "plateau", "saddle", "underfitting")
     return make_finding(
-        "learning-rate-too-low", words, evidence, scale_rate(factor), factor, horizon=horizon_for(known, factor),
-        forecast=_forecast(known, factor), follows_from=causes,
+        "learning-rate-too-low", text, measurements, scale_rate(factor), factor, horizon=horizon_for(evidence, factor),
+        forecast=_forecast(evidence, factor), follows_from=causes,
     )  # fmt: skip
 
 
-def _forecast(known: Evidence, factor: float) -> Callable[[int], float] | None:
+def _forecast(evidence: Evidence, factor: float) -> Callable[[int], float] | None:
     """Steps -> gain by the local model, where the run follows it; else None: the factor."""
-    model, method = known.model, known.method
-    if not known.exact or model is None or method is None:
+    model, method = evidence.model_at_point, evidence.method
+    if not evidence.follows_model or model is None or method is None:
         return None
     after = dataclasses.replace(method, learning_rate=factor * method.learning_rate)
-    return lambda count: forecasts.speed_up(known, count, model, after)
+    return lambda count: predicted_gain.speed_up(evidence, count, model, after)
 
 
-def _most_gained(known: Evidence) -> float:
+def _most_gained(evidence: Evidence) -> float:
     """The largest fall of the run and of those at higher rates."""
-    ends = [] if known.run is None else [known.run.losses[-1]]
-    ends += [] if known.rates is None else [known.rates[factor][-1] for factor in (10.0, 100.0)]
-    falls = [known.loss - end for end in ends if np.isfinite(end)]
+    ends = [] if evidence.run is None else [evidence.run.losses[-1]]
+    ends += [] if evidence.rates is None else [evidence.rates.losses[factor][-1] for factor in (10.0, 100.0)]
+    falls = [evidence.point.loss - end for end in ends if np.isfinite(end)]
     return float(max(falls, default=0.0))
 
 
-def _by_model(known: Evidence) -> float:
+def _by_model(evidence: Evidence) -> float:
     """Steps at the rate in use over those at the best rate of the same rule; NaN where the model does not say."""
-    if known.method is None or known.here is None:
+    if evidence.method is None or evidence.current_model is None:
         return float("nan")
-    best = known.here.best_rate(known.method)
-    return known.here.steps_to(_SHARE, known.method) / max(known.here.steps_to(_SHARE, best), 1.0)
+    best = evidence.current_model.best_learning_rate(evidence.method)
+    return evidence.current_model.steps_to(_SHARE, evidence.method) / max(
+        evidence.current_model.steps_to(_SHARE, best), 1.0
+    )
 
 
-def _by_runs(known: Evidence) -> tuple[float, float, list[Reading]]:
-    """The better of the two higher rates, how many times fewer steps it takes, and the readings."""
-    if known.rates is None or known.rate_steps is None or known.run is None:
+def _by_runs(evidence: Evidence) -> tuple[float, float, list[Measurement]]:
+    """The better of the two higher rates, how many times fewer steps it takes, and the measurements."""
+    if evidence.rates is None or evidence.run is None:
         return 1.0, float("nan"), []
-    base = np.interp(known.rate_steps, known.run.steps, known.run.losses)
-    faster = {factor: speed_up(known.rate_steps, base, known.rates[factor]) for factor in (10.0, 100.0)}
+    base = np.interp(evidence.rates.steps, evidence.run.steps, evidence.run.losses)
+    faster = {factor: speed_up(evidence.rates.steps, base, evidence.rates.losses[factor]) for factor in (10.0, 100.0)}
     best = max(faster, key=lambda factor: np.nan_to_num(faster[factor]))
-    readings = [
-        read("times fewer steps at 10 times the rate", faster[10.0], LEAST_GAIN),
-        read("times fewer steps at 100 times the rate", faster[100.0]),
+    measurements = [
+        measured("times fewer steps at 10 times the rate", faster[10.0], LEAST_GAIN),
+        measured("times fewer steps at 100 times the rate", faster[100.0]),
     ]
-    return best, faster[best], readings
+    return best, faster[best], measurements
 
 
-def _share_at_start(known: Evidence) -> float:
-    """The larger of the shares of the edge at both ends of the run, where they are known."""
-    shares = [known.share_of_edge]
-    if known.model is not None and known.in_use.kind != "adaptive":
-        shares.append(known.in_use.share_of_edge(known.model.largest))
+def _share_at_start(evidence: Evidence) -> float:
+    """The larger of the shares of the edge at both ends of the run, where they are evidence."""
+    shares = [evidence.relative_sharpness]
+    if evidence.model_at_point is not None and evidence.setting.optimizer.kind != "adaptive":
+        shares.append(evidence.setting.optimizer.relative_sharpness(evidence.model_at_point.largest))
     found = [share for share in shares if np.isfinite(share)]
     return max(found) if found else float("nan")
 
 
-def _calmer(known: Evidence, share: float) -> float:
+def _calmer(evidence: Evidence, share: float) -> float:
     """The factor for the rate: half of the edge, or the rate that ended lowest."""
     if share > 1:
         return min(0.5 / share, 0.5)
-    ends = {} if known.rates is None else {c: curve[-1] for c, curve in known.rates.items() if c < 1}
+    ends = {} if evidence.rates is None else {c: curve[-1] for c, curve in evidence.rates.losses.items() if c < 1}
     known_ends = {c: end for c, end in ends.items() if np.isfinite(end)}
     return min(known_ends, key=known_ends.__getitem__) if known_ends else 0.1
 
 
-def _uphill_beyond_noise(known: Evidence) -> bool:
+def _uphill_beyond_noise(evidence: Evidence) -> bool:
     """Whether the climb is more than a run at its noise floor shows: a lower rate does not climb half as much."""
-    if known.run is None or known.rates is None:
+    if evidence.run is None or evidence.rates is None:
         return True
-    ends = [curve[-1] for factor, curve in known.rates.items() if factor < 1]
-    return bool(np.nanmin(ends) < known.run.end)
+    ends = [curve[-1] for factor, curve in evidence.rates.losses.items() if factor < 1]
+    return bool(np.nanmin(ends) < evidence.run.end)
 
 
-def _lower_at_less(known: Evidence) -> float:
-    """Loss above the lowest known over that at the better lower rate, after equal steps; NaN where not known."""
-    if known.run is None or known.rates is None or known.rate_steps is None:
+def _lower_at_less(evidence: Evidence) -> float:
+    """Loss above the lowest known over that at the better lower rate, after equal steps; NaN where not evidence."""
+    if evidence.run is None or evidence.rates is None or evidence.rates.steps is None:
         return float("nan")
-    here = float(np.interp(known.rate_steps[-1], known.run.steps, known.run.losses))
-    ends = np.array([curve[-1] for factor, curve in known.rates.items() if factor < 1])
+    here = float(np.interp(evidence.rates.steps[-1], evidence.run.steps, evidence.run.losses))
+    ends = np.array([curve[-1] for factor, curve in evidence.rates.losses.items() if factor < 1])
     if not np.isfinite(ends).any():
         return float("nan")
-    lower = known.lower if np.isfinite(known.lower) else float(np.nanmin([*ends, here])) - 1e-3 * known.scale
-    return (here - lower) / max(float(np.nanmin(ends)) - lower, 1e-3 * known.scale)
+    lower = (
+        evidence.lower_bound
+        if np.isfinite(evidence.lower_bound)
+        else float(np.nanmin([*ends, here])) - 1e-3 * evidence.scale
+    )
+    return (here - lower) / max(float(np.nanmin(ends)) - lower, 1e-3 * evidence.scale)

@@ -16,7 +16,7 @@ Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over t
 import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import average_iterates, enlarge_batch, scale_rate
 
 SOURCE = "theory.noise_floors.loss_floor; McCandlish et al. 2018, equation 2.6"
@@ -28,86 +28,95 @@ AS_FAR, WASTED_SHARE = 2 / 3, 0.25
 _FACTOR = 0.1
 
 
-def examine(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    run, noise, model = known.run, known.noise, known.here
+def examine(evidence: Evidence) -> Finding | None:
+    """A finding where the rule's noise floor accounts for what is left of the loss."""
+    run, noise, model = evidence.run, evidence.noise, evidence.current_model
     if run is None or run.diverged or noise is None or model is None:
         return None
-    rate = known.in_use.effective_rate
+    rate = evidence.setting.optimizer.effective_rate
     if not np.isfinite(rate):
         return None
     floor = rate * noise.trace.value / 4
-    ceiling = known.end - known.lower if np.isfinite(known.lower) else np.inf
-    left = max(model.gap(max(ceiling, 0.0)), _gained_at_less(known))
+    ceiling = evidence.end - evidence.lower_bound if np.isfinite(evidence.lower_bound) else np.inf
+    left = max(model.gap(max(ceiling, 0.0)), _gained_at_less(evidence))
     share = floor / max(left, 1e-300)
-    stands = known.progress <= LEFT
+    stands = evidence.progress <= LEFT
     least, part = (STANDING, FLOOR_SHARE / 2) if stands else (LEFT, FLOOR_SHARE)
-    small = left < least * known.scale and not _as_much_as_was_learned(known, left)
-    if noise.ratio < NOISE_OVER_SIGNAL or small or not (share >= part or _wasted(known, share, AS_FAR)):
+    small = left < least * evidence.scale and not _as_much_as_was_learned(evidence, left)
+    if noise.ratio < NOISE_OVER_SIGNAL or small or not (share >= part or _wasted(evidence, share, AS_FAR)):
         return None
-    if _falling(run.losses, known) and not _wasted(known, share, 1.0):
+    if _falling(run.losses, evidence) and not _wasted(evidence, share, 1.0):
         return None
-    evidence = [
-        read("noise floor of the rule in use, of loss", floor),
-        read("what is left to gain", left),
-        read("floor over what is left", share, FLOOR_SHARE, SOURCE),
-        read("noise over signal of one step, B_simple / B", noise.ratio, NOISE_OVER_SIGNAL, SOURCE),
-        read("median cosine of successive updates", run.cosine),
+    measurements = [
+        measured("noise floor of the rule in use, of loss", floor),
+        measured("what is left to gain", left),
+        measured("floor over what is left", share, FLOOR_SHARE, SOURCE),
+        measured("noise over signal of one step, B_simple / B", noise.ratio, NOISE_OVER_SIGNAL, SOURCE),
+        measured("median cosine of successive updates", run.cosine),
     ]
-    words = (
+    text = (
         f"One step's gradient is {np.sqrt(noise.ratio):.3g} times more noise than signal, and at this rate the noise"
         f" holds the loss {floor:.3g} above the bottom. Lower the rate, enlarge the batch or average the iterates."
     )
-    excess = known.end - known.lower if np.isfinite(known.lower) else left
+    excess = evidence.end - evidence.lower_bound if np.isfinite(evidence.lower_bound) else left
     gain = excess / max(excess - (1 - _FACTOR) * min(left, excess), _FACTOR * excess)
-    if known.problem.truth.minimum is not None:  # all that is above the minimum is the floor
-        gain = excess / _lower_floor(known, floor)
+    if evidence.setting.problem.truth.minimum is not None:  # all that is above the minimum is the floor
+        gain = excess / _lower_floor(evidence, floor)
     return make_finding(
-        "gradient-noise", words, evidence, scale_rate(_FACTOR), gain, gain_in="loss", horizon=max(known.steps, 1000),
-        alternatives=(enlarge_batch(round(1 / _FACTOR)), average_iterates()),
+        "gradient-noise", text, measurements, scale_rate(_FACTOR), gain, gain_in="loss",
+        horizon=max(evidence.num_steps, 1000), alternatives=(enlarge_batch(round(1 / _FACTOR)), average_iterates()),
         follows_from=("learning-rate-too-high", "unnormalized-inputs", "non-finite"),
     )  # fmt: skip
 
 
-def _ends(known: Evidence, factor: float) -> tuple[float, float]:
+def _ends(evidence: Evidence, factor: float) -> tuple[float, float]:
     """Mean losses of the last quarter, of the run and of the same run at `factor` times its rate; NaN if not known."""
-    run, steps = known.run, known.rate_steps
-    if run is None or steps is None or known.rates is None:
+    run, rates = evidence.run, evidence.rates
+    if run is None or rates is None:
         return float("nan"), float("nan")
+    steps = rates.steps
     last = max(1, len(steps) // 4)
     here = np.interp(steps[-last:], run.steps, run.losses)
-    return float(here.mean()), float(known.rates[factor][-last:].mean())
+    return float(here.mean()), float(rates.losses[factor][-last:].mean())
 
 
-def _gained_at_less(known: Evidence) -> float:
-    """How much lower the same run ends at a lower rate, 0 where it does not or it is not known."""
-    falls = [here - there for here, there in (_ends(known, factor) for factor in (0.01, 0.1))]
+def _gained_at_less(evidence: Evidence) -> float:
+    """How much lower the same run ends at a lower rate, 0 where it does not or it is not evidence."""
+    falls = [here - there for here, there in (_ends(evidence, factor) for factor in (0.01, 0.1))]
     return max([fall for fall in falls if np.isfinite(fall)], default=0.0)
 
 
-def _wasted(known: Evidence, share: float, part: float) -> bool:
+def _wasted(evidence: Evidence, share: float, part: float) -> bool:
     """Whether a tenth of the rate, with a tenth of the floor, comes `part` as far; well below the edge."""
-    here, there = _ends(known, 0.1)
-    return share >= WASTED_SHARE and known.share_of_edge < 0.5 and known.loss - there >= part * (known.loss - here)
+    here, there = _ends(evidence, 0.1)
+    return (
+        share >= WASTED_SHARE
+        and evidence.relative_sharpness < 0.5
+        and evidence.point.loss - there >= part * (evidence.point.loss - here)
+    )
 
 
-def _lower_floor(known: Evidence, floor: float) -> float:
+def _lower_floor(evidence: Evidence, floor: float) -> float:
     """The floor at the lower rate; noise of minibatches falls with the loss (Mori et al. 2022), a loss's own stays."""
     lower = _FACTOR * floor
-    return lower if known.noisy_loss else lower * max(known.lower, 1e-2 * known.end) / max(known.end - lower, lower)
+    return (
+        lower
+        if evidence.point.is_random
+        else lower * max(evidence.lower_bound, 1e-2 * evidence.end) / max(evidence.end - lower, lower)
+    )
 
 
-def _falling(losses: np.ndarray, known: Evidence) -> bool:
+def _falling(losses: np.ndarray, evidence: Evidence) -> bool:
     """Whether the last quarter lies below the one before, by a tenth of what training is about and by its scatter."""
     if len(losses) < 8:
         return False
     before, last = np.array_split(losses, 4)[2:]
     fall = before.mean() - last.mean()
-    return bool(fall > 0.1 * known.scale and fall > 2 * max(before.std(), last.std()))
+    return bool(fall > 0.1 * evidence.scale and fall > 2 * max(before.std(), last.std()))
 
 
-def _as_much_as_was_learned(known: Evidence, left: float) -> bool:
+def _as_much_as_was_learned(evidence: Evidence, left: float) -> bool:
     """Whether what is left is a quarter of what the model does better than a constant output, which is little."""
-    if known.baseline is None or not known.suffers or left < VISIBLE * known.scale:
+    if evidence.point.baseline is None or not evidence.is_underperforming or left < VISIBLE * evidence.scale:
         return False
-    return left > 0.25 * max(known.baseline - known.end, 0.0)
+    return left > 0.25 * max(evidence.point.baseline - evidence.end, 0.0)

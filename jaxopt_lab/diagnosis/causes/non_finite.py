@@ -5,21 +5,23 @@ rate that is too high.
 """
 
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, make_finding, read
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples
 
 
-def examine(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    culprit = known.culprit
-    if culprit is None and known.signs is not None and known.signs.first_wrong is not None:
-        words = f"In the training loop loss or gradient are not finite from step {known.signs.first_wrong} on."
+def examine(evidence: Evidence) -> Finding | None:
+    """A finding where a number is not finite at the point, on the way or in the monitored training loop."""
+    origin, monitor = evidence.non_finite, evidence.setting.monitor
+    measurements = [measured("loss at the point", evidence.point.loss)]
+    if origin is None:
+        if monitor is None or monitor.first_wrong is None:
+            return None
+        text = f"In the training loop loss or gradient are not finite from step {monitor.first_wrong} on."
         cure = advise("Diagnose at parameters from just before that step; they are finite here.")
-        return make_finding("non-finite", words, [read("loss at the point", known.loss)], cure, float("inf"))
-    if culprit is None:
-        return None
-    evidence = [read("loss at the point", known.loss), read("gradient norm at the point", known.gradient_norm)]
-    examples = culprit.examples
-    cure = drop_examples(len(examples)) if len(examples) else advise("Mend the operation that is named, or its input.")
-    words = culprit.sentence if known.wrong_step is None else f"At step {known.wrong_step}: {culprit.sentence}"
-    return make_finding("non-finite", words, evidence, cure, float("inf"))
+        return make_finding("non-finite", text, measurements, cure, float("inf"))
+    measurements.append(measured("gradient norm at the point", evidence.point.gradient_norm))
+    count = len(origin.examples)
+    cure = drop_examples(count) if count else advise("Mend the operation that is named, or its input.")
+    step = None if evidence.run is None else evidence.run.non_finite_step
+    text = str(origin) if step is None else f"At step {step}: {origin}"
+    return make_finding("non-finite", text, measurements, cure, float("inf"))

@@ -19,9 +19,9 @@ import numpy as np
 from jaxopt_lab import theory
 from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
-from jaxopt_lab.diagnosis.findings import Finding, Reading, make_finding, read
-from jaxopt_lab.diagnosis.layer_signals import Signals
+from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import initialize_by_data
+from jaxopt_lab.tracing.signals import Signals
 
 DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field.mean_field_factor"
 TOO_MUCH = 20.0
@@ -31,90 +31,90 @@ _FEW = 3
 _NAMES = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 
 
-def examine_vanishing(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    signals = _suffering(known)
+def examine_vanishing(evidence: Evidence) -> Finding | None:
+    """A finding where the signal shrinks twentyfold through the hidden layers."""
+    signals = _suffering(evidence)
     if signals is None or signals.num_hidden < 2:
         return None
     least = min(signals.forward_gain, signals.backward_gain)
     if not least < 1 / TOO_MUCH:
         return None
-    words = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: they hardly learn."
+    text = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: they hardly learn."
     return make_finding(
-        "vanishing-signal", words, _readings(known, signals), initialize_by_data(), min(1 / least, 1e9),
-        horizon=horizon_for(known, 1 / least),
-        follows_from=("dead-units", *_blamed(known, signals)),
+        "vanishing-signal", text, _measurements(evidence, signals), initialize_by_data(), min(1 / least, 1e9),
+        horizon=horizon_for(evidence, 1 / least),
+        follows_from=("dead-units", *_blamed(evidence, signals)),
     )  # fmt: skip
 
 
-def examine_exploding(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    signals = _suffering(known)
+def examine_exploding(evidence: Evidence) -> Finding | None:
+    """A finding where the signal grows twentyfold through the hidden layers."""
+    signals = _suffering(evidence)
     if signals is None or signals.num_hidden < 2:
         return None
     most = max(signals.forward_gain, signals.backward_gain)
     if not most > TOO_MUCH:
         return None
-    words = f"The signal grows {most:.3g} times over {signals.num_hidden} hidden layers."
+    text = f"The signal grows {most:.3g} times over {signals.num_hidden} hidden layers."
     return make_finding(
-        "exploding-signal", words, _readings(known, signals), initialize_by_data(), min(most, 1e9),
-        horizon=horizon_for(known, most),
-        follows_from=_blamed(known, signals),
+        "exploding-signal", text, _measurements(evidence, signals), initialize_by_data(), min(most, 1e9),
+        horizon=horizon_for(evidence, most),
+        follows_from=_blamed(evidence, signals),
     )  # fmt: skip
 
 
-def examine_dead(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    signals = _suffering(known)
+def examine_dead(evidence: Evidence) -> Finding | None:
+    """A finding where half of a layer's units are dead, or three quarters of its entries saturated."""
+    signals = _suffering(evidence)
     if signals is None or not signals.activations:
         return None
     dead = max(each.dead for each in signals.activations)
     saturated = max((each.saturated for each in signals.activations if np.isfinite(each.saturated)), default=0.0)
     if dead < DEAD and saturated < SATURATED:
         return None
-    evidence = [
-        read("largest share of dead units in a layer", dead, DEAD, "Glorot, Bordes, Bengio 2011"),
-        read("largest share of saturated entries in a layer", saturated, SATURATED, "Glorot and Bengio 2010"),
-        read("layers with dead units", sum(each.dead >= DEAD for each in signals.activations)),
+    measurements = [
+        measured("largest share of dead units in a layer", dead, DEAD, "Glorot, Bordes, Bengio 2011"),
+        measured("largest share of saturated entries in a layer", saturated, SATURATED, "Glorot and Bengio 2010"),
+        measured("layers with dead units", sum(each.dead >= DEAD for each in signals.activations)),
     ]
-    words = f"In one layer {dead:.0%} of the units pass no gradient on any example; {saturated:.0%} are saturated."
+    text = f"In one layer {dead:.0%} of the units pass no gradient on any example; {saturated:.0%} are saturated."
     alive = max(1 - max(dead, saturated), 1e-3)
     return make_finding(
-        "dead-units", words, evidence, initialize_by_data(), 1 / alive, horizon=horizon_for(known, 1 / alive),
-        follows_from=("bad-initialization", "exploding-signal", "unnormalized-inputs", *_decayed(known)),
+        "dead-units", text, measurements, initialize_by_data(), 1 / alive, horizon=horizon_for(evidence, 1 / alive),
+        follows_from=("bad-initialization", "exploding-signal", "unnormalized-inputs", *_decayed(evidence)),
     )  # fmt: skip
 
 
-def examine_initialization(known: Evidence) -> Finding | None:
-    """The finding, or None."""
-    signals = _suffering(known)
+def examine_initialization(evidence: Evidence) -> Finding | None:
+    """A finding where the initial weights, and not depth or data, cost the first steps."""
+    signals = _suffering(evidence)
     if signals is None:
         return None
-    base = known.baseline if known.baseline is not None else float("nan")
-    excess = (known.loss - base) / (1.0 if known.num_classes else max(base, 1e-300))
+    base = evidence.point.baseline if evidence.point.baseline is not None else float("nan")
+    excess = (evidence.point.loss - base) / (1.0 if evidence.point.num_classes else max(base, 1e-300))
     copies = _copies(signals)
     gains = [gain for gain in (signals.forward_gain, signals.backward_gain) if np.isfinite(gain)] or [1.0]
     scaled = _shallow(signals) and (max(gains) > TOO_MUCH or min(gains) < 1 / TOO_MUCH)
-    if not (copies > COPIES or (known.from_init and (excess > EXCESS or scaled))):
+    if not (copies > COPIES or (evidence.setting.from_init and (excess > EXCESS or scaled))):
         return None
-    what = "nats" if known.num_classes else "times its size"
-    evidence = [
-        read(f"loss before the first step above a constant output's, {what}", excess, EXCESS, "softmax at zero: ln C"),
-        read("largest share of units that are copies of others", copies, COPIES),
-        *_readings(known, signals),
+    what = "nats" if evidence.point.num_classes else "times its size"
+    measurements = [
+        measured(
+            f"loss before the first step above a constant output's, {what}", excess, EXCESS, "softmax at zero: ln C"
+        ),
+        measured("largest share of units that are copies of others", copies, COPIES),
+        *_measurements(evidence, signals),
     ]
-    words = "The initial weights have the wrong scale."
+    text = "The initial weights have the wrong scale."
     if copies > COPIES:
-        words = f"{copies:.0%} of a layer's units are copies of each other and get equal gradients: they never part."
+        text = f"{copies:.0%} of a layer's units are copies with equal gradients: symmetry is never broken."
     elif excess > EXCESS:
-        words = (
-            f"The loss starts at {known.loss:.3g}, knowing nothing is {base:.3g}: the first steps go into unlearning."
-        )
+        text = f"The loss starts at {evidence.point.loss:.3g}, where the best constant output has {base:.3g}."
     sizes = [*gains, *(1 / max(gain, 1e-9) for gain in gains), 1 + max(np.nan_to_num(excess), 0.0)]
     sizes.append(1 / max(1 - copies, 1e-3))  # as many units as differ
     gain = min(max(sizes), 1e9)
     return make_finding(
-        "bad-initialization", words, evidence, initialize_by_data(), gain, horizon=horizon_for(known, gain),
+        "bad-initialization", text, measurements, initialize_by_data(), gain, horizon=horizon_for(evidence, gain),
         follows_from=("unnormalized-inputs",) if _shallow(signals) or copies > COPIES else (
             "unnormalized-inputs", "exploding-signal", "vanishing-signal"
         ),
@@ -129,21 +129,21 @@ def _copies(signals: Signals) -> float:
     return max((layer.copies for layer in hidden[: last + 1] if layer.num_units > 1), default=0.0)
 
 
-def _suffering(known: Evidence) -> Signals | None:
+def _suffering(evidence: Evidence) -> Signals | None:
     """The layers' signals, where training suffers."""
-    if known.signals is None or not known.signals.layers or known.culprit is not None:
+    if evidence.layers is None or not evidence.layers.start.layers or evidence.non_finite is not None:
         return None
-    return known.signals if known.suffers or known.run is None else None
+    return evidence.layers.start if evidence.is_underperforming or evidence.run is None else None
 
 
-def _blamed(known: Evidence, signals: Signals) -> tuple[str, ...]:
+def _blamed(evidence: Evidence, signals: Signals) -> tuple[str, ...]:
     """What explains a signal that changes from layer to layer; a few layers' is their weights' scale."""
-    return ("unnormalized-inputs", *_decayed(known), *(("bad-initialization",) if _shallow(signals) else ()))
+    return ("unnormalized-inputs", *_decayed(evidence), *(("bad-initialization",) if _shallow(signals) else ()))
 
 
-def _decayed(known: Evidence) -> tuple[str, ...]:
+def _decayed(evidence: Evidence) -> tuple[str, ...]:
     """What explains weak signals in a rule that decays the weights: that it leaves the model too little."""
-    return ("underfitting",) if known.decay > 0 else ()
+    return ("underfitting",) if evidence.setting.optimizer.weight_decay > 0 else ()
 
 
 def _shallow(signals: Signals) -> bool:
@@ -151,23 +151,24 @@ def _shallow(signals: Signals) -> bool:
     return signals.num_hidden <= _FEW
 
 
-def _readings(known: Evidence, signals: Signals) -> list[Reading]:
+def _measurements(evidence: Evidence, signals: Signals) -> list[Measurement]:
     found = [
-        read("forward signal, last hidden layer over first", signals.forward_gain, TOO_MUCH, DEPTH),
-        read("backward signal, first layer over last hidden", signals.backward_gain, TOO_MUCH, DEPTH),
-        read("hidden layers", signals.num_hidden),
+        measured("forward signal, last hidden layer over first", signals.forward_gain, TOO_MUCH, DEPTH),
+        measured("backward signal, first layer over last hidden", signals.backward_gain, TOO_MUCH, DEPTH),
+        measured("hidden layers", signals.num_hidden),
     ]
-    expected = _mean_field_gain(known, signals)
+    expected = _mean_field_gain(evidence, signals)
     if expected is not None:
         found.insert(
-            2, read("the same by mean field, for these weights", expected, source="theory.mean_field.mean_field_step")
+            2,
+            measured("the same by mean field, for these weights", expected, source="theory.mean_field.mean_field_step"),
         )
     return found
 
 
-def _mean_field_gain(known: Evidence, signals: Signals) -> float | None:
+def _mean_field_gain(evidence: Evidence, signals: Signals) -> float | None:
     """What the gradient changes by on its way back, by the weights' variances; None for other activations."""
-    weights = dict(zip(parameter_paths(known.params), jax.tree.leaves(known.params), strict=True))
+    weights = dict(zip(parameter_paths(evidence.setting.params), jax.tree.leaves(evidence.setting.params), strict=True))
     hidden = signals.layers[:-1]
     if len(hidden) < 2:
         return None

@@ -1,0 +1,77 @@
+"""The figure of a spectrum: density, ends, layers."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from jaxopt_lab.curvature.spectrum import Spectrum
+from jaxopt_lab.reporting import FigureMaker
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def draw_spectrum(spectrum: Spectrum, maker: FigureMaker) -> "Figure":
+    """The density with the outer eigenvalues marked, the eigenvalues in order, and each layer's largest and mean."""
+    layers = spectrum.blocks is not None
+    figure, axes = maker.axes(3 if layers else 2, height=10.5 if layers else 7.0)
+    _draw_density(axes[0], spectrum, maker)
+    _draw_ends(axes[1], spectrum, maker)
+    if layers:
+        _draw_layers(axes[2], spectrum, maker)
+    return figure
+
+
+def _draw_density(axes: "Axes", spectrum: Spectrum, maker: FigureMaker) -> None:
+    density = spectrum.logarithmic
+    assert density.negative is not None
+    assert density.negative_errors is not None
+    sides = ((density.values, density.errors, 0), (density.negative, density.negative_errors, 1))
+    for values, errors, color in sides:
+        maker.predicted(axes, density.grid, values, color=color)
+        axes.fill_between(
+            density.grid, np.maximum(values - errors, 1e-12), values + errors, color=maker.color(color), alpha=0.25
+        )
+    for side in (spectrum.ends.largest, spectrum.ends.smallest):
+        for value in side.values:
+            axes.axvline(abs(value), ymax=0.06, color=maker.color(0 if value > 0 else 1), linewidth=1.2)
+    floor = 0.1 / spectrum.size
+    top = max(float(density.values.max()), float(density.negative.max()))
+    axes.set(xscale="log", yscale="log", ylim=(floor, 3 * top), xlabel="|eigenvalue|", ylabel="share per decade")
+    axes.text(0.98, 0.95, "positive", color=maker.color(0), transform=axes.transAxes, ha="right", va="top")
+    axes.text(0.98, 0.86, "negative", color=maker.color(1), transform=axes.transAxes, ha="right", va="top")
+    near = f", {density.near_zero:.0%} of them zero" if density.near_zero > 0.005 else ""
+    axes.set_title(f"Density of the {spectrum.size:,} eigenvalues{near}")
+
+
+def _draw_ends(axes: "Axes", spectrum: Spectrum, maker: FigureMaker) -> None:
+    largest, smallest = spectrum.ends.largest, spectrum.ends.smallest
+    for side, color, name in ((largest, 0, "largest"), (smallest, 1, "smallest")):
+        if not len(side.values):
+            continue
+        places = np.arange(1, len(side.values) + 1)
+        axes.errorbar(places, side.values, yerr=side.errors, fmt="o-", color=maker.color(color), linewidth=0.8)
+        maker.label_end(axes, places, side.values, name, color=color)
+    axes.axhline(0, color=maker.color(6), linewidth=0.8)
+    axes.set(xlabel="rank from the end", ylabel="eigenvalue")
+    axes.set_title(f"Condition number {spectrum.condition}")
+
+
+def _draw_layers(axes: "Axes", spectrum: Spectrum, maker: FigureMaker) -> None:
+    assert spectrum.blocks is not None
+    blocks = spectrum.blocks.blocks
+    places = np.arange(len(blocks))
+    means = [abs(block.trace.value) / block.size for block in blocks]
+    axes.plot([block.largest.value for block in blocks], places, "o", color=maker.color(0))
+    axes.plot(means, places, "s", color=maker.color(2))
+    axes.set(
+        xscale="log",
+        yticks=places,
+        yticklabels=[block.name or "all" for block in blocks],
+        ylim=(len(blocks) - 0.5, -0.9),
+    )
+    maker.label(axes, blocks[0].largest.value, -0.35, "largest eigenvalue", color=0)
+    maker.label(axes, means[0], -0.35, "mean eigenvalue", color=2)
+    axes.set(xlabel="eigenvalues of the layer's own block")
+    axes.set_title(f"Layers differ by {spectrum.blocks.heterogeneity.value:.2f} (0 alike, 1 apart)")

@@ -1,0 +1,147 @@
+"""What a diagnosis may spend: gradient-equivalents and seconds; what does not fit is named, not dropped in silence.
+
+One gradient over all data costs 1, a loss 1/3, a Hessian product 2, a step on B of n examples B / n.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from jaxopt_lab.core import InputError, Problem, fail, require_positive
+
+GRADIENT = 1.0
+LOSS = 1 / 3
+PRODUCT = 2.0
+LEAST = 10.0
+_FEWEST_EXAMPLES = 128
+_BATCHES = 4
+
+
+class Skipped(NamedTuple):
+    """A measurement that was not made.
+
+    Attributes:
+      reason: why.
+      applies: False where there is nothing to measure, so that nothing is missed.
+    """
+
+    reason: str
+    applies: bool = True
+
+
+@dataclasses.dataclass
+class Budget:
+    """A running account.
+
+    Attributes:
+      total: gradient-equivalents in all.
+      seconds: wall seconds in all.
+      spent: gradient-equivalents so far.
+      skipped: what was not measured -> why.
+    """
+
+    total: float = 200.0
+    seconds: float = 60.0
+    spent: float = 0.0
+    skipped: dict[str, Skipped] = dataclasses.field(default_factory=dict)
+    began: float = dataclasses.field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        require_positive("diagnose", "budget", self.total)
+        require_positive("diagnose", "seconds", self.seconds)
+        if self.total < LEAST:
+            raise fail(
+                "diagnose", f"a budget of {self.total:g} gradient-equivalents is too small for anything",
+                f"The least is {LEAST:g}: a loss, a gradient, a few steps; 200 examines everything.",
+            )  # fmt: skip
+
+    @property
+    def left(self) -> float:
+        """Gradient-equivalents that are left."""
+        return self.total - self.spent
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the beginning."""
+        return time.monotonic() - self.began
+
+    def allows(self, what: str, cost: float) -> bool:
+        """Whether there is enough left; if not, notes what is not done and why."""
+        if cost > self.left:
+            self.skip(what, f"it costs {cost:.0f} gradient-equivalents and {self.left:.0f} are left")
+        elif self.elapsed > self.seconds:
+            self.skip(what, f"{self.elapsed:.0f} s of {self.seconds:.0f} s are over")
+        else:
+            return True
+        return False
+
+    def skip(self, what: str, why: str) -> None:
+        """Notes what is not measured."""
+        self.skipped[what] = Skipped(why)
+
+    def attempt(self, what: str, measure: Callable[[], Any]) -> Any:
+        """What `measure` gives; None where it is refused, with the reason noted."""
+        try:
+            return measure()
+        except InputError as error:
+            self.skip(what, str(error).rstrip("."))
+            return None
+
+    def pace(self, seconds: float) -> None:
+        """Lowers the total to what fits into the time, half of which compiling may take: one gradient takes so long."""
+        fits = 0.5 * self.seconds / max(seconds, 1e-9)
+        if fits < self.total:
+            what = f"what costs more than {fits:.0f} gradient-equivalents"
+            self.skip(what, f"a gradient takes {seconds:.2g} s and the limit is {self.seconds:.0f} s")
+            self.total = max(fits, LEAST)
+
+    def pay(self, cost: float) -> None:
+        """Books a cost."""
+        self.spent += cost
+
+
+def step_cost(problem: Problem, batch_size: int | None) -> float:
+    """Cost of one step on so many examples."""
+    num = problem.num_examples
+    return 1.0 if num is None or batch_size is None else min(batch_size, num) / num
+
+
+def subsampled(problem: Problem, seconds: float, batch_size: int | None, budget: Budget, seed: int) -> Problem:
+    """The problem with so many of its examples that the budget takes about half of its seconds; the rest may compile.
+
+    Args:
+      problem: any problem.
+      seconds: that one gradient of all data takes.
+      batch_size: examples a step in use; at least four batches are kept.
+      budget: what is to be spent; is told what is left out.
+      seed: seeds the draw.
+
+    Returns:
+      The problem itself where all examples fit, or where it has none.
+    """
+    num = problem.num_examples
+    fits = budget.seconds / 2 / max(seconds, 1e-9)
+    if num is None or fits >= budget.total:
+        budget.pace(seconds)
+        return problem
+    kept = min(num, max(_FEWEST_EXAMPLES, _BATCHES * (batch_size or 0), round(num * fits / budget.total)))
+    if kept < num:
+        why = f"a gradient of all takes {seconds:.2g} s; what was measured is of a random part of {kept:,}"
+        budget.skip(f"{num - kept:,} of the {num:,} examples", why)
+    budget.pace(seconds * kept / num)
+    validation = problem.validation
+    if validation is not None:
+        length = jax.tree.leaves(validation)[0].shape[0]
+        validation = _part(validation, min(length, kept), length, seed)
+    return dataclasses.replace(problem, data=_part(problem.data, kept, num, seed), validation=validation)
+
+
+def _part(data: Any, kept: int, num: int, seed: int) -> Any:
+    if kept == num:
+        return data
+    rows = np.sort(np.random.default_rng(seed).permutation(num)[:kept])
+    return jax.tree.map(lambda leaf: leaf[rows], data)

@@ -1,0 +1,120 @@
+"""Losses, gradients, and their noise as the rule meets it: batches of its own size, and the loss's own randomness.
+
+    tr S_B = E |g_B - G|^2,        tr(H S_B) = E (g_B - G)' H (g_B - G)
+
+G is the gradient over all data, which is known here. One step of SGD at rate lr changes the expected loss by
+-lr |G|^2 + lr^2 / 2 (G'HG + tr(H S_B)): noise takes the gain away at lr = 2 |G|^2 / (G'HG + tr(H S_B)), and a run that
+stands at its noise floor stands about lr tr S_B / 4 above the minimum, times 1 / (1 - rho) with momentum.
+
+Reference: McCandlish et al. 2018, equation 2.6; Mandt, Hoffman, Blei 2017; `theory.noise_floors.loss_floor`.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab import training
+from jaxopt_lab.core import Estimate, Problem, as_partial, mean_of_samples, vectors
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientNoise:
+    """The noise of one step's gradient.
+
+    Attributes:
+      trace: tr S_B; of P^-1 S_B for a rule that divides by P.
+      gradient_square: |G|^2, in the same measure.
+      num_samples: gradients it rests on.
+    """
+
+    trace: Estimate
+    gradient_square: float
+    num_samples: int
+
+    @property
+    def ratio(self) -> float:
+        """Noise over signal in one step, tr S_B / |G|^2: B_simple / B."""
+        return self.trace.value / max(self.gradient_square, 1e-300)
+
+
+def measure_noise(
+    problem: Problem, params: Any, gradient: Any, *, batch_size: int | None, num_samples: int, seed: int,
+    preconditioner: Any = None,
+) -> GradientNoise:  # fmt: skip
+    """Draws gradients as a run would, and compares them with the expected one.
+
+    Args:
+      problem: its loss, data and own randomness.
+      params: the point.
+      gradient: of the expected loss there.
+      batch_size: examples a step; None for all.
+      num_samples: gradients, at least 2.
+      seed: seeds the draws.
+      preconditioner: P, or None.
+
+    Returns:
+      The noise. Cost: num_samples batch gradients.
+    """
+    num = problem.num_examples or 1
+    size = num if batch_size is None else batch_size
+    rows = np.stack([np.random.default_rng((seed, k)).permutation(num)[:size] for k in range(num_samples)])
+    inverse = None if preconditioner is None else jax.tree.map(lambda leaf: 1 / leaf, preconditioner)
+    squares = _deviations(
+        as_partial(problem.loss), params, gradient, problem.data, jnp.asarray(rows, jnp.int32),
+        jax.random.key(seed), inverse,
+    )  # fmt: skip
+    samples = np.asarray(squares, np.float64)
+    return GradientNoise(mean_of_samples(samples, cost=num_samples), float(_square(gradient, inverse)), num_samples)
+
+
+def _square(tree: Any, inverse: Any) -> jax.Array:
+    """<v, P^-1 v>."""
+    return vectors.dot(tree, tree if inverse is None else jax.tree.map(jnp.multiply, tree, inverse))
+
+
+@jax.jit
+def _deviations(
+    loss: Any, params: Any, gradient: Any, data: Any, rows: jax.Array, key: jax.Array, inverse: Any
+) -> jax.Array:
+    """|g_B - G|^2 of each draw, [s]."""
+
+    def one(carry: None, drawn: tuple[jax.Array, jax.Array]) -> tuple[None, jax.Array]:
+        places, place = drawn
+        batch = jax.tree.map(lambda leaf: leaf[places], data)
+        sample = jax.grad(loss)(params, batch, jax.random.fold_in(key, place))
+        return carry, _square(jax.tree.map(jnp.subtract, sample, gradient), inverse)
+
+    return jax.lax.scan(one, None, (rows, jnp.arange(len(rows))))[1]
+
+
+@jax.jit
+def value_and_gradient(loss: Any, params: Any, data: Any) -> Any:
+    """The expected loss and its gradient."""
+    return jax.value_and_grad(loss)(params, data, None)
+
+
+@jax.jit
+def sample_gradient(loss: Any, params: Any, data: Any, key: jax.Array) -> Any:
+    """The gradient of one draw of the loss's own randomness."""
+    return jax.grad(loss)(params, data, key)
+
+
+@jax.jit
+def value(loss: Any, params: Any, data: Any) -> jax.Array:
+    """The expected loss."""
+    return jnp.asarray(loss(params, data, None))
+
+
+def constant_output(problem: Problem, params: Any) -> tuple[float | None, int | None]:
+    """The loss of the best constant output, and the number of classes.
+
+    Where the outputs are not evidence, the loss with all parameters zero; None without data.
+    """
+    loss, num_classes = training.constant_loss(problem)
+    if loss is not None or problem.data is None:
+        return loss, num_classes
+    zero = float(value(as_partial(problem.freeze().loss), vectors.zeros_like(params), problem.data))
+    return (zero if np.isfinite(zero) else None), None

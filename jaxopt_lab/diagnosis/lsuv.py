@@ -1,0 +1,86 @@
+"""Initial parameters scaled by the data: every layer's outputs with mean 0 and deviation 1, first layer first.
+
+    W <- W / s,   b <- (b - m) / s
+
+m and s are the mean of each unit and the deviation over examples and units, measured with all layers before it done.
+Units that are copies of each other are drawn anew first.
+
+Reference: Mishkin and Matas 2016, All you need is a good init; Salimans and Kingma 2016, section 3.
+"""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.vectors import parameter_paths
+from jaxopt_lab.tracing.layer_statistics import measure_signals
+from jaxopt_lab.tracing.signals import LayerSignal
+
+_COPIES = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class LSUVInit:
+    """A problem's initialization, followed by the scaling; key -> parameters.
+
+    Attributes:
+      problem: whose initialization and data it uses.
+    """
+
+    problem: Problem
+
+    def __call__(self, key: jax.Array) -> Any:
+        """The parameters; when traced, for their shapes alone, those of the problem."""
+        if isinstance(key, jax.core.Tracer):
+            return self.problem.init(key)
+        return rescaled(self.problem, self.problem.init(key), key)
+
+
+def rescaled(problem: Problem, params: Any, key: jax.Array) -> Any:
+    """The parameters with every hidden layer scaled by the data; the last layer keeps its size, bounded by 1."""
+    num_layers = len(measure_signals(problem, params).layers)
+    for place in range(num_layers):
+        layer = measure_signals(problem, params).layers[place]
+        if layer.copies > _COPIES and layer.num_units > 1:
+            params = _drawn(params, layer, jax.random.fold_in(key, place))
+            layer = measure_signals(problem, params).layers[place]
+        if place < num_layers - 1 or layer.deviation > 1:
+            params = _scaled(params, layer)
+    return params
+
+
+def _drawn(params: Any, layer: LayerSignal, key: jax.Array) -> Any:
+    def draw(leaf: jax.Array) -> jax.Array:
+        return jax.random.normal(key, leaf.shape, leaf.dtype) / jnp.sqrt(jnp.asarray(layer.fan_in, leaf.dtype))
+
+    return _changed(params, {layer.name: draw})
+
+
+def _scaled(params: Any, layer: LayerSignal) -> Any:
+    size = layer.deviation if np.isfinite(layer.deviation) and layer.deviation > 0 else 1.0
+    changes = {layer.name: lambda leaf: leaf / size}
+    bias = _bias_of(params, layer)
+    if bias is not None:
+        changes[bias] = lambda leaf: ((leaf - jnp.asarray(layer.centres, leaf.dtype)) / size).astype(leaf.dtype)
+    return _changed(params, changes)
+
+
+def _bias_of(params: Any, layer: LayerSignal) -> str | None:
+    """The leaf beside the weight that has one number a unit."""
+    parent = layer.name.rpartition("/")[0]
+    for path, leaf in zip(parameter_paths(params), jax.tree.leaves(params), strict=True):
+        if path != layer.name and path.rpartition("/")[0] == parent and leaf.shape == (layer.num_units,):
+            return path
+    return None
+
+
+def _changed(params: Any, changes: dict[str, Any]) -> Any:
+    leaves, structure = jax.tree.flatten(params)
+    paths = parameter_paths(params)
+    return structure.unflatten(
+        [changes[path](leaf) if path in changes else leaf for path, leaf in zip(paths, leaves, strict=True)]
+    )

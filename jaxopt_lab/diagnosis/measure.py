@@ -1,0 +1,254 @@
+"""The parts of the evidence, each measured within the budget, in an order in which what tells most for least is first.
+
+A new measurement is a function of (what is measured so far, budget) that gives its part or `Skipped`, and a line in
+`MEASUREMENTS`.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxopt_lab import curvature
+from jaxopt_lab.core import (
+    Problem,
+    Status,
+    as_partial,
+    fail,
+    reason,
+    vectors,
+)
+from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, step_cost, subsampled
+from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
+from jaxopt_lab.diagnosis.gradient_noise import (
+    GradientNoise,
+    constant_output,
+    measure_noise,
+    sample_gradient,
+    value_and_gradient,
+)
+from jaxopt_lab.diagnosis.inputs import InputStatistics, measure_inputs, measure_standardized_curvature
+from jaxopt_lab.diagnosis.probe_runs import RATES, OtherRates, ProbeRun, find_on_the_way, probe_run, rate_runs
+from jaxopt_lab.diagnosis.quadratic_model import measure_curvature
+from jaxopt_lab.diagnosis.stationary_point import NUM_LOSSES, StationaryPoint, look_around, scan_line
+from jaxopt_lab.diagnosis.validation import measure_validation
+from jaxopt_lab.tracing import find_non_finite, measure_signals
+
+_RUN_SHARE = 0.3
+_RATE_SHARE = 0.2
+_MOST_STEPS = 1000
+_RECORDS = 25
+_SIGNAL_EXAMPLES = 256
+_SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
+
+
+def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evidence:
+    """Measures what the budget allows.
+
+    Args:
+      setting: what is diagnosed.
+      budget: is charged, and told what was skipped.
+      log: told what is being done.
+
+    Returns:
+      The evidence.
+
+    Raises:
+      InputError: the loss cannot be evaluated or differentiated.
+    """
+    frozen = setting.problem.freeze()
+    loss, gradient = _first_gradient(frozen, setting.params)
+    budget.pay(2 * GRADIENT)
+    if not (np.isfinite(loss) and bool(vectors.all_finite(gradient))):
+        origin, norm = find_non_finite(frozen, setting.params), float(vectors.norm(gradient))
+        return Evidence(setting, PointState(float(loss), norm, non_finite=origin))
+    seconds = _seconds(frozen, setting.params)
+    problem = subsampled(setting.problem, seconds, setting.batch_size, budget, setting.seed)
+    setting = dataclasses.replace(setting, problem=problem)
+    evidence = Evidence(setting, measure_point(setting, budget))
+    for part, text, measure_part in MEASUREMENTS:
+        if text:
+            log(f"{text} ...")
+        found = measure_part(evidence, budget)
+        if isinstance(found, Skipped):
+            budget.skipped.setdefault(part, found)
+        else:
+            evidence = dataclasses.replace(evidence, **{part: found})
+    return evidence
+
+
+def measure_point(setting: Setting, budget: Budget) -> PointState:
+    """The loss and its gradient at the point, its randomness, the line downhill, what a constant output earns."""
+    problem, params = setting.problem, setting.params
+    frozen = problem.freeze()
+    loss, gradient = value_and_gradient(as_partial(frozen.loss), params, frozen.data)
+    norm, size = float(vectors.norm(gradient)), max(float(vectors.norm(params)), 1.0)
+    is_random = _is_random(problem, params)
+    budget.pay(3 * GRADIENT)
+    steepest = None
+    if norm > 0 and budget.allows("the line downhill", NUM_LOSSES * LOSS):
+        steepest = scan_line(frozen, params, vectors.scale(-1 / norm, gradient), size)
+        budget.pay(NUM_LOSSES * LOSS)
+    baseline, num_classes = constant_output(problem, params)
+    budget.pay(LOSS)
+    return PointState(float(loss), norm, size, is_random, steepest, baseline, num_classes)
+
+
+def measure_inputs_of(evidence: Evidence, budget: Budget) -> InputStatistics | Skipped:
+    """The statistics of the inputs."""
+    found = measure_inputs(evidence.setting.problem, adaptive=evidence.setting.optimizer.kind == "adaptive")
+    return found or Skipped("the problem has no floating inputs of two or more features", applies=False)
+
+
+def measure_layers(evidence: Evidence, budget: Budget) -> Layers | Skipped:
+    """The layers' signals at the point."""
+    setting = evidence.setting
+    if setting.problem.data is None:
+        return Skipped("the problem has no data", applies=False)
+    if not budget.allows("layers", 3 * GRADIENT):
+        return budget.skipped["layers"]
+    signals = measure_signals(setting.problem, setting.params, seed=setting.seed)
+    budget.pay(step_cost(setting.problem, _SIGNAL_EXAMPLES) * 2)
+    return Layers(signals)
+
+
+def measure_run(evidence: Evidence, budget: Budget) -> ProbeRun | Skipped:
+    """The rule in use from the point, for as many steps as three tenths of the budget pay."""
+    setting = evidence.setting
+    problem, steps, a_step = setting.problem, setting.steps, step_cost(setting.problem, setting.batch_size)
+    records = min(_RECORDS, steps or _RECORDS)
+    afford = int((_RUN_SHARE * budget.total - records * LOSS) / a_step)
+    taken = min(steps or _MOST_STEPS, afford, _MOST_STEPS)
+    if taken < 2 or not budget.allows("run", taken * a_step):
+        return Skipped("a few steps cost more than the budget: give a larger one")
+    if steps is not None and taken < steps:
+        budget.skip(f"the run after step {taken}", f"{steps} steps cost {steps * a_step:.0f} gradient-equivalents")
+    run = probe_run(
+        problem, setting.rule, setting.params, steps=taken, every=max(1, taken // records),
+        batch_size=setting.batch_size, seed=setting.seed,
+    )  # fmt: skip
+    budget.pay(taken * a_step + len(run.steps) * LOSS)
+    if run.status is Status.NON_FINITE:
+        return find_on_the_way(problem, setting.rule, setting.params, run, setting.batch_size, setting.seed)
+    return run
+
+
+def measure_end_layers(evidence: Evidence, budget: Budget) -> Layers | Skipped:
+    """The layers' signals where the run ended too."""
+    setting, layers, run = evidence.setting, evidence.layers, evidence.run
+    cost = step_cost(setting.problem, _SIGNAL_EXAMPLES) * 2
+    if layers is None or run is None or run.diverged or not budget.allows("layers at the end", cost):
+        return layers or Skipped("they were not measured at the point")
+    budget.pay(cost)
+    signals = measure_signals(setting.problem.freeze(run.model_state), run.params, seed=setting.seed)
+    return dataclasses.replace(layers, end=signals)
+
+
+def measure_gradient_noise(evidence: Evidence, budget: Budget) -> GradientNoise | Skipped:
+    """The noise of one step's gradient at the end of the run."""
+    setting, run, model = evidence.setting, evidence.run, evidence.model_at_end
+    if run is None or run.diverged:
+        return Skipped("there is no end of a run")
+    if not evidence.is_random:
+        return Skipped("every step sees the same gradient", applies=False)
+    frozen, a_sample = setting.problem.freeze(run.model_state), step_cost(setting.problem, setting.batch_size)
+    count = int(min(32, 0.1 * budget.total / a_sample))
+    if count < 2 or not budget.allows("noise", count * a_sample):
+        return budget.skipped.get("noise", Skipped("two gradients cost more than a tenth of the budget"))
+    _, gradient = value_and_gradient(as_partial(frozen.loss), run.params, frozen.data)
+    seen = model is not None and model.preconditioned
+    noise = measure_noise(
+        frozen, run.params, gradient, batch_size=setting.batch_size, num_samples=count, seed=setting.seed,
+        preconditioner=curvature.preconditioner_of(run.state) if seen else None,
+    )  # fmt: skip
+    budget.pay(count * a_sample)
+    return noise
+
+
+def measure_stationary_point(evidence: Evidence, budget: Budget) -> StationaryPoint | Skipped:
+    """What lies around the point, where the run stood still."""
+    setting = evidence.setting
+    if not evidence.is_stationary:
+        return Skipped("training moves here, it does not stand still", applies=False)
+    least, kept = 30 * budget.total / 200, _RATE_SHARE * budget.total if evidence.is_random else 0.0
+    most = max(min(60 * budget.total / 200, budget.left - kept), least)
+    if budget.left - kept < least:
+        return Skipped("what is left goes into other learning rates")
+    if not budget.allows("stationary_point", most):
+        return budget.skipped["stationary_point"]
+    around = budget.attempt("stationary_point", lambda: look_around(
+        setting.problem, setting.params, setting.rule, size=evidence.point.size, batch_size=setting.batch_size,
+        seed=setting.seed, most=most,
+    ))  # fmt: skip
+    if around is None:
+        return budget.skipped["stationary_point"]
+    found, cost = around
+    budget.pay(cost)
+    return found
+
+
+def measure_other_rates(evidence: Evidence, budget: Budget) -> OtherRates | Skipped:
+    """The run at other learning rates, unless the model already says what they do."""
+    setting = evidence.setting
+    if evidence.run is None:
+        return Skipped("there is no run to compare with")
+    if evidence.follows_model and evidence.method is not None:
+        return Skipped("the quadratic model tells what they do", applies=False)
+    a_step = len(RATES) * step_cost(setting.problem, setting.batch_size)
+    records = min(10, evidence.num_steps)
+    afford = int((min(_RATE_SHARE * budget.total, budget.left) - records * len(RATES) * LOSS) / a_step)
+    taken = min(evidence.num_steps, afford)
+    if taken < 3:
+        return Skipped("too little of the budget is left")
+    rates = rate_runs(
+        setting.problem, setting.rule, setting.params, steps=taken, every=max(1, taken // records),
+        batch_size=setting.batch_size, seed=setting.seed,
+    )  # fmt: skip
+    budget.pay(taken * a_step + records * len(RATES) * LOSS)
+    return rates
+
+
+MEASUREMENTS: tuple[tuple[str, str, Callable[[Evidence, Budget], Any]], ...] = (
+    ("inputs", "Layers and inputs", measure_inputs_of),
+    ("layers", "", measure_layers),
+    ("run", "A short run", measure_run),
+    ("curvature", "Curvature", measure_curvature),
+    ("layers", "Noise", measure_end_layers),
+    ("validation", "", measure_validation),
+    ("noise", "", measure_gradient_noise),
+    ("stationary_point", "", measure_stationary_point),
+    ("curvature", "", measure_standardized_curvature),
+    ("rates", "Other rates", measure_other_rates),
+)
+"""(part of the evidence, what is said before it, function), in the order in which they are measured."""
+
+
+def _first_gradient(problem: Problem, params: Any) -> tuple[jax.Array, Any]:
+    """Loss and gradient at the point; an error in words where there is none."""
+    try:
+        return value_and_gradient(as_partial(problem.loss), params, problem.data)
+    except Exception as error:
+        why = reason(error)
+        if "grad requires" in str(error):
+            remedy = "diagnose needs parameters of a floating type and a loss written in JAX."
+            raise fail(problem.name, f"the loss cannot be differentiated {why}", remedy) from error
+        missing = "It has no data: give them as lab.from_loss(loss, params, data). " if problem.data is None else ""
+        remedy = f"{missing}It is called as loss(params, batch, None): without a key it must be deterministic."
+        raise fail(problem.name, f"the loss cannot be evaluated {why}", remedy) from error
+
+
+def _seconds(problem: Problem, params: Any) -> float:
+    """What one gradient of all data takes once it is compiled."""
+    began = time.monotonic()
+    jax.block_until_ready(value_and_gradient(as_partial(problem.loss), params, problem.data))
+    return time.monotonic() - began
+
+
+def _is_random(problem: Problem, params: Any) -> bool:
+    """Whether two keys give two gradients."""
+    keys = jax.random.split(jax.random.key(0))
+    one, other = (sample_gradient(as_partial(problem.loss), params, problem.data, key) for key in keys)
+    return not vectors.equal(one, other)

@@ -1,0 +1,163 @@
+"""`diagnose`: why is this training slow, in numbers, and what fixes it."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxopt_lab import training
+from jaxopt_lab.core import Problem, describe, fail, require_count, require_trainable, vectors
+from jaxopt_lab.diagnosis.budget import Budget, Skipped
+from jaxopt_lab.diagnosis.causes import EXAMINATIONS
+from jaxopt_lab.diagnosis.evidence import Evidence, Setting
+from jaxopt_lab.diagnosis.findings import Diagnosis, Finding, Measurement, make_finding, measured, rank
+from jaxopt_lab.diagnosis.measure import measure
+from jaxopt_lab.diagnosis.prescriptions import advise
+from jaxopt_lab.rules.identification import identify
+from jaxopt_lab.rules.monitor import is_monitor
+from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
+
+
+def diagnose(
+    problem: Problem,
+    rule: optax.GradientTransformation,
+    *,
+    params: Any = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    seed: int = 0,
+    opt_state: Any = None,
+    budget: float = 200.0,
+    seconds: float = 60.0,
+    log: Callable[[str], None] | None = None,
+) -> Diagnosis:
+    """Looks at a loss, a point, the data and the rule in use, and says what holds training back.
+
+    Args:
+      problem: what is trained; `from_loss`, `from_nnx` or `from_linen` make one of a user's own.
+      rule: the optax rule in use, at the beginning of its schedules.
+      params: where training stands; None for its beginning, `problem.init`.
+      steps: length of the short run that is made with the rule; None chooses.
+      batch_size: examples a step in use; None for all.
+      seed: seeds the initial parameters, the data order and every random vector.
+      opt_state: the rule's state in a running training loop, such as that of a `Monitor`; None without one. It tells an
+        adaptive rule's preconditioner at the point, and what the monitor has seen.
+      budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; at least 10.
+      seconds: wall seconds after which nothing more is begun.
+      log: told what is being done, a sentence at a time.
+
+    Returns:
+      The diagnosis: findings ranked by the gain that removing each is predicted to give; what could not be examined.
+
+    Raises:
+      InputError: no rule, a loss that is not a scalar or cannot be differentiated, a batch larger than the data, or a
+        budget too small for anything.
+
+    Example:
+      >>> import jaxopt_lab as lab
+      >>> problem = lab.objectives.quadratic(lab.objectives.spectra.log_uniform(100, kappa=1e4), start=1.0)
+      >>> lab.diagnose(problem, optax.sgd(1.0), steps=30).causes
+      ('ill-conditioned',)
+    """
+    if not isinstance(rule, optax.GradientTransformation):
+        raise fail("diagnose", f"rule must be an optax.GradientTransformation, got {rule!r}", "Call the factory first.")
+    if not isinstance(problem, Problem):
+        raise fail(
+            "diagnose", f"problem must be a Problem, got {type(problem).__name__}", "Make one with lab.from_loss."
+        )
+    if steps is not None:
+        require_count("diagnose", "steps", steps, 2, "A run of fewer steps shows nothing.")
+    if batch_size is not None:
+        require_count("diagnose", "batch_size", batch_size)
+        if problem.num_examples is None or batch_size > problem.num_examples:
+            raise fail(
+                "diagnose", f"batch_size {batch_size} needs as many examples, {problem.name} has {problem.num_examples}"
+            )
+    require_count("diagnose", "seed", seed, 0)
+    account = Budget(budget, seconds)
+    setting = _setting(problem, rule, params, steps, batch_size, seed, opt_state)
+    evidence = measure(setting, account, log or (lambda text: None))
+    return conclude(evidence, account)
+
+
+def conclude(evidence: Evidence, account: Budget) -> Diagnosis:
+    """What the evidence says."""
+    found: list[Finding] = []
+    missing = {what: skipped.reason for what, skipped in account.skipped.items() if skipped.applies}
+    for cause, examination in EXAMINATIONS.items():
+        lacking = [part for part in examination.needs if getattr(evidence, part) is None]
+        if lacking and evidence.non_finite is None:
+            why = account.skipped.get(lacking[0], Skipped("it was not measured"))
+            if why.applies:
+                missing.setdefault(cause, f"{lacking[0].replace('_', ' ')}: {why.reason}")
+        finding = examination.examine(evidence)
+        if finding is not None:
+            found.append(dataclasses.replace(finding, evidence=finding.evidence + _monitored(evidence)))
+    ranked = rank(found) or (_healthy(evidence),)
+    setting = evidence.setting
+    return Diagnosis(
+        setting.problem.name, str(setting.optimizer), ranked, missing, account.spent, account.elapsed, evidence
+    )
+
+
+def _healthy(evidence: Evidence) -> Finding:
+    measurements = [measured("loss at the point", evidence.point.loss)]
+    measurements.append(measured("loss at the end of the short run", evidence.end))
+    if np.isfinite(evidence.relative_sharpness):
+        measurements.append(measured("learning rate times sharpness over the edge", evidence.relative_sharpness))
+    if evidence.validation is not None:
+        measurements.append(measured("validation loss", evidence.validation.loss))
+    text = "Nothing that was examined holds training back."
+    return make_finding("healthy", text, [*measurements, *_monitored(evidence)], advise("Go on."), 1.0)
+
+
+def _monitored(evidence: Evidence) -> tuple[Measurement, ...]:
+    """What a monitor in the training loop has seen."""
+    seen = evidence.setting.monitor
+    if seen is None:
+        return ()
+    return (
+        measured("cosine of successive updates, by the monitor", seen.update_cosine),
+        measured("update over parameters, by the monitor", seen.update_ratio),
+        measured("slope of ln loss, by the monitor", seen.loss_trend),
+        measured("noise scale, by the monitor", seen.noise_scale),
+    )
+
+
+def _setting(
+    problem: Problem, rule: optax.GradientTransformation, params: Any, steps: int | None, batch_size: int | None,
+    seed: int, opt_state: Any,
+) -> Setting:  # fmt: skip
+    """Checks the parameters and the rule on them, and identifies the rule."""
+    point = problem.init(jax.random.key(seed)) if params is None else params
+    _require_real(point)
+    training.require_rule("diagnose", lambda: rule, {}, point)
+    monitor = _summary(opt_state, batch_size)
+    return Setting(
+        problem, rule, point, params is None, steps, batch_size, seed, opt_state, monitor, identify(rule, point)
+    )
+
+
+def _require_real(params: Any) -> None:
+    """Raises unless there are parameters, all of them real and floating: curvature needs nothing less."""
+    require_trainable("diagnose", params)
+    if not vectors.size(params):
+        raise fail("diagnose", "the parameters hold no number")
+    for path, leaf in zip(vectors.parameter_paths(params), jax.tree.leaves(params), strict=True):
+        if jnp.iscomplexobj(leaf):
+            label = f"parameter {path}" if path else "the parameter"
+            raise fail(
+                "diagnose", f"{label} is complex ({describe(leaf)})",
+                "Give its real and imaginary parts as parameters, and let the loss make it of them.",
+            )  # fmt: skip
+
+
+def _summary(opt_state: Any, batch_size: int | None) -> MonitorSummary | None:
+    """What a monitor in the state has recorded; None without a state or a monitor."""
+    if opt_state is None or not any(map(is_monitor, jax.tree.leaves(opt_state, is_leaf=is_monitor))):
+        return None
+    return summarize_monitor(opt_state, batch_size)

@@ -1,0 +1,88 @@
+"""What runs that begin at the point will do: the short run as it went, and behind its end the local model there."""
+
+import dataclasses
+
+import numpy as np
+
+from jaxopt_lab import theory
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.probe_runs import PART, steps_to_reach
+from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
+
+_DONE = 0.01
+
+
+def speed_up(
+    evidence: Evidence,
+    count: int,
+    model: QuadraticModel,
+    after: Method,
+    *,
+    own: Method | None = None,
+    same: bool = True,
+) -> float:
+    """What `speed_up` will find in runs of `count` steps: the rule in use against another from the same point.
+
+    Args:
+      evidence: what was measured.
+      count: steps of both runs.
+      model: the loss around the point where the other one begins.
+      after: the other one.
+      own: the rule in use, where the evidence does not know it as a method.
+      same: whether both go on the same loss, so that behind the run's end one model serves both.
+
+    Returns:
+      The ratio, at most `count`, which it is where the rule in use gains nothing; 1 where the other's model has less to
+      give than the rule in use gains.
+    """
+    run, method = evidence.run, own or evidence.method
+    if run is None or method is None:
+        return 1.0
+    end, there = float(run.losses[-1]), evidence.model_at_end if evidence.model_at_end is not None else model
+    before = _Descent(there, method, end, evidence.lower_bound)
+    begin = min(run.start, evidence.point.baseline or np.inf)
+    goal = begin - PART * (begin - before.loss(count - run.steps[-1]))
+    if not goal < begin:
+        return float(count)
+    early = goal >= end
+    slow = steps_to_reach(run.steps, run.losses, goal) if early else run.steps[-1] + before.steps_to(goal)
+    if same and not early:
+        model = _rewound(there, method, float(run.steps[-1]), end - there.gap(before.ceiling))
+    fast = _Descent(model, after, model.loss, evidence.lower_bound).steps_to(goal)
+    return min(slow, count) / max(fast, 1.0) if np.isfinite(fast) else 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class _Descent:
+    """A method on a local model, from a loss to one that is not below `lower`."""
+
+    model: QuadraticModel
+    method: Method
+    start: float
+    lower: float
+
+    @property
+    def ceiling(self) -> float:
+        return max(self.start - self.lower, 0.0)
+
+    def loss(self, steps: float) -> float:
+        gone = 1 - self.model.remaining(steps, self.method, self.ceiling) if steps > 0 else 0.0
+        return self.start - self.model.gap(self.ceiling) * gone
+
+    def steps_to(self, goal: float) -> float:
+        """0 where it begins below the goal, inf where the goal lies below the model's bottom."""
+        gap = self.model.gap(self.ceiling)
+        if goal >= self.start:
+            return 0.0
+        share = 1 - (self.start - goal) / max(gap, 1e-300)
+        return self.model.steps_to(share, self.method, self.ceiling) if share > 0 else float("inf")
+
+
+def _rewound(model: QuadraticModel, method: Method, steps: float, bottom: float) -> QuadraticModel:
+    """The model as it was so many steps before; without the directions that are done since, which are as fast then."""
+    left = np.square(
+        theory.modes.mode_value(steps, method.learning_rate, model.eigenvalues, method.rho, method.lookahead)
+    )
+    weights = np.where(left > _DONE, model.weights / np.maximum(left, _DONE), 0.0)
+    earlier = dataclasses.replace(model, weights=weights)
+    return dataclasses.replace(earlier, loss=bottom + earlier.gap())

@@ -1,0 +1,246 @@
+"""Short probe runs: the rule in use from the point, at its own learning rate and at others, on the same batches."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from jaxopt_lab import training
+from jaxopt_lab.core import Problem, Status, vectors
+from jaxopt_lab.tracing import NonFiniteOrigin, find_non_finite
+
+PART = 0.9
+RATES = (0.01, 0.1, 10.0, 100.0)
+_GROWN = 2.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ScaledRule:
+    """The rule with its steps multiplied by a factor, as a factory that is equal for equal rules."""
+
+    rule: optax.GradientTransformation
+
+    def __call__(self, factor: Any = 1.0) -> optax.GradientTransformation:
+        """The rule whose every step is `factor` times as long."""
+        return optax.chain(self.rule, optax.scale(factor))
+
+
+@dataclasses.dataclass(frozen=True)
+class ProbeRun:
+    """One run.
+
+    Attributes:
+      steps: steps at each record, [R].
+      losses: expected loss over all data, [R]; NaN behind the record at which it diverged.
+      cosines: cosine of the last two updates, [R].
+      validation: loss on the validation data, [R], or None.
+      status: how it ended.
+      params: where it ended.
+      state: of the rule, there.
+      model_state: of the model, there.
+      non_finite: what ended a run that had not grown, or None.
+      non_finite_step: and at which step.
+    """
+
+    steps: np.ndarray
+    losses: np.ndarray
+    cosines: np.ndarray
+    validation: np.ndarray | None
+    status: Status
+    params: Any
+    state: Any
+    model_state: Any
+    non_finite: NonFiniteOrigin | None = None
+    non_finite_step: int | None = None
+
+    @property
+    def num_steps(self) -> int:
+        """Steps that it was to take."""
+        return int(self.steps[-1])
+
+    @property
+    def diverged(self) -> bool:
+        """Whether it blew up or met a number that is not finite."""
+        return not self.status.feasible
+
+    @property
+    def start(self) -> float:
+        """The loss before the first step."""
+        return float(self.losses[0])
+
+    @property
+    def end(self) -> float:
+        """The loss at the end: the mean of the last quarter's records, which a noisy run needs."""
+        quarter = max(1, len(self.losses) // 4)
+        return float(np.mean(self.losses[-quarter:]))
+
+    @property
+    def cosine(self) -> float:
+        """Median cosine of successive updates in the last half."""
+        half = self.cosines[len(self.cosines) // 2 :]
+        finite = half[np.isfinite(half)]
+        return float(np.median(finite)) if finite.size else float("nan")
+
+
+@dataclasses.dataclass(frozen=True)
+class OtherRates:
+    """The same run at other learning rates.
+
+    Attributes:
+      steps: steps at each record, [R].
+      losses: factor -> losses [R], NaN behind the record at which it diverged.
+    """
+
+    steps: np.ndarray
+    losses: Mapping[float, np.ndarray]
+
+
+def probe_run(
+    problem: Problem, rule: optax.GradientTransformation, params: Any, *, steps: int, every: int,
+    batch_size: int | None, seed: int,
+) -> ProbeRun:  # fmt: skip
+    """Runs the rule from the point.
+
+    Args:
+      problem: what it is run on.
+      rule: the rule, whose state begins anew.
+      params: the point.
+      steps: number of steps.
+      every: steps between records.
+      batch_size: examples a step; None for all.
+      seed: seeds the order of the data.
+
+    Returns:
+      The run. Cost: steps batch_size / n gradients and a loss a record.
+    """
+    probes = [training.loss(), training.update_cosine()]
+    if problem.validation is not None:
+        probes.append(training.validation_loss())
+    trace = training.run(
+        problem, rule, steps=steps, every=every, params=params, batch_size=batch_size, seeds=seed,
+        probes=probes, progress=False,
+    )  # fmt: skip
+    return ProbeRun(
+        steps=trace.steps,
+        losses=trace["loss"][0],
+        cosines=trace["update_cosine"][0],
+        validation=trace["validation_loss"][0] if problem.validation is not None else None,
+        status=trace.status[0],
+        params=trace.params_of(),
+        state=jax.tree.map(lambda leaf: leaf[0], trace.state),
+        model_state=None if trace.model_state is None else trace.model_state_of(),
+    )
+
+
+def rate_runs(
+    problem: Problem, rule: optax.GradientTransformation, params: Any, *, steps: int, every: int,
+    batch_size: int | None, seed: int,
+) -> OtherRates:  # fmt: skip
+    """The same run at the rates times `RATES`."""
+    trace = training.run(
+        problem, ScaledRule(rule), {"factor": np.array(RATES)}, steps=steps, every=every, params=params,
+        batch_size=batch_size, seeds=seed, progress=False,
+    )  # fmt: skip
+    return OtherRates(trace.steps, dict(zip(RATES, trace["loss"], strict=True)))
+
+
+def find_on_the_way(
+    problem: Problem, rule: optax.GradientTransformation, params: Any, run: ProbeRun, batch_size: int | None, seed: int
+) -> ProbeRun:
+    """The run with the operation that ended it, if it had not grown to more than twice its first loss before.
+
+    A run that climbs before it ends has a learning rate that is too high. One that does not met something else, and
+    that is looked for one step further.
+
+    Args:
+      problem: as it was run.
+      rule: as it was run.
+      params: where it began.
+      run: a run that ended with a number that is not finite.
+      batch_size: examples a step.
+      seed: of the data order.
+
+    Returns:
+      The run. Cost: the run again, about log2(steps between records) times.
+    """
+    step = lambda count: _params_after(problem, rule, params, count, batch_size, seed)  # noqa: E731
+    finite = np.flatnonzero(np.isfinite(run.losses))
+    if not finite.size:
+        return dataclasses.replace(run, non_finite=find_non_finite(problem, params), non_finite_step=0)
+    frozen, last = problem.freeze(), int(finite[-1])
+    low, high = int(run.steps[last]), int(run.steps[min(last + 1, len(run.steps) - 1)])
+    before = params if low == 0 else _finite_or_none(frozen, step(low))
+    while high - low > 1:
+        middle = (low + high) // 2
+        there = _finite_or_none(frozen, step(middle))
+        low, high, before = (low, middle, before) if there is None else (middle, high, there)
+    if before is None or float(frozen.full_loss(before)) > _GROWN * abs(float(run.losses[0])):
+        return run
+    after = step(high)
+    origin = find_non_finite(frozen, after if bool(vectors.all_finite(after)) else before)
+    return run if origin is None else dataclasses.replace(run, non_finite=origin, non_finite_step=high)
+
+
+def _params_after(problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seed: int) -> Any:
+    """Parameters after so many steps, finite or not."""
+    trace = training.run(
+        problem, rule, steps=steps, every=max(steps, 1), params=params, batch_size=batch_size,
+        seeds=seed, probes=[training.update_cosine()], progress=False,
+    )  # fmt: skip
+    return trace.params_of()
+
+
+def _finite_or_none(frozen: Problem, params: Any) -> Any:
+    """The parameters where they and the loss there are finite, else None."""
+    return params if bool(vectors.all_finite(params)) and np.isfinite(float(frozen.full_loss(params))) else None
+
+
+def steps_to_reach(steps: np.ndarray, losses: np.ndarray, target: float) -> float:
+    """First step at which a curve is at or below the target, straight lines between records; inf for a miss."""
+    below = np.flatnonzero(losses <= target)
+    if not below.size:
+        return float("inf")
+    place = int(below[0])
+    if place == 0:
+        return float(steps[0])
+    high, low = losses[place - 1], losses[place]
+    if not np.isfinite(high) or high <= low:
+        return float(steps[place])
+    return float(steps[place - 1] + (steps[place] - steps[place - 1]) * (high - target) / (high - low))
+
+
+def speed_up(steps: np.ndarray, before: np.ndarray, after: np.ndarray, known_by_none: float | None = None) -> float:
+    """How many times fewer steps `after` takes than `before` to 90 % of what that gains; below 1 the other way round.
+
+    90 %, because two runs that both converge differ at their ends by rounding alone. To come down to what a constant
+    output earns is no gain.
+
+    Args:
+      steps: [R], beginning with 0.
+      before: losses [R].
+      after: losses [R].
+      known_by_none: the loss of the best constant output, or None where there is none.
+
+    Returns:
+      The ratio, in [1 / steps, steps]: `steps` where only `after` gains anything; NaN when both diverged.
+
+    Example:
+      >>> round(speed_up(np.arange(5), np.array([4.0, 3.0, 2.0, 1.0, 0.0]), np.array([4.0, 0.4, 0.2, 0.1, 0.0])), 6)
+      3.6
+    """
+    last = float(steps[-1])
+    ends = [curve[-1] if np.isfinite(curve[-1]) else np.inf for curve in (before, after)]
+    if np.isinf(ends[0]) and np.isinf(ends[1]):
+        return float("nan")
+    begin = before[0] if known_by_none is None or not before[0] > known_by_none else known_by_none
+    if np.isinf(ends[0]) or ends[0] >= begin:
+        return last if ends[1] < begin or not np.isfinite(begin) else 1.0
+    target = begin - PART * (begin - ends[0])
+    reached = steps_to_reach(steps, after, target)
+    if np.isfinite(reached):
+        return float(steps_to_reach(steps, before, target) / max(reached, 1.0))
+    back = steps_to_reach(steps, before, ends[1])
+    return max(back, 1.0) / last if np.isfinite(back) else 1 / last

@@ -1,0 +1,78 @@
+"""The validation loss where the run ended, and what smaller weights would do there."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from jaxopt_lab import curvature
+from jaxopt_lab.core import Estimate, Problem, as_partial, mean_of_samples, vectors
+from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, Budget, Skipped
+from jaxopt_lab.diagnosis.gradient_noise import value
+
+if TYPE_CHECKING:
+    from jaxopt_lab.diagnosis.evidence import Evidence
+
+_SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Validation:
+    """The end of the run on the validation data.
+
+    Attributes:
+      loss: mean over the validation data.
+      shrink_factor: the factor of all weights, at most 1, with the least validation loss.
+      shrink_gain: how many times lower it is there.
+      weight_curvature: of the training loss along the weights themselves, w'Hw / w'w.
+    """
+
+    loss: Estimate
+    shrink_factor: float
+    shrink_gain: float
+    weight_curvature: float
+
+
+def measure_validation(evidence: "Evidence", budget: Budget) -> Validation | Skipped:
+    """The end of the run on the validation data, and what shrinking the weights would do there."""
+    problem, run = evidence.setting.problem, evidence.run
+    if problem.validation is None:
+        return Skipped("the problem has no validation data")
+    if run is None or run.diverged:
+        return Skipped("there is no end of a run")
+    frozen = problem.freeze(run.model_state)
+    loss, shrink = _validation_loss(frozen, run.params), _shrinking(frozen, run.params)
+    bent = budget.attempt("curvature along the weights", lambda: _weight_curvature(frozen, run.params))
+    share = jax.tree.leaves(problem.validation)[0].shape[0] / (problem.num_examples or 1)
+    budget.pay((1 + len(_SHRINKS)) * LOSS * share + PRODUCT)
+    return Validation(loss, *shrink, bent or 0.0)
+
+
+def _validation_loss(frozen: Problem, params: Any) -> Estimate:
+    """The mean over eight parts of the validation data, with the error that their scatter tells."""
+    leaves, structure = jax.tree.flatten(frozen.validation)
+    num = leaves[0].shape[0]
+    parts = min(8, num)
+    size = num // parts
+    loss = as_partial(frozen.loss)
+    values = []
+    for k in range(parts):
+        batch = structure.unflatten([leaf[k * size : (k + 1) * size] for leaf in leaves])
+        values.append(float(value(loss, params, batch)))
+    return mean_of_samples(np.array(values)) if parts > 1 else Estimate(values[0])
+
+
+def _shrinking(frozen: Problem, params: Any) -> tuple[float, float]:
+    """The factor of the weights, at most 1, with the least validation loss, and that loss's gain."""
+    loss = as_partial(frozen.loss)
+    losses = [float(value(loss, jax.tree.map(lambda leaf, c=c: c * leaf, params), frozen.validation)) for c in _SHRINKS]
+    best = int(np.nanargmin(losses))
+    return _SHRINKS[best], losses[0] / max(losses[best], 1e-300)
+
+
+def _weight_curvature(frozen: Problem, params: Any) -> float:
+    """The curvature along the weights themselves, w'Hw / w'w."""
+    weights = jax.tree.map(vectors.widened, params)
+    square = float(vectors.sum_of_squares(weights))
+    return float(vectors.dot(weights, curvature.hessian(frozen, params)(weights))) / square if square else 0.0

@@ -1,0 +1,293 @@
+"""Where in a loss's program its layers and activations stand, told by what each value depends on.
+
+A layer is a product or convolution of a weight (a value of the parameters alone) with a value of the batch. An
+activation is an elementwise nonlinearity, of a value of both, that a later layer reads. No framework is known here.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, holds_layer, is_number
+
+NAMES = {
+    "relu": "relu", "relu6": "relu6", "leaky_relu": "leaky_relu", "elu": "elu", "selu": "selu", "celu": "elu",
+    "silu": "silu", "swish": "silu", "softplus": "softplus", "gelu": "gelu", "sigmoid": "logistic", "tanh": "tanh",
+    "logistic": "logistic",
+}  # fmt: skip
+_KEEPS_ZERO = {"broadcast_in_dim", "convert_element_type", "reshape", "copy", "neg"}
+_SCALES = {"mul", "div", "neg"}
+_GELU_CUBIC = math.sqrt(2 / math.pi)
+
+
+@dataclasses.dataclass(frozen=True)
+class LayerPlace:
+    """Where a layer stands.
+
+    Attributes:
+      value: number of its output, a bias that is added right after included.
+      leaf: the parameter leaf that its weight comes from; the largest of several.
+      fan_in: numbers that one output is a sum over.
+      unit_axes: axes of the output that count units; along the others are examples and places.
+      step: the operation.
+    """
+
+    value: int
+    leaf: int
+    fan_in: int
+    unit_axes: tuple[int, ...]
+    step: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ActivationPlace:
+    """Where an activation stands.
+
+    Attributes:
+      operation: one of the values of `NAMES`.
+      value: number of what it is applied to.
+      unit_axes: as in `LayerPlace`.
+      layer: the last layer before it, by its place in the list.
+      step: the operation.
+    """
+
+    operation: str
+    value: int
+    unit_axes: tuple[int, ...]
+    layer: int
+    step: int
+
+
+def find_places(program: Program, num_leaves: int) -> tuple[list[LayerPlace], list[ActivationPlace], int]:
+    """Layers and activations in program order, and how many loops, branches and complex products are further layers.
+
+    Args:
+      program: of (params, batch) -> loss.
+      num_leaves: how many of its first inputs are parameters.
+    """
+    origins = _origins(program, num_leaves)
+    readers: dict[int, list[Operation]] = {}
+    for operation in program.operations:
+        for number in filter(is_number, operation.inputs):
+            readers.setdefault(number, []).append(operation)
+    steps = [
+        step
+        for step, operation in enumerate(program.operations)
+        if operation.name in LAYERS and _sides(operation, origins) is not None
+    ]
+    real = [step for step in steps if _is_real(program, program.operations[step])]
+    layers = [_layer(program, origins, readers, step) for step in real]
+    hidden = sum(operation.name not in LAYERS and holds_layer(operation) for operation in program.operations)
+    hidden += len(steps) - len(real)
+    return layers, _activations(program, origins, readers, layers), hidden
+
+
+def _is_real(program: Program, operation: Operation) -> bool:
+    return not jnp.issubdtype(program.shapes[operation.outputs[0]].dtype, jnp.complexfloating)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Origin:
+    """What a value depends on: parameter leaves, and whether the batch."""
+
+    leaves: frozenset[int] = frozenset()
+    batch: bool = False
+
+
+def _origins(program: Program, num_leaves: int) -> dict[int, _Origin]:
+    origins = dict.fromkeys(program.constants, _Origin())
+    for place, number in enumerate(program.inputs):
+        origins[number] = _Origin(frozenset({place})) if place < num_leaves else _Origin(batch=True)
+    for operation in program.operations:
+        read = [origins[number] for number in operation.inputs if is_number(number)]
+        joined = _Origin(frozenset().union(*(one.leaves for one in read)), any(one.batch for one in read))
+        origins.update(dict.fromkeys(operation.outputs, joined))
+    return origins
+
+
+def _sides(operation: Operation, origins: dict[int, _Origin]) -> tuple[int, int] | None:
+    """Which operand is the weight and which the data, or None where it is no layer."""
+    left, right = (origins.get(atom, _Origin()) if is_number(atom) else _Origin() for atom in operation.inputs)
+    for weight, data, sides in ((right, left, (1, 0)), (left, right, (0, 1))):
+        if weight.leaves and not weight.batch and data.batch:
+            return sides
+    return None
+
+
+def _layer(program: Program, origins: dict[int, _Origin], readers: dict[int, list[Operation]], step: int) -> LayerPlace:
+    operation = program.operations[step]
+    sides = _sides(operation, origins)
+    assert sides is not None
+    weight = operation.inputs[sides[0]]
+    shape = program.shapes[weight].shape
+    numbers = operation.equation.params["dimension_numbers"]
+    if operation.name == "dot_general":
+        contracted, batched = (pair[sides[0]] for pair in numbers)
+        fan_in = math.prod(shape[axis] for axis in contracted)
+        num_own = len(shape) - len(contracted) - len(batched)
+        rank = len(program.shapes[operation.outputs[0]].shape)
+        first = rank - num_own if sides[0] else len(batched)
+        axes = (*range(len(batched)), *range(first, first + num_own))
+    else:
+        fan_in, axes = math.prod(shape) // shape[numbers.rhs_spec[0]], (numbers.out_spec[1],)
+    value, axes = _with_bias(program, origins, readers, operation.outputs[0], tuple(axes))
+    sizes = {leaf: math.prod(program.shapes[program.inputs[leaf]].shape) for leaf in origins[weight].leaves}
+    return LayerPlace(value, max(sizes, key=lambda leaf: (sizes[leaf], -leaf)), fan_in, axes, step)
+
+
+def _with_bias(
+    program: Program,
+    origins: dict[int, _Origin],
+    readers: dict[int, list[Operation]],
+    value: int,
+    axes: tuple[int, ...],
+) -> tuple[int, tuple[int, ...]]:
+    """The value after the bias that is added to it, through casts and transpositions; itself where there is none."""
+    now, turned = value, axes
+    while len(readers.get(now, ())) == 1:
+        operation = readers[now][0]
+        if operation.name == "transpose":
+            permutation = operation.equation.params["permutation"]
+            turned = tuple(new for new, old in enumerate(permutation) if old in turned)
+        elif operation.name == "add":
+            other = next((atom for atom in operation.inputs if is_number(atom) and atom != now), None)
+            bias = other is not None and origins[other].leaves and not origins[other].batch
+            return (operation.outputs[0], turned) if bias else (value, axes)
+        elif operation.name != "convert_element_type":
+            break
+        now = operation.outputs[0]
+    return value, axes
+
+
+def _activations(
+    program: Program, origins: dict[int, _Origin], readers: dict[int, list[Operation]], layers: list[LayerPlace]
+) -> list[ActivationPlace]:
+    read = _read_by_layers(program, origins, layers)
+    units = {layer.value: layer.unit_axes for layer in layers}
+    found, taken = [], set()
+    for step, stop, name, value in _candidates(program, readers):
+        before = sum(layer.step < step for layer in layers)
+        known = origins.get(value, _Origin())
+        if value not in read or not before or not (known.leaves and known.batch) or taken & set(range(step, stop)):
+            continue
+        taken |= set(range(step, stop))
+        rank = len(program.shapes[value].shape)
+        found.append(ActivationPlace(name, value, units.get(value, (rank - 1,) if rank else ()), before - 1, step))
+    return sorted(found, key=lambda place: place.step)
+
+
+def _read_by_layers(program: Program, origins: dict[int, _Origin], layers: list[LayerPlace]) -> set[int]:
+    """Numbers of the values that some layer's data are made of."""
+    steps = {layer.step for layer in layers}
+    read: set[int] = set()
+    for step in range(len(program.operations) - 1, -1, -1):
+        operation = program.operations[step]
+        if step in steps:
+            sides = _sides(operation, origins)
+            assert sides is not None
+            read.add(operation.inputs[sides[1]])
+        if read & set(operation.outputs):
+            read |= set(filter(is_number, operation.inputs))
+    return read
+
+
+def _candidates(program: Program, readers: dict[int, list[Operation]]) -> list[tuple[int, int, str, int]]:
+    """(first operation, one past the last, name, operand) of what may be an activation, outer functions first."""
+    found = []
+    for call in reversed(program.calls):
+        reals = [atom for atom in call.inputs if _is_array(program, atom)]
+        if call.name in NAMES and reals and call.start < call.stop:
+            found.append((call.start, call.stop, NAMES[call.name], reals[0]))
+    makers = {number: operation for operation in program.operations for number in operation.outputs}
+    zeros: set[int] = set()
+    for step, operation in enumerate(program.operations):
+        if operation.name in _KEEPS_ZERO and _is_zero(operation.inputs[0], zeros):
+            zeros |= set(operation.outputs)
+        match = _single(program, operation, zeros, makers, readers)
+        if match is not None:
+            found.append((step, step + 1, *match))
+    return found
+
+
+def _single(
+    program: Program, operation: Operation, zeros: set[int], makers: dict[int, Operation],
+    readers: dict[int, list[Operation]],
+) -> tuple[str, int] | None:  # fmt: skip
+    """(name, operand) where one operation is an activation."""
+    arrays = [atom for atom in operation.inputs if _is_array(program, atom)]
+    if not arrays:
+        return None
+    operand = arrays[0]
+    zero = any(_is_zero(atom, zeros) for atom in operation.inputs)
+    if operation.name in ("max", "logaddexp") and zero and len(arrays) - bool(set(arrays) & zeros) == 1:
+        operand = next(atom for atom in arrays if atom not in zeros)
+        return ("relu" if operation.name == "max" else "softplus"), operand
+    if operation.name == "select_n":
+        return _rectified(operation, zeros, makers)
+    if operation.name in ("erf", "erfc"):
+        return "gelu", _unscaled(operand, makers)
+    if operation.name == "tanh":
+        inner = _gelu_operand(operand, makers)
+        return ("tanh", operand) if inner is None else ("gelu", inner)
+    if operation.name == "logistic":
+        gated = any(
+            reader.name == "mul" and operand in reader.inputs for reader in readers.get(operation.outputs[0], ())
+        )
+        return ("silu" if gated else "logistic"), operand
+    return (NAMES[operation.name], operand) if operation.name in NAMES else None
+
+
+def _rectified(operation: Operation, zeros: set[int], makers: dict[int, Operation]) -> tuple[str, int] | None:
+    """where(x > 0, x, 0) in any of its forms."""
+    which, *branches = operation.inputs
+    test = makers.get(which)
+    if test is None or test.name not in ("gt", "ge", "lt", "le") or len(branches) != 2:
+        return None
+    if not any(_is_zero(atom, zeros) for atom in test.inputs):
+        return None
+    kept = [atom for atom in branches if not _is_zero(atom, zeros)]
+    return ("relu", kept[0]) if len(kept) == 1 and is_number(kept[0]) and kept[0] in test.inputs else None
+
+
+def _gelu_operand(number: int, makers: dict[int, Operation]) -> int | None:
+    """x where the value is sqrt(2 / pi) (x + .044715 x^3), the form in which GELU is approximated; else None."""
+    outer = makers.get(number)
+    if outer is None or outer.name != "mul":
+        return None
+    factors = [_literal(atom) for atom in outer.inputs if not is_number(atom)]
+    inner = next((makers.get(atom) for atom in outer.inputs if is_number(atom)), None)
+    if inner is None or inner.name != "add" or not factors or not np.isclose(factors[0], _GELU_CUBIC, rtol=1e-2):
+        return None
+    return min(atom for atom in inner.inputs if is_number(atom))
+
+
+def _unscaled(number: int, makers: dict[int, Operation]) -> int:
+    """x where the value is x times or over a literal."""
+    while (operation := makers.get(number)) is not None and operation.name in _SCALES:
+        numbers = [atom for atom in operation.inputs if is_number(atom)]
+        if len(numbers) != 1:
+            break
+        number = numbers[0]
+    return number
+
+
+def _is_array(program: Program, atom: Any) -> bool:
+    if not is_number(atom):
+        return False
+    aval = program.shapes[atom]
+    return bool(getattr(aval, "shape", ())) and jnp.issubdtype(aval.dtype, jnp.floating)
+
+
+def _is_zero(atom: Any, zeros: set[int]) -> bool:
+    return atom in zeros if is_number(atom) else _literal(atom) == 0
+
+
+def _literal(atom: Any) -> float:
+    value = atom.val
+    if isinstance(value, jax.Array | np.ndarray) and value.size != 1:
+        return float("nan")
+    return float(np.asarray(value)) if np.issubdtype(np.asarray(value).dtype, np.number) else float("nan")

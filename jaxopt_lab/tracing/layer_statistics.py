@@ -1,0 +1,184 @@
+"""What each layer of a model does to the signal, forward and backward, found in the loss's own program.
+
+For layer l with pre-activation z_l, over examples and units:
+
+    forward_l  = rms z_l                          backward_l = rms of d(sum of the examples' losses) / d z_l
+
+A network at its best start keeps both; one that multiplies them by a factor at each layer vanishes or explodes with
+depth. Zeros are added to each z_l, so that one gradient with respect to them gives every backward_l.
+
+Reference: Glorot and Bengio 2010; Schoenholz et al. 2017, arXiv 1611.01232; see `theory.mean_field.mean_field_factor`.
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import Batch, Params, Problem, as_partial, require_count, vectors
+from jaxopt_lab.tracing.jaxprs import evaluate, lay_out
+from jaxopt_lab.tracing.layer_detection import ActivationPlace, LayerPlace, find_places
+from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
+
+BOUNDED = ("tanh", "logistic")
+RECTIFIED = ("relu", "relu6")
+_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
+    "relu": jax.nn.relu, "relu6": jax.nn.relu6, "leaky_relu": jax.nn.leaky_relu, "elu": jax.nn.elu,
+    "selu": jax.nn.selu, "silu": jax.nn.silu, "softplus": jax.nn.softplus, "gelu": jax.nn.gelu, "tanh": jnp.tanh,
+    "logistic": jax.nn.sigmoid,
+}  # fmt: skip
+_FLAT = 0.05
+_NONE = 1e-3
+_EQUAL = 1e-6
+
+
+def measure_signals(problem: Problem, params: Params, *, num_examples: int = 256, seed: int = 0) -> Signals:
+    """Measures every layer and activation of a problem's model at `params`.
+
+    Args:
+      problem: any problem with data; one with batch statistics is measured in evaluation mode, at its initial
+        statistics unless it was frozen at others. Its loss must be the mean over the examples.
+      params: where.
+      num_examples: at most so many examples of the data, drawn at random.
+      seed: seeds the draw, >= 0.
+
+    Returns:
+      The signals; with no layer and a note where the problem has no data. Cost: one gradient on the examples, and
+      memory for all pre-activations. Compiled once for a loss and shapes.
+
+    Raises:
+      InputError: num_examples below 1, or a negative seed.
+
+    Example:
+      >>> from jaxopt_lab import core
+      >>> weights = (jnp.eye(2), jnp.ones((2, 1)))
+      >>> loss = lambda w, x, key: jnp.mean(jax.nn.relu(x @ w[0]) @ w[1])
+      >>> signals = measure_signals(core.from_loss(loss, weights, jnp.array([[3.0, -4.0]])), weights)
+      >>> [f"{layer.name}: {layer.forward:.3f}" for layer in signals.layers], signals.worst_dead
+      (['0: 3.536', '1: 3.000'], 0.5)
+    """
+    require_count("measure_signals", "num_examples", num_examples)
+    require_count("measure_signals", "seed", seed, 0)
+    if problem.num_examples is None:
+        return Signals(notes=(f"{problem.name} has no data, so that no layer can be told.",))
+    frozen = problem.freeze()
+    chosen = np.arange(problem.num_examples)
+    if num_examples < len(chosen):
+        chosen = np.sort(np.random.default_rng(seed).choice(chosen, num_examples, replace=False))
+    batch = jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], problem.data)
+    params = jax.tree.map(_strong, params)
+    layers, prints, activations, hidden = jax.device_get(_measure(as_partial(frozen.loss), params, batch))
+    layers = [dataclasses.replace(layer, copies=_copies(marks)) for layer, marks in zip(layers, prints, strict=True)]
+    notes = []
+    if not layers:
+        notes.append("The loss holds no product of a weight with data.")
+    if hidden.count:
+        notes.append(f"{hidden.count} loops, branches or complex products of the loss hold layers that are not seen.")
+    return Signals(tuple(map(_plain, layers)), tuple(map(_plain, activations)), len(chosen), tuple(notes))
+
+
+@functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["count"])
+@dataclasses.dataclass(frozen=True)
+class _Hidden:
+    """A number that is known when the program is traced."""
+
+    count: int
+
+
+@jax.jit
+def _measure(
+    loss: Any, params: Params, batch: Batch
+) -> tuple[list[LayerSignal], list[jax.Array], list[ActivationSignal], _Hidden]:
+    """What is known when traced travels in the structure of the result, so that a second call traces nothing."""
+    program = lay_out(lambda params, batch: loss(params, batch, None), params, batch, open_derivatives=False)
+    leaves = jax.tree.leaves((params, batch))
+    names = vectors.parameter_paths(params)
+    layers, activations, hidden = find_places(program, len(names))
+    num_examples = jnp.shape(leaves[-1])[0]
+
+    def total(taps: dict[int, jax.Array]) -> tuple[jax.Array, dict[int, jax.Array]]:
+        change = lambda number, value: value + taps[number] if number in taps else value  # noqa: E731
+        values = evaluate(program, leaves, change)
+        kept = {place.value: values[place.value] for place in (*layers, *activations)}
+        return num_examples * values[program.outputs[0]], kept
+
+    zeros = {place.value: jnp.zeros(**_like(program.shapes[place.value])) for place in layers}
+    grads, values = jax.grad(total, has_aux=True)(zeros) if layers else ({}, {})
+    return (
+        [_layer_signal(place, names[place.leaf], values[place.value], grads[place.value]) for place in layers],
+        [_prints(_table(values[place.value], place.unit_axes)) for place in layers],
+        [_activation_signal(place, names[layers[place.layer].leaf], values[place.value]) for place in activations],
+        _Hidden(hidden),
+    )
+
+
+def _layer_signal(place: LayerPlace, name: str, value: jax.Array, grads: jax.Array) -> LayerSignal:
+    table = _table(value, place.unit_axes)
+    centres = jnp.mean(table, axis=0)
+    rms = lambda array: jnp.sqrt(jnp.mean(jnp.square(vectors.widened(array))))  # noqa: E731
+    numbers: Any = (rms(table), rms(grads), jnp.std(centres), rms(table - centres), float("nan"), centres)
+    return LayerSignal(name, place.fan_in, table.shape[1], *numbers)
+
+
+def _activation_signal(place: ActivationPlace, layer: str, value: jax.Array) -> ActivationSignal:
+    table = _table(value, place.unit_axes)
+    outputs, slopes = jax.jvp(_FUNCTIONS[place.operation], (table,), (jnp.ones_like(table),))
+    bounded = place.operation in BOUNDED
+    if bounded:
+        flat = jnp.abs(slopes) < _FLAT * (1.0 if place.operation == "tanh" else 0.25)
+        still = jnp.std(outputs, axis=0) < _NONE * (2.0 if place.operation == "tanh" else 1.0)
+        dead = jnp.all(flat, axis=0) & still
+    else:
+        flat = slopes == 0 if place.operation in RECTIFIED else jnp.abs(slopes) < _NONE
+        dead = jnp.all(flat, axis=0)
+    shares = jnp.asarray([jnp.mean(flat), jnp.nan] if bounded else [jnp.nan, jnp.mean(table > 0)])
+    numbers: Any = (jnp.mean(dead), shares[0], shares[1])
+    return ActivationSignal(place.operation, layer, table.shape[1], *numbers)
+
+
+def _table(value: jax.Array, unit_axes: tuple[int, ...]) -> jax.Array:
+    """The value as [examples and places, units], in at least float32."""
+    turned = jnp.moveaxis(vectors.widened(value), unit_axes, range(-len(unit_axes), 0)) if unit_axes else value
+    num_units = int(np.prod([value.shape[axis] for axis in unit_axes], dtype=int))
+    return jnp.reshape(turned, (-1, num_units))
+
+
+def _prints(table: jax.Array) -> jax.Array:
+    """What tells columns apart, [5, units]: four fixed projections of each, of rms size, and its largest entry."""
+    places = jnp.arange(1, table.shape[0] + 1, dtype=table.dtype)
+    weights = jnp.sin(places * jnp.asarray([[1.0], [2.2], [3.7], [5.9]], table.dtype))
+    projections = jnp.matmul(weights, table, precision="highest") / table.shape[0] ** 0.5
+    return jnp.concatenate([projections, jnp.max(jnp.abs(table), axis=0, keepdims=True)])
+
+
+def _copies(prints: np.ndarray) -> float:
+    """Share of units with the prints of another; equal ones lie side by side when sorted by the first."""
+    prints = np.asarray(prints, np.float64)[:, np.argsort(prints[0], kind="stable")]
+    bound = _EQUAL * np.maximum(prints[-1, 1:], prints[-1, :-1])
+    equal = (np.abs(np.diff(prints, axis=1)) <= bound).all(axis=0)
+    return float(np.mean(np.append(equal, False) | np.append(False, equal)))
+
+
+def _strong(leaf: Any) -> jax.Array:
+    """The leaf with a dtype of its own: one that came from a Python number would be traced anew."""
+    array = jnp.asarray(leaf)
+    return jax.lax.convert_element_type(array, array.dtype) if array.weak_type else array
+
+
+def _like(aval: Any) -> dict[str, Any]:
+    return {"shape": aval.shape, "dtype": aval.dtype}
+
+
+def _plain(signal: Any) -> Any:
+    """The same with Python numbers in the place of scalar arrays."""
+    kept = {field.name: getattr(signal, field.name) for field in dataclasses.fields(signal)}
+    return type(signal)(
+        **{
+            name: value if isinstance(value, str | int) or np.ndim(value) else float(value)
+            for name, value in kept.items()
+        }
+    )
