@@ -1,6 +1,6 @@
 """How many steps does a condition number cost, and what does momentum make of it?
 
-The lecture: with a bad condition number plain descent makes "very slow progress along the horizontal dimension"; a rate
+What the lecture says: with a bad condition number plain descent makes "very slow progress along the horizontal dimension"; a rate
 ten times too low should work in theory, but "one-day training becomes 100 days"; momentum helps.
 
 What is true: on a quadratic with eigenvalues in [mu, L] and kappa = L / mu the error shrinks per step by
@@ -9,24 +9,25 @@ What is true: on a quadratic with eigenvalues in [mu, L] and kappa = L / mu the 
 so descent pays kappa steps and momentum sqrt(kappa); a rate ten times lower costs ten times the steps, exactly
 ln(eps) / ln(1 - lr mu). Whole loss curves are sums over eigenvalues of known polynomials, with nothing fitted.
 
-Sources: CS231n 2017, lecture 7; Polyak 1964; Golub and Varga 1961; Nesterov 2004, section 2.2; Lessard, Recht and
+Source: CS231n 2017, lecture 7; Polyak 1964; Golub and Varga 1961; Nesterov 2004, section 2.2; Lessard, Recht and
 Packard 2016; Van Scoy, Freeman and Lynch 2018.
 """
 
-import dataclasses
 import functools
 import math
 import resource
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import objectives, rules, theory, training
-from jaxopt_lab.core import Problem, Verdict, judge, require_between, require_choice, require_count, require_positive
+from jaxopt_lab.core import Problem, Verdict, require_between, require_count, require_positive
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, contraction_per_step, main
+from jaxopt_lab.studies import Rows, main, measures
+from jaxopt_lab.studies.fields import OneOf, configclass
+from jaxopt_lab.studies.verdicts import absolute, relative
 
 # method -> (tuning from L and mu, rule); Chebyshev's tuning is that of its limit, its exact value comes apart
 METHODS: dict[str, tuple[Callable[..., theory.rates.Tuning], Callable[..., Any]]] = {
@@ -35,18 +36,18 @@ METHODS: dict[str, tuple[Callable[..., theory.rates.Tuning], Callable[..., Any]]
     "Nesterov": (theory.rates.standard_nesterov, rules.nesterov),
     "triple momentum": (theory.rates.optimal_triple_momentum, rules.triple_momentum),
     "Chebyshev": (theory.rates.optimal_heavy_ball, rules.chebyshev),
-}
+}  # fmt: skip
 SOURCES = {
     "gradient descent": "(kappa - 1) / (kappa + 1) a step",
     "heavy ball": "(sqrt(kappa) - 1) / (sqrt(kappa) + 1) a step, Polyak 1964",
     "Nesterov": "1 - 1 / sqrt(kappa) a step, Nesterov 2004, section 2.2",
     "triple momentum": "1 - 1 / sqrt(kappa) a step, Van Scoy, Freeman and Lynch 2018",
     "Chebyshev": "1 / T_n, Golub and Varga 1961",
-}
+}  # fmt: skip
 LARGE = 2**20
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
@@ -54,7 +55,7 @@ class Config:
     """Condition numbers L / mu, with L = 1."""
     dim: int = 64
     """Number of parameters d; eigenvalues are log-uniform."""
-    methods: tuple[str, ...] = tuple(METHODS)
+    methods: Annotated[tuple[str, ...], OneOf(METHODS, name="each of methods")] = tuple(METHODS)
     """Which methods run."""
     accuracy: float = 1e-6
     """Factor by which the distance shall shrink."""
@@ -74,10 +75,17 @@ class Config:
             require_count("convergence_rates", name, getattr(self, name), least)
         for kappa in (*self.kappas, self.slower_kappa):
             require_between("convergence_rates", "each condition number", kappa, 1, math.inf, ends="()")
-        for method in self.methods:
-            require_choice("convergence_rates", "each of methods", method, METHODS)
         for factor in (*self.slower_rates, self.accuracy):
             require_positive("convergence_rates", "accuracy and each of slower_rates", factor)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(dim=1000, max_steps=1_000_000),
+    "huge": Config(
+        (1e4,), 100_000_000, tuple(METHODS)[:3], max_steps=400, num_records=40, slower_rates=(), dtype="float32"
+    ),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -86,7 +94,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows + [_timid(config, factor) for factor in config.slower_rates]
 
 
-def judge_rows(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Contraction, whole curve, growth of the steps with kappa, price of a timid rate."""
     verdicts = []
     for method in config.methods:
@@ -96,7 +104,7 @@ def judge_rows(config: Config, rows: Rows) -> list[Verdict]:
         quantity = f"steps to {config.accuracy:g} at kappa {config.slower_kappa:g}"
         values, source = (row["predicted_steps"], row["steps"]), "ln(eps) / ln(1 - lr mu)"
         # steps are whole numbers
-        verdicts.append(judge(claim, quantity, *values, 1.0, kind="absolute", unit="steps", reference=source))
+        verdicts.append(absolute(claim, quantity, *values, 1.0, unit="steps", reference=source))
     return verdicts
 
 
@@ -128,7 +136,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     steps = {row["method"]: row["extrapolated_steps"] for row in rows if row.get("kappa") == config.kappas[-1]}
     if not {"gradient descent", "heavy ball"} <= set(steps):
         return "Runs (dots) lie on the closed forms (lines)."
@@ -189,29 +196,20 @@ def _measure(config: Config, method: str, kappa: float) -> dict[str, Any]:
     trace = training.run(problem, rule, hyper, steps=steps, every=every, probes=probes, feasibility=unlimited)
     losses, slowest = trace["loss"][0].astype(np.float64), trace["slowest"][0].astype(np.float64)
     exact = np.array(list(_exact_losses(config, method, kappa, trace.steps)))
-    decay, predicted = -math.log(contraction_per_step(trace.steps, slowest)), float(tuning.decay)
+    decay, predicted = -math.log(measures.contraction_per_step(trace.steps, slowest)), float(tuning.decay)
     if method == "Chebyshev":
         decay = -math.log(abs(slowest[-1])) / steps
         predicted = -math.log(theory.chebyshev.smallest_residual(steps, kappa)) / steps
     return {
-        "kind": "rate",
-        "method": method,
-        "kappa": kappa,
-        "learning_rate": rate,
-        "rho": rho,
-        "effective_rate": rate / (1 - rho),
-        "decay": decay,
+        "kind": "rate", "method": method, "kappa": kappa, "learning_rate": rate, "rho": rho, "decay": decay,
         "predicted_decay": predicted,
         "steps": float(trace.first_step_below("distance", config.accuracy * trace["distance"][0, 0])[0]),
         "predicted_steps": -math.log(config.accuracy) / predicted,
         "extrapolated_steps": -math.log(config.accuracy) / decay,
         "curve_error": float(np.max(np.abs(losses - exact) / np.maximum(exact, 1e-20 * exact.max()))),
-        "time": trace.steps,
-        "loss": losses,
-        "exact_loss": exact,
-        "loop": trace.facts["loop"],
+        "time": trace.steps, "loss": losses, "exact_loss": exact, "loop": trace.facts["loop"],
         "steps_per_second": trace.facts["steps_per_second"],
-    }
+    }  # fmt: skip
 
 
 def _exact_losses(config: Config, method: str, kappa: float, time: np.ndarray) -> Iterator[float]:
@@ -249,13 +247,9 @@ def _timid(config: Config, factor: float) -> dict[str, Any]:
     steps = math.ceil(1.02 * predicted) + 2
     trace = training.run(problem, rules.sgd, {"learning_rate": rate}, steps=steps, probes=(SLOWEST,))
     return {
-        "kind": "timid",
-        "factor": factor,
-        "learning_rate": rate,
-        "effective_rate": rate,
-        "predicted_steps": predicted,
+        "kind": "timid", "factor": factor, "learning_rate": rate, "predicted_steps": predicted,
         "steps": float(trace.first_step_below("slowest", config.accuracy)[0]),
-    }
+    }  # fmt: skip
 
 
 def _judge_method(config: Config, method: str, rows: Rows) -> list[Verdict]:
@@ -268,14 +262,14 @@ def _judge_method(config: Config, method: str, rows: Rows) -> list[Verdict]:
     quantity = f"-ln(contraction) at kappa {worst['kappa']:g}, the worst of {len(rows)}"
     values = (worst["predicted_decay"], worst["decay"])
     # an asymptotic rate from a finite run, its polynomial prefactor removed
-    verdicts = [judge(claim, quantity, *values, 0.01, unit="per step", reference=source)]
+    verdicts = [relative(claim, quantity, *values, 0.01, unit="per step", reference=source)]
 
     worst = max(rows, key=lambda row: row["curve_error"])
     claim = f"{name}: the whole loss curve is the sum over eigenvalues of known polynomials"
     quantity = f"largest relative deviation over {len(worst['time'])} records, at kappa {worst['kappa']:g}"
     # rounding grows with the steps and with the transient's height, about sqrt(kappa)
     allowed = 1e-8 if config.dtype == "float64" else 2e-3
-    verdicts.append(judge(claim, quantity, 0.0, worst["curve_error"], allowed, kind="absolute", reference=source))
+    verdicts.append(absolute(claim, quantity, 0.0, worst["curve_error"], allowed, reference=source))
 
     large = [row for row in rows if row["kappa"] >= 1e2]
     if len(large) > 1:
@@ -284,28 +278,9 @@ def _judge_method(config: Config, method: str, rows: Rows) -> list[Verdict]:
         values = (power, float(np.polyfit(*logs, deg=1)[0]))
         # finite kappa: the next order of the logarithm is 1 / sqrt(kappa)
         claim = f"{name} pays {paid} in steps"
-        verdicts.append(
-            judge(claim, "exponent of the steps in kappa", *values, 0.02, kind="absolute", reference=source)
-        )
+        verdicts.append(absolute(claim, "exponent of the steps in kappa", *values, 0.02, reference=source))
     return verdicts
 
 
-HUGE = Config((1e4,), 100_000_000, tuple(METHODS)[:3], max_steps=400, num_records=40, slower_rates=(), dtype="float32")
-
-STUDY = Study(
-    name="convergence_rates",
-    question="How many steps does a condition number cost, and what does momentum make of it?",
-    lecture="Bad conditioning means very slow progress along the shallow direction; momentum helps with that.",
-    truth="Descent pays kappa steps, momentum sqrt(kappa); Chebyshev is the best possible; whole curves are known.",
-    reference="Polyak 1964; Golub and Varga 1961; Nesterov 2004; Van Scoy, Freeman and Lynch 2018",
-    config=Config,
-    presets={"quick": Config(), "full": Config(dim=1000, max_steps=1_000_000), "huge": HUGE},
-    run=run,
-    judge=judge_rows,
-    draw=draw,
-    caption=caption,
-    facts=facts,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -1,6 +1,6 @@
 """What does a network's Hessian look like, and what do depth, width and normalization change in it?
 
-The lecture: batch normalization will "force all of the intermediate activations to be zero-mean and unit variance"; a
+What the lecture says: batch normalization will "force all of the intermediate activations to be zero-mean and unit variance"; a
 bad condition number is "much more common in high dimensions".
 
 What is true: a trained classifier's Hessian is a bulk near zero and a few outliers. They lie along the gradients of
@@ -21,7 +21,7 @@ alleviating pathological sharpness in wide neural networks; Yao et al. 2020, PyH
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -29,12 +29,16 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxopt_lab import curvature, problems, rules, training
-from jaxopt_lab.core import Problem, Verdict, fail, judge, require_between, require_count, require_positive
+from jaxopt_lab.core import Problem, Verdict, fail, require_between
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import (
+    Positive,
+    Seed,
+    Whole,
+    configclass,
+)
+from jaxopt_lab.studies.verdicts import absolute, at_least, at_most
 
 NUM_LARGEST = 18
 TENTH = 9
@@ -44,7 +48,7 @@ PAPYAN = "Papyan 2019, ICML"
 GHORBANI = "Ghorbani, Krishnan, Xiao 2019, arXiv 1901.10159"
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
@@ -52,38 +56,39 @@ class Config:
     """Depth (hidden layers) and width (units) of each network; the first two are compared, shallow and deep."""
     norms: tuple[str, ...] = ("none", "batch", "layer")
     """Normalizations, at least none and batch, in this order."""
-    num_examples: int = 600
+    num_examples: Count = 600
     """Examples, drawn from the 1797 digits."""
-    learning_rate: float = 0.05
+    learning_rate: Positive = 0.05
     """Of full-batch descent, per step."""
-    steps: int = 200
+    steps: Count = 200
     """Training, steps."""
     class_counts: tuple[int, ...] = (4, 6, 8, 10)
     """How many of the classes are kept, 3 to 10."""
-    class_width: int = 16
+    class_width: Count = 16
     """Units in each of the two hidden layers of the networks that tell so many classes."""
-    class_rate: float = 0.1
+    class_rate: Positive = 0.1
     """Their learning rate, per step."""
-    class_steps: int = 300
+    class_steps: Count = 300
     """Their training, steps."""
-    num_seeds: int = 3
+    num_seeds: Count = 3
     """Networks for each number of classes, a count."""
-    num_products: int = 30
+    num_products: Annotated[int, Whole(4)] = 30
     """Hessian products for each trace and each norm."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds the parameters; the first of `num_seeds`."""
 
     def __post_init__(self) -> None:
         if len(self.networks) < 2 or self.networks[0][0] >= self.networks[1][0]:
             raise fail("network_spectra", f"networks must start with a shallow and a deeper one, got {self.networks}")
-        for name in ("num_examples", "steps", "class_width", "class_steps", "num_seeds", "num_products"):
-            require_count("network_spectra", name, getattr(self, name), 4 if name == "num_products" else 1)
-        require_count("network_spectra", "seed", self.seed, 0)
-        for name in ("learning_rate", "class_rate"):
-            require_positive("network_spectra", name, getattr(self, name))
         if self.norms[:2] != ("none", "batch"):
             raise fail("network_spectra", f"norms must start with none and batch, got {self.norms}")
         require_between("network_spectra", "class_counts", min(self.class_counts), 3, 10)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(((2, 32), (8, 32), (2, 64), (8, 64)), num_examples=1797, num_seeds=11, num_products=60),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -93,7 +98,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows + [_classes(config, whole, count) for count in config.class_counts]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """The number of outliers and their directions; what normalization changes; Gauss-Newton against Hessian."""
     networks, classes = _split(rows)
     shallow, deep = (cells := _cells(networks))[:2]
@@ -101,34 +106,33 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     # all but layer normalization's, which was set on the ratio and moved to lambda_1 when the ratio fell below it.
     return [
         *(_count(row) for row in classes),
-        judge("The outliers lie along the classes' gradients",
-              "least share of the first C - 1 eigenvectors in their span, median over networks", 0.9,
-              min(np.median(row["overlap"]) for row in classes), 0.0, kind="at-least", reference=PAPYAN),
-        judge("Batch normalization takes the outliers back, in shallow and deep networks",
-              f"lambda_1 / lambda_10 with it over without, largest of {len(cells)} networks", 0.5,
-              max(_ratio(cell["batch"]) / _ratio(cell["none"]) for cell in cells), 0.0, kind="at-most",
-              reference=GHORBANI),
-        *(judge("Layer normalization does not lower the sharpness",
-                f"lambda_1 with it over without, {cell['none']['depth']} hidden layers of {cell['none']['width']}", 0.5,
-                cell["layer"]["largest"][0] / cell["none"]["largest"][0], 0.0, kind="at-least",
-                reference="Karakida, Akaho, Amari 2019") for cell in cells if "layer" in cell),
-        judge("In the shallow network batch normalization lowers the sharpness", "lambda_1 with it over without", 0.5,
-              shallow["batch"]["largest"][0] / shallow["none"]["largest"][0], 0.0, kind="at-most", reference=GHORBANI),
-        judge("In the deep one it lifts the bulk", "mean eigenvalue with it over without", 2.0,
-              deep["batch"]["mean"] / deep["none"]["mean"], 0.0, kind="at-least", reference="Yao et al. 2020"),
-        judge("Depth sharpens", "lambda_1 of the deep network over the shallow one's, without normalization", 2.0,
-              deep["none"]["largest"][0] / shallow["none"]["largest"][0], 0.0, kind="at-least",
-              reference="each layer adds its part to the tangent kernel"),
-        judge("The Gauss-Newton matrix has the trained Hessian's outliers",
-              f"largest difference of an eigenvalue of the first {TENTH}, over lambda_1, without normalization", 0.02,
-              max(cell["none"]["difference"] for cell in cells), 0.0, kind="at-most", reference=REST),
-        judge("Training brings the whole Hessian near the Gauss-Newton matrix",
-              f"|H - G| / |H| at the end over the start, largest of {len(networks)} networks", 0.5,
-              max(row["distance"] / row["start_distance"] for row in networks), 0.0, kind="at-most", reference=REST),
+        at_least("The outliers lie along the classes' gradients",
+                 "least share of the first C - 1 eigenvectors in their span, median over networks", 0.9,
+                 min(np.median(row["overlap"]) for row in classes), reference=PAPYAN),
+        at_most("Batch normalization takes the outliers back, in shallow and deep networks",
+                f"lambda_1 / lambda_10 with it over without, largest of {len(cells)} networks", 0.5,
+                max(_ratio(cell["batch"]) / _ratio(cell["none"]) for cell in cells), reference=GHORBANI),
+        *(at_least("Layer normalization does not lower the sharpness",
+                   f"lambda_1 with it over without, {cell['none']['depth']} hidden layers of {cell['none']['width']}",
+                   0.5, cell["layer"]["largest"][0] / cell["none"]["largest"][0],
+                   reference="Karakida, Akaho, Amari 2019") for cell in cells if "layer" in cell),
+        at_most("In the shallow network batch normalization lowers the sharpness", "lambda_1 with it over without",
+                0.5, shallow["batch"]["largest"][0] / shallow["none"]["largest"][0], reference=GHORBANI),
+        at_least("In the deep one it lifts the bulk", "mean eigenvalue with it over without", 2.0,
+                 deep["batch"]["mean"] / deep["none"]["mean"], reference="Yao et al. 2020"),
+        at_least("Depth sharpens", "lambda_1 of the deep network over the shallow one's, without normalization", 2.0,
+                 deep["none"]["largest"][0] / shallow["none"]["largest"][0],
+                 reference="each layer adds its part to the tangent kernel"),
+        at_most("The Gauss-Newton matrix has the trained Hessian's outliers",
+                f"largest difference of an eigenvalue of the first {TENTH}, over lambda_1, without normalization",
+                0.02, max(cell["none"]["difference"] for cell in cells), reference=REST),
+        at_most("Training brings the whole Hessian near the Gauss-Newton matrix",
+                f"|H - G| / |H| at the end over the start, largest of {len(networks)} networks", 0.5,
+                max(row["distance"] / row["start_distance"] for row in networks), reference=REST),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Shallow and deep: the largest eigenvalues by rank for each normalization, and the mean of all as a line."""
     figure, panels = maker.axes(2, 1, height=7.2, sharex=True)
     for axes, cell in zip(panels, _cells(_split(rows)[0])[:2], strict=True):
@@ -149,7 +153,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     networks, classes = _split(rows)
     shallow, deep = _cells(networks)[:2]
     counts = ", ".join(f"{np.median(row['count']):g} for {row['classes']}" for row in classes)
@@ -185,13 +188,11 @@ def _spectrum(config: Config, problem: Problem, start: jax.Array, params: jax.Ar
     largest, approximate = _top(hessian, NUM_LARGEST).values, _top(gauss_newton, TENTH).values
     trace = curvature.trace(hessian, num_products=config.num_products)
     return {
-        "largest": largest,
-        "difference": np.max(np.abs(largest[:TENTH] - approximate)) / largest[0],
-        "mean": trace.value / hessian.size,
-        "mean_error": (trace.standard_error or 0.0) / hessian.size,
+        "largest": largest, "difference": np.max(np.abs(largest[:TENTH] - approximate)) / largest[0],
+        "mean": trace.value / hessian.size, "mean_error": (trace.standard_error or 0.0) / hessian.size,
         "distance": _distance(config, hessian, gauss_newton),
         "start_distance": _distance(config, curvature.hessian(problem, start), curvature.gauss_newton(problem, start)),
-    }
+    }  # fmt: skip
 
 
 def _top(operator: curvature.Operator, count: int) -> curvature.Eigenpairs:
@@ -219,12 +220,9 @@ def _classes(config: Config, whole: Problem, count: int) -> dict[str, Any]:
         overlap.append(np.square(top @ span.T).sum() / len(top))
     values = np.array(values)
     return {
-        "classes": count,
-        **{"learning_rate": rate, "effective_rate": rate, "loss": trace["loss"][:, -1]},
-        "values": values,
-        "count": np.argmax(values[:, :-1] / values[:, 1:], axis=1) + 1,
-        "overlap": np.array(overlap),
-    }
+        "classes": count, **{"learning_rate": rate, "effective_rate": rate, "loss": trace["loss"][:, -1]},
+        "values": values, "count": np.argmax(values[:, :-1] / values[:, 1:], axis=1) + 1, "overlap": np.array(overlap),
+    }  # fmt: skip
 
 
 def _class_gradients(problem: Problem, params: jax.Array, count: int) -> np.ndarray:
@@ -269,32 +267,10 @@ def _ratio(row: Any) -> float:
 
 
 def _count(row: Any) -> Verdict:
-    return judge(
-        f"{row['classes']} classes leave one outlier less: their gradients add up to a small one",
-        f"eigenvalues above the largest gap, median of {len(row['count'])} networks", row["classes"] - 1,
-        float(np.median(row["count"])), 0.0, kind="absolute", reference=PAPYAN,
-    )  # fmt: skip
+    return absolute(f"{row['classes']} classes leave one outlier less: their gradients add up to a small one",
+                    f"eigenvalues above the largest gap, median of {len(row['count'])} networks", row["classes"] - 1,
+                    float(np.median(row["count"])), reference=PAPYAN)  # fmt: skip
 
-
-STUDY = Study(
-    name="network_spectra",
-    question="What does a network's Hessian look like, and what do depth, width and normalization change in it?",
-    lecture='A bad condition number is "much more common in high dimensions"; batch normalization.',
-    truth=(
-        "A bulk and as many outliers as classes, less one. Batch normalization kills the outliers' ratio to the bulk,"
-        " not the curvature: in deep networks it lifts the bulk."
-    ),
-    reference=f"{PAPYAN}; {GHORBANI}",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(((2, 32), (8, 32), (2, 64), (8, 64)), num_examples=1797, num_seeds=11, num_products=60),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

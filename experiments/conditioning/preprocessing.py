@@ -1,7 +1,8 @@
 """What are zero-mean and unit-variance inputs worth?
 
-The lecture: preprocess the data "so it has zero mean and unit variance"; otherwise the loss is sensitive to "small
+What the lecture says: preprocess the data "so it has zero mean and unit variance"; otherwise the loss is sensitive to "small
 perturbations in the weight matrix of that layer".
+
 What is true: for a linear model with a bias unit the worth is a number, the condition number of the inputs' second
 moments. A mean m with variance s^2 in every direction gives kappa = top^2 / s^2, about |m|^4 / s^2 for large means.
 On images of digits the step from raw to standardized pixels takes kappa from 6.5e6 to 146, and with it the steps of
@@ -15,39 +16,37 @@ no distance; those too long for the preset run for a stretch, and the number of 
 Source: LeCun, Kanter, Solla 1991, Phys. Rev. Lett. 66, 2396; LeCun, Bottou, Orr, Mueller 1998, Efficient BackProp.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from jaxopt_lab import datasets, objectives, rules, theory, training
-from jaxopt_lab.core import Verdict, judge, require_between, require_choice, require_count
+from jaxopt_lab.core import Verdict, require_between, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, OneOf, Seed, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_most, relative
 
 METHODS = {
     "gradient descent": (rules.sgd, theory.rates.optimal_gradient_descent),
     "heavy ball": (rules.heavy_ball, theory.rates.optimal_heavy_ball),
-}
+}  # fmt: skip
 RECORDED = {
     "digits": (6.499e6, 4.3425e5, 1.0461e4, 145.80, 1.0),
     "breast_cancer": (2.3773e12, 6.3217e11, 2.9822e6, 9.9828e4, 1.0),
-}
+}  # fmt: skip
 MEAN_NORMS = (0.5, 5.0, 10.0, 28.0, 100.0)
 REFERENCE = "LeCun, Kanter, Solla 1991"
 RECORDS = 400  # of every run, so that runs of all lengths share a few programs
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
-    tables: tuple[str, ...] = ("digits", "breast_cancer")
+    tables: Annotated[tuple[str, ...], OneOf(datasets.TABLES)] = ("digits", "breast_cancer")
     """Tables of `datasets.load_table`, names."""
-    accuracy: float = 1e-6
+    accuracy: Annotated[float, Between("[1e-8, 0.1]", why="Rounding ends the curves below.")] = 1e-6
     """Distance to the minimizer at which a run is done, as a fraction of its start."""
     data_steps: int = 5000
     """Runs of at most so many steps go through the examples, steps."""
@@ -57,17 +56,20 @@ class Config:
     """Examples of the synthetic sample, a count."""
     sample_dim: int = 100
     """Inputs of the synthetic sample, each with mean 1 and variance 1, a count."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds the synthetic sample."""
 
     def __post_init__(self) -> None:
-        for table in self.tables:
-            require_choice("preprocessing", "tables", table, datasets.TABLES)
-        require_between("preprocessing", "accuracy", self.accuracy, 1e-8, 0.1, why="Rounding ends the curves below.")
         for name, minimum in (("data_steps", 1), ("max_steps", 10), ("sample_examples", 100), ("sample_dim", 2)):
             require_count("preprocessing", name, getattr(self, name), minimum)
         require_between("preprocessing", "sample_dim", self.sample_dim, 2, self.sample_examples / 2)
-        require_count("preprocessing", "seed", self.seed, 0)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(max_steps=50_000_000),
+    "huge": Config(max_steps=500_000_000, sample_examples=200_000, sample_dim=1000),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -76,20 +78,19 @@ def run(config: Config) -> list[dict[str, Any]]:
     return [*rows, _population(), _sample(config)]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """The formula, the tables' condition numbers, then every run against its modes and its bound."""
     population, sample = rows[-2:]
     found = [
         # The smallest eigenvalue of a matrix is right to eps times the largest.
-        judge("Uncentred inputs with a bias unit have the condition number of the closed form",
-              f"largest relative difference, |m| up to {max(MEAN_NORMS):g}", 0.0, population["difference"],
-              4e-16 * float(theory.preprocessing.condition_number_with_bias(max(MEAN_NORMS))), kind="absolute",
-              reference=REFERENCE),
+        absolute("Uncentred inputs with a bias unit have the condition number of the closed form",
+                 f"largest relative difference, |m| up to {max(MEAN_NORMS):g}", 0.0, population["difference"],
+                 4e-16 * float(theory.preprocessing.condition_number_with_bias(max(MEAN_NORMS))), reference=REFERENCE),
         # 1/lambda_min holds m'S^-1 m, which is |m|^2 / (1 - g) times a chi-square of n - d degrees, g = d / n; the norm
         # of the sample's mean, standard error 2 / (|m| sqrt(n)), enters both ends.
-        judge("A sample of such inputs has the population's condition number",
-              f"kappa of {config.sample_examples} x {config.sample_dim}", sample["predicted"], sample["kappa"],
-              sample["tolerance"], reference=REFERENCE),
+        relative("A sample of such inputs has the population's condition number",
+                 f"kappa of {config.sample_examples} x {config.sample_dim}", sample["predicted"], sample["kappa"],
+                 sample["tolerance"], reference=REFERENCE),
     ]  # fmt: skip
     for table in config.tables:
         if table in RECORDED:
@@ -99,7 +100,7 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     return found
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Above: kappa by preprocessing. Below: steps against kappa, lines predicted, dots run, rings not run."""
     figure, (above, below) = maker.axes(2, 1, height=7.0, gridspec_kw={"height_ratios": [1, 1.5]})
     trained = [row for row in rows if "method" in row]
@@ -126,7 +127,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     table = config.tables[0]
     first, last = (_row(rows, table, kind, "gradient descent") for kind in ("raw", "standardize"))
     how = "" if first["finished"] else " (computed)"
@@ -233,11 +233,8 @@ def _recorded(rows: Rows, table: str) -> Verdict:
     measured = [_row(rows, table, kind, "heavy ball")["kappa"] for kind in datasets.SCALINGS]
     worst = np.abs(np.array(measured) / RECORDED[table] - 1).max()
     # The record has four to five digits.
-    return judge(
-        f"Raw, centred, scaled, standardized and whitened {table} have the condition numbers on record"
-        f" ({', '.join(f'{kappa:.4g}' for kappa in RECORDED[table])})",
-        "largest relative difference", 0.0, float(worst), 1e-4, kind="absolute", reference="singular values of [X, 1]",
-    )  # fmt: skip
+    return absolute(f"Raw, centred, scaled, standardized and whitened {table} have the condition numbers on record" f" ({', '.join(f'{kappa:.4g}' for kappa in RECORDED[table])})",
+                    "largest relative difference", 0.0, float(worst), 1e-4, reference="singular values of [X, 1]")  # fmt: skip
 
 
 def _judge_runs(config: Config, rows: list[Any], method: str) -> list[Verdict]:
@@ -251,15 +248,15 @@ def _judge_runs(config: Config, rows: list[Any], method: str) -> list[Verdict]:
     worst = max(rows, key=lambda row: row["difference"] / _rounding(config, row))
     law = "(1 + (1 + r) k) r^k" if method == "heavy ball" else "contraction^k"
     return [
-        judge(f"{name} needs at most the steps that kappa allows",
-              f"largest share of the steps at which {law} = {config.accuracy:g}, in {len(done)} runs", 1.0, share, 0.0,
-              kind="at-most", reference="Polyak 1964"),
-        judge(f"{name} needs as many steps as its modes say, in {len(done)} runs to the end",
-              f"steps, {done[late]['table']} {done[late]['kind']}", done[late]["exact"], done[late]["measured"],
-              allowed[late], unit="steps", reference="x_k = p_k(lambda) x_0"),
-        judge(f"{name}'s whole curves are those of the modes, {len(rows) - len(done)} of them for a stretch only",
-              f"largest relative difference in distance, {worst['table']} {worst['kind']}", 0.0, worst["difference"],
-              _rounding(config, worst), kind="absolute", reference="x_k = p_k(lambda) x_0"),
+        at_most(f"{name} needs at most the steps that kappa allows",
+                f"largest share of the steps at which {law} = {config.accuracy:g}, in {len(done)} runs", 1.0, share,
+                reference="Polyak 1964"),
+        relative(f"{name} needs as many steps as its modes say, in {len(done)} runs to the end",
+                 f"steps, {done[late]['table']} {done[late]['kind']}", done[late]["exact"], done[late]["measured"],
+                 allowed[late], unit="steps", reference="x_k = p_k(lambda) x_0"),
+        absolute(f"{name}'s whole curves are those of the modes, {len(rows) - len(done)} of them for a stretch only",
+                 f"largest relative difference in distance, {worst['table']} {worst['kind']}", 0.0,
+                 worst["difference"], _rounding(config, worst), reference="x_k = p_k(lambda) x_0"),
     ]  # fmt: skip
 
 
@@ -276,23 +273,5 @@ def _rounding(config: Config, row: Any) -> float:
     return float(1e-8 + eps * (steps + splitting + of_minimizer))
 
 
-STUDY = Study(
-    name="preprocessing",
-    question="What are zero-mean and unit-variance inputs worth?",
-    lecture='Preprocess the data "so it has zero mean and unit variance".',
-    truth="The factor by which kappa falls: on digits from 6.5e6 to 146, and to 1 when whitened.",
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(max_steps=50_000_000),
-        "huge": Config(max_steps=500_000_000, sample_examples=200_000, sample_dim=1000),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

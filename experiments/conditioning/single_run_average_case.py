@@ -1,7 +1,8 @@
 """Does a bad condition number make high-dimensional problems slow?
 
-The lecture: a large ratio of the Hessian's singular values makes descent slow, and it "actually becomes much more
+What the lecture says: a large ratio of the Hessian's singular values makes descent slow, and it "actually becomes much more
 common in high dimensions".
+
 What is true: least squares on as many random examples as dimensions has kappa of about d^2, so that a rate read off
 kappa says that nothing ever happens; yet one run of gradient descent at 1 / L, on one draw of the data, from one random
 start, follows the curve (4 / pi) B(3/2, 2 k + 3/2), about k^(-3/2) / sqrt(2 pi), without d in it. Gaussian data or coin
@@ -13,20 +14,18 @@ Source: Paquette, van Merrienboer, Paquette and Pedregosa 2020, arXiv 2006.04299
 1988; Johnstone 2001 (how far the extreme eigenvalues of finite matrices lie inside of the limit's edges).
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import core, rules, theory, training
-from jaxopt_lab.core import Verdict, judge, require_choice, require_count, require_memory
+from jaxopt_lab.core import Verdict, require_count, require_memory
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Precision, Whole, configclass
+from jaxopt_lab.studies.verdicts import relative, within
 
 KINDS = ("Gaussian", "coin flips")
 RATE = 0.25  # 1 / L, L = 4 for as many examples as dimensions
@@ -35,7 +34,7 @@ EARLY = 10  # step at which deviations are compared between dimensions
 REFERENCE = "Paquette et al. 2020; closed form from the Marchenko-Pastur law"
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Entries of the n x d data have mean 0 and variance 1 / n; starts have norm 1."""
 
@@ -43,26 +42,30 @@ class Config:
     """Dimensions d, and examples n = d, of the single runs, a count."""
     num_stretches: int = 4
     """Length of the single runs: 32, 160, 672, 2720, ... steps for 1, 2, 3, 4, ... stretches, a count."""
-    small_dims: tuple[int, ...] = (40, 80, 160, 320)
+    small_dims: Annotated[tuple[int, ...], Whole(20)] = (40, 80, 160, 320)
     """Dimensions at which many draws are compared, counts."""
     num_draws: int = 60
     """Draws at each of them, a count."""
     seed: int = 0
     """Seeds data and starts."""
-    dtype: str = "float64"
+    dtype: Precision = "float64"
     """Floating type of the runs, "float64" or "float32"; with the minimum at 0 both keep their digits."""
 
     def __post_init__(self) -> None:
         where = "single_run_average_case"
         for name, minimum in (("dim", 50), ("num_stretches", 1), ("num_draws", 4), ("seed", 0)):
             require_count(where, name, getattr(self, name), minimum)
-        require_choice(where, "dtype", self.dtype, ("float32", "float64"))
         if len(self.small_dims) < 2:
             raise core.fail(where, f"small_dims must hold at least two, got {self.small_dims}")
-        for dim in self.small_dims:
-            require_count(where, "small_dims", dim, minimum=20)
         needed = 3 * 2 * self.dim**2 * np.dtype(self.dtype).itemsize
         require_memory(where, needed, core.available_memory(), f"data of {self.dim} x {self.dim}")
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(dim=4000, small_dims=(50, 100, 200, 400, 800), num_draws=100),
+    "huge": Config(20_000, 3, (50, 100, 200, 400, 800), num_draws=100, dtype="float32"),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -70,24 +73,22 @@ def run(config: Config) -> list[dict[str, Any]]:
     return [*_single_runs(config), *_many_draws(config), *_condition_numbers(config)]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Each single run against the curve, the size of deviations against dimensions, kappa against dimensions."""
     found = []
-    for row in _of(rows, "single run"):
+    for row in rows.where(kind="single run"):
         allowed = _allowed(row["steps"], config.dim)
         worst = int(np.argmax(np.abs(row["loss"] / row["predicted"] - 1) / allowed))
-        found.append(judge(
-            f"One run on one draw ({row['data']}) follows the closed form, d = {config.dim}",
-            f"loss after {row['steps'][worst]} steps, where it deviates most for its size", row["predicted"][worst],
-            row["loss"][worst], float(allowed[worst]), reference=REFERENCE,
-        ))  # fmt: skip
+        found.append(relative(f"One run on one draw ({row['data']}) follows the closed form, d = {config.dim}",
+                              f"loss after {row['steps'][worst]} steps, where it deviates most for its size",
+                              row["predicted"][worst], row["loss"][worst], float(allowed[worst]), reference=REFERENCE))  # fmt: skip
     return [*found, *_judge_deviations(rows), *_judge_condition_numbers(rows)]
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """The single runs on the curve; deviations against d; kappa against d."""
     figure, (curve, deviations, kappas) = maker.axes(3, 1, height=9.6, gridspec_kw={"height_ratios": [1.4, 1, 1]})
-    singles = _of(rows, "single run")
+    singles = rows.where(kind="single run")
     steps = singles[0]["steps"][1:]
     exact = theory.random_matrices.square_data_loss(steps)
     spread = 2 * _fluctuation(steps, config.dim)
@@ -101,7 +102,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     curve.annotate("(4 / π) B(3/2, 2k + 3/2)", (0.42, 0.75), xycoords="axes fraction", color=maker.color(6))
     curve.set(xscale="log", yscale="log", xlabel="step k", ylabel="loss")
     curve.set_title(f"d = n = {config.dim}; band: two standard errors of one start")
-    many = _of(rows, "many draws")
+    many = rows.where(kind="many draws")
     dims = np.array([row["dim"] for row in many])
     dense = np.geomspace(dims[0] / 1.3, dims[-1] * 1.3, 50)
     maker.predicted(deviations, dense, _fluctuation(np.array([EARLY]), 1)[0] / np.sqrt(dense), color=2)
@@ -110,7 +111,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
     deviations.set_yticks([0.05, 0.1, 0.2], ["0.05", "0.1", "0.2"])
     deviations.set_title(f"standard deviation of a run from the curve, k = {EARLY}")
     for color, ratio, words in ((1, 1.0, "n = d"), (0, 0.5, "n = 2d")):
-        some = [row for row in _of(rows, "kappa") if row["ratio"] == ratio]
+        some = [row for row in rows.where(kind="kappa") if row["ratio"] == ratio]
         maker.predicted(kappas, [row["dim"] for row in some], [np.exp(row["predicted"]) for row in some], color=color,
                         label=words)  # fmt: skip
         maker.measured(kappas, [row["dim"] for row in some], [np.exp(row["log_kappa"]) for row in some], color=color)
@@ -122,11 +123,10 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    last = _of(rows, "single run")[0]
+    last = rows.where(kind="single run")[0]
     shown = int(np.searchsorted(last["steps"], 100, side="right"))
     worst = np.abs(last["loss"] / last["predicted"] - 1)[:shown].max()
-    square, wide = ([row for row in _of(rows, "kappa") if row["ratio"] == ratio] for ratio in (1.0, 0.5))
+    square, wide = ([row for row in rows.where(kind="kappa") if row["ratio"] == ratio] for ratio in (1.0, 0.5))
     return (
         f"One run of gradient descent on one draw of {config.dim} x {config.dim} random data follows the closed form"
         f" within {worst:.0%} up to step {last['steps'][shown - 1]}, although kappa is about d^2,"
@@ -241,22 +241,16 @@ def _allowed(steps: np.ndarray, dim: int) -> np.ndarray:
     return 4 * error + error**2
 
 
-def _of(rows: Rows, kind: str) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
-
-
 def _judge_deviations(rows: Rows) -> list[Verdict]:
-    many = _of(rows, "many draws")
+    many = rows.where(kind="many draws")
     scaled = core.mean_of_samples(np.concatenate([(row["off"] / row["predicted"]) ** 2 for row in many]))
     count = sum(len(row["off"]) for row in many)
     # Sampling error, and the spectrum's own part of the variance, of the order 1 / m^2 against 2 / m of the start's.
     spectrum = float(np.mean([row["predicted"] ** 2 for row in many]))
-    return [judge(
-        f"Runs deviate by sqrt(2 / modes alive), which falls like d^(-1/2), d = {many[0]['dim']} to {many[-1]['dim']}",
-        f"mean square deviation over its prediction, {count} draws", 1.0, scaled.value,
-        4 * float(scaled.standard_error or 0) + spectrum, kind="within",
-        reference="variance of a quadratic form on the sphere",
-    )]  # fmt: skip
+    return [within(f"Runs deviate by sqrt(2 / modes alive), which falls like d^(-1/2), d = {many[0]['dim']} to {many[-1]['dim']}",
+                   f"mean square deviation over its prediction, {count} draws", 1.0, scaled.value,
+                   float(scaled.standard_error or 0) + spectrum,
+                   reference="variance of a quadratic form on the sphere")]  # fmt: skip
 
 
 def _judge_condition_numbers(rows: Rows) -> list[Verdict]:
@@ -265,35 +259,15 @@ def _judge_condition_numbers(rows: Rows) -> list[Verdict]:
         (1.0, "As many examples as dimensions: kappa grows like d^2", "Edelman 1988, theorem 6.1"),
         (0.5, "Two examples a dimension: kappa does not grow with d", "Marchenko, Pastur 1967; Johnstone 2001"),
     ):
-        some = [row for row in _of(rows, "kappa") if row["ratio"] == ratio]
+        some = [row for row in rows.where(kind="kappa") if row["ratio"] == ratio]
         off = float(np.mean([row["log_kappa"] - row["predicted"] for row in some]))
         error = float(np.sqrt(np.sum([row["error"] ** 2 for row in some])) / len(some))
         # Sampling error; both laws are limits, off by about d^(-2/3) of the edge's scale, 1 / d for the square.
         bias = min(row["dim"] for row in some) ** (-2 / 3)
-        found.append(judge(
-            words, f"mean of ln kappa minus its law, d = {some[0]['dim']} to {some[-1]['dim']}", 0.0, off,
-            4 * error + bias, kind="within", reference=source,
-        ))  # fmt: skip
+        found.append(within(words, f"mean of ln kappa minus its law, d = {some[0]['dim']} to {some[-1]['dim']}", 0.0,
+                            off, error + bias, reference=source))  # fmt: skip
     return found
 
 
-STUDY = Study(
-    name="single_run_average_case",
-    question="Does a bad condition number make high-dimensional problems slow?",
-    lecture='A bad ratio of curvatures is slow, and "much more common in high dimensions".',
-    truth="One run follows a closed curve without d, though kappa is d^2; at two examples a dimension kappa stays 34.",
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(dim=4000, small_dims=(50, 100, 200, 400, 800), num_draws=100),
-        "huge": Config(20_000, 3, (50, 100, 200, 400, 800), num_draws=100, dtype="float32"),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

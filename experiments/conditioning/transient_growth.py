@@ -1,6 +1,7 @@
 """Does momentum only help?
 
-The lecture: momentum "helps for all of these problems", and the zig-zags "cancel each other out pretty fast".
+What the lecture says: momentum "helps for all of these problems", and the zig-zags "cancel each other out pretty fast".
+
 What is true: at the constants that make it fastest in the long run, heavy ball first makes things worse. The component
 along the top eigenvector follows x_k = (1 + (1 + r) k) (-r)^k, r = sqrt(rho), exactly: it zig-zags and grows to
 sqrt(kappa) / e times its start, the loss in that direction to kappa / e^2 times, before it falls. Beyond quadratics the
@@ -11,20 +12,18 @@ Source: Polyak 1964; Danilova, Kulakova and Polyak 2018, arXiv 1811.00658 (the g
 section 4.6 (the cycle); Goujaud, Taylor and Dieuleveut 2023, arXiv 2307.11291 (no acceleration for certain).
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import core, objectives, rules, theory, training
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_choice, require_count
+from jaxopt_lab.core import Verdict, fail
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, Precision, Whole, configclass
+from jaxopt_lab.studies.verdicts import absolute, relative
 
 CYCLING, CONVERGING = (3.07, 3.3, 3.46), (2.0, 5.0)
 RECORDS = 128  # a segment, so that all kappas share one program
@@ -32,33 +31,37 @@ EXACT_UP_TO = 2_000_000  # dimensions up to which the loss of all modes is also 
 REFERENCE = "double root of the two-step recursion; Danilova, Kulakova, Polyak 2018"
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Quadratics have L = 1, a log-uniform spectrum, the minimum at 0 and start at 1."""
 
-    kappas: tuple[float, ...] = (1e2, 1e4, 1e6)
+    kappas: Annotated[tuple[float, ...], Between("[100, 1e12]", why="sqrt(kappa) / e is for large kappa.")] = (
+        1e2,
+        1e4,
+        1e6,
+    )
     """Condition numbers, pure numbers, at least 100, where sqrt(kappa) / e holds within 1 %."""
-    dim: int = 10_000
+    dim: Annotated[int, Whole(2)] = 10_000
     """Parameters of the quadratics, a count."""
-    chain_dim: int = 300
+    chain_dim: Annotated[int, Whole(20)] = 300
     """Parameters of the chain of springs, a count; its eigenvectors are dense and its kappa is 0.41 dim^2."""
-    horizon: int = 10
+    horizon: Annotated[int, Whole(2)] = 10
     """Length of a run, in units of the step at which the peak is reached."""
-    cycle_steps: int = 600
+    cycle_steps: Annotated[int, Whole(300)] = 600
     """Length of the runs on the function that makes heavy ball cycle, steps."""
-    dtype: str = "float64"
+    dtype: Precision = "float64"
     """Floating type of the quadratics, "float64" or "float32"; the rest keeps up to its precision."""
 
     def __post_init__(self) -> None:
         if not self.kappas:
             raise fail("transient_growth", "kappas must hold at least one condition number, got none")
-        for kappa in self.kappas:
-            require_between("transient_growth", "kappas", kappa, 100, 1e12, why="sqrt(kappa) / e is for large kappa.")
-        require_count("transient_growth", "dim", self.dim, minimum=2)
-        require_count("transient_growth", "chain_dim", self.chain_dim, minimum=20)
-        require_count("transient_growth", "horizon", self.horizon, minimum=2)
-        require_count("transient_growth", "cycle_steps", self.cycle_steps, minimum=300)
-        require_choice("transient_growth", "dtype", self.dtype, ("float32", "float64"))
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(dim=1_000_000, chain_dim=1000),
+    "huge": Config(dim=100_000_000, chain_dim=1000, dtype="float32"),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -67,22 +70,21 @@ def run(config: Config) -> list[dict[str, Any]]:
     return [*rows, _chain(config), *_cycles(config)]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """The peak for each kappa and for the chain, its asymptote, the whole loss, and the cycle."""
     found = [_peak(config, row) for row in rows if "growth" in row]
-    quadratics = [row for row in rows if row["problem"] == "quadratic"]
+    quadratics = rows.where(problem="quadratic")
     hardest = max(quadratics, key=lambda row: row["kappa"])
     # The height is sqrt(kappa) / e (1 + O(1 / kappa)), 1 % off at kappa = 100; plus what the peak itself may err.
-    found.append(judge(
-        "The loss along the top eigenvector first grows by kappa / e^2", f"growth at kappa = {hardest['kappa']:.0e}",
-        hardest["kappa"] / np.e**2, float(hardest["growth"].max()) ** 2, 2 / hardest["kappa"] + 2 * _tolerance(config),
-        reference=REFERENCE,
-    ))  # fmt: skip
+    found.append(relative("The loss along the top eigenvector first grows by kappa / e^2",
+                          f"growth at kappa = {hardest['kappa']:.0e}", hardest["kappa"] / np.e**2,
+                          float(hardest["growth"].max()) ** 2, 2 / hardest["kappa"] + 2 * _tolerance(config),
+                          reference=REFERENCE))  # fmt: skip
     found += [_whole_loss(config, row) for row in quadratics if config.dim <= EXACT_UP_TO]
     return [*found, *_judge_cycles(config, rows)]
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Above: the top component against steps, exact line and measured dots. Below: the cycle."""
     figure, (above, below) = maker.axes(2, 1, height=7.2)
     for color, row in enumerate(row for row in rows if row["problem"] == "quadratic"):
@@ -104,7 +106,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     hardest = max((row for row in rows if row["problem"] == "quadratic"), key=lambda row: row["kappa"])
     peak = float(hardest["growth"].max())
     return (
@@ -211,19 +212,15 @@ def _tolerance(config: Config) -> float:
 
 def _peak(config: Config, row: Any) -> Verdict:
     where = f"{config.dim:.0e} dimensions" if row["problem"] == "quadratic" else "a chain of springs, dense Hessian"
-    return judge(
-        f"Optimally tuned heavy ball first grows by about sqrt(kappa) / e along the top eigenvector ({where})",
-        f"largest |x_k| / |x_0| at kappa = {row['kappa']:.3g}", row["predicted"], float(row["growth"].max()),
-        _tolerance(config), reference=REFERENCE,
-    )  # fmt: skip
+    return relative(f"Optimally tuned heavy ball first grows by about sqrt(kappa) / e along the top eigenvector ({where})",
+                    f"largest |x_k| / |x_0| at kappa = {row['kappa']:.3g}", row["predicted"],
+                    float(row["growth"].max()), _tolerance(config), reference=REFERENCE)  # fmt: skip
 
 
 def _whole_loss(config: Config, row: Any) -> Verdict:
-    return judge(
-        "From a start with equal parts of all modes the whole loss grows as the sum over modes says",
-        f"largest loss / start at kappa = {row['kappa']:.0e}, {config.dim:.0e} dimensions",
-        row["predicted_loss_growth"], row["loss_growth"], 2 * _tolerance(config), reference=REFERENCE,
-    )  # fmt: skip
+    return relative("From a start with equal parts of all modes the whole loss grows as the sum over modes says",
+                    f"largest loss / start at kappa = {row['kappa']:.0e}, {config.dim:.0e} dimensions",
+                    row["predicted_loss_growth"], row["loss_growth"], 2 * _tolerance(config), reference=REFERENCE)  # fmt: skip
 
 
 def _judge_cycles(config: Config, rows: Rows) -> list[Verdict]:
@@ -236,13 +233,12 @@ def _judge_cycles(config: Config, rows: Rows) -> list[Verdict]:
     names = " and ".join(f"{start:g}" for start in CONVERGING), ", ".join(f"{start:g}" for start in CYCLING)
     source = "Lessard, Recht, Packard 2016, section 4.6"
     return [
-        judge(f"On a smooth strongly convex function heavy ball circles for ever, from {names[1]}",
-              "largest distance of the last three points to the cycle", 0.0, cycling, rounding, kind="absolute",
-              reference=source),
-        judge(f"On that function heavy ball converges from {names[0]}", "largest |x| at the end", 0.0, resting,
-              rounding, kind="absolute", reference=source),
-        judge("On that function Nesterov's method converges from all of these starts", "largest |x| at the end", 0.0,
-              np.abs(nesterov["path"][-1]).max(), rounding, kind="absolute", reference="Nesterov 2004, theorem 2.2.3"),
+        absolute(f"On a smooth strongly convex function heavy ball circles for ever, from {names[1]}",
+                 "largest distance of the last three points to the cycle", 0.0, cycling, rounding, reference=source),
+        absolute(f"On that function heavy ball converges from {names[0]}", "largest |x| at the end", 0.0, resting,
+                 rounding, reference=source),
+        absolute("On that function Nesterov's method converges from all of these starts", "largest |x| at the end",
+                 0.0, np.abs(nesterov["path"][-1]).max(), rounding, reference="Nesterov 2004, theorem 2.2.3"),
     ]  # fmt: skip
 
 
@@ -266,26 +262,5 @@ def _superscript(kappa: float) -> str:
     return f"{np.log10(kappa):g}".translate(digits)
 
 
-STUDY = Study(
-    name="transient_growth",
-    question="Does momentum, optimally tuned, make things worse before it makes them better?",
-    lecture='Momentum "helps for all of these problems"; zig-zags "cancel each other out pretty fast".',
-    truth=(
-        "Along the top eigenvector it first zig-zags with growing amplitude, up to sqrt(kappa) / e times the start;"
-        " beyond quadratics the same constants may circle for ever."
-    ),
-    reference="Danilova, Kulakova, Polyak 2018; Lessard, Recht, Packard 2016, section 4.6",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(dim=1_000_000, chain_dim=1000),
-        "huge": Config(dim=100_000_000, chain_dim=1000, dtype="float32"),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -1,7 +1,8 @@
 """When does gradient descent zig-zag?
 
-The lecture draws a loss shaped like a taco shell: the gradient "does not align with the direction towards the minima",
+What the lecture says: it draws a loss shaped like a taco shell: the gradient "does not align with the direction towards the minima",
 so descent shows "zig-zagging behavior" and "very slow progress along the horizontal dimension".
+
 What is true: at the worst point the gradient's cosine to the minimum is only 2 sqrt(kappa) / (kappa + 1), at a random
 point of high dimension a mild tr H / sqrt(d tr H^2). At a constant learning rate the zig-zag lasts only above
 2 / (L + mu); below, it is a transient, successive steps turn parallel, and what remains is a straight crawl. With exact
@@ -12,30 +13,28 @@ line search it lasts always: successive gradients meet at right angles, the step
 Source: Kantorovich 1948; Akaike 1959; Nocedal, Sartenaer and Zhu 2002 (which alternations are stable).
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import optax
 
 from jaxopt_lab import core, objectives, theory, training
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count, vectors
+from jaxopt_lab.core import Verdict, fail, require_between, require_count, vectors
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.rules import sgd
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_least, at_most, relative, within
 
 ANGLE_KAPPAS = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Spectra are log-uniform with L = 1; the minimum is at 0."""
 
-    kappa: float = 100.0
+    kappa: Annotated[float, Between("[10, 200]", why="Beyond, the edge is too near to the threshold.")] = 100.0
     """Condition number of the runs, a pure number in [10, 200]."""
     rates: tuple[float, ...] = (0.5, 0.96, 0.995, 1.005)
     """Learning rates in units of the threshold 2 / (L + mu), each at least 0.4 % off it and below the edge 2 / L."""
@@ -51,7 +50,6 @@ class Config:
     """Seeds the starting point and the random points."""
 
     def __post_init__(self) -> None:
-        require_between("zigzag", "kappa", self.kappa, 10, 200, why="Beyond, the edge is too near to the threshold.")
         for rate in self.rates:
             require_between("zigzag", "rates", rate, 0.1, 1 + 1 / self.kappa, ends="[)", why="Beyond lies 2 / L.")
         low, high = min(self.rates, default=1), max(self.rates, default=1)
@@ -77,37 +75,40 @@ def exact_line_search() -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyrefly: ignore
 
 
+PRESETS = {
+    "quick": Config(),
+    "full": Config(dim=100_000, angle_dim=1_000_000, num_points=50),
+    "huge": Config(dim=100_000, angle_dim=100_000_000, num_points=5),
+}
+
+
 def run(config: Config) -> list[dict[str, Any]]:
     """Paths in the plane, cosines of successive updates in high dimension, angles at random and at the worst points."""
     return [*_paths(config), *_constant_rates(config), _line_search(config), *_angles(config)]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Both sides of the threshold, the line search, the angles."""
-    constant = _of(rows, "constant rate")
+    constant = rows.where(kind="constant rate")
     found = []
     for row in constant:
         words = "turn parallel below 2 / (L + mu)" if row["rate"] < 1 else "turn opposite above 2 / (L + mu)"
-        found.append(judge(
-            f"Successive steps of gradient descent {words}", f"final cosine at {row['rate']:g} times the threshold",
-            1.0 if row["rate"] < 1 else -1.0, float(row["cosine"][-1]), _remainder(config, row), kind="absolute",
-            reference="q = 1 - lr lambda",
-        ))  # fmt: skip
+        found.append(absolute(f"Successive steps of gradient descent {words}",
+                              f"final cosine at {row['rate']:g} times the threshold", 1.0 if row["rate"] < 1 else -1.0,
+                              float(row["cosine"][-1]), _remainder(config, row), reference="q = 1 - lr lambda"))  # fmt: skip
     # Each cosine is a sum of powers; k roundings of each power, k up to a few thousand.
     worst = max(float(np.abs(row["cosine"][row["checked"]] - row["predicted"]).max()) for row in constant)
-    found.append(judge(
-        "The whole curves of cosines are those of the modes", "largest difference at all rates", 0.0, worst, 1e-9,
-        kind="absolute", reference="q = 1 - lr lambda",
-    ))  # fmt: skip
+    found.append(absolute("The whole curves of cosines are those of the modes", "largest difference at all rates", 0.0,
+                          worst, 1e-9, reference="q = 1 - lr lambda"))  # fmt: skip
     return [*found, *_judge_line_search(config, rows), *_judge_angles(config, rows)]
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """The lecture's picture, the running cosine, and the angle against kappa."""
     figure, (shell, cosines, angles) = maker.axes(3, 1, height=10.0, gridspec_kw={"height_ratios": [1, 1.35, 1.2]})
     _draw_paths(config, rows, shell, maker)
-    shown, (search,) = np.unique(np.geomspace(2, config.steps, 40).astype(int)), _of(rows, "line search")
-    for color, row in enumerate(_of(rows, "constant rate")):
+    shown, (search,) = np.unique(np.geomspace(2, config.steps, 40).astype(int)), rows.where(kind="line search")
+    for color, row in enumerate(rows.where(kind="constant rate")):
         maker.predicted(cosines, row["checked"], row["predicted"], color=color)
         maker.measured(cosines, shown, row["cosine"][shown], color=color)
         turned = 2 + int(np.argmax(row["cosine"][2:] > 0.2)) if row["rate"] < 1 else 400
@@ -123,9 +124,8 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    ends = ", ".join(f"{row['cosine'][-1]:+.4f} at {row['rate']:g}" for row in _of(rows, "constant rate"))
-    hard = _of(rows, "angle")[-1]
+    ends = ", ".join(f"{row['cosine'][-1]:+.4f} at {row['rate']:g}" for row in rows.where(kind="constant rate"))
+    hard = rows.where(kind="angle")[-1]
     return (
         "At a constant rate descent zig-zags for ever only above 2 / (L + mu): the cosine of successive steps ends at"
         f" {ends} times that rate. At a random point of {config.angle_dim:.0e} dimensions the gradient points to the"
@@ -204,10 +204,6 @@ def _gradient_cosine(loss: Any, point: jax.Array) -> jax.Array:
     return vectors.cosine(jax.grad(lambda params: loss(params, None, None))(point), point)
 
 
-def _of(rows: Rows, kind: str) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
-
-
 def _remainder(config: Config, row: Any) -> float:
     """How far the final cosine may still be from its limit.
 
@@ -221,38 +217,34 @@ def _remainder(config: Config, row: Any) -> float:
 
 
 def _judge_line_search(config: Config, rows: Rows) -> list[Verdict]:
-    (row,), source = _of(rows, "line search"), "Nocedal, Sartenaer, Zhu 2002; Akaike 1959"
+    (row,), source = rows.where(kind="line search"), "Nocedal, Sartenaer, Zhu 2002; Akaike 1959"
     worst = float(theory.geometry.line_search_loss_ratio(config.kappa))
     return [
         # The step's length is right to some eps; its error enters the cosine by as much, times the spread of the modes.
-        judge("Exact line search turns by a right angle at every step", "largest |cosine of successive steps|", 0.0,
-              float(np.abs(row["cosine"][2:]).max()), 1e-10, kind="absolute", reference="Cauchy 1847"),
+        absolute("Exact line search turns by a right angle at every step", "largest |cosine of successive steps|", 0.0,
+                 float(np.abs(row["cosine"][2:]).max()), 1e-10, reference="Cauchy 1847"),
         # The modes next to the extremes leave only like 1 / steps.
-        judge("Exact line search alternates between two directions for ever", "cosine of every other step", 1.0,
-              row["two_step_cosine"], 3 / config.steps, kind="absolute", reference=source),
-        judge("Exact line search is at least as fast as its worst case", "loss ratio per step", worst, row["ratio"],
-              1e-12, kind="at-most", reference="Kantorovich 1948"),
-        judge("Exact line search is at most about twice as fast as that", "loss ratio per step", worst / (2 - worst),
-              row["ratio"], 1e-12, kind="at-least", reference=source),
+        absolute("Exact line search alternates between two directions for ever", "cosine of every other step", 1.0,
+                 row["two_step_cosine"], 3 / config.steps, reference=source),
+        at_most("Exact line search is at least as fast as its worst case", "loss ratio per step", worst, row["ratio"],
+                tolerance=1e-12, reference="Kantorovich 1948"),
+        at_least("Exact line search is at most about twice as fast as that", "loss ratio per step",
+                 worst / (2 - worst), row["ratio"], tolerance=1e-12, reference=source),
     ]  # fmt: skip
 
 
 def _judge_angles(config: Config, rows: Rows) -> list[Verdict]:
-    found, angles = [], _of(rows, "angle")
+    found, angles = [], rows.where(kind="angle")
     for row in angles[1::2]:
         # Sampling error; beyond it the mean of a ratio and the discrete spectrum are off by some 1 / d.
-        found.append(judge(
-            "At a random point in high dimension the gradient is mildly misaligned",
-            f"mean cosine to the minimum at kappa = {row['kappa']:.0e}, {config.angle_dim:.0e} dimensions",
-            row["typical_predicted"], row["typical"], 4 * row["typical_error"] + 4 / config.angle_dim, kind="within",
-            reference="tr H / sqrt(d tr H^2)",
-        ))  # fmt: skip
+        found.append(within("At a random point in high dimension the gradient is mildly misaligned",
+                            f"mean cosine to the minimum at kappa = {row['kappa']:.0e}, {config.angle_dim:.0e} dimensions",
+                            row["typical_predicted"], row["typical"], row["typical_error"] + 4 / config.angle_dim,
+                            reference="tr H / sqrt(d tr H^2)"))  # fmt: skip
     hard = angles[-1]
-    return [*found, judge(
-        "At the worst point the gradient is nearly orthogonal to the way",
-        f"cosine to the minimum at kappa = {hard['kappa']:.0e}", hard["worst_predicted"], hard["worst"], 1e-10,
-        reference="Kantorovich 1948",
-    )]  # fmt: skip
+    return [*found, relative("At the worst point the gradient is nearly orthogonal to the way",
+                             f"cosine to the minimum at kappa = {hard['kappa']:.0e}", hard["worst_predicted"],
+                             hard["worst"], 1e-10, reference="Kantorovich 1948")]  # fmt: skip
 
 
 def _draw_paths(config: Config, rows: Rows, axes: Any, maker: FigureMaker) -> None:
@@ -260,7 +252,7 @@ def _draw_paths(config: Config, rows: Rows, axes: Any, maker: FigureMaker) -> No
     for height in (0.25, 0.6, 1.0):
         flat, steep = 1.2 * height * np.sqrt(config.kappa) * np.cos(angle), 1.2 * height * np.sin(angle)
         axes.plot(flat, steep, color="#d5dae0", linewidth=0.8)
-    paths = _of(rows, "path")
+    paths = rows.where(kind="path")
     for color in sorted({0, 1, len(paths) - 1}, reverse=True):
         path = paths[color]["path"][:60]
         axes.plot(path[:, 0], path[:, 1], color=maker.color(color), linewidth=0.9, marker="o", markersize=2)
@@ -270,7 +262,7 @@ def _draw_paths(config: Config, rows: Rows, axes: Any, maker: FigureMaker) -> No
 
 
 def _draw_angles(rows: Rows, axes: Any, maker: FigureMaker) -> None:
-    kappas, found = np.geomspace(ANGLE_KAPPAS[0], ANGLE_KAPPAS[-1], 100), _of(rows, "angle")
+    kappas, found = np.geomspace(ANGLE_KAPPAS[0], ANGLE_KAPPAS[-1], 100), rows.where(kind="angle")
     laws = (theory.geometry.worst_gradient_cosine, theory.geometry.log_uniform_gradient_cosine)
     for color, name, law in zip((1, 2), ("worst", "typical"), laws, strict=True):
         maker.predicted(axes, kappas, law(kappas), color=color, label=f"{name}\npoint")
@@ -278,23 +270,5 @@ def _draw_angles(rows: Rows, axes: Any, maker: FigureMaker) -> None:
     axes.set(xscale="log", yscale="log", xlabel="kappa", ylabel="cosine to the minimum", ylim=(1e-3, 1.5))
 
 
-STUDY = Study(
-    name="zigzag",
-    question="When does gradient descent zig-zag, and how wrong is its direction?",
-    lecture='The gradient "does not align with the direction towards the minima"; "zig-zagging behavior".',
-    truth="At a constant rate for ever only above 2 / (L + mu); a random point is far better than the worst one.",
-    reference="Kantorovich 1948; Akaike 1959; Nocedal, Sartenaer, Zhu 2002",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(dim=100_000, angle_dim=1_000_000, num_points=50),
-        "huge": Config(dim=100_000, angle_dim=100_000_000, num_points=5),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

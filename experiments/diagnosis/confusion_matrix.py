@@ -26,9 +26,8 @@ Source: the idea of planted truth is that of fault injection; Wilson 1927, Proba
 Spearman 1904 for the correlation of ranks.
 """
 
-import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
@@ -36,19 +35,17 @@ import scipy.stats
 
 import jaxopt_lab as lab
 from experiments.diagnosis.planting import CAUSES, FAMILIES, Case, causes_of, plant
-from jaxopt_lab.core import InputError, Verdict, fail, judge, require_between, require_choice, require_count
+from jaxopt_lab.core import InputError, Verdict, fail
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, Count, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import at_least, at_most
 
 WHERE, LECTURE = "confusion_matrix", "CS231n 2017, lecture 7"
 TOP_ONE, TOP_TWO, FALSE_ALARMS, RANKS = 0.95, 0.99, 0.02, 0.8
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
@@ -56,15 +53,15 @@ class Config:
     """Families of problems, of `planting.FAMILIES`."""
     causes: tuple[str, ...] = ()
     """What is planted; two causes at once are joined by "+". Nothing: all that a family can have."""
-    severities: tuple[float, ...] = (0.0, 0.5, 1.0)
+    severities: Annotated[tuple[float, ...], Between("[0, 1]", name="a severity")] = (0.0, 0.5, 1.0)
     """From 0, mild, to 1, severe; seeds take them in turn."""
-    first_seed: int = 0
+    first_seed: Seed = 0
     """Seeds go up from here."""
-    num_seeds: int = 20
+    num_seeds: Count = 20
     """Runs of each family and cause."""
-    num_proofs: int = 3
+    num_proofs: Seed = 3
     """Of these, for how many the prescription is carried out."""
-    proof_seeds: int = 3
+    proof_seeds: Annotated[int, Whole(2, why="One pair has no interval.")] = 3
     """Paired runs for each proof, at least 2."""
     seconds: float = 600.0
     """Wall seconds for one diagnosis: so many that the machine's load decides nothing."""
@@ -77,12 +74,18 @@ class Config:
         known = [cause for family in self.families for cause in causes_of(family)]
         for cause in self.causes:
             require_choice(WHERE, "a cause", cause, known)
-        for severity in self.severities:
-            require_between(WHERE, "a severity", severity, 0, 1)
-        require_count(WHERE, "first_seed", self.first_seed, 0)
-        require_count(WHERE, "num_seeds", self.num_seeds)
-        require_count(WHERE, "num_proofs", self.num_proofs, 0)
-        require_count(WHERE, "proof_seeds", self.proof_seeds, 2, why="One pair has no interval.")
+
+
+PRESETS = {
+    "quick": Config(
+        families=("quadratics", "regressions", "perceptrons"),
+        severities=(0.5,),
+        num_seeds=1,
+        causes=("healthy", "ill-conditioned", "plateau", "gradient-noise", "learning-rate-too-low", "overfitting"),
+    ),
+    "full": Config(first_seed=4000),
+    "huge": Config(first_seed=5000, num_seeds=300, num_proofs=15),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -95,9 +98,9 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """How often the cause is named first, among the first two, how often health is called sick; and the gains."""
-    sick, healthy = _sick(rows), [row for row in rows if row["planted"] == "healthy"]
+    sick, healthy = _sick(rows), rows.where(planted="healthy")
     found = []
     if sick:
         for claim, place, least in (
@@ -105,21 +108,22 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
             ("The illness is among the first two that are named", 2, TOP_TWO),
         ):
             hits = sum(_hit(row, place) for row in sick)
-            found.append(judge(claim, f"share of {_share(hits, len(sick))}", least, hits / len(sick), 0.0,
-                               kind="at-least", reference=LECTURE))  # fmt: skip
+            found.append(at_least(claim, f"share of {_share(hits, len(sick))}", least, hits / len(sick),
+                                  reference=LECTURE))  # fmt: skip
     if healthy:
         alarms = sum(not _hit(row, 1) for row in healthy)
-        found.append(judge("A healthy run is called healthy", f"share of false alarms, {_share(alarms, len(healthy))}",
-                           FALSE_ALARMS, alarms / len(healthy), 0.0, kind="at-most", reference=LECTURE))  # fmt: skip
+        found.append(at_most("A healthy run is called healthy",
+                             f"share of false alarms, {_share(alarms, len(healthy))}", FALSE_ALARMS,
+                             alarms / len(healthy), reference=LECTURE))  # fmt: skip
     proved = _proved(rows)
     if len(proved) > 2:
         claim = "What a prescription gains is what was predicted, in rank"
         quantity = f"Spearman's correlation of {len(proved)} measured and predicted gains"
-        found.append(judge(claim, quantity, RANKS, _ranks(proved), 0.0, kind="at-least", reference="Spearman 1904"))
+        found.append(at_least(claim, quantity, RANKS, _ranks(proved), reference="Spearman 1904"))
     return found
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """What was planted against what was found, and below it measured gains against predicted ones."""
     figure, (top, bottom) = maker.axes(2, height=9.6, gridspec_kw={"height_ratios": [1.55, 1]})
     _draw_matrix(top, rows)
@@ -138,8 +142,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    sick, healthy, proved = _sick(rows), [row for row in rows if row["planted"] == "healthy"], _proved(rows)
+    sick, healthy, proved = _sick(rows), rows.where(planted="healthy"), _proved(rows)
     parts = []
     if sick:
         first, second = (sum(_hit(row, place) for row in sick) / len(sick) for place in (1, 2))
@@ -157,15 +160,14 @@ def facts(config: Config, rows: Rows) -> dict[str, Any]:
     """For each cause: cases, share named first and within two, and the rank correlation of its gains."""
     table = {}
     for cause in dict.fromkeys(row["planted"] for row in rows):
-        ours = [row for row in rows if row["planted"] == cause]
+        ours = rows.where(planted=cause)
         proved = _proved(ours)
         table[cause] = {
-            "cases": len(ours),
-            "first": float(np.mean([_hit(row, 1) for row in ours])),
+            "cases": len(ours), "first": float(np.mean([_hit(row, 1) for row in ours])),
             "within two": float(np.mean([_hit(row, 2) for row in ours])),
             "gains": [[round(row["predicted"], 3), round(row["measured"], 3)] for row in proved],
             "ranks": _ranks(proved) if len(proved) > 2 else None,
-        }
+        }  # fmt: skip
     return {"by_cause": table}
 
 
@@ -259,7 +261,7 @@ def _share(hits: int, num: int) -> str:
     return f"{hits} in {num}, 95 % interval {low:.3f} to {high:.3f}"
 
 
-def _draw_matrix(axes: "Axes", rows: Rows) -> None:
+def _draw_matrix(axes: Any, rows: Rows) -> None:
     """Shares of each row as shades, with counts; a case of two causes stands in the row of the one that was found."""
     counts = np.zeros((len(CAUSES), len(CAUSES)), int)
     for row in rows:
@@ -281,32 +283,5 @@ def _draw_matrix(axes: "Axes", rows: Rows) -> None:
     axes.set_title(f"{sum(_hit(row, 1) for row in rows)} of {len(rows)} runs are told apart rightly")
 
 
-STUDY = Study(
-    name="confusion_matrix",
-    question="Can a program tell why a run trains badly, and does its prescription gain what it promises?",
-    lecture='Look "at your loss curves during training"; momentum "helps for all of these problems".',
-    truth=(
-        "Loss curves of a saddle, a plateau, noise, dead units and a low rate look alike and need different cures;"
-        " curvature, noise and signals tell them apart."
-    ),
-    reference="planted illnesses; Wilson 1927; Spearman 1904",
-    config=Config,
-    presets={
-        "quick": Config(
-            families=("quadratics", "regressions", "perceptrons"),
-            severities=(0.5,),
-            num_seeds=1,
-            causes=("healthy", "ill-conditioned", "plateau", "gradient-noise", "learning-rate-too-low", "overfitting"),
-        ),
-        "full": Config(first_seed=4000),
-        "huge": Config(first_seed=5000, num_seeds=300, num_proofs=15),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-    facts=facts,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -12,9 +12,8 @@ Source: Nesterov 1983; Sutskever et al. 2013; Bengio et al. 2013; the parting af
 differ by a free motion of the mode, started by the share of the velocity that only one of them keeps.
 """
 
-import dataclasses
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -23,55 +22,49 @@ import optax
 from scipy.linalg import eigvalsh_tridiagonal
 
 from jaxopt_lab import objectives, rules, theory, training
-from jaxopt_lab.core import Problem, Verdict, from_loss, judge, require_between, require_count, require_positive
+from jaxopt_lab.core import Problem, Verdict, from_loss
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, OpenUnit, Positive, Whole, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_least, relative, within
 
 FORMS = ("lookahead", "change of variables", "optax")
 NUM_GROUPS = 40
 REFERENCE = "Bengio et al. 2013, equation 7; algebra"
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
-    rho: float = 0.9
+    rho: OpenUnit = 0.9
     """Momentum constant, a pure number in (0, 1)."""
-    dim: int = 1000
+    dim: Annotated[int, Whole(2)] = 1000
     """Length of the chain of pendulums on which the forms are compared, a count."""
-    chain_rate: float = 0.05
+    chain_rate: Annotated[float, Between("(0, 0.16)", why="Beyond it diverges.")] = 0.05
     """Learning rate there; the curvature is at most 8."""
-    steps: int = 300
+    steps: Annotated[int, Whole(2)] = 300
     """Steps there."""
-    drop_rate: float = 0.05
+    drop_rate: Annotated[float, Between("(0, 1.33)", why="Beyond it diverges.")] = 0.05
     """Learning rate before the drop, in units of 1 / eigenvalue."""
-    drop_step: int = 10
+    drop_step: Annotated[int, Whole(2)] = 10
     """Steps before the drop; 150 follow."""
-    drop_factor: float = 10.0
+    drop_factor: Positive = 10.0
     """The learning rate falls by this factor."""
-    noisy_rates: tuple[float, ...] = (0.1, 1.0)
+    noisy_rates: Annotated[tuple[float, ...], Between("(0, 1.33)", why="Beyond it diverges.")] = (0.1, 1.0)
     """Learning rates under noise, in units of 1 / eigenvalue."""
-    num_chains: int = 400
+    num_chains: Annotated[int, Whole(NUM_GROUPS)] = 400
     """Independent noisy chains, a multiple of 40."""
-    noisy_steps: int = 2000
+    noisy_steps: Annotated[int, Whole(2)] = 2000
     """Steps of measuring the floor; 300 come before."""
     seed: int = 0
     """Seeds start and noise."""
 
-    def __post_init__(self) -> None:
-        require_between("nesterov_forms", "rho", self.rho, 0, 1, ends="()")
-        require_between("nesterov_forms", "chain_rate", self.chain_rate, 0, 0.16, ends="()", why="Beyond it diverges.")
-        require_between("nesterov_forms", "drop_rate", self.drop_rate, 0, 1.33, ends="()", why="Beyond it diverges.")
-        require_positive("nesterov_forms", "drop_factor", self.drop_factor)
-        for rate in self.noisy_rates:
-            require_between("nesterov_forms", "noisy_rates", rate, 0, 1.33, ends="()", why="Beyond it diverges.")
-        for name in ("dim", "steps", "drop_step", "noisy_steps"):
-            require_count("nesterov_forms", name, getattr(self, name), minimum=2)
-        require_count("nesterov_forms", "num_chains", self.num_chains, minimum=NUM_GROUPS)
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(dim=20_000, steps=1000, noisy_rates=(0.01, 0.03, 0.1, 0.3, 1.0), num_chains=4000, noisy_steps=8000),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -79,33 +72,30 @@ def run(config: Config) -> list[dict[str, Any]]:
     return [_on_the_chain(config), _after_a_drop(config), *_under_noise(config)]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """The same iterates; the parting after a drop; the floors of both points."""
     chain, drop, *noisy = rows
     # Rounding: each step adds a few 1e-16 of the iterate; 1e-12 a step leaves room for what the saddles amplify.
     found = [
-        judge(f"The {form} form makes the iterates of the lookahead form, step by step",
-              f"largest relative difference in {config.steps} steps, d = {config.dim}", 0.0,
-              float(chain[form].max()), 1e-12 * config.steps, kind="absolute", reference=REFERENCE)
+        absolute(f"The {form} form makes the iterates of the lookahead form, step by step",
+                 f"largest relative difference in {config.steps} steps, d = {config.dim}", 0.0,
+                 float(chain[form].max()), 1e-12 * config.steps, reference=REFERENCE)
         for form in FORMS[1:]
     ]  # fmt: skip
-    found.append(judge(
-        "That is so on a loss that is not convex", "negative curvatures at the start", 1, chain["index"], 0,
-        kind="at-least", reference="eigenvalues of the chain",
-    ))  # fmt: skip
+    found.append(at_least("That is so on a loss that is not convex", "negative curvatures at the start", 1,
+                          chain["index"], reference="eigenvalues of the chain"))  # fmt: skip
     gap, law = np.abs(drop["inside"] - drop["outside"]), np.abs(drop["predicted_gap"])
     k = int(np.argmax(law))
     found += [
-        judge("While the learning rate is constant it may stand anywhere", "largest difference before the drop",
-              0.0, float(gap[: config.drop_step + 1].max()), 1e-14, kind="absolute", unit="of the start",
-              reference=REFERENCE),
-        judge(f"After a drop by {config.drop_factor:g} the two part", "largest difference on eigenvalue 1",
-              float(law[k]), float(gap.max()), 1e-10, unit="of the start", reference="free motion of the mode"),
+        absolute("While the learning rate is constant it may stand anywhere", "largest difference before the drop",
+                 0.0, float(gap[: config.drop_step + 1].max()), 1e-14, unit="of the start", reference=REFERENCE),
+        relative(f"After a drop by {config.drop_factor:g} the two part", "largest difference on eigenvalue 1",
+                 float(law[k]), float(gap.max()), 1e-10, unit="of the start", reference="free motion of the mode"),
     ]  # fmt: skip
     return found + [_floor(row) for row in noisy]
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Rounding between the forms on the chain (above); the parting after a drop (below)."""
     chain, drop = rows[:2]
     figure, (same, parted) = maker.axes(2, 1, height=6.6)
@@ -128,7 +118,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     chain, drop, *noisy = rows
     worst = max(float(chain[form].max()) for form in FORMS[1:])
     gap = float(np.abs(drop["inside"] - drop["outside"]).max())
@@ -148,7 +137,7 @@ def _on_the_chain(config: Config) -> dict[str, Any]:
         "lookahead": rules.nesterov_lookahead(config.chain_rate, config.rho),
         "change of variables": rules.nesterov(config.chain_rate, config.rho),
         "optax": optax.sgd(config.chain_rate, momentum=config.rho, nesterov=True),
-    }
+    }  # fmt: skip
     paths = _paths(problem, made, start, config.steps)
     x, v = paths["lookahead"], np.diff(paths["lookahead"], axis=0, prepend=paths["lookahead"][:1])
     points = {"lookahead": x + config.rho * v} | {form: paths[form] for form in FORMS[1:]}
@@ -156,11 +145,8 @@ def _on_the_chain(config: Config) -> dict[str, Any]:
     apart = {form: np.linalg.norm(points[form] - points["lookahead"], axis=1) / scale for form in FORMS[1:]}
     curvature = np.asarray(eigvalsh_tridiagonal(2 + 4 * np.cos(np.asarray(start)), -np.ones(config.dim - 1)))
     return apart | {
-        "rho": config.rho,
-        "learning_rate": config.chain_rate,
-        "effective_rate": config.chain_rate / (1 - config.rho),
-        "index": int((curvature < 0).sum()),
-    }
+        "rho": config.rho, "learning_rate": config.chain_rate, "index": int((curvature < 0).sum()),
+    }  # fmt: skip
 
 
 def _pendulums(config: Config) -> Problem:
@@ -207,13 +193,9 @@ def _after_a_drop(config: Config) -> dict[str, Any]:
     x = lost * (((1 - h) * q[:-1] - q[1:]) / h - rho * q[:-1])
     reported = x[1:] + rho * np.diff(x)
     return {
-        "rho": rho,
-        "learning_rate": rate,
-        "effective_rate": rate / (1 - rho),
-        "inside": paths["inside"][:, 0],
-        "outside": paths["outside"][:, 0],
+        "rho": rho, "learning_rate": rate, "inside": paths["inside"][:, 0], "outside": paths["outside"][:, 0],
         "predicted_gap": np.concatenate([np.zeros(config.drop_step + 1), reported]),
-    }
+    }  # fmt: skip
 
 
 def _under_noise(config: Config) -> list[dict[str, Any]]:
@@ -236,15 +218,10 @@ def _under_noise(config: Config) -> list[dict[str, Any]]:
         error = np.std(ahead - ratio * x, ddof=1) / np.sqrt(len(x)) / x.mean()
         rows.append(
             {
-                "rho": config.rho,
-                "learning_rate": rate,
-                "effective_rate": rate / (1 - config.rho),
-                "variance": x.mean(),
-                "reported_variance": ahead.mean(),
-                "ratio": ratio,
-                "ratio_error": error,
+                "rho": config.rho, "learning_rate": rate, "variance": x.mean(), "reported_variance": ahead.mean(),
+                "ratio": ratio, "ratio_error": error,
             }
-        )
+        )  # fmt: skip
     return rows
 
 
@@ -260,34 +237,10 @@ def _floor(row: Any) -> Verdict:
         rate, 1.0, 1.0, rho, rho
     )
     # Four standard errors, from 40 independent groups of chains.
-    return judge(
-        f"Under noise the reported point has the higher floor, learning rate x eigenvalue = {rate:g}",
-        "variance of x + rho v over that of x", float(exact), row["ratio"], 4 * row["ratio_error"],
-        kind="within", reference="AR(2) correlation",
-    )  # fmt: skip
+    return within(f"Under noise the reported point has the higher floor, learning rate x eigenvalue = {rate:g}",
+                  "variance of x + rho v over that of x", float(exact), row["ratio"], row["ratio_error"],
+                  reference="AR(2) correlation")  # fmt: skip
 
-
-STUDY = Study(
-    name="nesterov_forms",
-    question="Are the forms of Nesterov momentum the same method?",
-    lecture='After a change of variables you "evaluate the loss and the gradient at the same point".',
-    truth=(
-        "The iterates agree to rounding while learning rate and rho are constant; after a drop of the rate they part,"
-        " and the reported point is the lookahead point, with the higher noise floor."
-    ),
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(
-            dim=20_000, steps=1000, noisy_rates=(0.01, 0.03, 0.1, 0.3, 1.0), num_chains=4000, noisy_steps=8000
-        ),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

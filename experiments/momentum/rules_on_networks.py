@@ -23,18 +23,23 @@ Schneider and Hennig, Descending through a crowded valley, ICML 2021 (tuning mat
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
 from jaxopt_lab import compare, problems
-from jaxopt_lab.core import Problem, Verdict, fail, judge, require_choice, require_count, require_positive
+from jaxopt_lab.core import Problem, Verdict, fail, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import (
+    Count,
+    OneOf,
+    Positive,
+    Seed,
+    configclass,
+)
+from jaxopt_lab.studies.verdicts import absolute, at_most
 
 SHALLUE = "Shallue et al. 2019, section 4.7"
 SCHMIDT = "Schmidt, Schneider and Hennig, ICML 2021"
@@ -44,17 +49,17 @@ NETWORKS = ("digits-mlp", "digits-convnet", "text-transformer")
 ALL_RULES = ("sgd", "heavy_ball", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "muon", "schedule_free_adamw")
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
-    networks: tuple[str, ...] = ("digits-mlp", "text-transformer")
+    networks: Annotated[tuple[str, ...], OneOf(NETWORKS, name="a network")] = ("digits-mlp", "text-transformer")
     """Ready-made problems."""
-    rules: tuple[str, ...] = ("sgd", "heavy_ball", "adam")
+    rules: Annotated[tuple[str, ...], OneOf(compare.ENTRANTS, name="a rule")] = ("sgd", "heavy_ball", "adam")
     """Rules that are compared, with their default spaces; sgd, heavy_ball and adam among them."""
     baseline: str = "heavy_ball"
     """The rule whose own search sets the targets."""
-    budget: float = 200.0
+    budget: Positive = 200.0
     """Gradients of each run."""
     trials: int = 12
     """Trials of each rule's search on each problem."""
@@ -68,29 +73,47 @@ class Config:
     """Examples that are trained on."""
     num_held_out: int = 200
     """Examples held out, half of which select and half are the test."""
-    length: int = 8
+    length: Count = 8
     """Characters that the transformer reads."""
-    seed: int = 0
+    seed: Seed = 0
     """The first of all seeds."""
     dtype: str = "float32"
     """Of parameters and computation."""
 
     def __post_init__(self) -> None:
         where = "rules_on_networks"
-        for name in self.networks:
-            require_choice(where, "a network", name, NETWORKS)
-        for name in self.rules:
-            require_choice(where, "a rule", name, compare.ENTRANTS)
         if not {"sgd", "heavy_ball", "adam"} <= set(self.rules):
             raise fail(
                 where, f"rules must hold sgd, heavy_ball and adam, got {self.rules}", "The claims are about these."
             )
-        require_positive(where, "budget", self.budget)
         for name, least in (("trials", 2), ("fresh", 2), ("batch_size", 1), ("width", 2), ("num_held_out", 20)):
             require_count(where, name, getattr(self, name), least)
         require_count(where, "num_examples", self.num_examples, self.batch_size)
-        require_count(where, "length", self.length)
-        require_count(where, "seed", self.seed, 0)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(
+        networks=NETWORKS,
+        rules=ALL_RULES,
+        budget=500,
+        trials=24,
+        width=32,
+        num_examples=1000,
+        num_held_out=300,
+        length=16,
+    ),
+    "huge": Config(
+        networks=NETWORKS,
+        rules=ALL_RULES,
+        budget=5000,
+        trials=128,
+        width=64,
+        num_examples=1400,
+        num_held_out=350,
+        length=32,
+    ),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -105,29 +128,24 @@ def run(config: Config) -> list[dict[str, Any]]:
         ladder = found.ladder(row["problem"], row["rule"])
         rows.append(
             {
-                "kind": "rule",
-                "problem": row["problem"],
-                "rule": row["rule"],
-                "quality": np.array(row["seeds"]),
+                "kind": "rule", "problem": row["problem"], "rule": row["rule"], "quality": np.array(row["seeds"]),
                 "gradients": found.arrivals(row["problem"], row["rule"])[0],
                 "start": np.full(config.fresh, np.nan) if rerun is None else rerun.curves["loss"][:, 0],
                 "share_spent": 0.0 if rerun is None else float(rerun.spent.max()) / config.budget,
-                "infeasible": row["infeasible"],
-                "decades": row["good_decades"],
-                "best_of_two": ladder[1]["median"],
+                "infeasible": row["infeasible"], "decades": row["good_decades"], "best_of_two": ladder[1]["median"],
                 "edges": ", ".join(f"{name} {end}" for name, end in row["edges"].items()),
                 "settings": ", ".join(f"{name} = {value:.3g}" for name, value in row["hyperparameters"].items()),
             }
-        )
+        )  # fmt: skip
     for claim in found.claims:
         names = {"problem": claim.problem, "measure": claim.measure, "first": claim.first, "second": claim.second}
         rows.append({"kind": "claim", **names, "p": claim.corrected, "outcome": claim.outcome, "words": claim.line()})
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """The comparison is fair in starts and gradients; momentum neither loses nor wins shown; Adam is found sooner."""
-    shown = [row for row in rows if row["kind"] == "rule"]
+    shown = rows.where(kind="rule")
     starts = [np.stack([row["start"] for row in shown if row["problem"] == name]) for name in _names(rows)]
     unpaired = max(float(np.nanmax(np.ptp(start, 0) / start.mean(0))) for start in starts)
     claims = [row for row in rows if row["kind"] == "claim" and row["measure"] != compare.GRADIENTS]
@@ -135,29 +153,28 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     two = {(row["problem"], row["rule"]): row["best_of_two"] for row in shown}
     sooner = [two[name, "adam"] / two[name, "sgd"] for name in _names(rows)]
     found = [
-        judge("Every rule starts each fresh seed from the same parameters", "largest spread of the first loss",
-              0.0, unpaired, 1e-6, kind="absolute", unit="relative", reference=PROTOCOL),
-        judge("No rule spends more gradients than the budget", "most gradients of a run, over the budget",
-              1.0, max(row["share_spent"] for row in shown), 0.0, kind="at-most", reference=PROTOCOL),
-        judge("Heavy ball contains descent, and tuned it does not lose to it", "problems on which it is shown worse",
-              0, _shown(claims, "sgd", "heavy_ball"), 0.0, kind="at-most", unit="problems", reference=SHALLUE),
-        judge("At a small batch tuned momentum is not shown better than tuned descent on digits",
-              "problems on which it is", 0, _shown(perceptron, "heavy_ball", "sgd"), 0.0, kind="at-most",
-              unit="problems", reference=SHALLUE),
-        judge("A search of two trials does better with Adam than with descent, in spaces of five decades each",
-              "largest ratio of the validation losses over the problems", 1.0, max(sooner), 0.0, kind="at-most",
-              reference=SCHMIDT),
+        absolute("Every rule starts each fresh seed from the same parameters", "largest spread of the first loss", 0.0,
+                 unpaired, 1e-6, unit="relative", reference=PROTOCOL),
+        at_most("No rule spends more gradients than the budget", "most gradients of a run, over the budget", 1.0,
+                max(row["share_spent"] for row in shown), reference=PROTOCOL),
+        at_most("Heavy ball contains descent, and tuned it does not lose to it", "problems on which it is shown worse",
+                0, _shown(claims, "sgd", "heavy_ball"), unit="problems", reference=SHALLUE),
+        at_most("At a small batch tuned momentum is not shown better than tuned descent on digits",
+                "problems on which it is", 0, _shown(perceptron, "heavy_ball", "sgd"), unit="problems",
+                reference=SHALLUE),
+        at_most("A search of two trials does better with Adam than with descent, in spaces of five decades each",
+                "largest ratio of the validation losses over the problems", 1.0, max(sooner), reference=SCHMIDT),
     ]  # fmt: skip
     if any(row["problem"].startswith("text") for row in shown):
         text = {row["rule"]: float(np.median(row["quality"])) for row in shown if row["problem"].startswith("text")}
         found.append(
-            judge("On the transformer Adam ends below descent", "median test loss of Adam less that of descent",
-                  0.0, text["adam"] - text["sgd"], 0.0, kind="at-most", unit="nats", reference=ZHANG)
+            at_most("On the transformer Adam ends below descent", "median test loss of Adam less that of descent", 0.0,
+                    text["adam"] - text["sgd"], unit="nats", reference=ZHANG)
         )  # fmt: skip
     return found
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """The test loss of every fresh seed, a panel a problem, the lowest median on top; colour says what is shown."""
     names = _names(rows)
     num_rules = len(config.rules)
@@ -188,7 +205,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     claims = [row for row in rows if row["kind"] == "claim" and row["measure"] != compare.GRADIENTS]
     better = sum(row["outcome"] in ("better", "under-tuned") for row in claims)
     none = sum(row["outcome"] == "no difference shown" for row in claims)
@@ -223,32 +239,5 @@ def _shown(claims: Any, first: str, second: str) -> int:
                for row in claims)  # fmt: skip
 
 
-STUDY = Study(
-    name="rules_on_networks",
-    question="Which update rule is better on networks, once each is tuned as well as the others?",
-    lecture='Momentum "helps for all of these problems"; "fancier, more powerful" algorithms are announced.',
-    truth=(
-        "Adam is ahead after a short search; after a longer one few differences survive ten seeds and a correction for"
-        " many pairs, and momentum is shown neither better nor worse than descent."
-    ),
-    reference=SCHMIDT,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(
-            networks=NETWORKS, rules=ALL_RULES, budget=500, trials=24, width=32, num_examples=1000, num_held_out=300,
-            length=16,
-        ),
-        "huge": Config(
-            networks=NETWORKS, rules=ALL_RULES, budget=5000, trials=128, width=64, num_examples=1400, num_held_out=350,
-            length=32,
-        ),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)  # fmt: skip
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -13,41 +13,37 @@ another only adds a displacement.
 Source: Goh 2017; Sutskever, Martens, Dahl and Hinton 2013; the transfer function 1 / (1 - rho exp(-i w)).
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import rules, theory
-from jaxopt_lab.core import Verdict, fail, judge, mean_of_samples, require_between, require_count, require_positive
+from jaxopt_lab.core import Verdict, fail, mean_of_samples, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, Positive, configclass
+from jaxopt_lab.studies.verdicts import absolute, relative, within
 
 METHODS: dict[str, Callable[..., Any]] = {
-    "heavy ball": rules.heavy_ball,
-    "Nesterov": rules.nesterov,
-    "averaged": partial(rules.quasi_hyperbolic, nu=1.0),
-}
+    "heavy ball": rules.heavy_ball, "Nesterov": rules.nesterov, "averaged": partial(rules.quasi_hyperbolic, nu=1.0),
+}  # fmt: skip
 PERIOD, NUM_GROUPS = 64, 40
 REFERENCE = "transfer function of v <- rho v + g"
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. The gradients are given, so that no loss is needed."""
 
-    rhos: tuple[float, ...] = (0.5, 0.9, 0.99)
+    rhos: Annotated[tuple[float, ...], Between("(0, 1)", why="At 1 it never forgets a gradient.")] = (0.5, 0.9, 0.99)
     """Momentum constants, pure numbers in (0, 1)."""
     shown_rho: float = 0.9
     """The one of them whose gain is drawn."""
-    learning_rate: float = 0.1
+    learning_rate: Positive = 0.1
     """Learning rate, in units of a step over a gradient; gains do not depend on it."""
     slope: int = 4096
     """Steps of gradient, a multiple of 64; as many without it follow."""
@@ -59,9 +55,6 @@ class Config:
     def __post_init__(self) -> None:
         if not self.rhos or self.shown_rho not in self.rhos:
             raise fail("signal_response", f"shown_rho must be one of rhos, got {self.shown_rho} and {self.rhos}")
-        for rho in self.rhos:
-            require_between("signal_response", "rhos", rho, 0, 1, ends="()", why="At 1 it never forgets a gradient.")
-        require_positive("signal_response", "learning_rate", self.learning_rate)
         for name, unit in (("slope", PERIOD), ("num_chains", NUM_GROUPS)):
             require_count("signal_response", name, getattr(self, name), minimum=unit)
             if getattr(self, name) % unit:
@@ -69,6 +62,12 @@ class Config:
         if max(self.rhos) ** self.slope > 1e-9:
             shortest = int(-20.8 / np.log(max(self.rhos)))
             raise fail("signal_response", f"slope must be at least {shortest} steps at rho {max(self.rhos)}")
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(rhos=(0.5, 0.9, 0.95, 0.99, 0.999), slope=32_768, num_chains=400),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -89,19 +88,19 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Gains for constant, alternating and noisy gradients; speed; coasting; a first velocity; the weights."""
     heavy, nesterov, averaged = (_find(rows, method, config.shown_rho) for method in METHODS)
     return [
         *(verdict for row in (heavy, nesterov) for verdict in _gains(row)),
-        *(_every_frequency([row for row in rows if row["method"] == method]) for method in ("heavy ball", "Nesterov")),
+        *(_every_frequency(rows.where(method=method)) for method in ("heavy ball", "Nesterov")),
         *_motion(heavy),
         *(_weights(row) for row in (heavy, averaged)),
-        _every_rho([row for row in rows if row["method"] == "heavy ball"]),
+        _every_rho(rows.where(method="heavy ball")),
     ]
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Gain against frequency for one rho (above), and how speed builds up for all of them (below)."""
     figure, (gains, speeds) = maker.axes(2, 1, height=7.2)
     rho, dense = config.shown_rho, np.linspace(0, np.pi, 400)
@@ -136,7 +135,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     heavy, nesterov = (_find(rows, method, config.shown_rho) for method in ("heavy ball", "Nesterov"))
     return (
         f"At rho = {config.shown_rho:g} momentum makes steps {heavy['gain'][0]:.3g} times as long on a slope and only"
@@ -174,21 +172,13 @@ def _row(config: Config, method: str, rho: float, frequencies: np.ndarray, moves
     noise = mean_of_samples(np.square(settled).reshape(len(settled), NUM_GROUPS, -1).mean((0, 2)))
     speed = moves["waves"][:, 0]
     return {
-        "method": method,
-        "rho": rho,
-        "learning_rate": config.learning_rate,
-        "effective_rate": config.learning_rate * (1.0 if method == "averaged" else 1 / (1 - rho)),
-        "frequency": frequencies,
-        "gain": strength * np.abs(wave),
-        "noise_gain": noise.value,
-        "noise_gain_error": noise.standard_error,
+        "method": method, "rho": rho, "learning_rate": config.learning_rate, "frequency": frequencies,
+        "gain": strength * np.abs(wave), "noise_gain": noise.value, "noise_gain_error": noise.standard_error,
         "sum_of_weights": moves["impulse"].sum(),
-        "number_averaged": moves["impulse"].sum() ** 2 / np.square(moves["impulse"]).sum(),
-        "speed": speed[:200],
-        "steps_to_90": int(np.argmax(speed >= 0.9 * speed[-1])) + 1,
-        "coasting": moves["coasting"].sum() / speed[-1],
+        "number_averaged": moves["impulse"].sum() ** 2 / np.square(moves["impulse"]).sum(), "speed": speed[:200],
+        "steps_to_90": int(np.argmax(speed >= 0.9 * speed[-1])) + 1, "coasting": moves["coasting"].sum() / speed[-1],
         "displacement": moves["pushed"].sum(),
-    }
+    }  # fmt: skip
 
 
 def _find(rows: Rows, method: str, rho: float) -> Any:
@@ -201,13 +191,14 @@ def _gains(row: Any) -> list[Verdict]:
     turn = "halved at best" if ahead == 0 else "amplified"
     # What is left of the start after `slope` steps is rho^slope < 1e-9 of the whole; so for all that follows but noise.
     return [
-        judge(f"A slope is amplified 1 / (1 - rho) times ({who})", "step over SGD's step, constant gradient",
-              float(theory.momentum_response.constant_gain(rho)), row["gain"][0], 1e-8, reference=REFERENCE),
-        judge(f"A zig-zag is {turn} ({who})", "step over SGD's step, alternating gradient",
-              float(theory.momentum_response.alternating_gain(rho, ahead)), row["gain"][-1], 1e-8, reference=REFERENCE),
-        judge(f"White noise is amplified, less than a slope ({who})", "variance of a step over SGD's",
-              float(theory.momentum_response.noise_gain(rho, ahead)), row["noise_gain"], 4 * row["noise_gain_error"],
-              kind="within", reference="sum of the squared impulse response"),
+        relative(f"A slope is amplified 1 / (1 - rho) times ({who})", "step over SGD's step, constant gradient",
+                 float(theory.momentum_response.constant_gain(rho)), row["gain"][0], 1e-8, reference=REFERENCE),
+        relative(f"A zig-zag is {turn} ({who})", "step over SGD's step, alternating gradient",
+                 float(theory.momentum_response.alternating_gain(rho, ahead)), row["gain"][-1], 1e-8,
+                 reference=REFERENCE),
+        within(f"White noise is amplified, less than a slope ({who})", "variance of a step over SGD's",
+               float(theory.momentum_response.noise_gain(rho, ahead)), row["noise_gain"], row["noise_gain_error"],
+               reference="sum of the squared impulse response"),
     ]  # fmt: skip
 
 
@@ -219,11 +210,9 @@ def _every_frequency(rows: Rows) -> Verdict:
         )
         worst = max(worst, float(np.abs(row["gain"] / exact - 1).max()))
     # The smallest gain, 1/2, is 200 times below the largest, so that what is left of the start weighs 200 times more.
-    return judge(
-        f"{rows[0]['method']} answers every frequency by its transfer function",
-        f"largest relative error of {len(rows)} x {PERIOD // 2 + 1} gains", 0.0, worst, 1e-6,
-        kind="absolute", reference=REFERENCE,
-    )  # fmt: skip
+    return absolute(f"{rows[0]['method']} answers every frequency by its transfer function",
+                    f"largest relative error of {len(rows)} x {PERIOD // 2 + 1} gains", 0.0, worst, 1e-6,
+                    reference=REFERENCE)  # fmt: skip
 
 
 def _every_rho(rows: Rows) -> Verdict:
@@ -232,28 +221,26 @@ def _every_rho(rows: Rows) -> Verdict:
         "displacement": theory.momentum_response.mean_gradient_age,
         "sum_of_weights": theory.momentum_response.constant_gain,
         "number_averaged": theory.momentum_response.effective_number_averaged,
-    }
+    }  # fmt: skip
     errors = [abs(row[name] / float(law(row["rho"])) - 1) for row in rows for name, law in laws.items()]
     late = [row["steps_to_90"] - np.ceil(theory.momentum_response.steps_to_speed(0.9, row["rho"])) for row in rows]
-    return judge(
-        "So it is at every rho: coasting, first velocity, weights, gradients averaged, steps to 90 %",
-        f"largest relative error at rho = {', '.join(str(row['rho']) for row in rows)}", 0.0,
-        max(*errors, *np.abs(late)), 1e-8, kind="absolute", reference="geometric series",
-    )  # fmt: skip
+    return absolute("So it is at every rho: coasting, first velocity, weights, gradients averaged, steps to 90 %",
+                    f"largest relative error at rho = {', '.join(str(row['rho']) for row in rows)}", 0.0,
+                    max(*errors, *np.abs(late)), 1e-8, reference="geometric series")  # fmt: skip
 
 
 def _motion(row: Any) -> list[Verdict]:
     rho = row["rho"]
     return [
-        judge(f"Velocity builds up to 90 % in ln 0.1 / ln rho steps, rho = {rho:g}", "first step at 90 % of the limit",
-              float(np.ceil(theory.momentum_response.steps_to_speed(0.9, rho))), row["steps_to_90"], 0, kind="absolute",
-              unit="steps", reference="geometric series"),
-        judge(f"Without a gradient a run coasts rho / (1 - rho) last steps, no further, rho = {rho:g}",
-              "distance over the last step", float(theory.momentum_response.coasting_distance(1.0, rho)),
-              row["coasting"], 1e-8, unit="steps", reference="geometric series"),
-        judge(f"A first velocity of 1 only adds a displacement, rho = {rho:g}", "total displacement on flat ground",
-              -float(theory.momentum_response.initial_velocity_displacement(1.0, 1.0, rho)), row["displacement"], 1e-8,
-              unit="learning rates", reference="geometric series"),
+        absolute(f"Velocity builds up to 90 % in ln 0.1 / ln rho steps, rho = {rho:g}",
+                 "first step at 90 % of the limit", float(np.ceil(theory.momentum_response.steps_to_speed(0.9, rho))),
+                 row["steps_to_90"], unit="steps", reference="geometric series"),
+        relative(f"Without a gradient a run coasts rho / (1 - rho) last steps, no further, rho = {rho:g}",
+                 "distance over the last step", float(theory.momentum_response.coasting_distance(1.0, rho)),
+                 row["coasting"], 1e-8, unit="steps", reference="geometric series"),
+        relative(f"A first velocity of 1 only adds a displacement, rho = {rho:g}", "total displacement on flat ground",
+                 -float(theory.momentum_response.initial_velocity_displacement(1.0, 1.0, rho)), row["displacement"],
+                 1e-8, unit="learning rates", reference="geometric series"),
     ]  # fmt: skip
 
 
@@ -261,32 +248,11 @@ def _weights(row: Any) -> Verdict:
     rho = row["rho"]
     averaged = row["method"] == "averaged"
     claim = "With v <- rho v + (1 - rho) g it is" if averaged else "The velocity is no weighted average:"
-    return judge(
-        f"{claim} {'an average' if averaged else 'its weights add up to 1 / (1 - rho)'} at rho = {rho:g}",
-        "sum of the weights of past gradients", 1.0 if averaged else float(theory.momentum_response.constant_gain(rho)),
-        row["sum_of_weights"], 1e-8, reference="geometric series",
-    )  # fmt: skip
+    return relative(f"{claim} {'an average' if averaged else 'its weights add up to 1 / (1 - rho)'} at rho = {rho:g}",
+                    "sum of the weights of past gradients",
+                    1.0 if averaged else float(theory.momentum_response.constant_gain(rho)), row["sum_of_weights"],
+                    1e-8, reference="geometric series")  # fmt: skip
 
-
-STUDY = Study(
-    name="signal_response",
-    question="What does momentum do to a slope, a zig-zag, noise, and flat ground?",
-    lecture='Velocity keeps "building up"; zig-zags "cancel each other out pretty fast"; a "weighted average".',
-    truth=(
-        "A slope is amplified 1 / (1 - rho) times, a zig-zag at best halved (amplified by Nesterov); the weights add"
-        " up to 1 / (1 - rho); on flat ground it coasts rho / (1 - rho) steps."
-    ),
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(rhos=(0.5, 0.9, 0.95, 0.99, 0.999), slope=32_768, num_chains=400),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

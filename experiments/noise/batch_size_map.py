@@ -3,7 +3,7 @@
 What the lecture says: a minibatch gives "some noisy estimate of the gradient", so that training "might actually take a
 long time"; the full batch "doesn't really solve these problems"; momentum averages the noise out.
 
-What is true, exactly, for linear regression on fresh batches: the noise scales with the error, and it moves the edge of
+What is true: exactly, for linear regression on fresh batches: the noise scales with the error, and it moves the edge of
 stability. In small batches the edge of the effective rate learning_rate / (1 - rho) is the same for every rho, and so
 is the number of steps: momentum gains nothing. In large ones the edge is 2 (1 + rho) and momentum is many times faster.
 In between lies, for equal eigenvalues, the batch (d + 1)(1 + rho) / (1 - rho). A full batch leaves conditioning alone.
@@ -11,9 +11,8 @@ In between lies, for equal eigenvalues, the batch (d + 1)(1 + rho) / (1 - rho). 
 Source: the second moments of `theory.second_moments`; Zhang et al. 2019; Kidambi et al. 2018.
 """
 
-import dataclasses
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -21,55 +20,56 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from jaxopt_lab import objectives, rules, theory, training
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count
+from jaxopt_lab.core import Verdict, fail
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, Count, Whole, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_least, relative
 
 BLOCK, LONGEST = 128, 2**20
 REFERENCE = "second moments of regression; Zhang et al., NeurIPS 2019"
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. The spectrum is log-uniform up to 1, the labels have no noise."""
 
-    dim: int = 32
+    dim: Annotated[int, Whole(2), Between("[2, 500]", why="The exact curves need matrices of (3 d)^2.")] = 32
     """Number of parameters d, at most 500."""
-    kappa: float = 1000.0
+    kappa: Annotated[float, Between("(1, inf)")] = 1000.0
     """Condition number of the inputs' covariance."""
-    rhos: tuple[float, ...] = (0.0, 0.9, 0.98)
+    rhos: Annotated[tuple[float, ...], Between("[0, 1)")] = (0.0, 0.9, 0.98)
     """Momentum constants, pure numbers in [0, 1); the first is what the others are compared with."""
-    batch_sizes: tuple[int, ...] = (1, 4, 16, 64, 256, 1024, 8192)
+    batch_sizes: tuple[Count, ...] = (1, 4, 16, 64, 256, 1024, 8192)
     """Examples a step, for the exact curves, increasing."""
     simulated: tuple[int, ...] = (1, 64)
     """Those of them that are also run."""
-    num_seeds: int = 8
+    num_seeds: Annotated[int, Whole(4)] = 8
     """Runs of each setting, a count."""
-    target: float = 1e-5
+    target: Annotated[float, Between("[1e-12, 0.5]")] = 1e-5
     """The excess risk to reach, as a fraction of its start."""
-    grid: int = 8
+    grid: Annotated[int, Whole(4)] = 8
     """Learning rates from 0.05 of the edge to the edge between which the best is looked for, a count."""
 
     def __post_init__(self) -> None:
-        require_count("batch_size_map", "dim", self.dim, minimum=2)
-        require_between("batch_size_map", "dim", self.dim, 2, 500, why="The exact curves need matrices of (3 d)^2.")
-        require_between("batch_size_map", "kappa", self.kappa, 1, np.inf, ends="()")
         if len(self.rhos) < 2 or self.rhos[0] != 0:
             raise fail("batch_size_map", f"rhos must start with 0 and go on with another, got {self.rhos}")
-        for rho in self.rhos:
-            require_between("batch_size_map", "rhos", rho, 0, 1, ends="[)")
-        for batch_size in self.batch_sizes:
-            require_count("batch_size_map", "batch_sizes", batch_size)
         if list(self.batch_sizes) != sorted(set(self.batch_sizes)) or len(self.batch_sizes) < 2:
             raise fail("batch_size_map", f"batch_sizes must be two or more, increasing, got {self.batch_sizes}")
         if not self.simulated or not set(self.simulated) <= set(self.batch_sizes):
             raise fail("batch_size_map", f"simulated must be among batch_sizes, got {self.simulated}")
-        require_count("batch_size_map", "num_seeds", self.num_seeds, minimum=4)
-        require_between("batch_size_map", "target", self.target, 1e-12, 0.5)
-        require_count("batch_size_map", "grid", self.grid, minimum=4)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(
+        dim=64,
+        batch_sizes=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16_384),
+        simulated=(1, 4, 16, 64, 256),
+        num_seeds=16,
+        grid=16,
+    ),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -84,7 +84,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Simulation against the exact curves; the gain at both ends; the edge and its limits."""
     found = [_simulation(config, row) for row in rows if row["measured_steps"] is not None] + _gains(config, rows)
     for rho in config.rhos[1:]:
@@ -92,13 +92,13 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     return found
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Steps to the target (above) and the edge of the effective rate (below) against batch size, a colour each rho."""
     figure, (steps, edges) = maker.axes(2, 1, sharex=True, height=7.2)
     spectrum = np.geomspace(1 / config.kappa, 1, config.dim)
     dense = np.geomspace(config.batch_sizes[0], config.batch_sizes[-1], 25)
     for color, rho in enumerate(config.rhos):
-        cells = [row for row in rows if row["rho"] == rho]
+        cells = rows.where(rho=rho)
         sizes = [row["batch_size"] for row in cells]
         name = "SGD" if rho == 0 else f"rho = {rho:g}"
         maker.predicted(steps, sizes, [row["steps"] for row in cells], color=color, label=name)
@@ -115,7 +115,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     rho = config.rhos[1]
     small, large = (_gain(rows, size, rho) for size in (config.batch_sizes[0], config.batch_sizes[-1]))
     return (
@@ -213,11 +212,9 @@ def _gain(rows: Rows, batch_size: int, rho: float) -> float:
 def _simulation(config: Config, row: Any) -> Verdict:
     # The expected risk is carried by rare slow runs, more so near the edge, where the best rate lies: a mean over few
     # runs lies low. At batch size 1 and d = 32 it needed 8 % fewer steps over 8 runs and 3 % fewer over 64.
-    return judge(
-        f"Real runs need the exact number of steps at batch size {row['batch_size']}, rho = {row['rho']:g}",
-        f"steps to {config.target:g} of the start", row["steps"], row["measured_steps"], 0.1, unit="steps",
-        reference=REFERENCE,
-    )  # fmt: skip
+    return relative(f"Real runs need the exact number of steps at batch size {row['batch_size']}, rho = {row['rho']:g}",
+                    f"steps to {config.target:g} of the start", row["steps"], row["measured_steps"], 0.1, unit="steps",
+                    reference=REFERENCE)  # fmt: skip
 
 
 def _gains(config: Config, rows: Rows) -> list[Verdict]:
@@ -226,16 +223,15 @@ def _gains(config: Config, rows: Rows) -> list[Verdict]:
     # A batch of 1 is not yet the limit of no signal: the gain there exceeds 1 by a few times batch size / dimension.
     words = "SGD's steps over momentum's, batch size"
     found = [
-        judge(f"In the smallest batch momentum (rho = {rho:g}) gains next to nothing", f"{words} {small}",
-              1.0, _gain(rows, small, rho), 0.1, reference="Kidambi et al. 2018; exact recursion"),
-        judge(f"In a large batch momentum (rho = {rho:g}) is many times faster", f"{words} {large}",
-              5.0, _gain(rows, large, rho), 0.0, kind="at-least", reference=REFERENCE),
+        relative(f"In the smallest batch momentum (rho = {rho:g}) gains next to nothing", f"{words} {small}", 1.0,
+                 _gain(rows, small, rho), 0.1, reference="Kidambi et al. 2018; exact recursion"),
+        at_least(f"In a large batch momentum (rho = {rho:g}) is many times faster", f"{words} {large}", 5.0,
+                 _gain(rows, large, rho), reference=REFERENCE),
     ]  # fmt: skip
     # 2 % of the steps are noise at batch sizes of 100 dimensions, by B_noise / B.
-    return [*found, judge(
-        "A full batch leaves conditioning as it is: SGD's steps stop falling", f"SGD's steps, batch size {large}",
-        still, _cell(rows, large, 0.0)["steps"], 0.02, unit="steps", reference="exact recursion without noise",
-    )]  # fmt: skip
+    return [*found, relative("A full batch leaves conditioning as it is: SGD's steps stop falling",
+                             f"SGD's steps, batch size {large}", still, _cell(rows, large, 0.0)["steps"], 0.02,
+                             unit="steps", reference="exact recursion without noise")]  # fmt: skip
 
 
 def _edge(config: Config, rows: Rows, rho: float) -> Verdict:
@@ -245,11 +241,9 @@ def _edge(config: Config, rows: Rows, rho: float) -> Verdict:
         for factor in (0.99, 1.01):
             matrix = theory.second_moments.second_moment_matrix(spectrum, factor * edge, float(size), rho)
             right += (np.abs(np.linalg.eigvals(matrix)).max() < 1) == (factor < 1)
-    return judge(
-        f"The feedback formula F = 1 is the edge of the exact second moments at rho = {rho:g}",
-        "brackets at 0.99 and 1.01 of the edge that hold", 2 * len(config.batch_sizes), right, 0,
-        kind="absolute", reference="theory.minibatch.mean_square_edge",
-    )  # fmt: skip
+    return absolute(f"The feedback formula F = 1 is the edge of the exact second moments at rho = {rho:g}",
+                    "brackets at 0.99 and 1.01 of the edge that hold", 2 * len(config.batch_sizes), right,
+                    reference="theory.minibatch.mean_square_edge")  # fmt: skip
 
 
 def _limits(config: Config, rho: float) -> list[Verdict]:
@@ -258,43 +252,17 @@ def _limits(config: Config, rho: float) -> list[Verdict]:
     edge = partial(theory.minibatch.mean_square_edge, flat)
     # The first correction to either limit is the batch size over the crossover, or its inverse: below 1e-5.
     return [
-        judge(f"In a tiny batch the edge of the effective rate is SGD's, at rho = {rho:g}",
-              "edge over SGD's edge, over (1 - rho)", 1.0, edge(tiny, rho) / edge(tiny, 0.0) / (1 - rho), 1e-5,
-              reference="Andreyev et al. 2026, arXiv 2604.14108"),
-        judge(f"In a huge batch the edge is heavy ball's 2 (1 + rho), at rho = {rho:g}", "learning rate at the edge",
-              float(theory.stability.large_batch_edge(rho)), edge(huge, rho), 1e-5, unit="1 / eigenvalue",
-              reference="Polyak 1964"),
-        judge(f"Half of that is reached at batch size (d + 1)(1 + rho) / (1 - rho) = {crossover:.0f}",
-              "learning rate at the edge", 1 + rho, edge(crossover, rho), 1e-9, unit="1 / eigenvalue",
-              reference="isotropic edge"),
+        relative(f"In a tiny batch the edge of the effective rate is SGD's, at rho = {rho:g}",
+                 "edge over SGD's edge, over (1 - rho)", 1.0, edge(tiny, rho) / edge(tiny, 0.0) / (1 - rho), 1e-5,
+                 reference="Andreyev et al. 2026, arXiv 2604.14108"),
+        relative(f"In a huge batch the edge is heavy ball's 2 (1 + rho), at rho = {rho:g}",
+                 "learning rate at the edge", float(theory.stability.large_batch_edge(rho)), edge(huge, rho), 1e-5,
+                 unit="1 / eigenvalue", reference="Polyak 1964"),
+        relative(f"Half of that is reached at batch size (d + 1)(1 + rho) / (1 - rho) = {crossover:.0f}",
+                 "learning rate at the edge", 1 + rho, edge(crossover, rho), 1e-9, unit="1 / eigenvalue",
+                 reference="isotropic edge"),
     ]  # fmt: skip
 
 
-STUDY = Study(
-    name="batch_size_map",
-    question="At which batch sizes does momentum help?",
-    lecture='With momentum "the noise kind of gets averaged out"; full batch "doesn\'t really solve these problems".',
-    truth=(
-        "In small batches momentum changes neither the edge of the effective rate nor the number of steps; in large"
-        " ones it is many times faster, because it cures conditioning. Noise it does not cure."
-    ),
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(
-            dim=64,
-            batch_sizes=(1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096, 16_384),
-            simulated=(1, 4, 16, 64, 256),
-            num_seeds=16,
-            grid=16,
-        ),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

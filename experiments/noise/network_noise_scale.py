@@ -1,6 +1,6 @@
 """How does the batch size that is worth its cost change while a network trains?
 
-The lecture: a minibatch gives "some noisy estimate of the gradient".
+What the lecture says: a minibatch gives "some noisy estimate of the gradient".
 
 What is true: early a few examples tell the direction, late it takes thousands: the gradient shrinks faster than its
 noise, and the noise scale grows by orders of magnitude as the loss falls. At any point where a step sees a quadratic,
@@ -14,8 +14,7 @@ step; the two agree on a path that has noise itself.) Beside them stand the esti
 Source: McCandlish, Kaplan, Amodei 2018, arXiv 1812.06162, equations 2.6 to 2.9 and figure 5.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -23,12 +22,11 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 from jaxopt_lab import curvature, problems, rules, theory, training
-from jaxopt_lab.core import Problem, Verdict, fail, judge, mean_of_samples, require_count, require_positive
+from jaxopt_lab.core import Problem, Verdict, fail, mean_of_samples
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Count, Positive, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import at_least, at_most
 
 REFERENCE = "McCandlish et al. 2018, arXiv 1812.06162"
 CHUNK = 2048
@@ -36,42 +34,46 @@ QUADRATIC = 0.1
 SPREAD = 10.0
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
-    width: int = 32
+    width: Count = 32
     """Units in each of the two hidden layers (ReLU, no normalization; pixels in [0, 1])."""
-    learning_rate: float = 0.1
+    learning_rate: Positive = 0.1
     """Of the run of SGD, per step."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Of the run of SGD, examples."""
     times: tuple[int, ...] = (0, 10, 30, 100, 300, 1000, 3000, 10_000)
     """Where it is measured, steps, increasing; the first is 0."""
-    shares: tuple[float, ...] = (0.125, 1.0, 8.0)
+    shares: tuple[Positive, ...] = (0.125, 1.0, 8.0)
     """Batch sizes whose step is measured, in units of the noise scale."""
-    num_batches: int = 200
+    num_batches: Annotated[int, Whole(20)] = 200
     """Batches for each gain, a count."""
     num_drawn: int = 65_536
     """Examples drawn with replacement for the estimates from groups, a multiple of 2048."""
-    num_products: int = 45
+    num_products: Annotated[int, Whole(4)] = 45
     """Hessian products for tr(H S)."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds the parameters and every draw."""
 
     def __post_init__(self) -> None:
-        for name in ("width", "batch_size"):
-            require_count("network_noise_scale", name, getattr(self, name))
-        require_count("network_noise_scale", "num_batches", self.num_batches, 20)
-        require_count("network_noise_scale", "num_products", self.num_products, 4)
-        require_count("network_noise_scale", "seed", self.seed, 0)
-        require_positive("network_noise_scale", "learning_rate", self.learning_rate)
         if len(self.times) < 2 or self.times[0] != 0 or any(np.diff(self.times) <= 0):
             raise fail("network_noise_scale", f"times must be two or more, increasing, from 0, got {self.times}")
         if self.num_drawn < CHUNK or self.num_drawn % CHUNK:
             raise fail("network_noise_scale", f"num_drawn must be a multiple of {CHUNK}, got {self.num_drawn}")
-        for share in self.shares:
-            require_positive("network_noise_scale", "shares", share)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(
+        width=64,
+        times=(0, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000),
+        num_batches=1000,
+        num_drawn=2**19,
+        num_products=90,
+    ),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -94,7 +96,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows + steps
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """How far the noise scale grows; whether its two forms and its estimates agree; the gains that it predicts."""
     points, gains = _split(rows)
     valid = [row for row in gains if row["departure"] <= QUADRATIC]
@@ -103,23 +105,23 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     ratios = np.array([row["curved"] / row["simple"] for row in points])
     brackets = [row["simple_low"] <= row["simple"] <= row["simple_high"] for row in points]
     return [
-        judge("The noise scale grows by orders of magnitude while the network trains",
-              "largest B_simple over that of the first point", 100.0, simple.max() / simple[0], 0.0, kind="at-least",
-              reference=REFERENCE),
-        judge("It is larger the lower the loss", "rank correlation of B_simple with minus the loss", 0.8,
-              _rank_correlation(simple, [-row["loss"] for row in points]), 0.0, kind="at-least", reference=REFERENCE),
-        judge("B_noise and B_simple are of one size", "largest factor between the two", SPREAD,
-              float(np.exp(np.abs(np.log(ratios)).max())), 0.0, kind="at-most", reference=REFERENCE),
-        judge("The best step on B examples gains 1 / (1 + B_noise / B) of the best step on all",
-              f"largest difference over what four standard errors and the quadratic's error allow, {len(valid)} steps",
-              1.0, max(apart), 0.0, kind="at-most", reference=REFERENCE),
+        at_least("The noise scale grows by orders of magnitude while the network trains",
+                 "largest B_simple over that of the first point", 100.0, simple.max() / simple[0],
+                 reference=REFERENCE),
+        at_least("It is larger the lower the loss", "rank correlation of B_simple with minus the loss", 0.8,
+                 _rank_correlation(simple, [-row["loss"] for row in points]), reference=REFERENCE),
+        at_most("B_noise and B_simple are of one size", "largest factor between the two", SPREAD,
+                float(np.exp(np.abs(np.log(ratios)).max())), reference=REFERENCE),
+        at_most("The best step on B examples gains 1 / (1 + B_noise / B) of the best step on all",
+                f"largest difference over what four standard errors and the quadratic's error allow, {len(valid)} steps",
+                1.0, max(apart), reference=REFERENCE),
         # An interval of 95 % misses one time in 20: of 8, two or more misses come one time in 17.
-        judge("The estimate from groups of examples brackets the exact noise scale", "share of the intervals",
-              1 - 1.5 / len(points), np.mean(brackets), 0.0, kind="at-least", reference="Fieller 1954"),
+        at_least("The estimate from groups of examples brackets the exact noise scale", "share of the intervals",
+                 1 - 1.5 / len(points), np.mean(brackets), reference="Fieller 1954"),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Above: noise scales against the loss. Below: the gain of a step against B over B_noise."""
     figure, (above, below) = maker.axes(2, 1, height=7.0)
     points, gains = _split(rows)
@@ -150,7 +152,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     points, gains = _split(rows)
     first, last = points[0], points[-1]
     valid = [row for row in gains if row["departure"] <= QUADRATIC]
@@ -180,15 +181,10 @@ def _measure(config: Config, problem: Problem, params: Any) -> tuple[dict[str, A
     groups = curvature.noise_scale(problem, params, data=drawn, chunk_size=CHUNK).simple
     assert groups.interval is not None
     row = {
-        "loss": value,
-        "squared_gradient": squared,
-        "simple": float(jnp.sum(centred**2)) / num / squared,
-        "curved": noise.value / bend,
-        "curved_error": (noise.standard_error or 0.0) / bend,
-        "simple_estimate": groups.value,
-        "simple_low": groups.interval[0],
-        "simple_high": groups.interval[1],
-    }
+        "loss": value, "squared_gradient": squared, "simple": float(jnp.sum(centred**2)) / num / squared,
+        "curved": noise.value / bend, "curved_error": (noise.standard_error or 0.0) / bend,
+        "simple_estimate": groups.value, "simple_low": groups.interval[0], "simple_high": groups.interval[1],
+    }  # fmt: skip
     if not (bend > 0 and noise.value > 0):
         return row, []  # bent downwards along the gradient, or in the noise: there is no best step
     best = squared / bend
@@ -213,13 +209,9 @@ def _step(
     # The part that is linear in the batch's deviation has mean 0: without it the same mean has less scatter.
     gain = mean_of_samples(np.asarray(gains - rate * (gradients - mean) @ mean) / full)
     return {
-        "batch_size": size,
-        "learning_rate": rate,
-        "effective_rate": rate,
-        "gain": gain.value,
-        "gain_error": gain.standard_error,
+        "batch_size": size, "learning_rate": rate, "gain": gain.value, "gain_error": gain.standard_error,
         "predicted_gain": rate / best,
-    }
+    }  # fmt: skip
 
 
 def _gradients(problem: Problem, params: Any) -> tuple[jax.Array, jax.Array, float]:
@@ -258,26 +250,5 @@ def _split(rows: Rows) -> tuple[list[Any], list[Any]]:
     return [row for row in rows if "simple" in row], [row for row in rows if "gain" in row]
 
 
-STUDY = Study(
-    name="network_noise_scale",
-    question="How does the batch size that is worth its cost change while a network trains?",
-    lecture='A minibatch is "some noisy estimate of the gradient".',
-    truth=(
-        "It grows by orders of magnitude as the loss falls; and at any point it tells what a step on B examples gains,"
-        " 1 / (1 + B_noise / B) of a step on all."
-    ),
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(width=64, times=(0, 3, 10, 30, 100, 300, 1000, 3000, 10_000, 30_000), num_batches=1000,
-                       num_drawn=2**19, num_products=90),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)  # fmt: skip
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

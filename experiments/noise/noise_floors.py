@@ -11,10 +11,9 @@ iterates (Polyak and Ruppert): noise variance / (eigenvalue^2 t), whatever the l
 Source: Mandt, Hoffman and Blei 2017; Gitman et al. 2019; Yuan, Ying and Sayed 2016; Wang, Malladi et al. 2024.
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -26,60 +25,59 @@ from jaxopt_lab.core import (
     Estimate,
     Verdict,
     fail,
-    judge,
     mean_of_samples,
-    require_between,
-    require_choice,
-    require_count,
-    require_positive,
 )
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, Count, OneOf, OpenUnit, Positive, Whole, configclass
+from jaxopt_lab.studies.verdicts import within
 
 METHODS = ("SGD", "heavy ball", "Nesterov", "Nesterov, reported")
 NUM_GROUPS = 40
 REFERENCE = "Mandt, Hoffman, Blei 2017; AR(2) variance"
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Every eigenvalue is 1, so that each coordinate is a chain of its own."""
 
-    rho: float = 0.9
+    rho: OpenUnit = 0.9
     """Momentum constant, a pure number in (0, 1)."""
-    effective_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0)
+    effective_rates: Annotated[tuple[float, ...], Between("(0, 2)", why="From 2 on SGD diverges.")] = (
+        0.01,
+        0.03,
+        0.1,
+        0.3,
+        1.0,
+    )
     """learning rate / (1 - rho), in units of 1 / eigenvalue; the learning rate itself for SGD."""
-    kind: str = "uniform"
+    kind: Annotated[str, OneOf(("uniform", "gaussian"))] = "uniform"
     """The gradient noise: "uniform", as in the lecture, or "gaussian"."""
-    scale: float = 1.0
+    scale: Positive = 1.0
     """Largest value of the uniform noise, standard deviation of the Gaussian, in units of a gradient."""
-    num_chains: int = 400
+    num_chains: Annotated[int, Whole(NUM_GROUPS)] = 400
     """Independent chains, the coordinates of the parameter vector: a multiple of 40."""
-    settling: int = 800
+    settling: Count = 800
     """Steps before measuring; the slowest chain forgets its start by e every 1 / effective rate steps."""
-    steps: int = 2000
+    steps: Count = 2000
     """Steps of measuring, which is also the length of the Polyak-Ruppert average."""
-    every: int = 20
+    every: Count = 20
     """Steps between records."""
     seed: int = 0
     """Seeds the noise."""
 
     def __post_init__(self) -> None:
-        require_between("noise_floors", "rho", self.rho, 0, 1, ends="()")
         if not self.effective_rates:
             raise fail("noise_floors", "effective_rates must hold at least one rate, got none")
-        for rate in self.effective_rates:
-            require_between("noise_floors", "effective_rates", rate, 0, 2, ends="()", why="From 2 on SGD diverges.")
-        require_choice("noise_floors", "kind", self.kind, ("uniform", "gaussian"))
-        require_positive("noise_floors", "scale", self.scale)
-        require_count("noise_floors", "num_chains", self.num_chains, minimum=NUM_GROUPS)
         if self.num_chains % NUM_GROUPS:
             raise fail("noise_floors", f"num_chains must be a multiple of {NUM_GROUPS}, got {self.num_chains}")
-        for name in ("settling", "steps", "every"):
-            require_count("noise_floors", name, getattr(self, name))
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(0.9, (0.001, 0.01, 0.03, 0.1, 0.3, 1.0), num_chains=4000, settling=8000, steps=12_000),
+    "huge": Config(effective_rates=(0.001, 0.01, 0.1, 1.0), num_chains=20_000, settling=8000, steps=20_000, every=100),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -95,14 +93,14 @@ def run(config: Config) -> list[dict[str, Any]]:
     return found + _rows(config, noisy, rules.nesterov_lookahead, ahead)
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Every floor against its closed form; then the three ways of comparing momentum with SGD, and averaging."""
     floors = [_worst(rows, method, "variance", "variance") for method in METHODS]
     steps = [_worst(rows, method, "step_variance", "variance of a step") for method in METHODS[:3]]
     return [*floors, *steps, *_comparisons(config, rows), _averaging(rows)]
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Floors of the error (above) and of the step (below) against the effective rate, momentum beside SGD."""
     figure, panels = maker.axes(2, 1, sharex=True, height=7.0)
     dense = np.geomspace(min(config.effective_rates) * 0.8, max(config.effective_rates) * 1.1, 100)
@@ -112,7 +110,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
             predicted = _predicted(method, quantity, dense * (1 - rho), rho, _noise_variance(config))
             style = "--" if method == "heavy ball" and quantity == "variance" else "-"
             maker.predicted(axes, dense, predicted, color=color, label=method, linestyle=style)
-            chosen = [row for row in rows if row["method"] == method]
+            chosen = rows.where(method=method)
             measured = [row[quantity] for row in chosen]
             maker.measured(axes, [row["effective_rate"] for row in chosen], measured, color=color)
         axes.set(xscale="log", yscale="log")
@@ -124,7 +122,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     low = min(config.effective_rates)
     heavy, plain = (_row(rows, method, low) for method in ("heavy ball", "SGD"))
     floor, path = heavy["variance"] / plain["variance"], plain["step_variance"] / heavy["step_variance"]
@@ -158,7 +155,7 @@ def _rows(
                 "variance": mean_of_samples(after[k, :, place].mean(0)),
                 "step_variance": mean_of_samples(after[k, :, 1].mean(0)),
                 "averaged_variance": mean_of_samples(after[k, -1, 2]),
-            }
+            }  # fmt: skip
             rows.append(_row_of(config, problem, name, float(rates[k]), rhos[k], measured))
     return rows
 
@@ -170,10 +167,9 @@ def _row_of(
     noise = problem.truth.noise_variance
     for name, estimate in measured.items():
         row |= {
-            name: estimate.value,
-            f"{name}_error": estimate.standard_error,
+            name: estimate.value, f"{name}_error": estimate.standard_error,
             f"{name}_predicted": float(_predicted(method, name, rate, rho, noise, config.steps)),
-        }
+        }  # fmt: skip
     return row
 
 
@@ -202,7 +198,7 @@ def _predicted(method: str, quantity: str, rate: Any, rho: float, noise: float, 
 
 
 def _row(rows: Rows, method: str, effective_rate: float) -> Any:
-    found = [row for row in rows if row["method"] == method]
+    found = rows.where(method=method)
     return min(found, key=lambda row: abs(row["effective_rate"] - effective_rate))
 
 
@@ -213,23 +209,21 @@ def _noise_variance(config: Config) -> float:
 
 
 def _worst(rows: Rows, method: str, name: str, words: str) -> Verdict:
-    chosen = [row for row in rows if row["method"] == method]
+    chosen = rows.where(method=method)
     scores = [(row[name] - row[f"{name}_predicted"]) / row[f"{name}_error"] for row in chosen]
     k = int(np.argmax(np.abs(scores)))
     row = chosen[k]
     # Groups of chains are independent, so the error is exact: 4 of them, in 40 groups, is passed once in 3,600 times.
-    return judge(
-        f"{method}: the {words} is the closed form's at all {len(chosen)} learning rates",
-        f"{words} where it is furthest off, effective rate {row['effective_rate']:g}",
-        row[f"{name}_predicted"], row[name], 4 * row[f"{name}_error"],
-        kind="within", unit="squared gradients / eigenvalue^2", reference=REFERENCE,
-    )  # fmt: skip
+    return within(f"{method}: the {words} is the closed form's at all {len(chosen)} learning rates",
+                  f"{words} where it is furthest off, effective rate {row['effective_rate']:g}",
+                  row[f"{name}_predicted"], row[name], row[f"{name}_error"], unit="squared gradients / eigenvalue^2",
+                  reference=REFERENCE)  # fmt: skip
 
 
 def _ratio(claim: str, quantity: str, name: str, over: Any, under: Any, predicted: float) -> Verdict:
     value = over[name] / under[name]  # of two runs with noise of their own
     error = value * np.hypot(over[f"{name}_error"] / over[name], under[f"{name}_error"] / under[name])
-    return judge(claim, quantity, predicted, value, 4 * error, kind="within", reference=REFERENCE)
+    return within(claim, quantity, predicted, value, error, reference=REFERENCE)
 
 
 def _comparisons(config: Config, rows: Rows) -> list[Verdict]:
@@ -265,36 +259,11 @@ def _averaging(rows: Rows) -> Verdict:
     chosen = [row for row in rows if row["method"] in ("SGD", "heavy ball")]
     top = max(row["effective_rate"] for row in chosen)
     row = max((row for row in chosen if row["effective_rate"] == top), key=lambda row: row["rho"])
-    return judge(
-        "Averaging the iterates averages the noise: noise variance / (eigenvalue^2 t) at any rate and momentum",
-        f"variance of the mean iterate of {row['method']}",
-        row["averaged_variance_predicted"], row["averaged_variance"], 4 * row["averaged_variance_error"],
-        kind="within", unit="squared gradients / eigenvalue^2", reference="Polyak and Juditsky 1992, theorem 1",
-    )  # fmt: skip
+    return within("Averaging the iterates averages the noise: noise variance / (eigenvalue^2 t) at any rate and momentum",
+                  f"variance of the mean iterate of {row['method']}", row["averaged_variance_predicted"],
+                  row["averaged_variance"], row["averaged_variance_error"], unit="squared gradients / eigenvalue^2",
+                  reference="Polyak and Juditsky 1992, theorem 1")  # fmt: skip
 
-
-STUDY = Study(
-    name="noise_floors",
-    question="Does momentum average the gradient noise out?",
-    lecture='With momentum "the noise kind of gets averaged out".',
-    truth=(
-        "At the same learning rate the floor rises 1 / (1 - rho) times, at the same effective rate it stays; only the"
-        " path is smoother. Averaging the iterates is what averages noise."
-    ),
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(0.9, (0.001, 0.01, 0.03, 0.1, 0.3, 1.0), num_chains=4000, settling=8000, steps=12_000),
-        "huge": Config(
-            effective_rates=(0.001, 0.01, 0.1, 1.0), num_chains=20_000, settling=8000, steps=20_000, every=100
-        ),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

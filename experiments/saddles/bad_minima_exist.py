@@ -16,19 +16,17 @@ come with exact binomial intervals (Clopper and Pearson 1934); the error of the 
 Source: Safran and Shamir 2018, arXiv 1712.08968, for the minima and the shares.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import numpy as np
 from scipy import stats
 
 from jaxopt_lab import curvature, objectives, rules, training
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count, require_positive
+from jaxopt_lab.core import Verdict, fail, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, Count, OpenUnit, Positive, Whole, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_most, within
 
 SAFRAN = "Safran and Shamir 2018, arXiv 1712.08968"
 LECTURE = "CS231n 2017, lecture 7"
@@ -37,23 +35,23 @@ STUCK, REST = 3e-3, 1e-4  # loss above which, and gradient below which, a run co
 FLAT = 1e-9  # eigenvalues above -FLAT are not negative, in float64
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Heavy ball on the exact population loss from weights N(0, 1 / k)."""
 
     networks: tuple[tuple[int, int], ...] = ((6, 6), (8, 8), (10, 10), (11, 10))
     """Neurons of the student and of the teacher, the student's at least as many."""
-    num_runs: int = 100
+    num_runs: Annotated[int, Whole(2)] = 100
     """Runs from different initial weights for each of them, a count."""
-    learning_rate: float = 0.02
+    learning_rate: Positive = 0.02
     """In units of 1 / curvature."""
-    rho: float = 0.9
+    rho: Annotated[float, Between("[0, 1)")] = 0.9
     """Momentum, in [0, 1)."""
-    steps: int = 4_000
+    steps: Count = 4_000
     """Of each run."""
-    num_checked: int = 6
+    num_checked: Count = 6
     """Stuck ends of each network whose gradient and Hessian are looked at, a count."""
-    level: float = 0.99
+    level: OpenUnit = 0.99
     """Confidence level of the intervals."""
     seed: int = 0
     """Seeds the initial weights."""
@@ -66,12 +64,17 @@ class Config:
             require_count(
                 "bad_minima_exist", "networks", width, teachers, "A narrower student cannot learn its teacher."
             )
-        require_count("bad_minima_exist", "num_runs", self.num_runs, minimum=2)
-        require_count("bad_minima_exist", "steps", self.steps)
-        require_count("bad_minima_exist", "num_checked", self.num_checked)
-        require_positive("bad_minima_exist", "learning_rate", self.learning_rate)
-        require_between("bad_minima_exist", "rho", self.rho, 0, 1, ends="[)")
-        require_between("bad_minima_exist", "level", self.level, 0, 1, ends="()")
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(num_runs=1_000, num_checked=20),
+    "huge": Config(
+        networks=((6, 6), (8, 8), (10, 10), (11, 10), (15, 15), (16, 15), (20, 20), (21, 20)),
+        num_runs=10_000,
+        num_checked=20,
+    ),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -79,9 +82,9 @@ def run(config: Config) -> list[dict[str, Any]]:
     return [row for width, teachers in config.networks for row in _network(config, width, teachers)]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Shares against the paper's, one more neuron, and whether stuck ends are minima."""
-    shares, checks = _of(rows, "network"), _of(rows, "end")
+    shares, checks = rows.where(kind="network"), rows.where(kind="end")
     found = []
     for row in shares:
         published = PUBLISHED.get((row["width"], row["teachers"]))
@@ -89,35 +92,34 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
             continue
         room = row["high"] - row["share"] if published > row["share"] else row["share"] - row["low"]
         found.append(
-            judge(f"{_name(row)}: as many runs end in a bad minimum as published",
-                  f"share of {config.num_runs} runs, {config.level:.0%} interval {row['low']:.3f} to {row['high']:.3f}",
-                  published, row["share"], room, kind="within", reference=SAFRAN),
+            within(f"{_name(row)}: as many runs end in a bad minimum as published",
+                   f"share of {config.num_runs} runs, {config.level:.0%} interval {row['low']:.3f} to {row['high']:.3f}",
+                   published, row["share"], None, beyond=room, reference=SAFRAN),
         )  # fmt: skip
     for wide in shares:
         narrow = next((r for r in shares if r["width"] == r["teachers"] == wide["teachers"]), None)
         if wide["width"] > wide["teachers"] and narrow:
             found.append(
-                judge(f"{wide['width'] - wide['teachers']} neuron more than the {wide['teachers']} needed makes bad"
-                      " minima at least five times rarer", "share of runs", narrow["share"] / 5, wide["share"], 0.0,
-                      kind="at-most", reference=SAFRAN),
+                at_most(f"{wide['width'] - wide['teachers']} neuron more than the {wide['teachers']} needed makes bad" " minima at least five times rarer",
+                        "share of runs", narrow["share"] / 5, wide["share"], reference=SAFRAN),
             )  # fmt: skip
     near = [(row["loss"] > STUCK / 3) & ((row["loss"] < 3 * STUCK) | (row["slope"] > REST)) for row in shares]
     minima = [row["outcome"] == "accepted" and row["smallest"] >= -FLAT and row["loss"] > STUCK for row in checks]
     return [
         *found,
-        judge("A run either learns its teacher or is stuck",
-              f"share of runs that are still moving, or end within a factor 3 of the loss {STUCK:g}", 0.01,
-              float(np.mean(near)), 0.0, kind="at-most", reference=SAFRAN),
-        judge("Runs that are stuck are stuck in minima: no gradient, no direction down",
-              f"share of {len(minima)} stuck ends that were looked at", 1.0,
-              float(np.mean(minima)) if minima else np.nan, 0.0, kind="absolute", reference=LECTURE),
+        at_most("A run either learns its teacher or is stuck",
+                f"share of runs that are still moving, or end within a factor 3 of the loss {STUCK:g}", 0.01,
+                float(np.mean(near)), reference=SAFRAN),
+        absolute("Runs that are stuck are stuck in minima: no gradient, no direction down",
+                 f"share of {len(minima)} stuck ends that were looked at", 1.0,
+                 float(np.mean(minima)) if minima else np.nan, reference=LECTURE),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """The share of stuck runs with its interval beside the published one; below, all final losses."""
     figure, (top, bottom) = maker.axes(2, height=7.0)
-    shares = _of(rows, "network")
+    shares = rows.where(kind="network")
     for place, row in enumerate(shares):
         published = PUBLISHED.get((row["width"], row["teachers"]))
         if published is not None:
@@ -145,12 +147,11 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     parts = [
         f"{row['share']:.1%} ({row['low']:.1%} to {row['high']:.1%}) of runs of {_name(row)}"
-        for row in _of(rows, "network")
+        for row in rows.where(kind="network")
     ]
-    checks = _of(rows, "end")
+    checks = rows.where(kind="end")
     lowest = min((row["smallest"] for row in checks), default=np.nan)
     return (
         f"Stuck in a bad minimum end {', '.join(parts)}; at {len(checks)} of these ends the gradient vanishes and the"
@@ -171,15 +172,8 @@ def _network(config: Config, width: int, teachers: int) -> list[dict[str, Any]]:
     interval = stats.binomtest(len(stuck), config.num_runs).proportion_ci(config.level, method="exact")
     known = {"width": width, "teachers": teachers}
     rows: list[dict[str, Any]] = [{
-        "kind": "network",
-        **known,
-        "learning_rate": config.learning_rate,
-        "rho": config.rho,
-        "effective_rate": config.learning_rate / (1 - config.rho),
-        "loss": loss,
-        "slope": slope,
-        "share": len(stuck) / config.num_runs,
-        "low": float(interval.low),
+        "kind": "network", **known, "learning_rate": config.learning_rate, "rho": config.rho, "loss": loss,
+        "slope": slope, "share": len(stuck) / config.num_runs, "low": float(interval.low),
         "high": float(interval.high),
     }]  # fmt: skip
     if not len(stuck):
@@ -189,14 +183,8 @@ def _network(config: Config, width: int, teachers: int) -> list[dict[str, Any]]:
     for place, end in zip(places, ends, strict=True):
         point = curvature.examine_point(problem, end)
         rows.append({
-            "kind": "end",
-            **known,
-            "run": int(place),
-            "run_loss": float(loss[place]),
-            "loss": point.loss,
-            "gradient_norm": point.gradient_norm,
-            "smallest": float(point.eigenvalues[0]),
-            "outcome": point.outcome,
+            "kind": "end", **known, "run": int(place), "run_loss": float(loss[place]), "loss": point.loss,
+            "gradient_norm": point.gradient_norm, "smallest": float(point.eigenvalues[0]), "outcome": point.outcome,
         })  # fmt: skip
     return rows
 
@@ -205,33 +193,5 @@ def _name(row: Any) -> str:
     return f"{row['width']} neurons for {row['teachers']}"
 
 
-def _of(rows: Rows, kind: str) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
-
-
-STUDY = Study(
-    name="bad_minima_exist",
-    question="Are local minima rare enough in a network to be forgotten?",
-    lecture='In high dimension it is "more about saddle points and less about local minima".',
-    truth=(
-        "A third of all runs of a 10-neuron student end in a minimum that is not global; one neuron more than needed"
-        " makes that rare."
-    ),
-    reference=SAFRAN,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(num_runs=1_000, num_checked=20),
-        "huge": Config(
-            networks=((6, 6), (8, 8), (10, 10), (11, 10), (15, 15), (16, 15), (20, 20), (21, 20)), num_runs=10_000,
-            num_checked=20,
-        ),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)  # fmt: skip
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

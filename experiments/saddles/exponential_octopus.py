@@ -22,21 +22,18 @@ Source: Du et al. 2017, arXiv 1705.10412, who prove and measure descent and its 
 chain.
 """
 
-import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 from jaxopt_lab import objectives, rules, theory, training
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count, require_positive
+from jaxopt_lab.core import Verdict, fail, require_between, require_count, require_positive
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import OpenUnit, Positive, Whole, configclass
 
 DU = "Du et al. 2017, arXiv 1705.10412"
 OURS = "this study; no published figure known"
@@ -45,7 +42,7 @@ PASSED = training.metric("passed", on="training")
 METHODS = ("descent", "heavy ball", "Nesterov", "kicked descent", "Adam", "Adam, turned", "negative curvature")
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. L = 1, tau = e, starts uniform in [-1, 1]^d; a count is a number of saddles."""
 
@@ -57,17 +54,17 @@ class Config:
     """Pairs of learning rate, times L, and count for heavy ball, L = gamma from here on."""
     nesterov: tuple[tuple[float, int], ...] = ((1 / 8, 12),)
     """Pairs of learning rate, times L, and count for Nesterov."""
-    rho: float = 0.9
+    rho: OpenUnit = 0.9
     """Momentum."""
-    num_seeds: int = 100
+    num_seeds: Annotated[int, Whole(2)] = 100
     """Runs of each of the methods above."""
     long: int = 64
     """Count of the rules that take linear time, a power of two; 0 leaves out them and the turned chains."""
-    long_seeds: int = 20
+    long_seeds: Annotated[int, Whole(2)] = 20
     """Runs of each of them."""
-    kick: float = 0.01
+    kick: Positive = 0.01
     """Radius of a kick, and the gradient's norm below which one comes, at most every 20 steps."""
-    adam_rate: float = 0.1
+    adam_rate: Positive = 0.1
     """Learning rate of Adam."""
 
     def __post_init__(self) -> None:
@@ -80,11 +77,13 @@ class Config:
             require_positive(where, "L / gamma", ratio)
         for rate in (self.rate, *(rate for rate, _ in self.heavy_ball + self.nesterov)):
             require_between(where, "a rate", rate, 0, 0.5, ends="()", why="At 1 / 2 descent is at 0 after one step.")
-        require_between(where, "rho", self.rho, 0, 1, ends="()")
-        require_positive(where, "adam_rate", self.adam_rate)
-        require_positive(where, "kick", self.kick)
-        require_count(where, "num_seeds", self.num_seeds, minimum=2)
-        require_count(where, "long_seeds", self.long_seeds, minimum=2)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(heavy_ball=((1 / 8, 32), (1 / 400, 6)), num_seeds=400, long_seeds=100),
+    "huge": Config(heavy_ball=((1 / 8, 40), (1 / 400, 6)), num_seeds=2000, long=128, long_seeds=400),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -104,12 +103,13 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Every ratio against the law, the linear pace of kicks and of Adam, how Adam comes by it, the end by rounding."""
     found, name = [], "ratio of successive exit times"
 
     def claim(text: str, quantity: str, *numbers: float, kind: str = "relative", reference: str = OURS) -> None:
-        found.append(judge(text, quantity, *numbers, kind=kind, reference=reference))
+        form = {"relative": relative, "at-most": at_most, "at-least": at_least, "absolute": absolute}[kind]
+        found.append(form(text, quantity, *numbers, reference=reference))
 
     for row in rows:
         method = row["method"].capitalize()
@@ -141,7 +141,7 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     return found
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Exit times by saddle; below, the ratio against the learning rate."""
     figure, (top, bottom) = maker.axes(2, height=8.0)
     for row in rows:
@@ -177,7 +177,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     ratios = {row["method"]: row["ratio"] for row in rows[::-1] if "ratio" in row}
     parts = "; ".join(f"{name} {ratio:.3g}" for name, ratio in reversed(ratios.items()))
     return f"The next saddle of the chain takes so many times as long as the last: {parts}."
@@ -279,26 +278,5 @@ def _row(kind: str, method: str, times: np.ndarray, rate: float, rho: float) -> 
     }  # fmt: skip
 
 
-STUDY = Study(
-    name="exponential_octopus",
-    question="Can saddles cost a time that is exponential in the dimension, and which rules are spared?",
-    lecture='Saddles are the trouble in high dimension: a run "will get stuck"; velocity carries it through.',
-    truth=(
-        "A chain of saddles multiplies descent's time at each by 1 + ln(1 / (1 - 2 lr L)) / ln(1 + 2 lr gamma);"
-        " momentum lowers the factor or raises it; kicks and Adam make the time linear."
-    ),
-    reference=DU,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(heavy_ball=((1 / 8, 32), (1 / 400, 6)), num_seeds=400, long_seeds=100),
-        "huge": Config(heavy_ball=((1 / 8, 40), (1 / 400, 6)), num_seeds=2000, long=128, long_seeds=400),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -24,19 +24,21 @@ field; Frye et al. 2021, Neural Computation 33, for gradient-flat points.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import curvature, objectives, rules, theory, training
-from jaxopt_lab.core import Problem, Verdict, fail, judge, require_count, require_positive, vectors
+from jaxopt_lab.core import Problem, Verdict, fail, require_count, vectors
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import (
+    Positive,
+    configclass,
+)
+from jaxopt_lab.studies.verdicts import at_least, at_most
 
 AUFFINGER = "Auffinger, Ben Arous and Cerny 2013, Comm. Pure Appl. Math. 66"
 BRAY = "Bray and Dean 2007, PRL 98, 150201"
@@ -44,7 +46,7 @@ FRYE = "Frye et al. 2021, Neural Computation 33"
 SPIN_GLASS, FIELD = "spin glass", "Gaussian field"
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Energies are per dimension."""
 
@@ -60,7 +62,7 @@ class Config:
     """Runs of descent over the field, a count."""
     kept_steps: tuple[int, ...] = (0, 2, 5, 10, 20, 40, 80, 200)
     """Steps of descent after which a search starts, increasing."""
-    learning_rate: float = 0.05
+    learning_rate: Positive = 0.05
     """Of descent, in units of 1 / curvature; curvatures are at most about 10."""
     iterations: int = 60
     """Newton steps of a search at most, a count."""
@@ -76,9 +78,15 @@ class Config:
         require_count(
             "index_against_energy", "num_features", self.num_features, 10 * self.field_dim, "It is not Gaussian."
         )
-        require_positive("index_against_energy", "learning_rate", self.learning_rate)
         if len(self.kept_steps) < 2 or list(self.kept_steps) != sorted(set(self.kept_steps)) or self.kept_steps[0] < 0:
             raise fail("index_against_energy", f"kept_steps must hold two numbers that increase, got {self.kept_steps}")
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(dim=160, num_runs=12, num_features=12_000),
+    "huge": Config(dim=1_000, num_runs=16, field_dim=200, num_features=100_000, num_field_runs=16, iterations=200),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -92,35 +100,34 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows + _search(config, FIELD, field, _descend(config, field, config.num_field_runs), config.field_dim)
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """The number of critical points, their index against the law, and what the rejected ends are."""
     found: list[Verdict] = []
     for name, source in ((SPIN_GLASS, AUFFINGER), (FIELD, BRAY)):
         points = _distinct(rows, name)
         if name == SPIN_GLASS:
             found.append(
-                judge("The searches find enough critical points of the spin glass", "distinct accepted critical points",
-                      config.least_points, len(points), 0.0, kind="at-least", reference=source),
+                at_least("The searches find enough critical points of the spin glass",
+                         "distinct accepted critical points", config.least_points, len(points), reference=source),
             )  # fmt: skip
         dim = config.dim if name == SPIN_GLASS else config.field_dim
         found += [
-            judge(f"The height says the index of a critical point of the {name}, to one direction in {dim}",
-                  f"rms deviation of the index fraction over {len(points)} points", 1 / dim,
-                  _deviation(points), 0.0, kind="at-most", reference=source),
-            judge(f"The lower a critical point of the {name}, the fewer ways down",
-                  "correlation of the index with its law", 0.97, _correlation(points), 0.0, kind="at-least",
-                  reference=source),
+            at_most(f"The height says the index of a critical point of the {name}, to one direction in {dim}",
+                    f"rms deviation of the index fraction over {len(points)} points", 1 / dim, _deviation(points),
+                    reference=source),
+            at_least(f"The lower a critical point of the {name}, the fewer ways down",
+                     "correlation of the index with its law", 0.97, _correlation(points), reference=source),
         ]  # fmt: skip
     lost = [row for row in rows if row["outcome"] != "accepted"]
     flat = float(np.mean([row["outcome"] == "gradient-flat" for row in lost])) if lost else np.nan
     return [
         *found,
-        judge("Most searches that miss end at gradient-flat points",
-              f"share of {len(lost)} rejected among {len(rows)} ends", 0.5, flat, 0.0, kind="at-least", reference=FRYE),
+        at_least("Most searches that miss end at gradient-flat points",
+                 f"share of {len(lost)} rejected among {len(rows)} ends", 0.5, flat, reference=FRYE),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Index against energy in both landscapes, with the law, the threshold and the rejected ends."""
     figure, panels = maker.axes(2, height=7.4)
     edges = {SPIN_GLASS: theory.landscapes.spherical_threshold(3), FIELD: -2.0}
@@ -143,7 +150,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     parts = []
     for name in (SPIN_GLASS, FIELD):
         points, ends = _distinct(rows, name), _of(rows, name)
@@ -185,14 +191,9 @@ def _search(config: Config, name: str, problem: Problem, starts: np.ndarray, dir
         point = curvature.examine_point(problem, end)
         energy = point.loss / len(end)
         rows.append({
-            "landscape": name,
-            "energy": energy,
-            "index": float(np.sum(point.eigenvalues < 0)) / directions,
-            "predicted": float(_law(name)(energy)),
-            "outcome": point.outcome,
-            "gradient_norm": point.gradient_norm,
-            "newton_step": point.step_norm,
-            **known,
+            "landscape": name, "energy": energy, "index": float(np.sum(point.eigenvalues < 0)) / directions,
+            "predicted": float(_law(name)(energy)), "outcome": point.outcome, "gradient_norm": point.gradient_norm,
+            "newton_step": point.step_norm, **known,
         })  # fmt: skip
     return rows
 
@@ -209,7 +210,7 @@ def _distinct(rows: Rows, name: str) -> list[Any]:
 
 
 def _of(rows: Rows, name: str) -> list[Any]:
-    return [row for row in rows if row["landscape"] == name]
+    return rows.where(landscape=name)
 
 
 def _columns(points: list[Any]) -> tuple[list[float], list[float]]:
@@ -226,26 +227,5 @@ def _correlation(points: list[Any]) -> float:
     return float(np.corrcoef(pairs.T)[0, 1]) if len(points) > 2 else np.nan
 
 
-STUDY = Study(
-    name="index_against_energy",
-    question="Does the height of a critical point say how many directions lead down from it?",
-    lecture='Saddles: "that\'s probably going to happen almost everywhere, basically".',
-    truth=(
-        "In random landscapes the height alone says it: half of the directions lead down half way up, none below a"
-        " threshold, where every critical point is a minimum."
-    ),
-    reference=f"{AUFFINGER}; {BRAY}",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(dim=160, num_runs=12, num_features=12_000),
-        "huge": Config(dim=1_000, num_runs=16, field_dim=200, num_features=100_000, num_field_runs=16, iterations=200),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

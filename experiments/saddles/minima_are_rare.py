@@ -15,18 +15,16 @@ for the spread of the index; de Bruijn 1955 for the exact Pfaffian; Dumitriu and
 the tridiagonal matrices.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from jaxopt_lab import theory
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count
+from jaxopt_lab.core import Verdict, fail, require_between, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Whole, configclass
+from jaxopt_lab.studies.verdicts import at_most, relative, within
 
 DEAN = "Dean and Majumdar 2006, PRL 97, 160201"
 MAJUMDAR = "Majumdar et al. 2011, Phys. Rev. E 83, 041105"
@@ -35,7 +33,7 @@ LECTURE = "CS231n 2017, lecture 7"
 SMALLEST_FITTED = 10
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. The matrices are N x N, symmetric, with Gaussian entries; their scale is free."""
 
@@ -43,11 +41,11 @@ class Config:
     """Sizes N of the exact probabilities, increasing; the fit of the asymptote takes those from 10 on, at least 6."""
     sampled_dims: tuple[int, ...] = (2, 3, 4, 5)
     """Sizes N at which the probability is also sampled."""
-    num_matrices: int = 200_000
+    num_matrices: Annotated[int, Whole(2)] = 200_000
     """Random matrices at each of them, a count."""
     index_dims: tuple[int, ...] = (10, 100, 1_000, 10_000)
     """Sizes N at which the number of negative eigenvalues is sampled, increasing."""
-    num_spectra: int = 10_000
+    num_spectra: Annotated[int, Whole(2)] = 10_000
     """Random tridiagonal matrices at each of them, a count."""
     far: float = 1e8
     """The size N to which the fits are continued."""
@@ -63,9 +61,19 @@ class Config:
                 require_count("minima_are_rare", name, size, minimum=least)
         if sum(size >= SMALLEST_FITTED for size in self.dims) < 6:
             raise fail("minima_are_rare", f"dims must hold six sizes of at least {SMALLEST_FITTED}, got {self.dims}")
-        require_count("minima_are_rare", "num_matrices", self.num_matrices, minimum=2)
-        require_count("minima_are_rare", "num_spectra", self.num_spectra, minimum=2)
         require_between("minima_are_rare", "far", self.far, self.dims[-1], 1e12)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(
+        dims=(2, 3, 4, 5, 6, 8, 10, 20, 30, 40, 50, 60, 70, 80, 100, 120),
+        num_matrices=2_000_000,
+        index_dims=(10, 100, 1_000, 10_000, 100_000),
+        num_spectra=20_000,
+    ),
+    "huge": Config(index_dims=(100, 10_000, 1_000_000, 100_000_000), num_spectra=400, num_matrices=2_000_000),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -89,46 +97,46 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Sampled against exact, the rate and the value at 1e8, independent directions, and the spread of the index."""
-    exact, sampled, spread = (_of(rows, kind) for kind in ("exact", "sampled", "index"))
+    exact, sampled, spread = (rows.where(kind=kind) for kind in ("exact", "sampled", "index"))
     worst = max(sampled, key=lambda row: abs(row["share"] - row["predicted"]) / row["error"])
     loose = max(spread, key=lambda row: abs(row["variance"] - row["predicted"]) / row["error"])
     fit, last, first = _fit(exact), exact[-1], spread[0]
     slope, slope_error = _slope(spread)
     far = f"N = {config.far:.0e}"
     return [
-        judge("The Pfaffian is the probability that a random symmetric matrix has no negative eigenvalue",
-              f"share of {config.num_matrices:,} matrices where it is furthest off, N = {worst['dim']}",
-              worst["predicted"], worst["share"], 4 * worst["error"], kind="within", reference=BRUIJN),
+        within("The Pfaffian is the probability that a random symmetric matrix has no negative eigenvalue",
+               f"share of {config.num_matrices:,} matrices where it is furthest off, N = {worst['dim']}",
+               worst["predicted"], worst["share"], worst["error"], reference=BRUIJN),
         # The fit leaves out N^-3 and below: 1e-6 of the rate with sizes up to 32, 1e-8 up to 80.
-        judge("The probability falls as exp(-rate N^2)", f"rate fitted to exact values up to N = {last['dim']}",
-              np.log(3) / 4, fit[0], 1e-5, reference=DEAN),
-        judge("A critical point half way up is a minimum with this chance",
-              f"log10 of the chance at {far}, from the fit",
-              float(theory.landscapes.log10_minimum_probability(config.far)), -_at(fit, config.far) / np.log(10), 1e-5,
-              reference=DEAN),
-        judge("Minima are rarer than independent directions would have it: 2^-N",
-              f"log10 of the chance at N = {last['dim']}", -last["dim"] * np.log10(2), last["log10"], 0.0,
-              kind="at-most", reference=LECTURE),
-        judge("The number of directions down varies as the logarithm says",
-              f"variance where it is furthest off, N = {loose['dim']:,}", loose["predicted"], loose["variance"],
-              4 * loose["error"], kind="within", reference=MAJUMDAR),
-        judge("Ten times the dimension adds ln 10 / pi^2 to the variance", "variance per decade of N",
-              np.log(10) / np.pi**2, slope, 4 * slope_error, kind="within", reference=MAJUMDAR),
-        judge(f"At {far} half of the directions lead down, give or take 1.5",
-              "standard deviation of their number, continued from the samples",
-              float(np.sqrt(theory.landscapes.index_variance(config.far))), _far_spread(config, spread),
-              4 * _far_error(config, spread), kind="within", reference=MAJUMDAR),
-        judge("Independent directions would vary far more", f"variance at N = {first['dim']}", first["dim"] / 4,
-              first["variance"], 0.0, kind="at-most", reference=LECTURE),
+        relative("The probability falls as exp(-rate N^2)", f"rate fitted to exact values up to N = {last['dim']}",
+                 np.log(3) / 4, fit[0], 1e-5, reference=DEAN),
+        relative("A critical point half way up is a minimum with this chance",
+                 f"log10 of the chance at {far}, from the fit",
+                 float(theory.landscapes.log10_minimum_probability(config.far)), -_at(fit, config.far) / np.log(10),
+                 1e-5, reference=DEAN),
+        at_most("Minima are rarer than independent directions would have it: 2^-N",
+                f"log10 of the chance at N = {last['dim']}", -last["dim"] * np.log10(2), last["log10"],
+                reference=LECTURE),
+        within("The number of directions down varies as the logarithm says",
+               f"variance where it is furthest off, N = {loose['dim']:,}", loose["predicted"], loose["variance"],
+               loose["error"], reference=MAJUMDAR),
+        within("Ten times the dimension adds ln 10 / pi^2 to the variance", "variance per decade of N",
+               np.log(10) / np.pi**2, slope, slope_error, reference=MAJUMDAR),
+        within(f"At {far} half of the directions lead down, give or take 1.5",
+               "standard deviation of their number, continued from the samples",
+               float(np.sqrt(theory.landscapes.index_variance(config.far))), _far_spread(config, spread),
+               _far_error(config, spread), reference=MAJUMDAR),
+        at_most("Independent directions would vary far more", f"variance at N = {first['dim']}", first["dim"] / 4,
+                first["variance"], reference=LECTURE),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """The logarithm of the chance of a minimum against N; below, the spread of the index."""
     figure, (top, bottom) = maker.axes(2, height=7.0)
-    exact, spread = _of(rows, "exact"), _of(rows, "index")
+    exact, spread = rows.where(kind="exact"), rows.where(kind="index")
     sizes = np.linspace(2, exact[-1]["dim"], 100)
     maker.predicted(top, sizes, theory.landscapes.log10_minimum_probability(sizes))
     maker.measured(top, [r["dim"] for r in exact], [r["log10"] for r in exact], color=1)
@@ -153,8 +161,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    exact, spread = _of(rows, "exact"), _of(rows, "index")
+    exact, spread = rows.where(kind="exact"), rows.where(kind="index")
     fit = _fit(exact)
     return (
         f"A random symmetric matrix of {exact[-1]['dim']} rows has only positive eigenvalues with the chance"
@@ -219,33 +226,5 @@ def _far_error(config: Config, spread: Rows) -> float:
     return float(np.sqrt(point @ _line(spread)[1] @ point) / (2 * max(_far_spread(config, spread), 1e-9)))
 
 
-def _of(rows: Rows, kind: str) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
-
-
-STUDY = Study(
-    name="minima_are_rare",
-    question="How likely is it that every direction leads up, in 100 million dimensions?",
-    lecture='At a local minimum "every one of them causes the loss to go up".',
-    truth=(
-        "For a random symmetric Hessian the chance is 3^(-N^2 / 4), far below 2^-N, and half of the directions lead"
-        " down to within one or two; near the bottom of a landscape Hessians are not such matrices."
-    ),
-    reference=f"{DEAN}; {MAJUMDAR}",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(
-            dims=(2, 3, 4, 5, 6, 8, 10, 20, 30, 40, 50, 60, 70, 80, 100, 120), num_matrices=2_000_000,
-            index_dims=(10, 100, 1_000, 10_000, 100_000), num_spectra=20_000,
-        ),
-        "huge": Config(index_dims=(100, 10_000, 1_000_000, 100_000_000), num_spectra=400, num_matrices=2_000_000),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)  # fmt: skip
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -2,6 +2,7 @@
 
 What the lecture says: saddles are "going to happen almost everywhere"; at a local minimum "every one" of the directions
 "causes the loss to go up".
+
 What is true: it depends on the height. The index, the share of directions that curve downwards, rises with the loss:
 critical points high up are saddles of many directions, the lowest are minima. Along a run it falls from near a half
 at the start to zero, once the run has come to rest.
@@ -15,8 +16,7 @@ Source: Dauphin et al. 2014, arXiv 1406.2572, for the index and the loss; Frye e
 gradient-flat points.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -29,17 +29,13 @@ from jaxopt_lab.core import (
     Problem,
     Verdict,
     from_loss,
-    judge,
-    require_between,
     require_count,
-    require_positive,
     vectors,
 )
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, Positive, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_least, at_most
 
 FLAT = 1e-3  # FLAT times the largest |eigenvalue| counts as no curvature
 DAUPHIN = "Dauphin et al. 2014, arXiv 1406.2572"
@@ -47,7 +43,7 @@ FRYE = "Frye et al. 2021, Neural Computation 33"
 OUTCOMES = ("accepted", "gradient-flat", "degenerate", "unfinished")
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Squared error of a tanh network on targets of a random network plus noise."""
 
@@ -59,9 +55,9 @@ class Config:
     """Outputs, a count."""
     num_examples: int = 100
     """Examples, a count."""
-    weight_decay: float = 0.01
+    weight_decay: Annotated[float, Between("[0, 1)")] = 0.01
     """The loss has weight_decay / 2 |w|^2, in units of the loss; without it dead units leave flat directions."""
-    learning_rate: float = 0.1
+    learning_rate: Positive = 0.1
     """Of the runs of gradient descent, in units of 1 / curvature."""
     steps: int = 10_000
     """Of each run."""
@@ -83,17 +79,16 @@ class Config:
     def __post_init__(self) -> None:
         counts = {"num_inputs": 1, "width": 1, "num_outputs": 1, "num_examples": 2, "steps": 10, "num_runs": 1}
         counts |= {
-            "num_searches": 2,
-            "iterations": 1,
-            "num_path_points": 2,
-            "num_probes": 2,
-            "num_products": 2,
-            "seed": 0,
-        }
+            "num_searches": 2, "iterations": 1, "num_path_points": 2, "num_probes": 2, "num_products": 2, "seed": 0,
+        }  # fmt: skip
         for name, minimum in counts.items():
             require_count("network_index", name, getattr(self, name), minimum)
-        require_positive("network_index", "learning_rate", self.learning_rate)
-        require_between("network_index", "weight_decay", self.weight_decay, 0, 1, ends="[)")
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(num_inputs=6, width=10, num_runs=8, num_searches=120, iterations=600, num_probes=16),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -119,7 +114,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Index and loss at critical points, the lowest of them, the index along the runs, the brackets."""
     found, runs = _distinct(rows), _runs(rows)
     falls = max(run[-1]["index"] / run[0]["index"] for run in runs)
@@ -128,23 +123,23 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     held = np.mean([row["low"] <= row["index"] <= row["high"] for row in seen])
     return [
         # An index that does not depend on the loss has a rank correlation whose interval holds 0.
-        judge(f"The index of critical points grows with the loss, over {len(found)} distinct ones",
-              "lower end of the 95 % interval of the rank correlation", 0.0, _correlation(found)[1], 0.0,
-              kind="at-least", reference=DAUPHIN),
-        judge("The lowest critical point that was found is a minimum", f"index at loss {found[0]['loss']:.4f}", 0.0,
-              found[0]["index"], 0.0, kind="absolute", reference=DAUPHIN),
-        judge("Along every run the index falls to less than half of what it is at the start",
-              f"index at the end over that at the start, largest of {len(runs)} runs", 0.5, falls, 0.0, kind="at-most",
-              reference=DAUPHIN),
-        judge("Most searches that miss end at gradient-flat points",
-              f"share of {len(lost)} rejected ends whose gradient lies along directions without curvature", 0.5,
-              float(np.mean(lost)), 0.0, kind="at-least", reference=FRYE),
-        judge("The brackets of the index hold the share that all eigenvalues give",
-              f"share of {len(seen)} points", 0.95, held, 0.0, kind="at-least", reference="Golub and Meurant 2010"),
+        at_least(f"The index of critical points grows with the loss, over {len(found)} distinct ones",
+                 "lower end of the 95 % interval of the rank correlation", 0.0, _correlation(found)[1],
+                 reference=DAUPHIN),
+        absolute("The lowest critical point that was found is a minimum", f"index at loss {found[0]['loss']:.4f}", 0.0,
+                 found[0]["index"], reference=DAUPHIN),
+        at_most("Along every run the index falls to less than half of what it is at the start",
+                f"index at the end over that at the start, largest of {len(runs)} runs", 0.5, falls,
+                reference=DAUPHIN),
+        at_least("Most searches that miss end at gradient-flat points",
+                 f"share of {len(lost)} rejected ends whose gradient lies along directions without curvature", 0.5,
+                 float(np.mean(lost)), reference=FRYE),
+        at_least("The brackets of the index hold the share that all eigenvalues give", f"share of {len(seen)} points",
+                 0.95, held, reference="Golub and Meurant 2010"),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Index against loss: critical points as dots, runs as lines, brackets as bars."""
     figure, axes = maker.axes(height=4.8)
     for place, run in enumerate(_runs(rows)):
@@ -165,7 +160,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     found, ends = _distinct(rows), _of("search", rows)
     value, low, high = _correlation(found)
     first, last = (np.mean([run[place]["index"] for run in _runs(rows)]) for place in (0, -1))
@@ -231,7 +225,7 @@ def _runs(rows: Rows) -> list[list[Any]]:
 
 
 def _of(kind: str, rows: Rows) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
+    return rows.where(kind=kind)
 
 
 def _columns(rows: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -245,22 +239,5 @@ def _correlation(found: list[Any]) -> tuple[float, float, float]:
     return value, float(np.tanh(center - half)), float(np.tanh(center + half))
 
 
-STUDY = Study(
-    name="network_index",
-    question="How many directions lead down at the critical points of a network's loss?",
-    lecture='Saddles: "that\'s probably going to happen almost everywhere".',
-    truth="The index of critical points grows with the loss: many directions down high up, few or none at the bottom.",
-    reference=DAUPHIN,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(num_inputs=6, width=10, num_runs=8, num_searches=120, iterations=600, num_probes=16),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -24,7 +24,7 @@ Source: Baldi and Hornik 1989 for the saddles; Saxe et al. 2013, arXiv 1312.6120
 import dataclasses
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
@@ -35,18 +35,22 @@ from jaxopt_lab.core import (
     Verdict,
     available_memory,
     fail,
-    judge,
     require_between,
-    require_choice,
     require_count,
     require_memory,
-    require_positive,
 )
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import (
+    Between,
+    Count,
+    OpenUnit,
+    Positive,
+    Precision,
+    Whole,
+    configclass,
+)
+from jaxopt_lab.studies.verdicts import relative
 
 SAXE = "Saxe et al. 2013, arXiv 1312.6120"
 SADDLES = "Baldi and Hornik 1989; Saxe et al. 2013, arXiv 1312.6120"
@@ -54,57 +58,56 @@ ONEILL = "O'Neill and Wright 2018, arXiv 1706.07993"
 METHODS = {"descent": 0.0, "heavy ball": 0.0, "Nesterov": 1.0}  # the lookahead, in units of rho
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
-    dim: int = 100
+    dim: Annotated[int, Whole(2)] = 100
     """Rows, columns and hidden width m; the net has 2 m^2 weights."""
     singular_values: tuple[float, ...] = (16.0, 8.0, 4.0, 2.0, 1.0)
     """Of the target, decreasing by at least a factor of 1.5."""
     scale: float = 1e-6
     """Size a of the start: entries N(0, a^2 / m); at least 1e-5 in float32."""
-    learning_rate: float = 0.005
+    learning_rate: Positive = 0.005
     """Times the largest singular value at most 0.5."""
-    rho: float = 0.9
+    rho: OpenUnit = 0.9
     """Momentum."""
-    num_seeds: int = 2
+    num_seeds: Count = 2
     """Random starts; times are means over them."""
-    every: int = 1
+    every: Count = 1
     """Steps between records of loss and gradient."""
-    depths: tuple[int, ...] = (2, 3, 4)
+    depths: Annotated[tuple[int, ...], Whole(2)] = (2, 3, 4)
     """Numbers of layers L of the deep nets, one mode with s = 1."""
     starts: tuple[float, ...] = (1e-3, 1e-4, 1e-5, 1e-6)
     """Strengths of the product at the start of the deep nets, decreasing."""
-    deep_rate: float = 0.02
+    deep_rate: Annotated[float, Between("(0, 0.5)")] = 0.02
     """Learning rate of the deep nets."""
-    dtype: str = "float64"
+    dtype: Precision = "float64"
     """Floating type, "float64" or "float32"."""
 
     def __post_init__(self) -> None:
         where, values = "predictable_plateaus", np.asarray(self.singular_values)
-        require_choice(where, "dtype", self.dtype, ("float32", "float64"))
-        require_count(where, "dim", self.dim, minimum=max(len(values), 2), why="It must hold the rank.")
         if len(values) < 2 or not np.all(values > 0) or np.any(values[:-1] < 1.5 * values[1:]):
             raise fail(where, f"singular_values must decrease by a factor of 1.5 each, got {self.singular_values}",
                        "Plateaus of close values run into one another.")  # fmt: skip
+        require_count(where, "dim", self.dim, max(len(values), 2), "It must hold the rank.")
         low = 1e-5 if self.dtype == "float32" else 1e-12
         require_between(where, "scale", self.scale, low, 0.01, why="Below, rounding seeds the modes and not the start.")
-        require_positive(where, "learning_rate", self.learning_rate)
         require_between(where, "learning_rate times the largest value", self.learning_rate * values[0], 0, 0.5)
-        require_between(where, "rho", self.rho, 0, 1, ends="()")
-        require_count(where, "num_seeds", self.num_seeds)
-        require_count(where, "every", self.every)
-        for depth in self.depths:
-            require_count(where, "depths", depth, minimum=2)
         if (
             list(self.starts) != sorted(set(self.starts), reverse=True)
             or not 0 < self.starts[-1] < self.starts[0] < 0.1
         ):
             raise fail(where, f"starts must decrease, between 0 and 0.1, at least two of them, got {self.starts}")
-        require_between(where, "deep_rate", self.deep_rate, 0, 0.5, ends="()")
         needed = 6 * 2 * self.dim**2 * np.dtype(self.dtype).itemsize
         require_memory(where, needed, available_memory(), f"a net of {2 * self.dim**2:.3g} weights", "Lower dim.")
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(dim=500, num_seeds=1),
+    "huge": Config(dim=7071, num_seeds=1, scale=1e-5, every=2, dtype="float32"),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -116,17 +119,15 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows + [_deep(config, depth, start) for depth in config.depths for start in config.starts]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Exit times by the plain and the sharp law, levels, momentum's gain, and the law of depth."""
     plateaus, found = {row["method"]: row for row in rows if row["kind"] == "plateaus"}, []
     for method, row in plateaus.items():
         for law, how, allowed in (("predicted", "after ln(sqrt(s) / a) / ln r", 0.03), ("alone", "as if alone", 0.01)):
             worst = np.argmax(np.abs(np.log(row["times"] / row[law])))
-            found.append(judge(
-                f"{method.capitalize()} learns each of {len(row['times'])} values {how}",
-                f"steps at s = {config.singular_values[worst]:g}, where it is furthest off", row[law][worst],
-                row["times"][worst], allowed, unit="steps", reference=ONEILL,
-            ))  # fmt: skip
+            found.append(relative(f"{method.capitalize()} learns each of {len(row['times'])} values {how}",
+                                  f"steps at s = {config.singular_values[worst]:g}, where it is furthest off",
+                                  row[law][worst], row["times"][worst], allowed, unit="steps", reference=ONEILL))  # fmt: skip
         # Under momentum the mode learned last rings on, and its energy fades by rho a step: e^-8 = 3e-4 should be left.
         settled = np.diff(row["predicted"]) > (8 / -math.log(row["rho"]) if row["rho"] else 0)
         if settled.any():
@@ -135,27 +136,26 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
                 row["levels"][settled],
             )
             worst = np.argmax(np.abs(measured / levels - 1))
-            found.append(judge(
-                f"Where its gradient is least, {method} stands at the loss of a saddle", "loss, where furthest off",
-                levels[worst], measured[worst], 5e-3 if row["rho"] else 1e-3, reference=SADDLES,
-            ))  # fmt: skip
+            found.append(relative(f"Where its gradient is least, {method} stands at the loss of a saddle",
+                                  "loss, where furthest off", levels[worst], measured[worst],
+                                  5e-3 if row["rho"] else 1e-3, reference=SADDLES))  # fmt: skip
     plain, heavy = plateaus["descent"], plateaus["heavy ball"]
     for place, name in ((0, "first"), (-1, "last")):
         gain = plain["predicted"][place] / heavy["predicted"][place]
-        found.append(judge(f"Momentum shortens the {name} plateau by {gain:.2g}, of at most {1 / (1 - config.rho):.2g}",
-                           "steps of descent over steps of heavy ball", gain,
-                           plain["times"][place] / heavy["times"][place], 0.04, reference=ONEILL))  # fmt: skip
+        found.append(relative(f"Momentum shortens the {name} plateau by {gain:.2g}, of at most {1 / (1 - config.rho):.2g}",
+                              "steps of descent over steps of heavy ball", gain,
+                              plain["times"][place] / heavy["times"][place], 0.04, reference=ONEILL))  # fmt: skip
     for depth in config.depths:
         ours = [row for row in rows if row["kind"] == "deep" and row["depth"] == depth]
         worst = max(ours, key=lambda row: abs(row["time"] / row["predicted"] - 1))
         power = f"a power {1 - 2 / depth:.2g} of" if depth > 2 else "the logarithm of"
-        found.append(judge(f"With {depth} layers the time is {power} the inverse start, and what follows",
-                           f"time from {worst['start']:g}, where it is furthest off", worst["predicted"],
-                           worst["time"], 0.02, reference=SAXE))  # fmt: skip
+        found.append(relative(f"With {depth} layers the time is {power} the inverse start, and what follows",
+                              f"time from {worst['start']:g}, where it is furthest off", worst["predicted"],
+                              worst["time"], 0.02, reference=SAXE))  # fmt: skip
     return found
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Loss staircases with predicted levels and exits; below, the time of deep nets against their start."""
     figure, (top, bottom) = maker.axes(2, height=8.0)
     levels = theory.linear_networks.plateau_losses(config.singular_values)
@@ -187,8 +187,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    ours = [row for row in rows if row["kind"] == "plateaus"]
+    ours = rows.where(kind="plateaus")
     worst = max(float(np.abs(row["times"] / row["predicted"] - 1).max()) for row in ours)
     gains = ours[0]["times"] / ours[1]["times"]
     return (
@@ -277,26 +276,5 @@ def _components(target: objectives.PlantedMatrix, params: tuple[jax.Array, jax.A
     return jnp.sqrt(0.5 * jnp.sum(jnp.square(growing), axis=0))
 
 
-STUDY = Study(
-    name="predictable_plateaus",
-    question="Can the plateaus of a loss curve be predicted, how high and how long, without a fitted constant?",
-    lecture='"Very, very slow progress" near saddles; the velocity will "carry us through the saddle".',
-    truth=(
-        "Plateaus lie at half the sum of the squared singular values that are missing and end after"
-        " ln(sqrt(s) / a) / ln r(lr s) steps; momentum gains most on the last."
-    ),
-    reference=f"{SADDLES}; {ONEILL}",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(dim=500, num_seeds=1),
-        "huge": Config(dim=7071, num_seeds=1, scale=1e-5, every=2, dtype="float32"),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -21,18 +21,16 @@ exploratory runs on the same objectives.
 Source: Dauphin et al. 2014, arXiv 1406.2572; Nesterov and Polyak 2006; Carmon, Duchi, Hinder and Sidford 2018.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 
 from jaxopt_lab import objectives, rules, theory, training
-from jaxopt_lab.core import Problem, Verdict, fail, judge, require_count, require_positive
+from jaxopt_lab.core import Problem, Verdict, fail
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Count, Positive, Whole, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_least, at_most, relative
 
 DAUPHIN = "Dauphin et al. 2014, arXiv 1406.2572"
 NESTEROV = "Nesterov and Polyak 2006"
@@ -44,37 +42,31 @@ METHODS = (
 )  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Every saddle's largest eigenvalue is 1 or 2."""
 
     gaps: tuple[float, ...] = (0.1, 0.01, 0.002)
     """|negative eigenvalue| of the planted saddles, which is also their smallest positive one, decreasing."""
-    dim: int = 200
+    dim: Annotated[int, Whole(3)] = 200
     """Parameters of the planted saddles."""
-    offset: float = 1e-6
+    offset: Positive = 1e-6
     """Radius of the ball around the planted saddle from which runs start."""
-    phase_dim: int = 1000
+    phase_dim: Annotated[int, Whole(3)] = 1000
     """Parameters of phase retrieval."""
-    octopus_dim: int = 5
+    octopus_dim: Annotated[int, Whole(3)] = 5
     """Saddles in the octopus."""
-    num_products: int = 20
+    num_products: Count = 20
     """Most products a step."""
-    product_cost: float = 2.0
+    product_cost: Positive = 2.0
     """Cost of a Hessian product in gradients; 1.4 to 3 were measured on networks."""
-    num_seeds: int = 2
+    num_seeds: Count = 2
     """Starts an objective; costs are means over them."""
 
     def __post_init__(self) -> None:
         where = "second_order_escape"
         if len(self.gaps) < 2 or list(self.gaps) != sorted(set(self.gaps), reverse=True):
             raise fail(where, f"gaps must hold at least two numbers that decrease, got {self.gaps}")
-        for name in ("offset", "product_cost"):
-            require_positive(where, name, getattr(self, name))
-        for name in ("num_products", "num_seeds"):
-            require_count(where, name, getattr(self, name))
-        for name in ("dim", "phase_dim", "octopus_dim"):
-            require_count(where, name, getattr(self, name), minimum=3)
 
 
 class Task(NamedTuple):
@@ -101,6 +93,13 @@ class Task(NamedTuple):
     steps: int
 
 
+PRESETS = {
+    "quick": Config(),
+    "full": Config(gaps=(0.1, 0.01, 0.001, 0.0001), dim=10_000, phase_dim=100_000, octopus_dim=6, num_seeds=5),
+    "huge": Config(gaps=(0.01, 0.001), dim=1_000_000, phase_dim=10_000_000, octopus_dim=6, num_seeds=1),
+}
+
+
 def run(config: Config) -> list[dict[str, Any]]:
     """One row an objective and method."""
     rows = []
@@ -118,7 +117,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """How the cost grows as the saddle flattens, what is cheapest, and who stays in the octopus."""
     names = [f"gap {gap:g}" for gap in config.gaps]
     wide, flat = names[-2:]
@@ -133,36 +132,37 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     plain = _of(rows, "octopus", "descent")["arrival"]
     arrived = [row["share"] for row in rows if row["objective"] == "phase retrieval"]
     return [
-        judge("Descent pays one over the eigenvalue", f"cost at {flat} over cost at {wide}", decade,
-              growth("descent"), 0.1, reference=CARMON),
-        judge("Tuned heavy ball pays its root", f"cost at {flat} over cost at {wide}", float(np.sqrt(decade)),
-              growth("heavy ball"), 0.1, reference=CARMON),
-        judge("Saddle-free Newton nearly doubles its distance at each step, however flat the saddle",
-              "most steps to escape, over the gaps", float(doubling), max(steps), 0.1, reference=DAUPHIN),
-        judge("but counted with its products it costs more than tuned heavy ball", f"cost over heavy ball's at {wide}",
-              1.0, _of(rows, wide, "saddle-free Newton")["arrival"] / _of(rows, wide, "heavy ball")["arrival"], 0.0,
-              kind="at-least", reference=DAUPHIN),
-        judge("Newton-CG costs less than tuned heavy ball on every planted saddle",
-              "heavy ball's cost over its own, smallest", 1.0, min(gain), 0.0, kind="at-least", reference=NESTEROV),
-        judge("but not by an order of magnitude", "heavy ball's cost over its own, largest", 10.0, max(gain), 0.0,
-              kind="at-most", reference=NESTEROV),
-        judge("Every rule leaves the saddles of phase retrieval and arrives", "smallest share of runs that arrive", 1.0,
-              min(arrived), 0.0, kind="absolute", reference=CARMON),
-        judge("In the octopus saddle-free Newton takes longer than descent", "share of its runs that arrive", 0.0,
-              _of(rows, "octopus", "saddle-free Newton")["share"], 0.0, kind="absolute", reference=DAUPHIN),
-        judge("where looking for negative curvature from a random vector is cheaper than descent",
-              "descent's cost over that of negative-curvature steps", 2.0,
-              plain / _of(rows, "octopus", "negative curvature")["arrival"], 0.0, kind="at-least", reference=CARMON),
+        relative("Descent pays one over the eigenvalue", f"cost at {flat} over cost at {wide}", decade,
+                 growth("descent"), 0.1, reference=CARMON),
+        relative("Tuned heavy ball pays its root", f"cost at {flat} over cost at {wide}", float(np.sqrt(decade)),
+                 growth("heavy ball"), 0.1, reference=CARMON),
+        relative("Saddle-free Newton nearly doubles its distance at each step, however flat the saddle",
+                 "most steps to escape, over the gaps", float(doubling), max(steps), 0.1, reference=DAUPHIN),
+        at_least("but counted with its products it costs more than tuned heavy ball",
+                 f"cost over heavy ball's at {wide}", 1.0,
+                 _of(rows, wide, "saddle-free Newton")["arrival"] / _of(rows, wide, "heavy ball")["arrival"],
+                 reference=DAUPHIN),
+        at_least("Newton-CG costs less than tuned heavy ball on every planted saddle",
+                 "heavy ball's cost over its own, smallest", 1.0, min(gain), reference=NESTEROV),
+        at_most("but not by an order of magnitude", "heavy ball's cost over its own, largest", 10.0, max(gain),
+                reference=NESTEROV),
+        absolute("Every rule leaves the saddles of phase retrieval and arrives", "smallest share of runs that arrive",
+                 1.0, min(arrived), reference=CARMON),
+        absolute("In the octopus saddle-free Newton takes longer than descent", "share of its runs that arrive", 0.0,
+                 _of(rows, "octopus", "saddle-free Newton")["share"], reference=DAUPHIN),
+        at_least("where looking for negative curvature from a random vector is cheaper than descent",
+                 "descent's cost over that of negative-curvature steps", 2.0,
+                 plain / _of(rows, "octopus", "negative curvature")["arrival"], reference=CARMON),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """A panel an objective: cost until a run arrives, a line a rule; hollow where it never does."""
     names = list(dict.fromkeys(row["objective"] for row in rows))
     longest = max(row["arrival"] for row in rows if np.isfinite(row["arrival"]))
     figure, panels = maker.axes(len(names), height=2.3 * len(names), sharex=True)
     for axes, name in zip(panels, names, strict=True):
-        ours = [row for row in rows if row["objective"] == name]
+        ours = rows.where(objective=name)
         places = np.arange(len(ours))[::-1]
         costs = np.array([row["arrival"] for row in ours])
         known = np.isfinite(costs)
@@ -178,7 +178,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     flat = f"gap {config.gaps[-1]:g}"
     costs = {method: _of(rows, flat, method)["arrival"] for method in METHODS}
     return (
@@ -238,9 +237,8 @@ def _costs(config: Config, trace: training.Trace, event: str, level: float) -> d
     found = {
         event: float(np.mean(gradients + config.product_cost * products)),
         f"{event}_steps": float(np.mean(np.where(hit, first, np.inf))),
-        f"{event}_gradients": float(np.mean(gradients)),
-        f"{event}_products": float(np.mean(products)),
-    }
+        f"{event}_gradients": float(np.mean(gradients)), f"{event}_products": float(np.mean(products)),
+    }  # fmt: skip
     return found | ({"share": float(hit.mean())} if event == "arrival" else {})
 
 
@@ -248,26 +246,5 @@ def _of(rows: Rows, objective: str, method: str) -> Any:
     return next(row for row in rows if row["objective"] == objective and row["method"] == method)
 
 
-STUDY = Study(
-    name="second_order_escape",
-    question="What does it cost to leave a saddle with second-order rules, counted honestly?",
-    lecture='The function "will get stuck at the saddle point"; velocity will "carry us through".',
-    truth=(
-        "Curvature leaves in a few steps however flat the saddle; counted in gradients, tuned momentum is near, and"
-        " Newton steps can land on the next saddle."
-    ),
-    reference=f"{DAUPHIN}; {NESTEROV}; {CARMON}",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(gaps=(0.1, 0.01, 0.001, 0.0001), dim=10_000, phase_dim=100_000, octopus_dim=6, num_seeds=5),
-        "huge": Config(gaps=(0.01, 0.001), dim=1_000_000, phase_dim=10_000_000, octopus_dim=6, num_seeds=1),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

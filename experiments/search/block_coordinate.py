@@ -18,20 +18,19 @@ Source: Gauss-Seidel's rate on a 2 x 2 matrix; Shallue et al., Measuring the eff
 4.7, for the effective rate.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from jaxopt_lab import objectives, rules, search, theory, training
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count
+from jaxopt_lab.core import Verdict, fail, require_between, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, lowest_point, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import OpenUnit, Seed, configclass
+from jaxopt_lab.studies.measures import lowest_point
+from jaxopt_lab.studies.verdicts import absolute, at_least, at_most, relative, within
 
 GAUSS_SEIDEL = "Gauss-Seidel's rate on a 2 x 2 matrix"
 SHALLUE = "Shallue et al. 2019, section 4.7"
@@ -46,11 +45,11 @@ NEAR = 0.02
 Response = Callable[[np.ndarray], float]
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. The noisy quadratic has eigenvalues 1 and 1/1000 and starts with equal losses."""
 
-    correlations: tuple[float, ...] = (0.5, 0.9, 0.99)
+    correlations: tuple[OpenUnit, ...] = (0.5, 0.9, 0.99)
     """Correlations r of the quadratic responses, in (0, 1)."""
     rhos: tuple[float, ...] = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
     """Momenta of the runs, increasing from 0."""
@@ -64,21 +63,24 @@ class Config:
     """Sweeps of a search over both hyperparameters."""
     trials: int = 15
     """Trials on each line of a search."""
-    seed: int = 0
+    seed: Seed = 0
     """The first of the seeds."""
 
     def __post_init__(self) -> None:
         for name, least in (("horizon", 10), ("num_rates", 5), ("num_seeds", 20), ("sweeps", 2), ("trials", 5)):
             require_count("block_coordinate", name, getattr(self, name), least)
-        require_count("block_coordinate", "seed", self.seed, 0)
         if len(self.rhos) < 3 or self.rhos[0] != 0 or list(self.rhos) != sorted(set(self.rhos)):
             raise fail("block_coordinate", f"rhos must be three or more that increase from 0, got {self.rhos}")
         for rho in self.rhos:
             require_between("block_coordinate", "rhos", rho, 0, LARGEST_RHO)
         if not self.correlations:
             raise fail("block_coordinate", "correlations must hold at least one number, got none")
-        for correlation in self.correlations:
-            require_between("block_coordinate", "correlations", correlation, 0, 1, ends="()")
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(num_rates=20, num_seeds=1000),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -90,9 +92,9 @@ def run(config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Factors of a sweep; the runs against the recursion; how the best rate moves; the two searches."""
-    quadratics, runs, searches = (_of(rows, kind) for kind in ("quadratic", "runs", "search"))
+    quadratics, runs, searches = (rows.where(kind=kind) for kind in ("quadratic", "runs", "search"))
     plain, effective = searches
     worst = max(quadratics, key=lambda row: abs(row["factor"] - row["predicted_factor"]))
     apart = max(float(np.max(np.abs(row["loss"] - row["predicted"]) / row["error"])) for row in runs)
@@ -100,30 +102,30 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     slope, error, predicted = _slope(runs)
     return [
         # Differences of losses of 1e-9 and of the curve's third order decide the digits.
-        judge("A sweep leaves r^2 of the distance to the optimum of a quadratic response",
-              f"factor a sweep at r = {worst['correlation']:g}", worst["predicted_factor"], worst["factor"], 1e-6,
-              reference=GAUSS_SEIDEL),
-        judge("The loss after runs is that of the recursion",
-              f"largest difference in standard errors, {len(runs) * config.num_rates} losses", 4.0, apart, 0.0,
-              kind="at-most", reference=RECURSION),
-        judge("So is the best rate for each momentum", "largest difference in standard errors", 4.0, off, 0.0,
-              kind="at-most", reference=RECURSION),
-        judge("The best learning rate falls like 1 - rho", "slope of ln(best rate) by ln(1 - rho)", predicted, slope,
-              4 * error, kind="within", reference=SHALLUE),
+        relative("A sweep leaves r^2 of the distance to the optimum of a quadratic response",
+                 f"factor a sweep at r = {worst['correlation']:g}", worst["predicted_factor"], worst["factor"], 1e-6,
+                 reference=GAUSS_SEIDEL),
+        at_most("The loss after runs is that of the recursion",
+                f"largest difference in standard errors, {len(runs) * config.num_rates} losses", 4.0, apart,
+                reference=RECURSION),
+        at_most("So is the best rate for each momentum", "largest difference in standard errors", 4.0, off,
+                reference=RECURSION),
+        within("The best learning rate falls like 1 - rho", "slope of ln(best rate) by ln(1 - rho)", predicted, slope,
+               error, reference=SHALLUE),
         # Third-order terms of the response at this small a distance.
-        *(judge(f"Near its optimum a sweep in {row['search']} and rho leaves r^4 of the excess loss",
-                f"factor at r = {row['correlation']:.3f}", row["correlation"] ** 4, row["factor"], 1e-3,
-                kind="absolute", reference=GAUSS_SEIDEL) for row in searches),
-        judge("Searched in lr / (1 - rho) and rho, as many trials leave less than a tenth of the excess loss",
-              f"excess of the search in lr over it, {effective['num_trials']} trials each", 10.0,
-              plain["excess"][-1] / effective["excess"][-1], 0.0, kind="at-least", reference=SHALLUE),
+        *(absolute(f"Near its optimum a sweep in {row['search']} and rho leaves r^4 of the excess loss",
+                   f"factor at r = {row['correlation']:.3f}", row["correlation"] ** 4, row["factor"], 1e-3,
+                   reference=GAUSS_SEIDEL) for row in searches),
+        at_least("Searched in lr / (1 - rho) and rho, as many trials leave less than a tenth of the excess loss",
+                 f"excess of the search in lr over it, {effective['num_trials']} trials each", 10.0,
+                 plain["excess"][-1] / effective["excess"][-1], reference=SHALLUE),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Above: the best rate against 1 - rho, runs on the recursion's line. Below: excess loss by sweep, two searches."""
     figure, (above, below) = maker.axes(2, height=7.0)
-    runs, searches = _of(rows, "runs"), _of(rows, "search")
+    runs, searches = rows.where(kind="runs"), rows.where(kind="search")
     kept = np.array([1 - row["rho"] for row in runs])
     for color, name, by in ((0, "lr", np.ones(len(kept))), (1, "lr / (1 - rho)", kept)):
         maker.predicted(above, kept, [row["predicted_rate"] for row in runs] / by, color=color)
@@ -147,8 +149,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    plain, effective = _of(rows, "search")
+    plain, effective = rows.where(kind="search")
     return (
         f"The learning rate and rho interact with r = {plain['correlation']:.3f}, lr / (1 - rho) and rho with"
         f" {effective['correlation']:.2f}: after {plain['num_trials']} trials, one hyperparameter at a time, the first"
@@ -169,12 +170,10 @@ def _quadratic(config: Config, correlation: float) -> dict[str, Any]:
         point = _line_searches(response, point)
         distances.append(float(np.linalg.norm(point)))
     return {
-        "kind": "quadratic",
-        "correlation": correlation,
-        "distances": np.array(distances),
+        "kind": "quadratic", "correlation": correlation, "distances": np.array(distances),
         "factor": distances[1] / distances[0],
         "predicted_factor": float(theory.search.block_coordinate_factor(correlation)),
-    }
+    }  # fmt: skip
 
 
 def _runs(config: Config) -> list[dict[str, Any]]:
@@ -196,22 +195,13 @@ def _runs(config: Config) -> list[dict[str, Any]]:
         again = [lowest_point(np.log(own), each[:, chosen].mean(1)) for chosen in picked]
         rows.append(
             {
-                "kind": "runs",
-                "rho": rho,
-                "learning_rate": own,
-                "effective_rate": effective,
-                "loss": each.mean(1),
+                "kind": "runs", "rho": rho, "learning_rate": own, "loss": each.mean(1),
                 "error": each.std(1, ddof=1) / np.sqrt(config.num_seeds),
-                "predicted": theory.short_horizon.noisy_quadratic_loss(
-                    SPECTRUM, own, config.horizon, NOISE, rho, START
-                ),
-                "best_rate": float(np.exp(lowest_point(np.log(own), each.mean(1)))),
-                "log_error": float(np.std(again)),
-                "predicted_rate": theory.short_horizon.best_constant_learning_rate(
-                    SPECTRUM, config.horizon, NOISE, rho, START
-                ),
+                "predicted": theory.short_horizon.noisy_quadratic_loss(SPECTRUM, own, config.horizon, NOISE, rho, START),
+                "best_rate": float(np.exp(lowest_point(np.log(own), each.mean(1)))), "log_error": float(np.std(again)),
+                "predicted_rate": theory.short_horizon.best_constant_learning_rate(SPECTRUM, config.horizon, NOISE, rho, START),
             }
-        )
+        )  # fmt: skip
     return rows
 
 
@@ -281,29 +271,5 @@ def _slope(runs: list[Any]) -> tuple[float, float, float]:
     return float(weights @ measured), float(np.linalg.norm(weights * errors)), float(weights @ predicted)
 
 
-def _of(rows: Rows, kind: str) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
-
-
-STUDY = Study(
-    name="block_coordinate",
-    question="May hyperparameters be searched one at a time?",
-    lecture='"You might do kind of a block coordinate descent"; learning rates are "less of a problem".',
-    truth=(
-        "A sweep leaves r^2 of the distance: learning rate and momentum have r near -1 and are searched as"
-        " lr / (1 - rho) and rho, which barely interact."
-    ),
-    reference=f"{GAUSS_SEIDEL}; {SHALLUE}",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(num_rates=20, num_seeds=1000),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -15,18 +15,17 @@ Source: Wu, Ren, Liao, Grosse, Understanding short-horizon bias in stochastic me
 arXiv 1803.02021.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from jaxopt_lab import objectives, rules, search, theory, training
-from jaxopt_lab.core import Problem, Verdict, fail, judge, require_between, require_count
+from jaxopt_lab.core import Problem, Verdict, fail, require_between
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, lowest_point, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Between, Seed, Whole, configclass
+from jaxopt_lab.studies.measures import lowest_point
+from jaxopt_lab.studies.verdicts import at_least, at_most, relative, within
 
 REFERENCE = "Wu et al. 2018, arXiv 1803.02021"
 LECTURE = "CS231n 2017, lecture 7"
@@ -36,45 +35,43 @@ START = (1.0, 1000**0.5)
 RESAMPLES = 400
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. The noisy quadratic has eigenvalues 1 and 1/1000 and starts with equal losses."""
 
-    trials: int = 8
+    trials: Annotated[int, Whole(2)] = 8
     """Trials of each stage of the search without noise."""
-    stages: int = 3
+    stages: Annotated[int, Whole(2)] = 3
     """Stages of that search."""
-    num_optima: int = 1000
+    num_optima: Annotated[int, Whole(10)] = 1000
     """Places of the optimum, evenly spread over the range."""
     horizons: tuple[int, ...] = (10, 100, 1000)
     """Lengths of runs on the noisy quadratic, steps: multiples of 10, increasing."""
     lowest_rate: float = 5e-3
     """Smallest learning rate."""
-    highest_rate: float = 1.0
+    highest_rate: Annotated[float, Between("(0, 2)", why="It diverges at 2.")] = 1.0
     """Largest learning rate; the edge is 2."""
-    num_rates: int = 24
+    num_rates: Annotated[int, Whole(5)] = 24
     """Learning rates between the two, evenly spaced in logarithm."""
-    num_seeds: int = 100
+    num_seeds: Annotated[int, Whole(20)] = 100
     """Runs for each learning rate; the same noise for all rates."""
-    search_trials: int = 16
+    search_trials: Annotated[int, Whole(4)] = 16
     """Trials of both stages of the search on the noisy quadratic."""
-    seed: int = 0
+    seed: Seed = 0
     """The first of the seeds."""
 
     def __post_init__(self) -> None:
-        require_count("coarse_to_fine", "trials", self.trials, 2)
-        require_count("coarse_to_fine", "stages", self.stages, 2)
-        require_count("coarse_to_fine", "num_optima", self.num_optima, 10)
-        require_count("coarse_to_fine", "num_rates", self.num_rates, 5)
-        require_count("coarse_to_fine", "num_seeds", self.num_seeds, 20)
-        require_count("coarse_to_fine", "search_trials", self.search_trials, 4)
-        require_count("coarse_to_fine", "seed", self.seed, 0)
-        require_between("coarse_to_fine", "highest_rate", self.highest_rate, 0, 2, ends="()", why="It diverges at 2.")
         require_between("coarse_to_fine", "lowest_rate", self.lowest_rate, 0, self.highest_rate, ends="()")
         if len(self.horizons) < 2 or list(self.horizons) != sorted(set(self.horizons)):
             raise fail("coarse_to_fine", f"horizons must be two or more that increase, got {self.horizons}")
         if any(steps < 10 or steps % 10 for steps in self.horizons):
             raise fail("coarse_to_fine", f"horizons must be multiples of 10, got {self.horizons}")
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(horizons=(10, 100, 1000, 10_000), num_optima=5000, num_seeds=400),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -87,10 +84,10 @@ def run(config: Config) -> list[dict[str, Any]]:
     ]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Precision of the stages; boxes that lose the optimum; losses and best rates by horizon; the cost of the bias."""
     grid, random = (next(r for r in rows if r.get("sampler") == name) for name in ("grid", "random"))
-    horizons = [row for row in rows if row["kind"] == "horizon"]
+    horizons = rows.where(kind="horizon")
     short, long = horizons[-2:]
     narrowed, direct = (next(r for r in rows if r.get("search") == name) for name in ("narrowed", "direct"))
     apart = max(float(np.max(np.abs(row["loss"] - row["predicted"]) / row["error"])) for row in horizons)
@@ -98,34 +95,34 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     logs = np.log([long["best_rate"], short["best_rate"]])
     predicted = float(np.log(long["predicted_rate"] / short["predicted_rate"]))
     return [
-        judge(f"After {config.stages} stages of {config.trials} evenly spaced trials the best is within the bound",
-              "largest distance to the optimum", grid["bound"], grid["largest"], 1e-12, kind="at-most",
-              unit="of the range", reference=OURS),
-        judge("They are more precise than as many trials at once", "mean distance at once over that in stages",
-              grid["predicted_gain"], grid["gain"], 0.1, reference=LECTURE),  # 10 %: a box cuts cells of the next one
-        judge("With evenly spaced trials no box loses the optimum", "share of the searches", 0.0, grid["lost"], 0.0,
-              kind="at-most", reference=OURS),
-        judge("With random trials the first box, as wide, loses it", "share of the searches",
-              random["predicted_lost"], random["first_lost"], spread, kind="within", reference=OURS),
+        at_most(f"After {config.stages} stages of {config.trials} evenly spaced trials the best is within the bound",
+                "largest distance to the optimum", grid["bound"], grid["largest"], tolerance=1e-12,
+                unit="of the range", reference=OURS),
+        relative("They are more precise than as many trials at once", "mean distance at once over that in stages",
+                 grid["predicted_gain"], grid["gain"], 0.1, reference=LECTURE),  # 10 %: a box cuts cells of the next one
+        at_most("With evenly spaced trials no box loses the optimum", "share of the searches", 0.0, grid["lost"],
+                reference=OURS),
+        within("With random trials the first box, as wide, loses it", "share of the searches",
+               random["predicted_lost"], random["first_lost"], None, beyond=spread, reference=OURS),
         # Four standard errors, from independent seeds.
-        judge("The loss at every horizon and rate is that of the recursion",
-              f"largest difference in standard errors, {len(horizons) * config.num_rates} losses", 4.0, apart, 0.0,
-              kind="at-most", reference=REFERENCE),
-        judge(f"{short['steps']} steps prefer a rate far below that of {long['steps']}",
-              "logarithm of the ratio of the best rates", predicted, float(logs[0] - logs[1]),
-              4 * float(np.hypot(long["log_error"], short["log_error"])), kind="within", reference=REFERENCE),
-        judge(f"A box drawn by {short['steps']} steps excludes the best rate of {long['steps']}",
-              "upper end of the box over that rate", 1.0, narrowed["upper_end"] / long["predicted_rate"], 0.0,
-              kind="at-most", reference=REFERENCE),
-        judge("The same number of steps in long runs alone finds a lower loss",
-              "excess loss of the narrowed search over that of the direct one", 1.0,
-              narrowed["excess"] / direct["excess"], 0.0, kind="at-least", reference=REFERENCE),
+        at_most("The loss at every horizon and rate is that of the recursion",
+                f"largest difference in standard errors, {len(horizons) * config.num_rates} losses", 4.0, apart,
+                reference=REFERENCE),
+        within(f"{short['steps']} steps prefer a rate far below that of {long['steps']}",
+               "logarithm of the ratio of the best rates", predicted, float(logs[0] - logs[1]),
+               float(np.hypot(long["log_error"], short["log_error"])), reference=REFERENCE),
+        at_most(f"A box drawn by {short['steps']} steps excludes the best rate of {long['steps']}",
+                "upper end of the box over that rate", 1.0, narrowed["upper_end"] / long["predicted_rate"],
+                reference=REFERENCE),
+        at_least("The same number of steps in long runs alone finds a lower loss",
+                 "excess loss of the narrowed search over that of the direct one", 1.0,
+                 narrowed["excess"] / direct["excess"], reference=REFERENCE),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Loss against the rate for the two longest horizons, their best rates, and the box that the shorter one draws."""
-    horizons = [row for row in rows if row["kind"] == "horizon"][-2:]
+    horizons = rows.where(kind="horizon")[-2:]
     narrowed = next(row for row in rows if row.get("search") == "narrowed")
     figure, panels = maker.axes(2, height=6.4, sharex=True)
     dense = np.geomspace(config.lowest_rate, config.highest_rate, 200)
@@ -145,8 +142,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    short, long = [row for row in rows if row["kind"] == "horizon"][-2:]
+    short, long = rows.where(kind="horizon")[-2:]
     narrowed, direct = (next(r for r in rows if r.get("search") == name) for name in ("narrowed", "direct"))
     return (
         f"Runs of {short['steps']:,} steps are best at a rate of {short['best_rate']:.2g}, runs of {long['steps']:,} at"
@@ -177,17 +173,12 @@ def _stages(config: Config, sampler: str) -> dict[str, Any]:
     # No trial within `half`: its stretch is 2 half wide, but for optima nearer to an end.
     inner, outer = (1 - 2 * half) ** (config.trials + 1), (1 - half) ** (config.trials + 1)
     return {
-        "kind": "stages",
-        "sampler": sampler,
-        "mean": float(np.mean(gaps)),
-        "largest": float(np.max(gaps)),
+        "kind": "stages", "sampler": sampler, "mean": float(np.mean(gaps)), "largest": float(np.max(gaps)),
         "gain": at_once / float(np.mean(gaps)),
         "predicted_gain": at_once / (box * float(theory.search.grid_search_distance(config.trials))),
-        "bound": box / (2 * config.trials),
-        "lost": float(np.mean(lost)),
-        "first_lost": float(np.mean(first)),
+        "bound": box / (2 * config.trials), "lost": float(np.mean(lost)), "first_lost": float(np.mean(first)),
         "predicted_lost": inner + 2 * (outer - inner) * half,
-    }
+    }  # fmt: skip
 
 
 def _horizons(config: Config, problem: Problem) -> list[dict[str, Any]]:
@@ -201,19 +192,14 @@ def _horizons(config: Config, problem: Problem) -> list[dict[str, Any]]:
         best = theory.short_horizon.best_constant_learning_rate(SPECTRUM, steps, NOISE, start=START)
         rows.append(
             {
-                "kind": "horizon",
-                "steps": steps,
-                "learning_rate": rates,
-                "effective_rate": rates,
-                "loss": each.mean(1),
+                "kind": "horizon", "steps": steps, "learning_rate": rates, "loss": each.mean(1),
                 "error": each.std(1, ddof=1) / np.sqrt(config.num_seeds),
                 "predicted": theory.short_horizon.noisy_quadratic_loss(SPECTRUM, rates, steps, NOISE, start=START),
                 "best_rate": float(np.exp(lowest_point(np.log(rates), each.mean(1)))),
-                "log_error": float(np.std(again)),
-                "predicted_rate": best,
+                "log_error": float(np.std(again)), "predicted_rate": best,
                 "floor": float(theory.short_horizon.noisy_quadratic_loss(SPECTRUM, best, steps, NOISE, start=START)),
             }
-        )
+        )  # fmt: skip
     return rows
 
 
@@ -239,17 +225,11 @@ def _searches(config: Config, problem: Problem) -> list[dict[str, Any]]:
         box = found.boxes[-1].space.dimensions["learning_rate"]
         rows.append(
             {
-                "kind": "search",
-                "search": name,
-                "learning_rate": found.values["learning_rate"],
-                "effective_rate": found.values["learning_rate"],
-                "lower_end": box.low,
-                "upper_end": box.high,
-                "excess": float(ours - floor),
-                "num_steps": found.num_steps,
+                "kind": "search", "search": name, "learning_rate": found.values["learning_rate"], "lower_end": box.low,
+                "upper_end": box.high, "excess": float(ours - floor), "num_steps": found.num_steps,
                 "warnings": len(found.warnings),
             }
-        )
+        )  # fmt: skip
     return rows
 
 
@@ -264,25 +244,5 @@ def _losses(config: Config, problem: Problem, rates: np.ndarray, horizons: tuple
     return [trace["loss"][:, steps // 10].reshape(len(padded), -1)[: len(rates)] for steps in horizons]
 
 
-STUDY = Study(
-    name="coarse_to_fine",
-    question="Does it help to search coarse to fine, and may the coarse stage be short?",
-    lecture='In the coarse stage "only train for a couple iterations".',
-    truth=(
-        "Narrowing multiplies the precision; but short runs prefer learning rates that are ten times too small, and a"
-        " box that they draw excludes the best one."
-    ),
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(horizons=(10, 100, 1000, 10_000), num_optima=5000, num_seeds=400),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

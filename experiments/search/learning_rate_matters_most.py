@@ -3,7 +3,7 @@
 What the lecture says: the "learning rate is the really important one"; of the others, in a block coordinate search, it
 is "typically less of a problem".
 
-What is measured: a perceptron on digits, trained for a fixed number of steps with five hyperparameters drawn at once
+What is true: on a perceptron on digits, trained for a fixed number of steps with five hyperparameters drawn at once
 from wide ranges. Each one's share of the variance of the final loss is
 
     S_i = Var(E[loss | i]) / Var(loss),
@@ -22,8 +22,7 @@ Source: Hutter, Hoos and Leyton-Brown, An efficient approach for assessing hyper
 Sensitivity estimates for nonlinear mathematical models, 1993.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,12 +30,11 @@ import numpy as np
 import optax
 
 from jaxopt_lab import problems, rules, search, training
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count
+from jaxopt_lab.core import Verdict, fail, require_between, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import OpenUnit, Seed, configclass
+from jaxopt_lab.studies.verdicts import at_least
 
 HUTTER = "Hutter, Hoos and Leyton-Brown, ICML 2014"
 LECTURE = "CS231n 2017, lecture 7"
@@ -44,21 +42,18 @@ SHALLUE = "Shallue et al. 2019, section 4.7"
 RESAMPLES = 200
 CONSTANT = float(np.log(10))
 NAMES = {
-    "learning_rate": "learning rate",
-    "rho": "momentum",
-    "batch_size": "batch size",
-    "weight_decay": "weight decay",
+    "learning_rate": "learning rate", "rho": "momentum", "batch_size": "batch size", "weight_decay": "weight decay",
     "gain": "initial gain",
-}
+}  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
     learning_rates: tuple[float, float] = (1e-3, 1.0)
     """Range of the learning rate, log-uniform."""
-    largest_rho: float = 0.99
+    largest_rho: OpenUnit = 0.99
     """Momentum is drawn from 0 to here, 1 - rho log-uniform."""
     batch_sizes: tuple[int, ...] = (8, 32, 64)
     """Batch sizes, examples, each equally likely."""
@@ -76,7 +71,7 @@ class Config:
     """Runs, each with hyperparameters and a seed of its own (random points)."""
     num_bins: int = 8
     """Bins of a range, equally full, over which the loss is averaged."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds the points and the first of the runs."""
 
     def __post_init__(self) -> None:
@@ -85,10 +80,8 @@ class Config:
             low, high = getattr(self, name)
             if not 0 < low < high:
                 raise fail(where, f"{name} must be two positive numbers that increase, got {low} and {high}")
-        require_between(where, "largest_rho", self.largest_rho, 0, 1, ends="()")
         for name, least in (("width", 1), ("num_examples", 1), ("steps", 2), ("num_bins", 3)):
             require_count(where, name, getattr(self, name), least)
-        require_count(where, "seed", self.seed, 0)
         if len(self.batch_sizes) < 2:
             raise fail(where, f"batch_sizes must hold at least two, got {self.batch_sizes}")
         for size in self.batch_sizes:
@@ -96,6 +89,13 @@ class Config:
             require_between(where, "batch_sizes", size, 1, self.num_examples, why="They are drawn without replacement.")
         why = "Each pair of bins needs runs."
         require_count(where, "trials", self.trials, 2 * self.num_bins**2, why)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(trials=4096, steps=1000),
+    "huge": Config(trials=32_768, steps=1000, num_bins=16),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -114,13 +114,10 @@ def run(config: Config) -> list[dict[str, Any]]:
         again = [explained_share(group[chosen], losses[chosen]) for chosen in picked]
         rows.append(
             {
-                "kind": "share",
-                "name": name,
-                "share": explained_share(group, losses),
-                "error": float(np.std(again)),
+                "kind": "share", "name": name, "share": explained_share(group, losses), "error": float(np.std(again)),
                 "log_share": explained_share(group, np.log(losses)),
             }
-        )
+        )  # fmt: skip
     names = list(groups)
     for place, first in enumerate(names):
         for second in names[place + 1 :]:
@@ -129,38 +126,38 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """The learning rate has the largest share, of main effects and in pairs; the effective rate has a larger one."""
     shares = {row["name"]: row for row in rows if row["kind"] == "share"}
     effective = shares.pop("effective_rate")
     rate = shares.pop("learning_rate")
     second = max(shares.values(), key=lambda row: row["share"])
-    pairs = [row for row in rows if row["kind"] == "pair"]
+    pairs = rows.where(kind="pair")
     coupled = max(pairs, key=lambda row: row["share"])
     apart = 4 * float(np.hypot(rate["error"], second["error"]))
     return [
         # Four standard errors, from runs drawn again.
-        judge("The learning rate explains more of the final loss than any other hyperparameter",
-              f"its share of the variance less four standard errors, against that of {NAMES[second['name']]}",
-              second["share"], rate["share"] - apart, 0.0, kind="at-least", unit="of the variance", reference=LECTURE),
-        judge("It explains more than all the others together", "its share of the variance",
-              sum(row["share"] for row in shares.values()), rate["share"], 0.0, kind="at-least",
-              unit="of the variance", reference=LECTURE),
-        judge("The pair that interacts most is learning rate and momentum",
-              "share of this pair beyond main effects, against the largest", coupled["share"],
-              next(row["share"] for row in pairs if (row["first"], row["second"]) == ("learning_rate", "rho")), 0.0,
-              kind="at-least", unit="of the variance", reference=SHALLUE),
-        judge("lr / (1 - rho) explains more than the learning rate does",
-              "its share of the variance less four standard errors", rate["share"],
-              effective["share"] - 4 * float(np.hypot(effective["error"], rate["error"])), 0.0, kind="at-least",
-              unit="of the variance", reference=SHALLUE),
+        at_least("The learning rate explains more of the final loss than any other hyperparameter",
+                 f"its share of the variance less four standard errors, against that of {NAMES[second['name']]}",
+                 second["share"], rate["share"] - apart, unit="of the variance", reference=LECTURE),
+        at_least("It explains more than all the others together", "its share of the variance",
+                 sum(row["share"] for row in shares.values()), rate["share"], unit="of the variance",
+                 reference=LECTURE),
+        at_least("The pair that interacts most is learning rate and momentum",
+                 "share of this pair beyond main effects, against the largest", coupled["share"],
+                 next(row["share"] for row in pairs if (row["first"], row["second"]) == ("learning_rate", "rho")),
+                 unit="of the variance", reference=SHALLUE),
+        at_least("lr / (1 - rho) explains more than the learning rate does",
+                 "its share of the variance less four standard errors", rate["share"],
+                 effective["share"] - 4 * float(np.hypot(effective["error"], rate["error"])), unit="of the variance",
+                 reference=SHALLUE),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Above: the shares as bars with four standard errors. Below: every run's loss against its effective rate."""
     figure, (above, below) = maker.axes(2, height=7.0)
-    shares = [row for row in rows if row["kind"] == "share"]
+    shares = rows.where(kind="share")
     main_effects = sorted((row for row in shares if row["name"] in NAMES), key=lambda row: row["share"])
     bars = [*main_effects, next(row for row in shares if row["name"] == "effective_rate")]
     labels = [NAMES.get(row["name"], "lr / (1 - rho)") for row in bars]
@@ -179,7 +176,6 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     shares = {row["name"]: row["share"] for row in rows if row["kind"] == "share"}
     others = sorted((name for name in NAMES if name != "learning_rate"), key=lambda name: -shares[name])
     listed = ", ".join(f"{NAMES[name]} {max(shares[name], 0.0):.0%}" for name in others)
@@ -288,26 +284,5 @@ def _pair(first: np.ndarray, second: np.ndarray, losses: np.ndarray, picked: np.
     return {"share": beyond(slice(None)), "error": float(np.std(again))}
 
 
-STUDY = Study(
-    name="learning_rate_matters_most",
-    question="Which hyperparameter decides how a run ends?",
-    lecture='The "learning rate is the really important one".',
-    truth=(
-        "It explains more of the final loss than any other, but most of it through momentum: lr / (1 - rho) explains"
-        " three times as much."
-    ),
-    reference=HUTTER,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(trials=4096, steps=1000),
-        "huge": Config(trials=32_768, steps=1000, num_bins=16),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

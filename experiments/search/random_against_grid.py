@@ -15,18 +15,16 @@ Source: Bergstra and Bengio, Random search for hyper-parameter optimization, JML
 distances are derived in `theory.search`.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import numpy as np
 
 from jaxopt_lab import search, theory
-from jaxopt_lab.core import Verdict, fail, judge, mean_of_samples, require_between, require_count
+from jaxopt_lab.core import Verdict, fail, mean_of_samples, require_between, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Count, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import at_least, at_most, within
 
 REFERENCE = "Bergstra and Bengio 2012, JMLR 13"
 COUNTER = "derived in theory.search"
@@ -35,7 +33,7 @@ OF_BEST = 60
 ONE_A_CELL = 5 / 6  # a region as wide as a cell covers u of one and 1 - u of the next, and misses both in u (1 - u)
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Every hyperparameter is searched in [0, 1]."""
 
@@ -45,17 +43,14 @@ class Config:
     """Trials N of a search, a power of two that is a whole number to the power of each of dims."""
     distance_trials: tuple[int, ...] = (4, 16, 64, 256)
     """Trials of the searches in two dimensions whose distance to the optimum is taken, powers of 4, increasing."""
-    num_searches: int = 400
+    num_searches: Annotated[int, Whole(20)] = 400
     """Searches for each number, each with a seed of its own."""
-    num_targets: int = 100
+    num_targets: Count = 100
     """Places of the optimum for each search, drawn uniformly."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds the searches and the optima."""
 
     def __post_init__(self) -> None:
-        require_count("random_against_grid", "num_searches", self.num_searches, 20)
-        require_count("random_against_grid", "num_targets", self.num_targets)
-        require_count("random_against_grid", "seed", self.seed, 0)
         require_between("random_against_grid", "the number of dims", len(self.dims), 1, 6)
         for dim in self.dims:
             require_count("random_against_grid", "dims", dim, 2)
@@ -69,6 +64,12 @@ class Config:
             raise fail("random_against_grid", "distance_trials must hold at least one number, got none")
 
 
+PRESETS = {
+    "quick": Config(),
+    "full": Config(num_searches=4000),
+}
+
+
 def run(config: Config) -> list[dict[str, Any]]:
     """One row a sampler, number of dimensions and of those that matter; one a sampler and distance; one of the rank."""
     rows = [row for dim in config.dims for sampler in SAMPLERS for row in _hits(config, sampler, dim)]
@@ -76,9 +77,9 @@ def run(config: Config) -> list[dict[str, Any]]:
     return [*rows, _best(config)]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Chances to hit, one and all that matter; distances; Sobol at both ends; sixty trials."""
-    hits, distances, best = (_of(rows, kind) for kind in ("hits", "distance", "best"))
+    hits, distances, best = (rows.where(kind=kind) for kind in ("hits", "distance", "best"))
     last = config.dims[-1]
     # All tolerances: four standard errors, from independent searches.
     found = [_furthest(f"{name} trials hit as often as the law says", [r for r in hits if r["sampler"] == sampler])
@@ -90,41 +91,40 @@ def verdicts(config: Config, rows: Rows) -> list[Verdict]:
     chance = float(theory.search.random_hit_probability(config.trials, 1 / config.trials))
     return [
         *found,
-        judge(f"Where one of {last} matters, a grid hits less often than random trials",
-              "the grid's chance minus random's", 0.0, alone["grid"]["measured"] - alone["random"]["measured"], 0.0,
-              kind="at-most", reference=REFERENCE),
-        judge(f"Where all {last} matter, a grid always hits", "share of the searches",
-              1.0, everything["grid"]["measured"], 0.0, kind="at-least", reference=COUNTER),
-        judge(f"Where all {last} matter, random trials miss more than a third", "share of the searches that hit",
-              chance, everything["random"]["measured"], 4 * everything["random"]["error"], kind="within",
-              reference=COUNTER),
-        judge(f"Where one of {last} matters, Sobol points hit in 5 of 6 searches", "share of the searches",
-              ONE_A_CELL, alone["sobol"]["measured"], 4 * alone["sobol"]["error"], kind="within", reference=COUNTER),
-        judge("Where all matter, Sobol points hit more often than random ones, less often than a grid",
-              f"least lead over random's chance, of {', '.join(map(str, config.dims))} dimensions", 0.0,
-              min(r["measured"] for r in hits if r["sampler"] == "sobol" and r["effective_dim"] == r["dim"]) - chance,
-              0.0, kind="at-least", reference=COUNTER),
-        judge(f"One of {OF_BEST} random trials is among the best 5 %", "share of the searches",
-              best[0]["predicted"], best[0]["measured"], 4 * best[0]["error"], kind="within", reference=REFERENCE),
-        judge(f"The best of {OF_BEST} beats N / (N + 1) of all settings", "mean share that it beats",
-              best[0]["predicted_rank"], best[0]["rank"], 4 * best[0]["rank_error"], kind="within",
-              reference="the largest of N uniform numbers"),
+        at_most(f"Where one of {last} matters, a grid hits less often than random trials",
+                "the grid's chance minus random's", 0.0, alone["grid"]["measured"] - alone["random"]["measured"],
+                reference=REFERENCE),
+        at_least(f"Where all {last} matter, a grid always hits", "share of the searches", 1.0,
+                 everything["grid"]["measured"], reference=COUNTER),
+        within(f"Where all {last} matter, random trials miss more than a third", "share of the searches that hit",
+               chance, everything["random"]["measured"], everything["random"]["error"], reference=COUNTER),
+        within(f"Where one of {last} matters, Sobol points hit in 5 of 6 searches", "share of the searches",
+               ONE_A_CELL, alone["sobol"]["measured"], alone["sobol"]["error"], reference=COUNTER),
+        at_least("Where all matter, Sobol points hit more often than random ones, less often than a grid",
+                 f"least lead over random's chance, of {', '.join(map(str, config.dims))} dimensions", 0.0,
+                 min(r["measured"] for r in hits if r["sampler"] == "sobol" and r["effective_dim"] == r["dim"]) - chance,
+                 reference=COUNTER),
+        within(f"One of {OF_BEST} random trials is among the best 5 %", "share of the searches", best[0]["predicted"],
+               best[0]["measured"], best[0]["error"], reference=REFERENCE),
+        within(f"The best of {OF_BEST} beats N / (N + 1) of all settings", "mean share that it beats",
+               best[0]["predicted_rank"], best[0]["rank"], best[0]["rank_error"],
+               reference="the largest of N uniform numbers"),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Above: the chance to hit against the number of hyperparameters that matter. Below: distance against trials."""
     figure, (above, below) = maker.axes(2, height=7.0)
     last = config.dims[-1]
     for color, sampler in enumerate(SAMPLERS):
-        ours = [r for r in _of(rows, "hits") if r["sampler"] == sampler and r["dim"] == last]
+        ours = [r for r in rows.where(kind="hits") if r["sampler"] == sampler and r["dim"] == last]
         matter, measured = [r["effective_dim"] for r in ours], [r["measured"] for r in ours]
         if sampler == "sobol":
             above.plot(matter, measured, color=maker.color(color), linewidth=1, alpha=0.5)
         else:
             maker.predicted(above, matter, [r["predicted"] for r in ours], color=color)
         maker.measured(above, matter, measured, color=color, label=sampler.capitalize(), markersize=7)
-        ours = [r for r in _of(rows, "distance") if r["sampler"] == sampler]
+        ours = [r for r in rows.where(kind="distance") if r["sampler"] == sampler]
         trials = np.array([r["trials"] for r in ours])
         dense = np.geomspace(trials[0], trials[-1], 50)
         maker.predicted(below, dense, _distance_law(sampler, dense), color=color)
@@ -141,9 +141,8 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     last = config.dims[-1]
-    share = {(r["sampler"], r["effective_dim"]): r["measured"] for r in _of(rows, "hits") if r["dim"] == last}
+    share = {(r["sampler"], r["effective_dim"]): r["measured"] for r in rows.where(kind="hits") if r["dim"] == last}
     return (
         f"Of {last} hyperparameters one matters: {config.trials} random trials hit {share['random', 1]:.0%} of regions"
         f" of volume 1/{config.trials}, a grid {share['grid', 1]:.0%}, Sobol points {share['sobol', 1]:.0%}; if all"
@@ -172,18 +171,13 @@ def _hits(config: Config, sampler: str, dim: int) -> list[dict[str, Any]]:
         laws = {
             "grid": theory.search.grid_hit_probability(_cells(config.trials, dim), side, effective),
             "random": theory.search.random_hit_probability(config.trials, 1 / config.trials),
-        } | ({"sobol": ONE_A_CELL} if effective == 1 else {})
+        } | ({"sobol": ONE_A_CELL} if effective == 1 else {})  # fmt: skip
         rows.append(
             {
-                "kind": "hits",
-                "sampler": sampler,
-                "dim": dim,
-                "effective_dim": effective,
-                "measured": mean.value,
-                "error": mean.standard_error,
-                "predicted": float(laws[sampler]) if sampler in laws else None,
+                "kind": "hits", "sampler": sampler, "dim": dim, "effective_dim": effective, "measured": mean.value,
+                "error": mean.standard_error, "predicted": float(laws[sampler]) if sampler in laws else None,
             }
-        )
+        )  # fmt: skip
     return rows
 
 
@@ -198,14 +192,9 @@ def _distance(config: Config, sampler: str, trials: int) -> dict[str, Any]:
         means.append(np.minimum(abs(values[place] - optimum), abs(values[place - 1] - optimum)).mean())
     mean = mean_of_samples(np.array(means))
     return {
-        "kind": "distance",
-        "sampler": sampler,
-        "dim": 2,
-        "trials": trials,
-        "measured": mean.value,
-        "error": mean.standard_error,
-        "predicted": float(_distance_law(sampler, trials)),
-    }
+        "kind": "distance", "sampler": sampler, "dim": 2, "trials": trials, "measured": mean.value,
+        "error": mean.standard_error, "predicted": float(_distance_law(sampler, trials)),
+    }  # fmt: skip
 
 
 def _best(config: Config) -> dict[str, Any]:
@@ -216,14 +205,10 @@ def _best(config: Config) -> dict[str, Any]:
     mean = mean_of_samples(worse)
     hit = mean_of_samples((worse >= 0.95).astype(float))
     return {
-        "kind": "best",
-        "measured": hit.value,
-        "error": hit.standard_error,
-        "predicted": float(theory.search.random_hit_probability(OF_BEST, 0.05)),
-        "rank": mean.value,
-        "rank_error": mean.standard_error,
-        "predicted_rank": float(theory.search.expected_best_rank(OF_BEST)),
-    }
+        "kind": "best", "measured": hit.value, "error": hit.standard_error,
+        "predicted": float(theory.search.random_hit_probability(OF_BEST, 0.05)), "rank": mean.value,
+        "rank_error": mean.standard_error, "predicted_rank": float(theory.search.expected_best_rank(OF_BEST)),
+    }  # fmt: skip
 
 
 def _furthest(claim: str, rows: list[Any]) -> Verdict:
@@ -233,8 +218,8 @@ def _furthest(claim: str, rows: list[Any]) -> Verdict:
         quantity = f"chance where it is furthest off, {worst['effective_dim']} of {worst['dim']} matter"
     else:
         quantity = f"mean distance where it is furthest off, {worst['trials']} trials"
-    return judge(claim, quantity, worst["predicted"], worst["measured"], max(4 * worst["error"], 1e-12), kind="within",
-                 reference=REFERENCE if worst["kind"] == "hits" else COUNTER)  # fmt: skip
+    return within(claim, quantity, worst["predicted"], worst["measured"], None, beyond=max(4 * worst["error"], 1e-12),
+                  reference=REFERENCE if worst["kind"] == "hits" else COUNTER)  # fmt: skip
 
 
 def _distance_law(sampler: str, trials: Any) -> Any:
@@ -258,29 +243,5 @@ def _cells(trials: int, dim: int) -> int:
     return round(trials ** (1 / dim))
 
 
-def _of(rows: Rows, kind: str) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
-
-
-STUDY = Study(
-    name="random_against_grid",
-    question="Is random search better than a grid?",
-    lecture='Random search "is maybe a little bit nicer in theory".',
-    truth=(
-        "Where few hyperparameters matter it is better by far; where all do, a grid never misses a region that random"
-        " search misses 37 % of the time; Sobol points do well at both."
-    ),
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(num_searches=4000),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

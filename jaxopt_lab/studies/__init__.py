@@ -8,11 +8,12 @@ from jaxopt_lab.studies import fields, measures, verdicts
 from jaxopt_lab.studies.command_line import main
 from jaxopt_lab.studies.discovery import list_studies, load_study
 from jaxopt_lab.studies.execution import execute
-from jaxopt_lab.studies.rows import Rows
+from jaxopt_lab.studies.rows import Row, Rows
 from jaxopt_lab.studies.study import Study
 from jaxopt_lab.studies.suite import run_suite
 
 __all__ = [
+    "Row",
     "Rows",
     "Study",
     "execute",

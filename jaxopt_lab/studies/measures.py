@@ -15,10 +15,13 @@ __all__ = [
     "equal_bins",
     "explained_share",
     "exponent",
+    "log_slope",
     "lowest_point",
     "ratio_of_means",
     "share_interval",
 ]
+
+SMALLEST = 1e-290  # of a size that float64 still holds to full accuracy
 
 
 def contraction_per_step(steps: ArrayLike, values: ArrayLike) -> float:
@@ -124,6 +127,32 @@ def exponent(x: ArrayLike, y: ArrayLike) -> float:
       1.0
     """
     return float(np.polyfit(np.log(x), np.log(y), deg=1)[0])
+
+
+def log_slope(steps: ArrayLike, values: ArrayLike) -> float:
+    """The least-squares slope of ln(value) over the last half of what float64 can hold of a curve.
+
+    Args:
+      steps: of the records, shape [t].
+      values: a size along a run that shrinks or grows without end, shape [t].
+
+    Returns:
+      The slope, per step; -inf or inf where the curve leaves float64's range within four records.
+
+    Example:
+      >>> steps = np.arange(2000)
+      >>> with np.errstate(under="ignore"):
+      ...     round(log_slope(steps, np.exp(-1.0 * steps)), 9)
+      -1.0
+    """
+    steps, values = np.asarray(steps), np.asarray(values)
+    with np.errstate(invalid="ignore"):
+        outside = np.flatnonzero(~((values > SMALLEST) & (values < 1 / SMALLEST)))
+    end = int(outside[outside > 0][0]) if (outside > 0).any() else len(steps)
+    if end < 4:
+        return -math.inf if values[min(end, len(steps) - 1)] < 1 else math.inf
+    window = slice(max(end // 2, 1), end)
+    return float(np.polyfit(steps[window], np.log(values[window]), 1)[0])
 
 
 def ratio_of_means(above: ArrayLike, below: ArrayLike) -> Estimate:
