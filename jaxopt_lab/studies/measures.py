@@ -17,8 +17,10 @@ __all__ = [
     "exponent",
     "log_slope",
     "lowest_point",
+    "rank_correlation",
     "ratio_of_means",
     "share_interval",
+    "weighted_line",
 ]
 
 SMALLEST = 1e-290  # of a size that float64 still holds to full accuracy
@@ -153,6 +155,48 @@ def log_slope(steps: ArrayLike, values: ArrayLike) -> float:
         return -math.inf if values[min(end, len(steps) - 1)] < 1 else math.inf
     window = slice(max(end // 2, 1), end)
     return float(np.polyfit(steps[window], np.log(values[window]), 1)[0])
+
+
+def rank_correlation(x: ArrayLike, y: ArrayLike) -> Estimate:
+    """Spearman's rank correlation with its 95 % interval.
+
+    Args:
+      x: shape [n], at least 4.
+      y: shape [n].
+
+    Example:
+      >>> print(rank_correlation([1, 2, 3, 4, 5, 6], [2, 1, 4, 3, 6, 5]))
+      0.828571 in [0.0197384, 0.981722]
+
+    Reference: Fieller, Hartley, Pearson 1957, for the interval.
+    """
+    from scipy import stats
+
+    value = float(stats.spearmanr(np.asarray(x), np.asarray(y)).statistic)
+    half = 1.96 * np.sqrt(1.06 / max(len(np.asarray(x)) - 3, 1))
+    center = np.arctanh(np.clip(value, -1 + 1e-12, 1 - 1e-12))
+    return Estimate(value, interval=(float(np.tanh(center - half)), float(np.tanh(center + half))))
+
+
+def weighted_line(x: ArrayLike, y: ArrayLike, errors: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """y = a + b x by least squares, each y with a standard error of its own.
+
+    Args:
+      x: shape [n], at least 2 different ones.
+      y: shape [n].
+      errors: standard errors of y, shape [n].
+
+    Returns:
+      (a, b), and their covariance, shape [2, 2].
+
+    Example:
+      >>> weighted_line([0.0, 1.0, 2.0], [1.0, 3.0, 5.0], [0.1, 0.1, 0.1])[0].round(9).tolist()
+      [1.0, 2.0]
+    """
+    x, y, weights = np.asarray(x), np.asarray(y), 1 / np.asarray(errors)
+    columns = np.stack([np.ones(len(x)), x], axis=1) * weights[:, None]
+    covariance = np.linalg.inv(columns.T @ columns)
+    return covariance @ columns.T @ (weights * y), covariance
 
 
 def ratio_of_means(above: ArrayLike, below: ArrayLike) -> Estimate:

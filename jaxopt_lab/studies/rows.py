@@ -80,6 +80,21 @@ class Rows(Sequence[Row]):
             groups.setdefault(row[name], []).append(row)
         return {value: Rows(rows) for value, rows in groups.items()}
 
+    def distinct(self, name: str, gap: float) -> "Rows":
+        """The rows by increasing number, each number once.
+
+        Args:
+          name: of the number.
+          gap: numbers that lie no further apart count as one.
+
+        Example:
+          >>> Rows([{"loss": 0.5}, {"loss": 0.2}, {"loss": 0.5 + 1e-12}]).distinct("loss", 1e-9)["loss"].tolist()
+          [0.2, 0.5]
+        """
+        ordered = sorted(self, key=lambda row: row[name])
+        gaps = np.diff([-np.inf, *(row[name] for row in ordered)])
+        return Rows(row for row, apart in zip(ordered, gaps, strict=True) if apart > gap)
+
     def furthest(self, measured: str, predicted: str, *, errors: str = "", relative: bool = False) -> Row:
         """The row whose measurement is furthest from its prediction: the one on which a claim about all of them hangs.
 
