@@ -63,7 +63,14 @@ def make_problem() -> Problem:
 def make_point(path: pathlib.Path) -> None:
     """Trains for 50 steps and stores the point, the data, and the float64 eigenvalues and density."""
     problem = make_problem()
-    trace = training.run(problem, optax.sgd, {"learning_rate": 0.1}, steps=50, batch_size=128, progress=False)
+    trace = training.run(
+        problem,
+        optax.sgd,
+        {"learning_rate": 0.1},
+        steps=50,
+        batch_size=128,
+        execution=training.Execution(progress=False),
+    )
     params = jax.tree.map(lambda leaf: np.asarray(leaf[0]), trace.params)
     inputs, targets = (np.asarray(leaf) for leaf in problem.data)
     with precision():

@@ -41,7 +41,13 @@ def main() -> None:
             bandwidths.append(training.measure_bandwidth(arguments.dim, repeats=5))
             probes = (training.loss(), training.distance())
             trace = training.run(
-                problem, rule, hyper, steps=arguments.steps, every=arguments.every, probes=probes, loop=loop, segments=5
+                problem,
+                rule,
+                hyper,
+                steps=arguments.steps,
+                every=arguments.every,
+                probes=probes,
+                execution=training.Execution(loop=loop, segments=5),
             )
             speeds[loop].append(trace.facts["steps_per_second"])
             del trace

@@ -55,7 +55,7 @@ def timed(*arguments, **options):
     return trace
 training.run = timed
 search.sweep(problem, rules.heavy_ball, space, trials=64, seeds=1, steps=300, batch_size=32, every=300,
-             say=lambda line: None)
+             log=lambda line: None)
 print(spent[0])
 """
 
@@ -170,11 +170,11 @@ def bare(problem: Problem, batch_size: int, columns: Any) -> None:
         problem, rules.heavy_ball, SPACE, trials=len(columns["rho"]), sampler="random", seed=0, objective="loss",
         maximize=None, baseline="auto", loop="auto", width=None, **settings(batch_size),
     )  # fmt: skip
+    execution = training.Execution(plan.loop, plan.width, keep_final=False, progress=False, share_batches=True)
     for chunk in plan.chunks():
         training.run(
             problem, rules.heavy_ball, plan.hyperparameters(chunk), steps=STEPS, seeds=int(plan.seeds[chunk.seed]),
-            every=STEPS, batch_size=batch_size, loop=plan.loop, width=plan.width, keep_final=False, progress=False,
-            share_batches=True,
+            every=STEPS, batch_size=batch_size, execution=execution,
         )  # fmt: skip
 
 
@@ -183,7 +183,7 @@ def swept(problem: Problem, batch_size: int, columns: Any) -> None:
     with tempfile.TemporaryDirectory() as folder:
         search.sweep(
             problem, rules.heavy_ball, SPACE, trials=len(columns["rho"]), folder=Path(folder) / "sweep",
-            say=lambda line: None, **settings(batch_size),
+            log=lambda line: None, **settings(batch_size),
         )  # fmt: skip
 
 

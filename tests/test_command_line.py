@@ -27,7 +27,7 @@ def nothing_runs(monkeypatch, request):
         raise AssertionError("the engine was asked to run")
 
     if "runs" not in request.keywords:
-        monkeypatch.setattr(training.engine, "make_plan", refuse)
+        monkeypatch.setattr(training.engine, "plan_run", refuse)
 
 
 @pytest.mark.parametrize(

@@ -88,10 +88,10 @@ PRESETS = {
 }
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row for each method and condition number, then one for each timid rate."""
-    rows = [_measure(config, method, kappa) for kappa in config.kappas for method in config.methods]
-    return rows + [_timid(config, factor) for factor in config.slower_rates]
+    rows = [_measure(config, method, kappa, checkpoints) for kappa in config.kappas for method in config.methods]
+    return rows + [_timid(config, factor, checkpoints) for factor in config.slower_rates]
 
 
 def judge(config: Config, rows: Rows) -> list[Verdict]:
@@ -181,7 +181,7 @@ def _problem(dim: int, kappa: float, dtype: str) -> Problem:
     return objectives.quadratic(objectives.spectra.log_uniform(dim, kappa), start=1.0)
 
 
-def _measure(config: Config, method: str, kappa: float) -> dict[str, Any]:
+def _measure(config: Config, method: str, kappa: float, checkpoints: training.Checkpoints) -> dict[str, Any]:
     tune, rule = METHODS[method]
     tuning = tune(1.0, 1 / kappa)
     rate, rho = float(tuning.learning_rate), float(tuning.rho)
@@ -193,7 +193,10 @@ def _measure(config: Config, method: str, kappa: float) -> dict[str, Any]:
     steps = every * min(config.num_records, config.max_steps // every)
     probes = (training.loss(), training.distance(), SLOWEST)
     problem, unlimited = _problem(config.dim, kappa, config.dtype), training.Feasibility(blow_up=math.inf)
-    trace = training.run(problem, rule, hyper, steps=steps, every=every, probes=probes, feasibility=unlimited)
+    trace = training.run(
+        problem, rule, hyper, steps=steps, every=every, probes=probes, feasibility=unlimited,
+        folder=checkpoints.of(f"{method} {kappa:g}"),
+    )  # fmt: skip
     losses, slowest = trace["loss"][0].astype(np.float64), trace["slowest"][0].astype(np.float64)
     exact = np.array(list(_exact_losses(config, method, kappa, trace.steps)))
     decay, predicted = -math.log(measures.contraction_per_step(trace.steps, slowest)), float(tuning.decay)
@@ -239,13 +242,13 @@ def _exact_losses(config: Config, method: str, kappa: float, time: np.ndarray) -
         before = response
 
 
-def _timid(config: Config, factor: float) -> dict[str, Any]:
+def _timid(config: Config, factor: float, checkpoints: training.Checkpoints) -> dict[str, Any]:
     """Gradient descent at a fraction of its best rate, the slowest mode watched step by step."""
     rate = factor * float(theory.rates.optimal_gradient_descent(1.0, 1 / config.slower_kappa).learning_rate)
     predicted = math.log(config.accuracy) / math.log1p(-rate / config.slower_kappa)
     problem = _problem(config.dim, config.slower_kappa, config.dtype)
-    steps = math.ceil(1.02 * predicted) + 2
-    trace = training.run(problem, rules.sgd, {"learning_rate": rate}, steps=steps, probes=(SLOWEST,))
+    steps, place = math.ceil(1.02 * predicted) + 2, checkpoints.of(f"timid {factor:g}")
+    trace = training.run(problem, rules.sgd, {"learning_rate": rate}, steps=steps, probes=(SLOWEST,), folder=place)
     return {
         "kind": "timid", "factor": factor, "learning_rate": rate, "predicted_steps": predicted,
         "steps": float(trace.first_step_below("slowest", config.accuracy)[0]),

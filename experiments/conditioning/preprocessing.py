@@ -72,9 +72,10 @@ PRESETS = {
 }
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row a table, preprocessing and method; then the synthetic inputs."""
-    rows = [row for table in config.tables for kind in datasets.SCALINGS for row in _trained(config, table, kind)]
+    kinds = [(table, kind) for table in config.tables for kind in datasets.SCALINGS]
+    rows = [row for table, kind in kinds for row in _trained(config, table, kind, checkpoints)]
     return [*rows, _population(), _sample(config)]
 
 
@@ -138,7 +139,7 @@ def caption(config: Config, rows: Rows) -> str:
     )
 
 
-def _trained(config: Config, table: str, kind: str) -> list[dict[str, Any]]:
+def _trained(config: Config, table: str, kind: str, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row for each method on one table after one preprocessing."""
     source = datasets.load_table(table)
     inputs = datasets.fit_scaling(kind, source.features, source.feature_names)(source.features)
@@ -158,8 +159,9 @@ def _trained(config: Config, table: str, kind: str) -> list[dict[str, Any]]:
         steps = RECORDS * -(-int(1.05 * exact if finished else config.max_steps) // RECORDS)
         problem = on_data if finished and steps <= config.data_steps else on_modes
         trace = training.run(
-            problem, rule, hyper, steps=steps, every=steps // RECORDS, segments=1,
+            problem, rule, hyper, steps=steps, every=steps // RECORDS, execution=training.Execution(segments=1),
             probes=[training.loss(), training.distance()], feasibility=training.Feasibility(blow_up=np.inf),
+            folder=checkpoints.of(f"{table} {kind} {method}"),
         )  # fmt: skip
         distance, curve = trace["distance"][0], _distances(trace.steps, tuning, eigenvalues, modes)
         goal = config.accuracy * curve[0]

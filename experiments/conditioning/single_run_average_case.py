@@ -171,7 +171,7 @@ def _single_runs(config: Config) -> list[dict[str, Any]]:
         every = STRIDE**stretch
         trace = training.run(
             _problem(data, point), rules.sgd, {"learning_rate": RATE}, steps=STRETCH * every, every=every,
-            probes=PROBES, segments=1,
+            probes=PROBES, execution=training.Execution(segments=1),
         )  # fmt: skip
         point = trace.params_of()
         losses.append(trace["losses"][0] if stretch == 0 else trace["losses"][0, 1:])

@@ -64,9 +64,9 @@ PRESETS = {
 }
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row a condition number, one for the chain, one for each method on the cycling function."""
-    rows = [_quadratic(config, kappa) for kappa in config.kappas]
+    rows = [_quadratic(config, kappa, checkpoints) for kappa in config.kappas]
     return [*rows, _chain(config), *_cycles(config)]
 
 
@@ -116,14 +116,15 @@ def caption(config: Config, rows: Rows) -> str:
     )
 
 
-def _quadratic(config: Config, kappa: float) -> dict[str, Any]:
+def _quadratic(config: Config, kappa: float, checkpoints: training.Checkpoints) -> dict[str, Any]:
     problem = objectives.quadratic(objectives.spectra.log_uniform(config.dim, kappa), start=1.0)
     tuning, peak = theory.rates.optimal_heavy_ball(1.0, 1 / kappa), theory.transients.heavy_ball_peak(kappa)
     steps = max(RECORDS - 28, config.horizon * int(peak.step))
     trace = training.run(
         problem, rules.heavy_ball, {"learning_rate": tuning.learning_rate, "rho": tuning.rho}, steps=steps,
-        probes=[training.loss(), training.band_energy((1.0,))], loop="chunks", segments=-(-(steps + 1) // RECORDS),
-        feasibility=training.Feasibility(blow_up=np.inf), checkpoint_seconds=300,
+        probes=[training.loss(), training.band_energy((1.0,))], feasibility=training.Feasibility(blow_up=np.inf),
+        execution=training.Execution("chunks", segments=-(-(steps + 1) // RECORDS), checkpoint_seconds=300),
+        folder=checkpoints.of(f"quadratic {kappa:g}"),
     )  # fmt: skip
     # The upper band holds the eigenvalues that equal L = 1: one of them, in float32 those that round to it.
     top = trace["band_energy"][0, :, 1].astype(np.float64)

@@ -28,7 +28,7 @@ from typing import Annotated, Any
 import jax
 import numpy as np
 
-from jaxopt_lab import compare, problems
+from jaxopt_lab import compare, problems, training
 from jaxopt_lab.core import Problem, Verdict, fail, require_count
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Rows, main
@@ -55,7 +55,7 @@ class Config:
 
     networks: Annotated[tuple[str, ...], OneOf(NETWORKS, name="a network")] = ("digits-mlp", "text-transformer")
     """Ready-made problems."""
-    rules: Annotated[tuple[str, ...], OneOf(compare.ENTRANTS, name="a rule")] = ("sgd", "heavy_ball", "adam")
+    rules: Annotated[tuple[str, ...], OneOf(compare.CANDIDATES, name="a rule")] = ("sgd", "heavy_ball", "adam")
     """Rules that are compared, with their default spaces; sgd, heavy_ball and adam among them."""
     baseline: str = "heavy_ball"
     """The rule whose own search sets the targets."""
@@ -116,28 +116,29 @@ PRESETS = {
 }
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row with the verdict; one a rule and problem with its ten seeds; one a pair of rules with what is claimed."""
     found = compare.compare(
         [_problem(config, name) for name in config.networks], list(config.rules), config.budget, trials=config.trials,
         fresh=config.fresh, batch_size=config.batch_size, baseline=config.baseline, seed=config.seed,
+        out=checkpoints.folder,
     )  # fmt: skip
     rows: list[dict[str, Any]] = [{"kind": "verdict", "words": " ".join(line.strip() for line in found.verdict())}]
     for row in found.table():
-        rerun = found.showings[row["problem"], row["rule"]].rerun
+        final_runs = found.results[row["problem"], row["rule"]].final_runs
         ladder = found.ladder(row["problem"], row["rule"])
         rows.append(
             {
                 "kind": "rule", "problem": row["problem"], "rule": row["rule"], "quality": np.array(row["seeds"]),
                 "gradients": found.arrivals(row["problem"], row["rule"])[0],
-                "start": np.full(config.fresh, np.nan) if rerun is None else rerun.curves["loss"][:, 0],
-                "share_spent": 0.0 if rerun is None else float(rerun.spent.max()) / config.budget,
+                "start": np.full(config.fresh, np.nan) if final_runs is None else final_runs.curves["loss"][:, 0],
+                "share_spent": 0.0 if final_runs is None else float(final_runs.spent.max()) / config.budget,
                 "infeasible": row["infeasible"], "decades": row["good_decades"], "best_of_two": ladder[1]["median"],
                 "edges": ", ".join(f"{name} {end}" for name, end in row["edges"].items()),
                 "settings": ", ".join(f"{name} = {value:.3g}" for name, value in row["hyperparameters"].items()),
             }
         )  # fmt: skip
-    for claim in found.claims:
+    for claim in found.pairs:
         names = {"problem": claim.problem, "measure": claim.measure, "first": claim.first, "second": claim.second}
         rows.append({"kind": "claim", **names, "p": claim.corrected, "outcome": claim.outcome, "words": claim.line()})
     return rows

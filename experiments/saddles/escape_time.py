@@ -62,9 +62,9 @@ PRESETS = {
 }
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row a dimension, one a rate and method from a planted start, and one of runs that noise drives."""
-    random = [_random_starts(config, place) for place in range(len(config.dims))]
+    random = [_random_starts(config, place, checkpoints) for place in range(len(config.dims))]
     return [*random, *(_planted(config, name, rate) for name in METHODS for rate in config.rates), _noisy(config)]
 
 
@@ -130,14 +130,15 @@ def caption(config: Config, rows: Rows) -> str:
     )
 
 
-def _random_starts(config: Config, place: int) -> dict[str, Any]:
+def _random_starts(config: Config, place: int, checkpoints: training.Checkpoints) -> dict[str, Any]:
     """Times of descent from random points of the ball, read off between records by the known growth."""
     dim, seeds = config.dims[place], place * config.num_seeds + np.arange(config.num_seeds)
     law = theory.escapes.perturbed_escape_time(config.h, dim, config.radius)
     spectrum = np.concatenate([[-1.0], np.ones(dim - 1)])
     problem = objectives.quadratic_saddle(spectrum, confinement=0.0, radius=config.radius)
     trace = training.run(problem, rules.sgd, {"learning_rate": config.h}, steps=int(law.mean + 8 * law.deviation),
-                         every=50, seeds=seeds, probes=[training.coordinates(0)])  # fmt: skip
+                         every=50, seeds=seeds, probes=[training.coordinates(0)],
+                         folder=checkpoints.of(f"{dim} dimensions"))  # fmt: skip
     return {"kind": "random", "dim": dim} | _exit_times(config, trace, law)
 
 

@@ -110,12 +110,12 @@ PRESETS = {
 }
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row a method for the plateaus, and one a depth and start."""
     target = objectives.planted_matrix(config.singular_values, config.dim)
     problem = objectives.linear_network(target, scale=config.scale)
     problem = dataclasses.replace(problem, metrics={"components": jax.tree_util.Partial(_components, target)})
-    rows = [_plateaus(config, problem, method) for method in METHODS]
+    rows = [_plateaus(config, problem, method, checkpoints) for method in METHODS]
     return rows + [_deep(config, depth, start) for depth in config.depths for start in config.starts]
 
 
@@ -196,7 +196,7 @@ def caption(config: Config, rows: Rows) -> str:
     )
 
 
-def _plateaus(config: Config, problem: Any, method: str) -> dict[str, Any]:
+def _plateaus(config: Config, problem: Any, method: str, checkpoints: training.Checkpoints) -> dict[str, Any]:
     """Exit times, levels and the curve of one method, from random starts."""
     values, rate = np.asarray(config.singular_values), config.learning_rate
     rho = 0.0 if method == "descent" else config.rho
@@ -206,7 +206,7 @@ def _plateaus(config: Config, problem: Any, method: str) -> dict[str, Any]:
     probes = [training.loss(), training.gradient_norm(), training.metric("components", on="training")]
     trace = training.run(
         problem, rule, {"learning_rate": rate, "rho": rho}, steps=int(1.15 * predicted[-1]) + 20,
-        every=config.every, seeds=np.arange(config.num_seeds), probes=probes,
+        every=config.every, seeds=np.arange(config.num_seeds), probes=probes, folder=checkpoints.of(method),
     )  # fmt: skip
     levels = theory.linear_networks.plateau_losses(values)
     exits = np.array([[_crossing(trace.steps, loss, level) for level in 0.5 * (levels[:-1] + levels[1:])]

@@ -108,7 +108,8 @@ def run(config: Config) -> list[dict[str, Any]]:
             rule, steps = _rule(config, task, method)
             trace = training.run(
                 task.problem, rule, steps=steps, seeds=np.arange(config.num_seeds),
-                probes=[training.loss(), training.cost()], feasibility=training.Feasibility(np.inf), loop="map",
+                probes=[training.loss(), training.cost()], feasibility=training.Feasibility(np.inf),
+                execution=training.Execution(loop="map"),
             )  # fmt: skip
             row: dict[str, Any] = {"objective": name, "method": method, "gap": task.gap}
             for event, level in (("escape", task.escaped), ("arrival", task.converged)):

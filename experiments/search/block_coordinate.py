@@ -223,7 +223,7 @@ def _search(config: Config, name: str) -> dict[str, Any]:
     )  # fmt: skip
     begin = np.log([0.035, 0.1]) if name == "lr" else np.log([0.35, 0.1])
     best = minimize(response, begin, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-15, "maxiter": 2000})
-    lowest = np.minimum.accumulate([box.losses.min() for box in found.boxes])[1::2]
+    lowest = np.minimum.accumulate([box.losses.min() for box in found.rounds])[1::2]
     hessian = _hessian(response, best.x)
     valley = np.linalg.eigh(hessian)[1][:, 0]
     once = _line_searches(response, best.x + NEAR * valley)

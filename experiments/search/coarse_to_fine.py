@@ -164,7 +164,7 @@ def _stages(config: Config, sampler: str) -> dict[str, Any]:
         )  # fmt: skip
         gaps.append(found.loss)
         outside = [not box.space.dimensions["x"].low <= optimum <= box.space.dimensions["x"].high
-                   for box in found.boxes]  # fmt: skip
+                   for box in found.rounds]  # fmt: skip
         first.append(outside[1])
         lost.append(any(outside))
     total, half = config.trials * config.stages, 1 / (config.trials + 1)
@@ -222,7 +222,7 @@ def _searches(config: Config, problem: Problem) -> list[dict[str, Any]]:
     for name, found in (("narrowed", narrowed), ("direct", direct)):
         rates = np.array([found.values["learning_rate"], best])
         ours, floor = theory.short_horizon.noisy_quadratic_loss(SPECTRUM, rates, long, NOISE, start=START)
-        box = found.boxes[-1].space.dimensions["learning_rate"]
+        box = found.rounds[-1].space.dimensions["learning_rate"]
         rows.append(
             {
                 "kind": "search", "search": name, "learning_rate": found.values["learning_rate"], "lower_end": box.low,

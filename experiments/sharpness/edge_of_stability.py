@@ -75,10 +75,10 @@ PRESETS = {
 }
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row a rule, learning rate and seed, with the sharpness along the run; the undisturbed runs first."""
-    natural = {seed: _runs(config, "heavy ball", seed, ["natural"], [config.slow_rate])[0] for seed in config.seeds}
-    rows = list(natural.values())
+    rows = [_runs(config, "heavy ball", seed, ["natural"], [config.slow_rate], checkpoints)[0] for seed in config.seeds]
+    natural = dict(zip(config.seeds, rows, strict=True))
     for method in METHODS:
         for seed in config.seeds:
             thresholds = np.array(config.fractions) * natural[seed]["sharpness"].max()
@@ -88,7 +88,7 @@ def run(config: Config) -> list[dict[str, Any]]:
             if method in ("heavy ball", "Nesterov"):
                 rates.append(theory.stability.gradient_descent_edge() / thresholds[0])
                 roles.append("equal")
-            rows += _runs(config, method, seed, roles, rates)
+            rows += _runs(config, method, seed, roles, rates, checkpoints)
     return rows
 
 
@@ -160,7 +160,9 @@ def _problem(config: Config) -> Problem:
     ))  # fmt: skip
 
 
-def _runs(config: Config, method: str, seed: int, roles: list[str], rates: list[float]) -> list[dict[str, Any]]:
+def _runs(
+    config: Config, method: str, seed: int, roles: list[str], rates: list[float], checkpoints: training.Checkpoints
+) -> list[dict[str, Any]]:
     """The runs of one rule from one start, side by side."""
     problem, edge, rows = _problem(config), _edge(config, method), []
     probes = [training.loss(), training.Probe("params", lambda seen: seen.params)]
@@ -169,6 +171,7 @@ def _runs(config: Config, method: str, seed: int, roles: list[str], rates: list[
     trace = training.run(
         problem, _rule(config, method), {"learning_rate": np.array(rates)}, steps=config.steps, every=config.every,
         seeds=seed, params=problem.init(jax.random.key(seed)), probes=probes,
+        folder=checkpoints.of(f"{roles[0]} {method} {seed}"),
     )  # fmt: skip
     rho = config.rho if method in ("heavy ball", "Nesterov") else 0.0  # Adam's velocity is an average
     for place, (role, rate) in enumerate(zip(roles, rates, strict=True)):

@@ -56,12 +56,13 @@ PRESETS = {
 }
 
 
-def run(config: Config) -> list[dict[str, Any]]:
+def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row a learning rate and seed."""
     problem = objectives.two_layers(config.width, sharpness=1.0)
     rates = np.repeat(config.rates, config.num_seeds)
     seeds = np.tile(np.arange(config.num_seeds), len(config.rates))
-    trace = training.run(problem, rules.sgd, {"learning_rate": rates}, steps=config.steps, seeds=seeds)
+    trace = training.run(problem, rules.sgd, {"learning_rate": rates}, steps=config.steps, seeds=seeds,
+                         folder=checkpoints.of("descent"))  # fmt: skip
     starts = {seed: problem.init(jax.random.fold_in(jax.random.key(seed), 0)) for seed in range(config.num_seeds)}
     rows = []
     for params, loss, rate, seed in zip(trace.params, trace["loss"], rates, seeds.tolist(), strict=True):

@@ -81,7 +81,8 @@ def run(config: Config) -> list[dict[str, Any]]:
         rho, lookahead = (config.rho * share for share in momentum)
         hyper = {"learning_rate": np.repeat(products / config.sharp, config.num_runs)} | ({"rho": rho} if rho else {})
         trace = training.run(
-            problem, rule, hyper, steps=config.steps, every=config.steps, width=config.num_runs,
+            problem, rule, hyper, steps=config.steps, every=config.steps,
+            execution=training.Execution(width=config.num_runs),
             seeds=np.tile(np.arange(config.num_runs), len(products)),
         )  # fmt: skip
         stays = np.abs(trace.params[:, 0]).reshape(len(products), -1) < 1e-3

@@ -1,8 +1,8 @@
 """Comparison: rules side by side by a protocol that says "no difference shown" where none is."""
 
-from jaxopt_lab.compare.candidates import ENTRANTS, Entrant
+from jaxopt_lab.compare.candidates import CANDIDATES, Candidate
 from jaxopt_lab.compare.comparison import GRADIENTS, Comparison
-from jaxopt_lab.compare.pairwise_tests import Claim, claims_of
+from jaxopt_lab.compare.pairwise_tests import PairwiseResult, pairwise_results
 from jaxopt_lab.compare.protocol import compare, load_comparison
 from jaxopt_lab.compare.report import write_comparison_page
 from jaxopt_lab.compare.statistics import (
@@ -15,13 +15,13 @@ from jaxopt_lab.compare.statistics import (
 )
 
 __all__ = [
-    "ENTRANTS",
+    "CANDIDATES",
     "GRADIENTS",
-    "Claim",
+    "PairwiseResult",
     "Comparison",
-    "Entrant",
+    "Candidate",
     "budget_ladder",
-    "claims_of",
+    "pairwise_results",
     "compare",
     "good_decades",
     "holm",

@@ -1,6 +1,6 @@
 """Rules as they enter a comparison: one factory and one space for all problems, and which other rules they contain.
 
-The spaces of `ENTRANTS` give every learning rate five decades: from 1e-3 for rules whose step is as long as the
+The spaces of `CANDIDATES` give every learning rate five decades: from 1e-3 for rules whose step is as long as the
 gradient (for momentum lr / (1 - rho)), from 1e-5 for those that normalize it coordinate by coordinate. Momentum is
 searched as 1 - rho on a logarithmic scale, from no momentum to .99; the other constants stay at their authors' values,
 but for the one or two that are commonly tuned.
@@ -24,7 +24,7 @@ _SHALLUE = "Shallue et al., Measuring the effects of data parallelism, 2019, sec
 
 
 @dataclasses.dataclass(frozen=True)
-class Entrant:
+class Candidate:
     """A rule in a comparison.
 
     Attributes:
@@ -92,20 +92,20 @@ def schedule_free_sgd(learning_rate: Any, b1: Any = 0.9) -> optax.GradientTransf
     return optax.contrib.schedule_free_sgd(learning_rate, b1=b1)
 
 
-def entrants_of(chosen: str | Sequence[str] | Mapping[str, Any]) -> dict[str, Entrant]:
-    """The entrants of a comparison, by name.
+def candidates_of(chosen: str | Sequence[str] | Mapping[str, Any]) -> dict[str, Candidate]:
+    """The candidates of a comparison, by name.
 
     Args:
-      chosen: names of `ENTRANTS`, or name -> `Entrant`, (factory, space), or None for that name's default.
+      chosen: names of `CANDIDATES`, or name -> `Candidate`, (factory, space), or None for that name's default.
 
     Returns:
-      name -> entrant.
+      name -> candidate.
 
     Raises:
-      InputError: an unknown name, a name twice, or something that is no entrant.
+      InputError: an unknown name, a name twice, or something that is no rule with a space.
 
     Example:
-      >>> list(entrants_of(["sgd", "heavy-ball"]))
+      >>> list(candidates_of(["sgd", "heavy-ball"]))
       ['sgd', 'heavy_ball']
     """
     if not isinstance(chosen, Mapping):
@@ -113,38 +113,38 @@ def entrants_of(chosen: str | Sequence[str] | Mapping[str, Any]) -> dict[str, En
         for name in names:
             if not isinstance(name, str):
                 raise fail(
-                    "compare", f"a rule must be a name of ENTRANTS, got {name!r}",
+                    "compare", f"a rule must be a name of CANDIDATES, got {name!r}",
                     "Give your own with its space: {'mine': (factory, Space(learning_rate=log_uniform(1e-5, 1)))}.",
                 )  # fmt: skip
         chosen = dict.fromkeys((name.replace("-", "_") for name in names), None)
         if len(chosen) < len(names):
             raise fail("compare", f"a rule is named twice: {', '.join(names)}")
-    return {name: _entrant(name, given) for name, given in chosen.items()}
+    return {name: _candidate(name, given) for name, given in chosen.items()}
 
 
-def _entrant(name: str, given: Any) -> Entrant:
+def _candidate(name: str, given: Any) -> Candidate:
     if given is None:
-        require_choice("compare", "a rule", name, ENTRANTS)
-        return ENTRANTS[name]
-    if isinstance(given, Entrant):
+        require_choice("compare", "a rule", name, CANDIDATES)
+        return CANDIDATES[name]
+    if isinstance(given, Candidate):
         return given
     if isinstance(given, tuple) and len(given) == 2 and callable(given[0]) and isinstance(given[1], Space):
-        return Entrant(*given)
+        return Candidate(*given)
     raise fail(
-        "compare", f"rule {name} must be an Entrant or (factory, Space), got {given!r}",
+        "compare", f"rule {name} must be a Candidate or (factory, Space), got {given!r}",
         "Example: (optax.adam, Space(learning_rate=log_uniform(1e-5, 1))).",
     )  # fmt: skip
 
 
-def _momentum(factory: Callable[..., Any], **contains: str) -> Entrant:
+def _momentum(factory: Callable[..., Any], **contains: str) -> Candidate:
     space = Space(learning_rate=effective_rate(1e-3, 1e2), rho=one_minus_log_uniform(0.0, 0.99))
-    return Entrant(factory, space, {"sgd": "rho = 0", **contains}, source=_SHALLUE)
+    return Candidate(factory, space, {"sgd": "rho = 0", **contains}, source=_SHALLUE)
 
 
-def _curved(factory: Callable[..., Any]) -> Entrant:
+def _curved(factory: Callable[..., Any]) -> Candidate:
     space = Space(learning_rate=log_uniform(1e-3, 1e1), damping=log_uniform(1e-4, 1e1))
     source = "Martens, Deep learning via Hessian-free optimization, ICML 2010, section 4"
-    return Entrant(functools.partial(factory, max_norm=1.0, num_products=4), space, source=source)
+    return Candidate(functools.partial(factory, max_norm=1.0, num_products=4), space, source=source)
 
 
 _LONG = log_uniform(1e-3, 1e2)
@@ -154,43 +154,43 @@ _NO_DECAY = (("weight_decay", "low"),)
 _AVERAGE = one_minus_log_uniform(0.1, 0.99)  # optax divides by b1; b1 = 0 would be the average of Polyak and Ruppert
 _NO_PULL = (("b1", "low"),)
 
-ENTRANTS: dict[str, Entrant] = {
-    "sgd": Entrant(rules.sgd, Space(learning_rate=_LONG), source=_SHALLUE),
+CANDIDATES: dict[str, Candidate] = {
+    "sgd": Candidate(rules.sgd, Space(learning_rate=_LONG), source=_SHALLUE),
     "heavy_ball": _momentum(rules.heavy_ball),
     "nesterov": _momentum(rules.nesterov),
     "nesterov_lookahead": _momentum(rules.nesterov_lookahead),
-    "quasi_hyperbolic": Entrant(
+    "quasi_hyperbolic": Candidate(
         rules.quasi_hyperbolic,
         Space(learning_rate=_LONG, rho=one_minus_log_uniform(0.0, 0.999), nu=uniform(0.0, 1.0)),
         {"sgd": "nu = 0", "heavy_ball": "nu = 1"}, (("nu", "low"), ("nu", "high")),
         source="Ma and Yarats, Quasi-hyperbolic momentum and Adam, ICLR 2019",
     ),
-    "aggregated_momentum": Entrant(
+    "aggregated_momentum": Candidate(
         rules.aggregated_momentum, Space(learning_rate=_LONG),
         source="Lucas et al., Aggregated momentum, ICLR 2019: rhos 0, .9, .99",
     ),
-    "barzilai_borwein": Entrant(rules.barzilai_borwein, Space(learning_rate=_LONG), source="the first step alone"),
-    "adagrad": Entrant(optax.adagrad, Space(learning_rate=_LONG), source="Duchi, Hazan and Singer, JMLR 2011"),
-    "rmsprop": Entrant(
+    "barzilai_borwein": Candidate(rules.barzilai_borwein, Space(learning_rate=_LONG), source="the first step alone"),
+    "adagrad": Candidate(optax.adagrad, Space(learning_rate=_LONG), source="Duchi, Hazan and Singer, JMLR 2011"),
+    "rmsprop": Candidate(
         optax.rmsprop, Space(learning_rate=_NORMALIZED, decay=one_minus_log_uniform(0.0, 0.999)), source=_CHOI
     ),
-    "adam": Entrant(optax.adam, Space(learning_rate=_NORMALIZED, b1=_FIRST_MOMENT), source=_CHOI),
-    "adamw": Entrant(
+    "adam": Candidate(optax.adam, Space(learning_rate=_NORMALIZED, b1=_FIRST_MOMENT), source=_CHOI),
+    "adamw": Candidate(
         optax.adamw, Space(learning_rate=_NORMALIZED, b1=_FIRST_MOMENT, weight_decay=log_uniform(1e-5, 1.0)),
         {"adam": "weight_decay = 0"}, _NO_DECAY, source="Loshchilov and Hutter, ICLR 2019",
     ),
-    "lion": Entrant(
+    "lion": Candidate(
         optax.lion, Space(learning_rate=log_uniform(1e-6, 1e-1), weight_decay=log_uniform(1e-5, 1.0)),
         natural=_NO_DECAY, source="Chen et al., Symbolic discovery of optimization algorithms, 2023",
     ),
-    "muon": Entrant(
+    "muon": Candidate(
         muon, Space(learning_rate=log_uniform(1e-4, 1e1), beta=_FIRST_MOMENT), source="Jordan et al. 2024"
     ),
-    "schedule_free_sgd": Entrant(
+    "schedule_free_sgd": Candidate(
         schedule_free_sgd, Space(learning_rate=_LONG, b1=_AVERAGE), natural=_NO_PULL,
         evaluated=optax.contrib.schedule_free_eval_params, source="Defazio et al. 2024",
     ),
-    "schedule_free_adamw": Entrant(
+    "schedule_free_adamw": Candidate(
         schedule_free_adamw, Space(learning_rate=_NORMALIZED, b1=_AVERAGE), natural=_NO_PULL,
         evaluated=optax.contrib.schedule_free_eval_params, source="Defazio et al. 2024",
     ),

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from jaxopt_lab import problems, training
-from jaxopt_lab.compare.candidates import ENTRANTS, Entrant
+from jaxopt_lab.compare.candidates import CANDIDATES, Candidate
 from jaxopt_lab.compare.plan import SAMPLERS
 from jaxopt_lab.compare.protocol import compare
 from jaxopt_lab.compare.report import write_comparison_page
 from jaxopt_lab.compare.splits import MEASURES
 from jaxopt_lab.core import Problem, fail, require_choice
 from jaxopt_lab.search.command import recorded_argv, require_trusted, without, words_of
-from jaxopt_lab.search.parsing import parse_space
+from jaxopt_lab.search.spaces import parse_space
 from jaxopt_lab.storage import read_record, require_writable
 
 
@@ -56,19 +56,19 @@ def resume_comparison(folder: Path, trusted: Sequence[str] = ()) -> int:
 
 def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]) -> int:
     chosen, spaces = _split(options.rules), list(options.space)
-    rules = {name: _entrant(name, spaces) for name in chosen}
+    rules = {name: _candidate(name, spaces) for name in chosen}
     if len(rules) < len(chosen):
         raise fail("compare", f"--rules names a rule twice: {options.rules}")
     for word in spaces:
         named = word.partition("=")[0].rpartition(".")[0]
         require_choice("compare", "the rule in --space", named, dict.fromkeys([*rules, options.baseline]))
-    baseline = {options.baseline: _entrant(options.baseline, spaces)}
+    baseline = {options.baseline: _candidate(options.baseline, spaces)}
     require_writable(next(iter(place.values())))
     training.enable_compilation_cache()
     found = compare(
         _problems(options), rules, options.budget, trials=options.trials, seeds=options.seeds, fresh=options.fresh,
         batch_size=options.batch_size, baseline=baseline, sampler=options.sampler, seed=options.seed,
-        measure=options.measure, say=training.say, argv=tuple(without(words, "--out")), **place,
+        measure=options.measure, log=training.log_line, argv=tuple(without(words, "--out")), **place,
     )  # fmt: skip
     assert found.folder is not None
     sys.stdout.write("\n".join([*found.lines(), f"Report: {write_comparison_page(found.folder)}", ""]))
@@ -78,14 +78,14 @@ def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="jaxopt-lab compare", allow_abbrev=False,
-        description="Compare rules by an honest protocol: equal budgets in gradients, one space a rule for all"
+        description="Compare rules by one protocol: equal budgets in gradients, one space a rule for all"
         " problems, selection on validation, the winners again on fresh seeds, and a claim only where p < 0.01."
         " Example: jaxopt-lab compare digits-mlp --rules sgd,heavy_ball,adam --budget 300 --batch-size 32.",
     )  # fmt: skip
     add = parser.add_argument
     add("problems", nargs="+", metavar="PROBLEM", help="ready-made problems, or module:function of your own")
     add("--rules", required=True, metavar="A,B,...",
-        help=f"what is compared: {', '.join(ENTRANTS)}; with a --space of its own also any other rule of this package"
+        help=f"what is compared: {', '.join(CANDIDATES)}; with a --space of its own also any other rule of this package"
         " or of optax, or module:function")  # fmt: skip
     add("--budget", type=float, required=True, metavar="N",
         help="gradients of each run; a Hessian product costs 2, a loss 1/3")  # fmt: skip
@@ -114,18 +114,18 @@ def _split(text: str) -> list[str]:
     return [name if ":" in name else name.replace("-", "_") for name in names]
 
 
-def _entrant(name: str, spaces: Sequence[str]) -> Entrant:
-    """The entrant of a name: its default, or with a space from the command line."""
+def _candidate(name: str, spaces: Sequence[str]) -> Candidate:
+    """The candidate of a name: its default, or with a space from the command line."""
     own = words_of(name, [word for word in spaces if word.startswith(f"{name}.")])
     if not own:
-        if name not in ENTRANTS and ":" in name:
+        if name not in CANDIDATES and ":" in name:
             raise fail("compare", f"{name} needs a space", f"Example: --space {name}.learning_rate=log:1e-4:1.")
-        require_choice("compare", "a rule without a --space of its own", name, ENTRANTS)
-        return ENTRANTS[name]
-    known = ENTRANTS.get(name)
+        require_choice("compare", "a rule without a --space of its own", name, CANDIDATES)
+        return CANDIDATES[name]
+    known = CANDIDATES.get(name)
     if known is None:
-        return Entrant(problems.find_rule(name, "compare"), parse_space(own))
-    return Entrant(known.factory, parse_space(own), known.contains, (), known.evaluated, "the command line")
+        return Candidate(problems.find_rule(name, "compare"), parse_space(own))
+    return Candidate(known.factory, parse_space(own), known.contains, (), known.evaluated, "the command line")
 
 
 def _problems(options: argparse.Namespace) -> dict[str, Problem]:

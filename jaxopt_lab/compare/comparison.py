@@ -1,4 +1,4 @@
-"""`Comparison`: what the honest protocol showed, as a verdict in words, a table, claims, profiles and ladders."""
+"""`Comparison`: the outcome of the protocol, as a verdict in words, a table, pairs, profiles and ladders."""
 
 import dataclasses
 import functools
@@ -13,13 +13,13 @@ from jaxopt_lab.compare.pairwise_tests import (
     INCONCLUSIVE,
     NO_DIFFERENCE,
     UNDER_TUNED,
-    Claim,
-    claims_of,
+    PairwiseResult,
     edge_words,
+    pairwise_results,
 )
-from jaxopt_lab.compare.rule_results import Showing, as_row
+from jaxopt_lab.compare.rule_results import RuleResult, as_row
 from jaxopt_lab.compare.statistics import budget_ladder, performance_profile
-from jaxopt_lab.search.results import median_interval, settings_of
+from jaxopt_lab.search.trials import median_interval, settings_of
 
 GRADIENTS = "gradients to the target"
 
@@ -43,14 +43,14 @@ class Comparison:
 
     Attributes:
       config: all that can change a number.
-      showings: (problem, rule) -> what it showed, in the order of the config.
+      results: (problem, rule) -> its result, in the order of the config.
       targets: problem -> its target, where the baseline is done.
       facts: how it ran.
       folder: where it is kept, or None.
     """
 
     config: Mapping[str, Any]
-    showings: dict[tuple[str, str], Showing]
+    results: dict[tuple[str, str], RuleResult]
     targets: dict[str, Target]
     facts: Mapping[str, Any]
     folder: Path | None = None
@@ -68,16 +68,16 @@ class Comparison:
     @property
     def complete(self) -> bool:
         """Whether everything is finished."""
-        done = all(each.winner is None or (each.rerun is not None and each.seconds is not None)
-                   for each in self.showings.values() if each.trials is not None)  # fmt: skip
-        searched = all(each.trials is not None for each in self.showings.values())
+        done = all(each.winner is None or (each.final_runs is not None and each.seconds is not None)
+                   for each in self.results.values() if each.trials is not None)  # fmt: skip
+        searched = all(each.trials is not None for each in self.results.values())
         return done and searched and set(self.targets) == set(self.problems)
 
-    def of(self, problem: str) -> dict[str, Showing]:
-        """rule -> what it showed on one problem; only rules whose search, and re-run if any, are finished."""
-        found = {rule: self.showings[problem, rule] for rule in self.rules}
+    def of(self, problem: str) -> dict[str, RuleResult]:
+        """rule -> its result on one problem; only rules whose search, and final runs if any, are finished."""
+        found = {rule: self.results[problem, rule] for rule in self.rules}
         return {rule: each for rule, each in found.items() if each.trials is not None
-                and (each.rerun is not None or each.winner is None)}  # fmt: skip
+                and (each.final_runs is not None or each.winner is None)}  # fmt: skip
 
     def measure(self, problem: str) -> str:
         """What is reported on a problem, in words."""
@@ -85,55 +85,55 @@ class Comparison:
 
     def quality(self, problem: str, rule: str) -> np.ndarray:
         """What is reported of each fresh seed; infinite for a miss, or where no trial was feasible."""
-        entry, rerun = self.config["problems"][problem], self.showings[problem, rule].rerun
-        if rerun is None:
+        entry, final_runs = self.config["problems"][problem], self.results[problem, rule].final_runs
+        if final_runs is None:
             return np.full(self.config["fresh"], np.inf)
-        return rerun.quality(entry["selection"], entry["report"])
+        return final_runs.quality(entry["selection"], entry["report"])
 
     def arrivals(self, problem: str, rule: str) -> tuple[np.ndarray, np.ndarray]:
         """(gradients, steps) of each fresh seed to the target; infinite for a miss."""
-        rerun = self.showings[problem, rule].rerun
-        if rerun is None or problem not in self.targets:
+        final_runs = self.results[problem, rule].final_runs
+        if final_runs is None or problem not in self.targets:
             return (np.full(self.config["fresh"], np.inf),) * 2
-        return rerun.arrivals(self.config["problems"][problem]["report"], self.targets[problem].report)
+        return final_runs.arrivals(self.config["problems"][problem]["report"], self.targets[problem].report)
 
     @functools.cached_property
-    def claims(self) -> list[Claim]:
+    def pairs(self) -> list[PairwiseResult]:
         """The verdict on every pair of rules on every problem, by what is reported and by gradients to the target."""
         found = []
         contains = {name: rule["contains"] for name, rule in self.config["rules"].items()}
         for problem in self.problems:
             rules = list(self.of(problem))
-            edges = {rule: self.showings[problem, rule].edges for rule in rules}
+            edges = {rule: self.results[problem, rule].edges for rule in rules}
             qualities = {rule: self.quality(problem, rule) for rule in rules}
-            found += claims_of(problem, self.measure(problem), qualities, edges, contains, self.config["level"])
+            found += pairwise_results(problem, self.measure(problem), qualities, edges, contains, self.config["level"])
             if problem in self.targets:
                 gradients = {rule: self.arrivals(problem, rule)[0] for rule in rules}
-                found += claims_of(problem, GRADIENTS, gradients, edges, contains, self.config["level"])
+                found += pairwise_results(problem, GRADIENTS, gradients, edges, contains, self.config["level"])
         return found
 
-    def claims_on(self, problem: str, measure: str | None = None) -> list[Claim]:
-        """The claims on one problem by one measure, by default by what is reported."""
+    def pairs_on(self, problem: str, measure: str | None = None) -> list[PairwiseResult]:
+        """The pairs on one problem by one measure, by default by what is reported."""
         wanted = measure or self.measure(problem)
-        return [claim for claim in self.claims if claim.problem == problem and claim.measure == wanted]
+        return [pair for pair in self.pairs if pair.problem == problem and pair.measure == wanted]
 
     def row(self, problem: str, rule: str) -> dict[str, Any]:
         """One rule on one problem, as numbers and strings."""
-        showing = self.showings[problem, rule]
+        result = self.results[problem, rule]
         quality, (gradients, steps) = self.quality(problem, rule), self.arrivals(problem, rule)
         low, high, confidence = median_interval(quality)
-        each, median = (showing.seconds or {}).get("step", float("nan")), float(np.median(steps))
+        each, median = (result.seconds or {}).get("step", float("nan")), float(np.median(steps))
         target = self.targets.get(problem)
-        trials, rerun = showing.trials, showing.rerun
-        return as_row(showing, {
+        trials, final_runs = result.trials, result.final_runs
+        return as_row(result, {
             "median": float(np.median(quality)), "interval": [low, high], "level": confidence,
             "infeasible": float("nan") if trials is None else trials.share_infeasible,
-            "fresh_infeasible": 1.0 if rerun is None else rerun.share_infeasible,
+            "fresh_infeasible": 1.0 if final_runs is None else final_runs.share_infeasible,
             "reached": int(np.isfinite(gradients).sum()), "gradients_to_target": float(np.median(gradients)),
             "steps_to_target": median, "seconds_to_target": median * (each if np.isfinite(median) else 1.0),
-            "compile_seconds": (showing.seconds or {}).get("compile", float("nan")),
-            "good_decades": showing.decades(target.selection) if target else float("nan"),
-            "seeds": quality.tolist(), "further": self._further(problem, showing),
+            "compile_seconds": (result.seconds or {}).get("compile", float("nan")),
+            "good_decades": result.decades(target.selection) if target else float("nan"),
+            "seeds": quality.tolist(), "further": self._further(problem, result),
         })  # fmt: skip
 
     def table(self) -> list[dict[str, Any]]:
@@ -155,7 +155,7 @@ class Comparison:
 
     def ladder(self, problem: str, rule: str) -> list[dict[str, float]]:
         """What the best of k trials gives by the loss that selects; see `budget_ladder`."""
-        trials = self.showings[problem, rule].trials
+        trials = self.results[problem, rule].trials
         return [] if trials is None else budget_ladder(trials.medians)
 
     def verdict(self) -> list[str]:
@@ -179,15 +179,15 @@ class Comparison:
         return {
             "config": dict(self.config), "facts": dict(self.facts), "verdict": self.verdict(), "table": self.table(),
             "targets": {name: dataclasses.asdict(each) for name, each in self.targets.items()},
-            "claims": [claim.to_json() for claim in self.claims],
+            "pairs": [pair.to_json() for pair in self.pairs],
         }  # fmt: skip
 
-    def _further(self, problem: str, showing: Showing) -> dict[str, float]:
+    def _further(self, problem: str, result: RuleResult) -> dict[str, float]:
         """The medians of the further metrics of the test part, at the moment that is selected."""
-        entry, rerun = self.config["problems"][problem], showing.rerun
-        if rerun is None:
+        entry, final_runs = self.config["problems"][problem], result.final_runs
+        if final_runs is None:
             return {}
-        return {name: float(np.median(rerun.quality(entry["selection"], name))) for name in entry["further"]}
+        return {name: float(np.median(final_runs.quality(entry["selection"], name))) for name in entry["further"]}
 
     def _overall(self) -> str:
         if not self.complete:
@@ -204,8 +204,8 @@ class Comparison:
 
     def _outcomes(self, rule: str, problem: str) -> set[str]:
         """The verdicts between a rule and each other one on a problem; "" where it is the other that is ahead."""
-        mine = [claim for claim in self.claims_on(problem) if rule in (claim.first, claim.second)]
-        return {claim.outcome if claim.first == rule else "" for claim in mine}
+        mine = [pair for pair in self.pairs_on(problem) if rule in (pair.first, pair.second)]
+        return {pair.outcome if pair.first == rule else "" for pair in mine}
 
     def _on(self, problem: str) -> list[str]:
         """The lowest rule of a problem, and how it stands to the others; then what is to be doubted."""
@@ -216,15 +216,15 @@ class Comparison:
         leader = min(medians, key=lambda rule: medians[rule])
         if not np.isfinite(medians[leader]):
             return [f"{problem}: no rule has a feasible setting; search other values, for learning rates smaller ones."]
-        claims = self.claims_on(problem)
+        pairs = self.pairs_on(problem)
         words = [f"{problem}: {leader} has the lowest {self.measure(problem)}, {medians[leader]:.4g}"]
-        by = {outcome: [claim.second for claim in claims if claim.first == leader and claim.outcome == outcome]
+        by = {outcome: [pair.second for pair in pairs if pair.first == leader and pair.outcome == outcome]
               for outcome in (BETTER, UNDER_TUNED, NO_DIFFERENCE, INCONCLUSIVE)}  # fmt: skip
         said = {BETTER: "better than", UNDER_TUNED: "ahead of the under-tuned", NO_DIFFERENCE: "no difference shown to",
                 INCONCLUSIVE: "inconclusive against"}  # fmt: skip
         words += [f"{said[outcome]} {', '.join(others)}" for outcome, others in by.items() if others]
         lines = ["; ".join(words) + "."]
-        lines += [f"  under-tuned: {claim.second}, {claim.why}." for claim in claims if claim.outcome == UNDER_TUNED]
+        lines += [f"  under-tuned: {pair.second}, {pair.why}." for pair in pairs if pair.outcome == UNDER_TUNED]
         lines += [f"  inconclusive, widen: {rule} is best with {edge_words(each.edges)}."
                   for rule, each in rules.items() if each.edges]  # fmt: skip
         if problem in self.targets and not np.isfinite(self.targets[problem].report):

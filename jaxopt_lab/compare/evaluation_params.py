@@ -19,7 +19,7 @@ Evaluated = Callable[[Any, Any], Any]
 
 
 @dataclasses.dataclass(frozen=True)
-class Paired:
+class WithEvaluationParams:
     """The factory of a rule on pairs (y, x), made of one on y.
 
     Attributes:
@@ -46,7 +46,7 @@ class Paired:
         return optax.GradientTransformationExtraArgs(init, update)
 
 
-def on_pairs(problem: Problem) -> Problem:
+def with_evaluation_params(problem: Problem) -> Problem:
     """The problem with parameters (y, x); with batch normalization x is judged with the statistics of y."""
     stateful = problem.stateful
     expected = None if stateful is None else stateful.expected

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxopt_lab.compare.comparison import Comparison
-from jaxopt_lab.compare.rule_results import Showing
+from jaxopt_lab.compare.rule_results import RuleResult
 from jaxopt_lab.reporting import FigureMaker
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ _NUM_COLORS = 6  # of the palette, ink left out; then the line's style changes
 
 def draw_curves(comparison: Comparison, problem: str, maker: FigureMaker) -> Drawn | None:
     """What is reported against the gradients spent: median over the fresh seeds, band of their middle 80 %."""
-    shown = {rule: each.rerun for rule, each in comparison.of(problem).items() if each.rerun is not None}
+    shown = {rule: each.final_runs for rule, each in comparison.of(problem).items() if each.final_runs is not None}
     if not shown:
         return None
     figure, axes = maker.axes(height=4.6)
     entry = comparison.config["problems"][problem]
     target = comparison.targets[problem].report if problem in comparison.targets else float("nan")
-    kept = {rule: rerun.counts.mean(0) > 0.5 for rule, rerun in shown.items()}
-    drawn = {rule: _quantiles(rerun.so_far(entry["selection"], entry["report"])[:, kept[rule]])
-             for rule, rerun in shown.items()}  # fmt: skip
+    kept = {rule: final_runs.counts.mean(0) > 0.5 for rule, final_runs in shown.items()}
+    drawn = {rule: _quantiles(final_runs.so_far(entry["selection"], entry["report"])[:, kept[rule]])
+             for rule, final_runs in shown.items()}  # fmt: skip
     floor = _floor(np.concatenate([[target], *(np.concatenate([low, middle]) for low, middle, _ in drawn.values())]))
     for rule, bands in drawn.items():
         low, middle, high = (np.maximum(each, floor) for each in bands)
@@ -118,9 +118,9 @@ def draw_sensitivity(comparison: Comparison, problem: str, maker: FigureMaker) -
         return None
     figure, rows = maker.axes(len(shown), squeeze=False, height=0.7 + 1.25 * len(shown), sharex=True)
     low, high = floor / 1.4, max(np.quantile(values[np.isfinite(values)], 0.95), floor) * 1.6
-    for axes, (rule, showing) in zip(rows[:, 0], shown.items(), strict=True):
-        _sensitivity(axes, showing, level, (float(low), float(high)), maker.color(_look(comparison, rule)[0]))
-        axes.set_title(f"{rule}: {showing.decades(level):.1f} decades", fontsize=10.5, pad=3)
+    for axes, (rule, result) in zip(rows[:, 0], shown.items(), strict=True):
+        _sensitivity(axes, result, level, (float(low), float(high)), maker.color(_look(comparison, rule)[0]))
+        axes.set_title(f"{rule}: {result.decades(level):.1f} decades", fontsize=10.5, pad=3)
     rows[-1, 0].set_xlabel("learning rate; for momentum lr / (1 \N{MINUS SIGN} rho)")
     figure.supylabel(comparison.config["problems"][problem]["selection"].replace("_", " "), fontsize=11)
     return figure, f"{problem}: {_widths({rule: each.decades(level) for rule, each in shown.items()}, level)}" + (
@@ -143,19 +143,19 @@ def _widths(widths: dict[str, float], level: float) -> str:
     )
 
 
-def _sensitivity(axes: "Axes", showing: Showing, level: float, ends: tuple[float, float], color: str) -> None:
-    trials = showing.trials
+def _sensitivity(axes: "Axes", result: RuleResult, level: float, ends: tuple[float, float], color: str) -> None:
+    trials = result.trials
     assert trials is not None
     good = trials.medians <= level
     finite = np.isfinite(trials.medians)
     if good.sum() > 1:
-        axes.axvspan(showing.rates[good].min(), showing.rates[good].max(), color=_GREEN, alpha=0.15, linewidth=0)
+        axes.axvspan(result.rates[good].min(), result.rates[good].max(), color=_GREEN, alpha=0.15, linewidth=0)
     if np.isfinite(level):
         axes.axhline(max(level, ends[0]), color=_SOFT, linewidth=1, linestyle=(0, (2, 2)))
     heights = np.clip(trials.medians[finite], ends[0] * 1.05, ends[1] / 1.05)
-    axes.plot(showing.rates[finite], heights, ".", color=color, markersize=6)
+    axes.plot(result.rates[finite], heights, ".", color=color, markersize=6)
     if not finite.all():
-        missed = showing.rates[~finite]
+        missed = result.rates[~finite]
         axes.plot(missed, np.full(len(missed), ends[1]), "x", color=_RED, markersize=5, clip_on=False)
     axes.set(xscale="log")
     axes.tick_params("x", which="minor", bottom=False)

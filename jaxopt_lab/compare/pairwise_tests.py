@@ -19,8 +19,8 @@ LEVEL = 0.01
 
 
 @dataclasses.dataclass(frozen=True)
-class Claim:
-    """What is said of two rules on one problem.
+class PairwiseResult:
+    """The verdict on two rules on one problem.
 
     Attributes:
       problem: its name.
@@ -47,7 +47,7 @@ class Claim:
     why: str = ""
 
     def line(self) -> str:
-        """The claim as a sentence."""
+        """The verdict as a sentence."""
         if self.outcome == NO_DIFFERENCE:
             return f"{self.first} and {self.second}: no difference shown ({self._numbers()})."
         if self.outcome == INCONCLUSIVE:
@@ -57,7 +57,7 @@ class Claim:
         return f"{self.first} is better than {self.second} ({self._numbers()})."
 
     def to_json(self) -> dict[str, Any]:
-        """The claim as JSON data."""
+        """The verdict as JSON data."""
         return dataclasses.asdict(self) | {"words": self.line()}
 
     def _numbers(self) -> str:
@@ -66,14 +66,14 @@ class Claim:
         return f"{self.measure} {low:.4g} against {high:.4g}, {chance}"
 
 
-def claims_of(
+def pairwise_results(
     problem: str,
     measure: str,
     values: Mapping[str, np.ndarray],
     edges: Mapping[str, Mapping[str, str]],
     contains: Mapping[str, Mapping[str, str]],
     level: float = LEVEL,
-) -> list[Claim]:
+) -> list[PairwiseResult]:
     """The verdict on each pair of rules on one problem.
 
     Args:
@@ -85,26 +85,28 @@ def claims_of(
       level: p below which a difference is claimed.
 
     Returns:
-      A claim a pair, in the order of the rules.
+      One result for each pair, in the order of the rules.
 
     Example:
       >>> values = {"a": np.array([1.0, 1.1, 0.9, 1.0]), "b": np.array([2.0, 2.3, 1.7, 2.1])}
-      >>> print(claims_of("bowl", "loss", values, {}, {})[0].line())
+      >>> print(pairwise_results("bowl", "loss", values, {}, {})[0].line())
       a is better than b (loss 1 against 2.05, p = 9.5e-05).
-      >>> print(claims_of("bowl", "loss", values, {}, {"b": {"a": "rho = 0"}})[0].line())
+      >>> print(pairwise_results("bowl", "loss", values, {}, {"b": {"a": "rho = 0"}})[0].line())
       b is under-tuned: it contains a at rho = 0, and it loses to a (loss 1 against 2.05, p = 9.5e-05).
     """
     pairs = list(itertools.combinations(values, 2))
     tests = [paired_test(values[one], values[other]) for one, other in pairs]
-    claims = []
+    results = []
     for (one, other), (p, test), corrected in zip(pairs, tests, holm([p for p, _ in tests]), strict=True):
         medians = {rule: float(np.median(values[rule])) for rule in (one, other)}
         first, second = sorted((one, other), key=lambda rule: medians[rule])
         outcome, why = _outcome(first, second, corrected < level, edges, contains)
-        claims.append(
-            Claim(problem, measure, first, second, (medians[first], medians[second]), p, corrected, test, outcome, why)
+        results.append(
+            PairwiseResult(
+                problem, measure, first, second, (medians[first], medians[second]), p, corrected, test, outcome, why
+            )
         )
-    return claims
+    return results
 
 
 def edge_words(edges: Mapping[str, str]) -> str:

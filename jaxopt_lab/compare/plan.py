@@ -1,4 +1,4 @@
-"""What a comparison will do, checked and priced before any compute is spent."""
+"""What a comparison will do, checked before any compute is spent."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -7,11 +7,11 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.compare.candidates import Entrant, entrants_of
-from jaxopt_lab.compare.evaluation_params import Paired
-from jaxopt_lab.compare.splits import Arena, arena_of
+from jaxopt_lab.compare.candidates import Candidate, candidates_of
+from jaxopt_lab.compare.evaluation_params import WithEvaluationParams
+from jaxopt_lab.compare.splits import DataSplit, split_data
 from jaxopt_lab.compare.statistics import seeds_for_misses
-from jaxopt_lab.compare.step_cost import Price, price_of
+from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
 from jaxopt_lab.core import (
     LARGEST_COUNT,
     Problem,
@@ -31,60 +31,60 @@ _LEAST_STEPS, _LEAST_RECORDS = 2, 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Bout:
-    """One rule on one problem.
+class RunPlan:
+    """What is run of one rule on one problem.
 
     Attributes:
-      arena: the problem as this rule sees it.
+      split: the problem as this rule sees it.
       factory: hyperparameters -> rule, as the engine takes it.
-      entrant: the rule.
-      price: what a step costs.
+      candidate: the rule.
+      step_cost: what a step costs.
       budget: gradients of each run.
       batch_size: examples a step, or None.
     """
 
-    arena: Arena
+    split: DataSplit
     factory: Any
-    entrant: Entrant
-    price: Price
+    candidate: Candidate
+    step_cost: StepCost
     budget: float
     batch_size: int | None
 
     @property
     def steps(self) -> int:
         """Steps that the budget buys."""
-        return self.price.steps(self.budget)
+        return self.step_cost.steps(self.budget)
 
     def num_records(self, most: int) -> int:
-        """Records of a re-run that cost about as much as its steps, at least 10; a loss is a third of a gradient."""
-        problem = self.arena.problem
+        """Records of a final run that cost about as much as its steps, at least 10; a loss is a third of a gradient."""
+        problem = self.split.problem
         held_out = count_examples(problem.validation, problem.name, "validation") or 0
-        tests = (1 + len(self.arena.further)) * held_out if self.arena.selection != "loss" else 0
+        tests = (1 + len(self.split.further)) * held_out if self.split.selection != "loss" else 0
         examples = problem.num_examples or 1
         record = (examples + held_out + tests) / (3 * (self.batch_size or examples))
         return int(np.clip(self.budget / record, min(most, _LEAST_RECORDS), most))
 
 
 @dataclasses.dataclass(frozen=True)
-class Contest:
+class ComparisonPlan:
     """A comparison, settled.
 
     Attributes:
-      bouts: problem -> rule -> what is run.
+      runs: problem -> rule -> what is run.
       baseline: problem -> the baseline's own.
       rules: the rules that are compared.
       trials: of each search.
       seeds: of each trial.
-      fresh: seeds of the re-runs.
+      fresh: seeds of the final runs.
       sampler: non-adaptive, by name.
       seed: the first of all.
-      records: of a re-run, about.
+      records: of a final run, about.
       target_share: share of its budget after which the baseline sets the target.
       config: all that can change a number.
     """
 
-    bouts: dict[str, dict[str, Bout]]
-    baseline: dict[str, Bout]
+    runs: dict[str, dict[str, RunPlan]]
+    baseline: dict[str, RunPlan]
     rules: tuple[str, ...]
     trials: int
     seeds: int
@@ -98,10 +98,12 @@ class Contest:
     def lines(self) -> list[str]:
         """The plan as printed lines."""
         words = []
-        for problem, bouts in self.bouts.items():
-            first = next(iter(bouts.values()))
-            words.append(first.arena.words)
-            bought = [f"{bout.steps} of {rule}, {bout.price.total:.3g} each" for rule, bout in bouts.items()]
+        for problem, runs in self.runs.items():
+            first = next(iter(runs.values()))
+            words.append(first.split.words)
+            bought = [
+                f"{planned.steps} of {rule}, {planned.step_cost.total:.3g} each" for rule, planned in runs.items()
+            ]
             words.append(f"{problem}: {first.budget:g} gradients a run buy steps: {'; '.join(bought)}")
         runs = len(self.rules) * (self.trials * self.seeds + self.fresh)
         own = self.trials * self.seeds + self.fresh
@@ -115,11 +117,11 @@ class Contest:
         return words
 
 
-def make_contest(
+def plan_comparison(
     problems: Any, rules: Any, budget: Any, *, trials: int, seeds: int, fresh: int, batch_size: Any, baseline: Any,
     sampler: str, seed: int, records: int, target_share: float, measure: str, level: float,
-) -> Contest:  # fmt: skip
-    """Checks the arguments of `compare`, splits the problems and prices the rules."""
+) -> ComparisonPlan:  # fmt: skip
+    """Checks the arguments of `compare`, splits the problems and measures what a step of each rule costs."""
     for name, value, least in (
         ("trials", trials, 1),
         ("seeds", seeds, 1),
@@ -135,10 +137,10 @@ def make_contest(
     require_choice("compare", "sampler", sampler, SAMPLERS)
     require_between("compare", "target_share", target_share, 0, 1, ends="(]")
     require_between("compare", "level", level, 0, 1, ends="()")
-    named, entrants = _named(problems), entrants_of(rules)
-    if not entrants:
+    named, candidates = _named(problems), candidates_of(rules)
+    if not candidates:
         raise fail("compare", "there is no rule")
-    (baseline_name, setter), *more = entrants_of(baseline).items()
+    (baseline_name, baseline_rule), *more = candidates_of(baseline).items()
     if more:
         raise fail("compare", "there must be one baseline")
     budgets, sizes = _each("budget", budget, named), _each("batch_size", batch_size, named)
@@ -146,25 +148,32 @@ def make_contest(
         require_positive("compare", "budget", budgets[name])
         if sizes[name] is not None:
             require_count("compare", "batch_size", sizes[name])
-    arenas = {name: arena_of(problem, seed, measure) for name, problem in named.items()}
-    for name, arena in arenas.items():
-        size, num = sizes[name] or 0, arena.problem.num_examples or 0
+    splits = {name: split_data(problem, seed, measure) for name, problem in named.items()}
+    for name, split in splits.items():
+        size, num = sizes[name] or 0, split.problem.num_examples or 0
         if size > num:
             raise fail("compare", f"batch_size {size} needs as many examples, {name} has {num} to train on")
-    bouts = {name: {rule: _bout(name, rule, arena, each, budgets[name], sizes[name]) for rule, each in entrants.items()}
-             for name, arena in arenas.items()}  # fmt: skip
-    setters = {
-        name: _bout(name, baseline_name, arena, setter, budgets[name], sizes[name]) for name, arena in arenas.items()
+    runs = {
+        name: {
+            rule: _run_plan(name, rule, split, each, budgets[name], sizes[name]) for rule, each in candidates.items()
+        }
+        for name, split in splits.items()
     }
-    first = next(iter(arenas))
+    baselines = {
+        name: _run_plan(name, baseline_name, split, baseline_rule, budgets[name], sizes[name])
+        for name, split in splits.items()
+    }
+    first = next(iter(splits))
     config = {
-        "problems": {name: _problem_record(named[name], arenas[name], budgets[name], sizes[name]) for name in named},
-        "rules": {rule: _rule_record(bouts[first][rule]) for rule in entrants},
-        "baseline": {"name": baseline_name, **_rule_record(setters[first])}, "trials": trials, "seeds": seeds,
+        "problems": {name: _problem_record(named[name], splits[name], budgets[name], sizes[name]) for name in named},
+        "rules": {rule: _rule_record(runs[first][rule]) for rule in candidates},
+        "baseline": {"name": baseline_name, **_rule_record(baselines[first])}, "trials": trials, "seeds": seeds,
         "fresh": fresh, "sampler": sampler, "seed": seed, "records": records, "target_share": target_share,
         "measure": measure, "level": level, "dtype": str(jnp.zeros((), float).dtype),
     }  # fmt: skip
-    return Contest(bouts, setters, tuple(entrants), trials, seeds, fresh, sampler, seed, records, target_share, config)
+    return ComparisonPlan(
+        runs, baselines, tuple(candidates), trials, seeds, fresh, sampler, seed, records, target_share, config
+    )
 
 
 def _named(problems: Any) -> dict[str, Problem]:
@@ -195,42 +204,50 @@ def _each(what: str, value: Any, problems: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value[name] for name in problems}
 
 
-def _bout(problem: str, rule: str, arena: Arena, entrant: Entrant, budget: float, batch_size: int | None) -> Bout:
-    pairs = entrant.evaluated is not None
-    mine = arena.on_pairs() if pairs else arena
-    factory = Paired(entrant.factory, entrant.evaluated) if entrant.evaluated is not None else entrant.factory
-    middle = entrant.space.columns(np.full((1, entrant.space.dim), 0.5))
+def _run_plan(
+    problem: str, rule: str, split: DataSplit, candidate: Candidate, budget: float, batch_size: int | None
+) -> RunPlan:
+    pairs = candidate.evaluated is not None
+    mine = split.with_evaluation_params() if pairs else split
+    factory = (
+        WithEvaluationParams(candidate.factory, candidate.evaluated)
+        if candidate.evaluated is not None
+        else candidate.factory
+    )
+    middle = candidate.space.columns(np.full((1, candidate.space.dim), 0.5))
     values = {name: column[0] for name, column in middle.items()}
     rule_fingerprint(mine.problem, factory, values, (), batch_size)  # says it plainly where a step cannot be taken
-    price = price_of(mine.problem, factory, values, batch_size)
-    bout = Bout(mine, factory, entrant, price, float(budget), batch_size)
-    if bout.steps > LARGEST_COUNT:
+    step_cost = measure_step_cost(mine.problem, factory, values, batch_size)
+    planned = RunPlan(mine, factory, candidate, step_cost, float(budget), batch_size)
+    if planned.steps > LARGEST_COUNT:
         raise fail(
-            "compare", f"a budget of {budget:g} gradients buys {rule} {bout.steps:.3g} steps on {problem}",
+            "compare", f"a budget of {budget:g} gradients buys {rule} {planned.steps:.3g} steps on {problem}",
             f"A run takes at most {LARGEST_COUNT}: lower the budget.",
         )  # fmt: skip
-    if bout.steps < _LEAST_STEPS:
+    if planned.steps < _LEAST_STEPS:
         raise fail(
             "compare", f"a budget of {budget:g} gradients buys {rule} fewer than {_LEAST_STEPS} steps on {problem}",
-            f"A step costs {price.total:.3g}: raise the budget.",
+            f"A step costs {step_cost.total:.3g}: raise the budget.",
         )  # fmt: skip
-    return bout
+    return planned
 
 
-def _problem_record(problem: Problem, arena: Arena, budget: float, batch_size: int | None) -> dict[str, Any]:
+def _problem_record(problem: Problem, split: DataSplit, budget: float, batch_size: int | None) -> dict[str, Any]:
     return {
         "fingerprint": problem_fingerprint(problem), "budget": float(budget), "batch_size": batch_size,
-        "words": arena.words, "selection": arena.selection, "report": arena.report, "further": list(arena.further),
-        "baseline_loss": arena.baseline,
+        "words": split.words, "selection": split.selection, "report": split.report, "further": list(split.further),
+        "baseline_loss": split.baseline,
     }  # fmt: skip
 
 
-def _rule_record(bout: Bout) -> dict[str, Any]:
-    entrant = bout.entrant
-    first = {name: column[0] for name, column in entrant.space.columns(np.full((1, entrant.space.dim), 0.5)).items()}
+def _rule_record(planned: RunPlan) -> dict[str, Any]:
+    candidate, problem = planned.candidate, planned.split.problem
+    first = {
+        name: column[0] for name, column in candidate.space.columns(np.full((1, candidate.space.dim), 0.5)).items()
+    }
     return {
-        "fingerprint": rule_fingerprint(bout.arena.problem, bout.factory, first, bout.arena.probes, bout.batch_size),
-        "space": entrant.space.to_json(),
-        "contains": dict(entrant.contains), "natural": [list(pair) for pair in entrant.natural],
-        "source": entrant.source,
+        "fingerprint": rule_fingerprint(problem, planned.factory, first, planned.split.probes, planned.batch_size),
+        "space": candidate.space.to_json(),
+        "contains": dict(candidate.contains), "natural": [list(pair) for pair in candidate.natural],
+        "source": candidate.source,
     }  # fmt: skip

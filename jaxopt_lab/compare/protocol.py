@@ -1,4 +1,4 @@
-"""`compare`: rules on problems by the rules of an honest comparison, kept so that it goes on after a kill.
+"""`compare`: rules on problems by the protocol, kept so that it goes on after a kill.
 
 1. A separate search of the baseline sets each problem's target, before any rule that is compared is run.
 2. Every rule gets one space for all problems, as many trials, at points chosen before the first run, and in each run
@@ -9,7 +9,6 @@
 """
 
 import contextlib
-import contextvars
 import dataclasses
 import os
 import time
@@ -22,19 +21,18 @@ import numpy as np
 from jaxopt_lab import storage, training
 from jaxopt_lab.compare.comparison import Comparison, Target
 from jaxopt_lab.compare.plan import BASELINE as BASELINE_SEED
-from jaxopt_lab.compare.plan import FRESH, TARGET, Bout, Contest, make_contest
-from jaxopt_lab.compare.rule_results import Rerun, Showing, judged, winner_of
-from jaxopt_lab.compare.step_cost import Price
+from jaxopt_lab.compare.plan import FRESH, TARGET, ComparisonPlan, RunPlan, plan_comparison
+from jaxopt_lab.compare.rule_results import FinalRuns, RuleResult, judged, winner_of
+from jaxopt_lab.compare.step_cost import StepCost
 from jaxopt_lab.core import InputError, fail
-from jaxopt_lab.search.results import Sweep
+from jaxopt_lab.search.results import Sweep, load_sweep
 from jaxopt_lab.search.store import BASELINE, ComparisonStore
 from jaxopt_lab.search.sweeps import sweep
-from jaxopt_lab.search.tables import load_sweep
 from jaxopt_lab.storage import files
-from jaxopt_lab.training.checkpoints import next_folder
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 _TIMED_STEPS, _TIMED_SECONDS = 50, 0.05
+_QUIET = training.Execution(progress=False, keep_final=False)
 
 
 def compare(
@@ -55,30 +53,30 @@ def compare(
     level: float = 0.01,
     folder: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
-    say: Say | None = None,
+    log: Log | None = None,
     argv: tuple[str, ...] = (),
 ) -> Comparison:
     """Compares rules on problems and says only what is shown.
 
     Args:
       problems: a problem, several, or name -> problem.
-      rules: names of `ENTRANTS`, or name -> `Entrant` or (factory, space).
+      rules: names of `CANDIDATES`, or name -> `Candidate` or (factory, space).
       budget: gradients of each run; a number, or problem -> number.
       trials: of each rule's search on each problem.
       seeds: of each trial.
-      fresh: seeds of the winner's re-run.
+      fresh: seeds of the final runs, those of the winner.
       batch_size: examples a step, None for all; or problem -> either.
-      baseline: the rule whose own search sets the targets; a name, or name -> entrant. It may also be compared: that is
-        another search.
+      baseline: the rule whose own search sets the targets; a name, or name -> candidate. It may also be compared: that
+        is another search.
       sampler: "random", "sobol" or "halton".
       seed: of the samplers, the splits and the first of all seeds.
-      records: of a re-run, at most, about; fewer, but at least 10, where they would cost more than the steps.
+      records: of a final run, at most, about; fewer, but at least 10, where they would cost more than the steps.
       target_share: share of its budget after which the baseline's median is the target.
       measure: "auto": selection on validation, report on test, where there are data; "loss": the training loss.
       level: p below which a difference is claimed.
-      folder: where everything is kept and found again; None: as `training.checkpoints_in` says, or nowhere.
+      folder: where everything is kept and found again; None: nowhere.
       out: instead of `folder`: the folder of all results.
-      say: gets the plan and the progress, a line at a time.
+      log: gets the plan and the progress, a line at a time.
       argv: the words of a command line that redo it, for the record.
 
     Returns:
@@ -94,35 +92,33 @@ def compare(
       >>> found.verdict()[0]
       'heavy_ball is shown better than every other rule on quadratic.'
     """
-    apart = contextvars.Context()  # in it runs keep no checkpoints of their own
-    contest = apart.run(
-        make_contest, problems, rules, budget, trials=trials, seeds=seeds, fresh=fresh, batch_size=batch_size,
+    plan = plan_comparison(
+        problems, rules, budget, trials=trials, seeds=seeds, fresh=fresh, batch_size=batch_size,
         baseline=baseline, sampler=sampler, seed=seed, records=records, target_share=target_share, measure=measure,
         level=level,
     )  # fmt: skip
     if out is not None:
         if folder is not None:
             raise fail("compare", "folder and out were both given", "Give out, or the comparison's own folder.")
-        folder = Path(out) / storage.folder_name("compare", contest.config)
-    folder = folder or next_folder()
-    store = ComparisonStore(None if folder is None else Path(folder), contest.config)
-    store.settle(_record(contest, argv))
-    tell = say or (lambda line: None)
-    for line in contest.lines():
-        tell(line)
+        folder = Path(out) / storage.folder_name("compare", plan.config)
+    store = ComparisonStore(None if folder is None else Path(folder), plan.config)
+    store.settle(_record(plan, argv))
+    log = log or (lambda line: None)
+    for line in plan.lines():
+        log(line)
     if store.folder is not None:
-        tell(f"Kept in {store.folder}")
+        log(f"Kept in {store.folder}")
     with store.held():
-        for problem, bouts in contest.bouts.items():
-            for rule in (BASELINE, *bouts):
-                for kind in ("reruns", "seconds"):
+        for problem, runs in plan.runs.items():
+            for rule in (BASELINE, *runs):
+                for kind in ("final_runs", "seconds"):
                     damage = store.set_aside_damaged(kind, problem, rule)
                     if damage is not None:
-                        tell(f"{damage} It is kept beside its place, and computed again.")
-        return apart.run(_run, contest, store, tell)
+                        log(f"{damage} It is kept beside its place, and computed again.")
+        return _run(plan, store, log)
 
 
-def load_comparison(folder: str | os.PathLike[str], log: Say | None = None) -> Comparison:
+def load_comparison(folder: str | os.PathLike[str], log: Log | None = None) -> Comparison:
     """The comparison that a folder holds, as far as it is finished; needs no problem.
 
     Args:
@@ -140,31 +136,33 @@ def load_comparison(folder: str | os.PathLike[str], log: Say | None = None) -> C
     with files.reading(
         Path(folder) / storage.RECORD, "the record of a comparison", "What lies beside it is untouched."
     ):
-        showings, targets = _stored(store, record, log)
-        return Comparison(record["config"], showings, targets, record["facts"], Path(folder))
+        results, targets = _stored(store, record, log)
+        return Comparison(record["config"], results, targets, record["facts"], Path(folder))
 
 
 def _stored(
-    store: ComparisonStore, record: dict[str, Any], log: Say | None
-) -> tuple[dict[tuple[str, str], Showing], dict[str, Target]]:
+    store: ComparisonStore, record: dict[str, Any], log: Log | None
+) -> tuple[dict[tuple[str, str], RuleResult], dict[str, Target]]:
     """What a folder holds of each rule on each problem, and of the targets."""
     config: dict[str, Any] = record["config"]
-    showings, targets = {}, {}
+    results, targets = {}, {}
     for problem, entry in config["problems"].items():
         for rule in config["rules"]:
             found = _searched(store, problem, rule, log)
-            price = Price(**record["prices"][problem][rule])
-            showings[problem, rule] = _showing(
-                problem, rule, price, entry, found, store, config["rules"][rule]["natural"]
+            step_cost = StepCost(**record["step_costs"][problem][rule])
+            results[problem, rule] = _rule_result(
+                problem, rule, step_cost, entry, found, store, config["rules"][rule]["natural"]
             )
-        stored = _rerun(store, problem, BASELINE, Price(**record["prices"][problem][BASELINE]), entry["budget"])
+        stored = _final_runs(
+            store, problem, BASELINE, StepCost(**record["step_costs"][problem][BASELINE]), entry["budget"]
+        )
         searched = _searched(store, problem, BASELINE, log)
         if stored is not None or (searched and searched.complete and _winner(searched, BASELINE, entry) is None):
             targets[problem] = _target(stored, entry, config["target_share"])
-    return showings, targets
+    return results, targets
 
 
-def _searched(store: ComparisonStore, problem: str, rule: str, log: Say | None) -> Sweep | None:
+def _searched(store: ComparisonStore, problem: str, rule: str, log: Log | None) -> Sweep | None:
     """One stored search, or None where there is none, or with `log` where it cannot be read."""
     place = store.search(problem, rule)
     if place is None or not (place / storage.RECORD).exists():
@@ -178,25 +176,25 @@ def _searched(store: ComparisonStore, problem: str, rule: str, log: Say | None) 
         return None
 
 
-def _run(contest: Contest, store: ComparisonStore, tell: Say) -> Comparison:
+def _run(plan: ComparisonPlan, store: ComparisonStore, log: Log) -> Comparison:
     """The loop over problems and rules; what is finished is found again."""
     began, cpu = time.perf_counter(), time.process_time()
-    showings = {(problem, rule): Showing(problem, rule, bout.price, bout.steps)
-                for problem, bouts in contest.bouts.items() for rule, bout in bouts.items()}  # fmt: skip
-    comparison = Comparison(contest.config, showings, {}, {}, store.folder)
+    results = {(problem, rule): RuleResult(problem, rule, planned.step_cost, planned.steps)
+                for problem, runs in plan.runs.items() for rule, planned in runs.items()}  # fmt: skip
+    comparison = Comparison(plan.config, results, {}, {}, store.folder)
     ended = "stopped"
     try:
-        for problem, bouts in contest.bouts.items():
-            entry = contest.config["problems"][problem]
-            _prepare(contest, store, contest.baseline[problem], problem, BASELINE, tell)
-            setter = _rerun(store, problem, BASELINE, contest.baseline[problem].price, entry["budget"])
-            comparison.targets[problem] = _target(setter, entry, contest.target_share)
-            tell(f"{problem}: the target is {comparison.targets[problem].report:.4g}")
-            for rule, bout in bouts.items():
-                found = _prepare(contest, store, bout, problem, rule, tell)
-                showing = _showing(problem, rule, bout.price, entry, found, store, bout.entrant.natural)
-                showings[problem, rule] = showing
-                tell(f"{problem}, {rule}: {np.median(comparison.quality(problem, rule)):.4g}")
+        for problem, runs in plan.runs.items():
+            entry = plan.config["problems"][problem]
+            _prepare(plan, store, plan.baseline[problem], problem, BASELINE, log)
+            baseline_runs = _final_runs(store, problem, BASELINE, plan.baseline[problem].step_cost, entry["budget"])
+            comparison.targets[problem] = _target(baseline_runs, entry, plan.target_share)
+            log(f"{problem}: the target is {comparison.targets[problem].report:.4g}")
+            for rule, planned in runs.items():
+                found = _prepare(plan, store, planned, problem, rule, log)
+                result = _rule_result(problem, rule, planned.step_cost, entry, found, store, planned.candidate.natural)
+                results[problem, rule] = result
+                log(f"{problem}, {rule}: {np.median(comparison.quality(problem, rule)):.4g}")
         ended = "done"
     finally:
         seconds = {"wall_seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
@@ -207,33 +205,38 @@ def _run(contest: Contest, store: ComparisonStore, tell: Say) -> Comparison:
     return comparison
 
 
-def _prepare(contest: Contest, store: ComparisonStore, bout: Bout, problem: str, rule: str, tell: Say) -> Sweep:
-    """Search, re-run on fresh seeds, and timing of one rule on one problem, as far as they are not there yet."""
+def _prepare(
+    plan: ComparisonPlan, store: ComparisonStore, planned: RunPlan, problem: str, rule: str, log: Log
+) -> Sweep:
+    """Search, final runs on fresh seeds, and timing of one rule on one problem, as far as they are not there yet."""
     base = rule == BASELINE
-    tell(f"{problem}, {rule}: search")
+    log(f"{problem}, {rule}: search")
     found = sweep(
-        bout.arena.problem, {rule: (bout.factory, bout.entrant.space)}, trials=contest.trials, seeds=contest.seeds,
-        steps=bout.steps, batch_size=bout.batch_size, sampler=contest.sampler,
-        seed=contest.seed + BASELINE_SEED * base, objective=bout.arena.selection, maximize=False,
-        baseline=bout.arena.baseline, folder=store.search(problem, rule),
+        planned.split.problem, {rule: (planned.factory, planned.candidate.space)}, trials=plan.trials, seeds=plan.seeds,
+        steps=planned.steps, batch_size=planned.batch_size, sampler=plan.sampler,
+        seed=plan.seed + BASELINE_SEED * base, objective=planned.split.selection, maximize=False,
+        baseline=planned.split.baseline, folder=store.search(problem, rule),
     )  # fmt: skip
-    values = _winner(found, rule, contest.config["problems"][problem])
+    values = _winner(found, rule, plan.config["problems"][problem])
     if values is None:
         return found
-    if store.get("reruns", problem, rule) is None:
-        tell(f"{problem}, {rule}: the winner on {contest.fresh} fresh seeds")
-        seeds = contest.seed + (TARGET if base else FRESH) + np.arange(contest.fresh)
+    if store.get("final_runs", problem, rule) is None:
+        log(f"{problem}, {rule}: final runs on {plan.fresh} fresh seeds")
+        seeds = plan.seed + (TARGET if base else FRESH) + np.arange(plan.fresh)
+        columns = {name: np.full(plan.fresh, value) for name, value in values.items()}
         trace = training.run(
-            bout.arena.problem, bout.factory, {name: np.full(contest.fresh, value) for name, value in values.items()},
-            steps=bout.steps, seeds=seeds, probes=bout.arena.probes, batch_size=bout.batch_size,
-            every=max(1, -(-bout.steps // bout.num_records(contest.records))), loop=found.facts["loop"],
-            progress=False, keep_final=False,
-            feasibility=training.Feasibility(baseline=bout.arena.baseline),
+            planned.split.problem, planned.factory, columns,
+            steps=planned.steps, seeds=seeds, probes=planned.split.probes, batch_size=planned.batch_size,
+            every=max(1, -(-planned.steps // planned.num_records(plan.records))),
+            execution=dataclasses.replace(_QUIET, loop=found.facts["loop"]),
+            feasibility=training.Feasibility(baseline=planned.split.baseline),
         )  # fmt: skip
         status = np.array([int(each) for each in trace.status], np.int8)
-        store.put("reruns", problem, rule, trace.metrics | {"status": status, "steps": trace.steps}, {"values": values})
+        store.put(
+            "final_runs", problem, rule, trace.metrics | {"status": status, "steps": trace.steps}, {"values": values}
+        )
     if not base and store.get("seconds", problem, rule) is None:
-        seconds = _seconds(bout, values, contest.seed + FRESH, found.facts["loop"])
+        seconds = _seconds(planned, values, plan.seed + FRESH, found.facts["loop"])
         store.put("seconds", problem, rule, {}, seconds)
     return found
 
@@ -242,13 +245,13 @@ def _winner(found: Sweep, rule: str, entry: Any) -> dict[str, float] | None:
     return winner_of(judged(found.of(rule), entry["selection"]))
 
 
-def _seconds(bout: Bout, values: dict[str, float], seed: int, loop: str) -> dict[str, float]:
+def _seconds(planned: RunPlan, values: dict[str, float], seed: int, loop: str) -> dict[str, float]:
     """Seconds a step, and to compile, from runs of one configuration of their own."""
 
     def took(count: int) -> float:
         trace = training.run(
-            bout.arena.problem, bout.factory, values, steps=count, every=count, seeds=seed, width=1, loop=loop,
-            batch_size=bout.batch_size, progress=False, keep_final=False,
+            planned.split.problem, planned.factory, values, steps=count, every=count, seeds=seed,
+            batch_size=planned.batch_size, execution=dataclasses.replace(_QUIET, width=1, loop=loop),
         )  # fmt: skip
         return trace.facts["seconds"]
 
@@ -264,13 +267,13 @@ def _seconds(bout: Bout, values: dict[str, float], seed: int, loop: str) -> dict
     return {"step": step, "compile": max(first - again, 0.0)}
 
 
-def _showing(
-    problem: str, rule: str, price: Price, entry: Any, found: Any, store: ComparisonStore, natural: Any
-) -> Showing:
+def _rule_result(
+    problem: str, rule: str, step_cost: StepCost, entry: Any, found: Any, store: ComparisonStore, natural: Any
+) -> RuleResult:
     """What is there of one rule on one problem."""
-    steps = price.steps(entry["budget"])
+    steps = step_cost.steps(entry["budget"])
     if found is None or not found.complete:
-        return Showing(problem, rule, price, steps)
+        return RuleResult(problem, rule, step_cost, steps)
     trials = judged(found.of(rule), entry["selection"])
     values = winner_of(trials)
     left = {tuple(pair) for pair in natural}
@@ -278,36 +281,45 @@ def _showing(
     edges = {name: end for name, end in near.items() if (name, end) not in left}
     timed = store.get("seconds", problem, rule)
     seconds = None if timed is None else {name: timed[1][name] for name in ("step", "compile")}
-    return Showing(
-        problem, rule, price, steps, trials, edges, _rerun(store, problem, rule, price, entry["budget"]), seconds
+    return RuleResult(
+        problem,
+        rule,
+        step_cost,
+        steps,
+        trials,
+        edges,
+        _final_runs(store, problem, rule, step_cost, entry["budget"]),
+        seconds,
     )
 
 
-def _rerun(store: ComparisonStore, problem: str, rule: str, price: Price, budget: float) -> Rerun | None:
-    stored = store.get("reruns", problem, rule)
+def _final_runs(
+    store: ComparisonStore, problem: str, rule: str, step_cost: StepCost, budget: float
+) -> FinalRuns | None:
+    stored = store.get("final_runs", problem, rule)
     if stored is None:
         return None
     curves = dict(stored[0])
     status, steps, taken = (curves.pop(name) for name in ("status", "steps", "cost"))
-    return Rerun(steps, curves, status, np.nan_to_num(taken), price, budget)
+    return FinalRuns(steps, curves, status, np.nan_to_num(taken), step_cost, budget)
 
 
-def _target(rerun: Rerun | None, entry: Any, share: float) -> Target:
+def _target(final_runs: FinalRuns | None, entry: Any, share: float) -> Target:
     """The baseline's medians after the first part of its budget; NaN, which nobody reaches, if it missed."""
-    if rerun is None:
+    if final_runs is None:
         return Target(float("nan"), float("nan"))
     found = [
-        float(np.median(rerun.quality(entry["selection"], name, share)))
+        float(np.median(final_runs.quality(entry["selection"], name, share)))
         for name in (entry["report"], entry["selection"])
     ]
     return Target(*(each if np.isfinite(each) else float("nan") for each in found))
 
 
-def _record(contest: Contest, argv: tuple[str, ...]) -> dict[str, Any]:
-    prices = {problem: {rule: dataclasses.asdict(bout.price) for rule, bout in bouts.items()}
-              | {BASELINE: dataclasses.asdict(contest.baseline[problem].price)}
-              for problem, bouts in contest.bouts.items()}  # fmt: skip
+def _record(plan: ComparisonPlan, argv: tuple[str, ...]) -> dict[str, Any]:
+    step_costs = {problem: {rule: dataclasses.asdict(planned.step_cost) for rule, planned in runs.items()}
+              | {BASELINE: dataclasses.asdict(plan.baseline[problem].step_cost)}
+              for problem, runs in plan.runs.items()}  # fmt: skip
     return {
-        "study": "compare", "status": "running", "config": contest.config, "prices": prices, "argv": list(argv),
+        "study": "compare", "status": "running", "config": plan.config, "step_costs": step_costs, "argv": list(argv),
         "facts": {}, **storage.environment(),
     }  # fmt: skip

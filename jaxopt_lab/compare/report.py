@@ -11,7 +11,7 @@ from jaxopt_lab.compare.comparison import GRADIENTS, Comparison
 from jaxopt_lab.compare.figures import draw_curves, draw_ladder, draw_profiles, draw_sensitivity
 from jaxopt_lab.compare.protocol import load_comparison
 from jaxopt_lab.compare.statistics import seeds_for_misses
-from jaxopt_lab.search.results import settings_of
+from jaxopt_lab.search.trials import settings_of
 from jaxopt_lab.storage import files
 
 

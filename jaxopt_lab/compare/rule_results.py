@@ -1,4 +1,4 @@
-"""What one rule showed on one problem: its search, its winner's re-run on fresh seeds, and its seconds.
+"""The result of one rule on one problem: its search, the final runs of its winner on fresh seeds, and its seconds.
 
 A run is judged where its selection (validation) loss is lowest, among the records that its budget pays for; what is
 reported is the test loss there. A run that diverged has an infinite one, and never reaches a target.
@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 
 from jaxopt_lab.compare.statistics import good_decades
-from jaxopt_lab.compare.step_cost import PRODUCT, Price
+from jaxopt_lab.compare.step_cost import PRODUCT, StepCost
 from jaxopt_lab.core import Status
 from jaxopt_lab.search.dimensions import EffectiveRate, Range
-from jaxopt_lab.search.results import Trials
+from jaxopt_lab.search.trials import Trials
 
 
 @dataclasses.dataclass(frozen=True)
-class Rerun:
+class FinalRuns:
     """One set of hyperparameters on fresh seeds.
 
     Attributes:
@@ -26,7 +26,7 @@ class Rerun:
       curves: probe name -> values [seeds, R].
       status: how each run ended, a `Status`, [seeds].
       taken: extra gradients and products taken so far by the rule's own counts, [seeds, R, 2].
-      price: what a step costs.
+      step_cost: what a step costs.
       budget: gradients that a run may spend.
     """
 
@@ -34,15 +34,15 @@ class Rerun:
     curves: dict[str, np.ndarray]
     status: np.ndarray
     taken: np.ndarray
-    price: Price
+    step_cost: StepCost
     budget: float
 
     @functools.cached_property
     def spent(self) -> np.ndarray:
         """Gradients that each run has spent at each record, [seeds, R]; exact where the rule counts them itself."""
-        if self.price.source == "state":
+        if self.step_cost.source == "state":
             return self.steps + self.taken[:, :, 0] + PRODUCT * self.taken[:, :, 1]
-        return np.broadcast_to(self.steps * self.price.total, self.taken.shape[:2])
+        return np.broadcast_to(self.steps * self.step_cost.total, self.taken.shape[:2])
 
     @functools.cached_property
     def counts(self) -> np.ndarray:
@@ -101,27 +101,27 @@ class Rerun:
 
 
 @dataclasses.dataclass(frozen=True)
-class Showing:
-    """What one rule showed on one problem, as far as it is finished.
+class RuleResult:
+    """The result of one rule on one problem, as far as it is finished.
 
     Attributes:
       problem: the problem's name.
       rule: the rule's name.
-      price: what a step costs.
+      step_cost: what a step costs.
       steps: of each run: what the budget buys.
       trials: of the search, judged as the module says; None while it is not finished.
       edges: hyperparameters of the winner near an end of their range, name -> "low" or "high".
-      rerun: the winner on fresh seeds, or None.
+      final_runs: the winner on fresh seeds, or None.
       seconds: {"step": seconds a step, "compile": seconds}, from runs of their own, or None.
     """
 
     problem: str
     rule: str
-    price: Price
+    step_cost: StepCost
     steps: int
     trials: Trials | None = None
     edges: dict[str, str] = dataclasses.field(default_factory=dict)
-    rerun: Rerun | None = None
+    final_runs: FinalRuns | None = None
     seconds: dict[str, float] | None = None
 
     @property
@@ -165,8 +165,8 @@ def winner_of(trials: Trials) -> dict[str, float] | None:
     return trials.hyperparameters(int(trials.ranking[0]))
 
 
-def as_row(showing: Showing, facts: dict[str, Any]) -> dict[str, Any]:
+def as_row(result: RuleResult, facts: dict[str, Any]) -> dict[str, Any]:
     """One rule on one problem as numbers and strings; `facts` adds what the comparison knows."""
-    return {"problem": showing.problem, "rule": showing.rule, "steps": showing.steps,
-            "gradients_a_step": showing.price.total, "hyperparameters": showing.winner or {},
-            "edges": showing.edges, "seconds": showing.seconds or {}} | facts  # fmt: skip
+    return {"problem": result.problem, "rule": result.rule, "steps": result.steps,
+            "gradients_a_step": result.step_cost.total, "hyperparameters": result.winner or {},
+            "edges": result.edges, "seconds": result.seconds or {}} | facts  # fmt: skip

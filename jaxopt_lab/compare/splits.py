@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import training
-from jaxopt_lab.compare.evaluation_params import on_pairs
+from jaxopt_lab.compare.evaluation_params import with_evaluation_params
 from jaxopt_lab.core import Batch, Problem, Truth, as_partial, count_examples, fail, require_choice
 
 MEASURES = ("auto", "loss")
@@ -21,8 +21,8 @@ _LEAST_HELD_OUT = 10
 
 
 @dataclasses.dataclass(frozen=True)
-class Arena:
-    """A problem, split.
+class DataSplit:
+    """A problem, its data split into those that train, those that select and the test.
 
     Attributes:
       problem: with the validation part alone as its validation data, and the test part in its metrics.
@@ -42,18 +42,18 @@ class Arena:
 
     @property
     def probes(self) -> tuple[training.Probe, ...]:
-        """What a re-run records: the training loss, selection, report, further metrics, and what the rule took."""
+        """What a final run records: the training loss, selection, report, further metrics, and what the rule took."""
         probes = [training.loss(), training.cost()]
         if self.selection != "loss":
             probes += [training.validation_loss(), training.metric(self.report, on="training")]
         return (*probes, *(training.metric(name, on="training") for name in self.further))
 
-    def on_pairs(self) -> "Arena":
+    def with_evaluation_params(self) -> "DataSplit":
         """The same for a rule that is judged at another point than that at which it takes gradients."""
-        return dataclasses.replace(self, problem=on_pairs(self.problem))
+        return dataclasses.replace(self, problem=with_evaluation_params(self.problem))
 
 
-def arena_of(problem: Problem, seed: int = 0, measure: str = "auto") -> Arena:
+def split_data(problem: Problem, seed: int = 0, measure: str = "auto") -> DataSplit:
     """Splits a problem.
 
     Args:
@@ -62,14 +62,14 @@ def arena_of(problem: Problem, seed: int = 0, measure: str = "auto") -> Arena:
       measure: "auto", as the module says; "loss": the training loss, for questions about optimization alone.
 
     Returns:
-      The arena.
+      The split.
 
     Raises:
       InputError: there are too few examples to hold any out, or no such measure.
 
     Example:
       >>> from jaxopt_lab import objectives
-      >>> arena_of(objectives.quadratic([1.0, 0.1])).report
+      >>> split_data(objectives.quadratic([1.0, 0.1])).report
       'loss'
     """
     require_choice("compare", "measure", measure, MEASURES)
@@ -77,7 +77,7 @@ def arena_of(problem: Problem, seed: int = 0, measure: str = "auto") -> Arena:
     if problem.data is None or measure == "loss":
         why = "the loss itself" if problem.data is None else "the loss on the training data, as asked,"
         words = f"{problem.name}: {why} selects and is reported; nothing is said about other data."
-        return Arena(problem, "loss", "loss", (), words, baseline)
+        return DataSplit(problem, "loss", "loss", (), words, baseline)
     if problem.validation is not None:
         train, held_out = problem.data, problem.validation
         how, truth = "of the validation data half select and half are the test", problem.truth
@@ -99,7 +99,7 @@ def arena_of(problem: Problem, seed: int = 0, measure: str = "auto") -> Arena:
     )  # fmt: skip
     words = f"{problem.name}: {split.num_examples} examples train; {how} ({num // 2} and {num - num // 2})."
     further = tuple(f"test_{name}" for name in problem.metrics)
-    return Arena(split, "validation_loss", "test_loss", further, words, baseline)
+    return DataSplit(split, "validation_loss", "test_loss", further, words, baseline)
 
 
 def _on_test(problem: Problem, test: Batch) -> dict[str, Any]:

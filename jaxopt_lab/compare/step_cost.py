@@ -22,7 +22,7 @@ _PILOT = 12
 
 
 @dataclasses.dataclass(frozen=True)
-class Price:
+class StepCost:
     """What a step costs, on the average over a short run.
 
     Attributes:
@@ -47,12 +47,12 @@ class Price:
         return int(budget / self.total + 1e-9)
 
 
-def price_of(
+def measure_step_cost(
     problem: Problem,
     factory: Callable[..., optax.GradientTransformation],
     hyperparameters: dict[str, Any],
     batch_size: int | None = None,
-) -> Price:
+) -> StepCost:
     """What a step of a rule costs on a problem.
 
     Args:
@@ -62,32 +62,32 @@ def price_of(
       batch_size: examples a step, or None for all.
 
     Returns:
-      The price. Cost: nothing, or 12 steps for a rule that asks for more than its gradient.
+      The cost. Cost: nothing, or 12 steps for a rule that asks for more than its gradient.
 
     Example:
       >>> import optax
       >>> from jaxopt_lab import objectives, rules
       >>> bowl = objectives.quadratic([1.0, 0.1], start=1.0)
-      >>> price_of(bowl, optax.adam, {"learning_rate": 0.1}).total
+      >>> measure_step_cost(bowl, optax.adam, {"learning_rate": 0.1}).total
       1.0
-      >>> price_of(bowl, rules.newton_cg, {"learning_rate": 0.5, "damping": 0.01}).products > 0
+      >>> measure_step_cost(bowl, rules.newton_cg, {"learning_rate": 0.5, "damping": 0.01}).products > 0
       True
     """
     if not _asks(problem, factory, hyperparameters):
-        return Price()
+        return StepCost()
     tally = {"evaluations": 0, "gradients": 0}
     counted = dataclasses.replace(problem, loss=jax.tree_util.Partial(_Counted(tally), as_partial(problem.loss)))
     trace = training.run(
         counted, factory, {name: [value] for name, value in hyperparameters.items()}, steps=_PILOT, every=_PILOT,
-        batch_size=batch_size, width=1, loop="vmap", progress=False,
+        batch_size=batch_size, execution=training.Execution(width=1, loop="vmap", progress=False),
     )  # fmt: skip
     jax.effects_barrier()
     gradients, products = (float(each[0]) / _PILOT for each in trace.cost())
     if gradients > 1 or products > 0:
-        return Price(gradients, products, source="state")
+        return StepCost(gradients, products, source="state")
     own = 0 if problem.stateful is not None else _PILOT  # a model with state takes its own gradient by another way
     probed = 2  # the records at the start and at the end
-    return Price(
+    return StepCost(
         1 + max(tally["gradients"] - own, 0) / _PILOT, 0.0, max(tally["evaluations"] - probed, 0) / _PILOT, "calls"
     )
 

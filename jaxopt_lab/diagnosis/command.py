@@ -44,7 +44,7 @@ def spectrum_command(options: argparse.Namespace) -> int:
     spectrum = measure_spectrum(
         problem, params, num_largest=options.largest, num_smallest=options.smallest, num_probes=options.probes,
         num_steps=options.steps, max_products=options.max_products, layers=not options.no_layers,
-        make_operator=OPERATORS[options.operator], seed=options.seed, log=training.say,
+        make_operator=OPERATORS[options.operator], seed=options.seed, log=training.log_line,
     )  # fmt: skip
     print(spectrum)
     record = {"command": sys.argv[1:], "environment": storage.environment(), **spectrum.to_json()}
@@ -86,13 +86,13 @@ def diagnose_command(options: argparse.Namespace) -> int:
     setting: dict[str, Any] = {"params": params, "batch_size": options.batch_size}
     found = diagnose(
         problem, rule, **setting, steps=options.steps, seed=options.seed, budget=options.budget,
-        seconds=options.seconds, log=training.say,
+        seconds=options.seconds, log=training.log_line,
     )  # fmt: skip
     proofs = []
     if options.prove:
         for finding in found.findings:
             if finding.prescription.change is not None:
-                training.say(f"Proving {finding.cause} ...")
+                training.log_line(f"Proving {finding.cause} ...")
                 seeds = range(options.seed, options.seed + options.proofs)
                 proofs.append(prove(problem, rule, finding, **setting, seeds=list(seeds)))
     record = storage.to_json({"command": sys.argv[1:], "environment": storage.environment()} | found.to_json())

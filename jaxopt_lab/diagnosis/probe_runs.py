@@ -121,7 +121,7 @@ def probe_run(
         probes.append(training.validation_loss())
     trace = training.run(
         problem, rule, steps=steps, every=every, params=params, batch_size=batch_size, seeds=seed,
-        probes=probes, progress=False,
+        probes=probes, execution=training.Execution(progress=False),
     )  # fmt: skip
     return ProbeRun(
         steps=trace.steps,
@@ -142,7 +142,7 @@ def rate_runs(
     """The same run at the rates times `RATES`."""
     trace = training.run(
         problem, ScaledRule(rule), {"factor": np.array(RATES)}, steps=steps, every=every, params=params,
-        batch_size=batch_size, seeds=seed, progress=False,
+        batch_size=batch_size, seeds=seed, execution=training.Execution(progress=False),
     )  # fmt: skip
     return OtherRates(trace.steps, dict(zip(RATES, trace["loss"], strict=True)))
 
@@ -188,7 +188,7 @@ def _params_after(problem: Problem, rule: Any, params: Any, steps: int, batch_si
     """Parameters after so many steps, finite or not."""
     trace = training.run(
         problem, rule, steps=steps, every=max(steps, 1), params=params, batch_size=batch_size,
-        seeds=seed, probes=[training.update_cosine()], progress=False,
+        seeds=seed, probes=[training.update_cosine()], execution=training.Execution(progress=False),
     )  # fmt: skip
     return trace.params_of()
 

@@ -127,7 +127,7 @@ def _curves(
     probes = [training.loss(), *([training.validation_loss()] if validation else [])]
     trace = training.run(
         problem, rule, steps=steps, every=every, params=params,
-        batch_size=batch_size, seeds=list(seeds), probes=probes, progress=False,
+        batch_size=batch_size, seeds=list(seeds), probes=probes, execution=training.Execution(progress=False),
     )  # fmt: skip
     return trace.steps, trace["validation_loss" if validation else "loss"]
 

@@ -129,7 +129,7 @@ class ElsewhereInit:
 def _end(problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seed: int) -> float:
     trace = training.run(
         problem, rule, steps=steps, every=steps, params=params, batch_size=batch_size, seeds=seed,
-        progress=False,
+        execution=training.Execution(progress=False),
     )  # fmt: skip
     return float(trace["loss"][0, -1])
 

@@ -17,23 +17,21 @@ from jaxopt_lab.search.dimensions import (
     uniform,
     when,
 )
-from jaxopt_lab.search.evaluating import evaluator
 from jaxopt_lab.search.export import write_summaries
-from jaxopt_lab.search.history import Box, Found
+from jaxopt_lab.search.history import SearchResult, SearchRound, evaluator
 from jaxopt_lab.search.optuna_bridge import ask_and_tell
-from jaxopt_lab.search.parsing import parse_dimension, parse_space
 from jaxopt_lab.search.report import write_sweep_page
-from jaxopt_lab.search.results import Sweep, Trials, median_interval
+from jaxopt_lab.search.results import Sweep, load_sweep
 from jaxopt_lab.search.samplers import SAMPLERS, grid_points, halton_points, random_points, sample, sobol_points
 from jaxopt_lab.search.schedules import Scheduled
-from jaxopt_lab.search.spaces import Space
+from jaxopt_lab.search.spaces import Space, parse_dimension, parse_space
 from jaxopt_lab.search.sweeps import sweep
-from jaxopt_lab.search.tables import load_sweep
+from jaxopt_lab.search.trials import Trials, median_interval
 
 __all__ = [
-    "Box",
+    "SearchRound",
     "Dimension",
-    "Found",
+    "SearchResult",
     "SAMPLERS",
     "Scheduled",
     "Space",

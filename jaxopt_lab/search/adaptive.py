@@ -1,4 +1,4 @@
-"""Adaptive searches as drivers over `evaluate(columns, steps) -> losses`; every box is kept, with why it shrank.
+"""Adaptive searches as drivers over `evaluate(columns, steps) -> losses`; every round is kept, with why the box shrank.
 
 The lecture searches coarse to fine: first wide, until the network "is kind of blowing up at either end of the range",
 with few steps a trial; then narrower and longer. That divides the error by (N + 1) / 2 a stage, where N trials at once
@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from jaxopt_lab.core import fail, require_between, require_count
-from jaxopt_lab.search.history import Box, Evaluate, Found, edge_warnings, horizon_warning, open_ends
+from jaxopt_lab.search.history import Evaluate, SearchResult, SearchRound, edge_warnings, horizon_warning, open_ends
 from jaxopt_lab.search.samplers import sample
 from jaxopt_lab.search.spaces import Space
 
@@ -29,7 +29,7 @@ def coarse_to_fine(
     sampler: str = "grid",
     seed: int = 0,
     max_widenings: int = 4,
-) -> Found:
+) -> SearchResult:
     """The lecture's search: wide until both ends blow up, then a narrower box and longer runs, stage after stage.
 
     An end blows up when the best trial in the outer tenth of a range is no better than the median of those that did not
@@ -47,7 +47,7 @@ def coarse_to_fine(
       max_widenings: how often the first box may be widened.
 
     Returns:
-      The best trial of the last stage, every box, and warnings.
+      The best trial of the last stage, every round, and warnings.
 
     Raises:
       InputError: a wrong argument, losses of another shape, or nothing but diverged trials.
@@ -56,27 +56,27 @@ def coarse_to_fine(
     """
     _require_stages("coarse_to_fine", trials, steps)
     require_count("coarse_to_fine", "max_widenings", max_widenings, 0)
-    boxes, warned = [], list(horizon_warning(steps))
-    box = _tried(evaluate, space, sampler, trials, seed, steps[0])
+    rounds, warned = [], list(horizon_warning(steps))
+    tried = _tried(evaluate, space, sampler, trials, seed, steps[0])
     for _ in range(max_widenings):
-        growing = open_ends(box)
+        growing = open_ends(tried)
         if not growing:
             break
         words = ", ".join(f"the {end} end of {name}" for name, end in growing)
-        boxes.append(dataclasses.replace(box, reason=f"widened, {words} does not blow up"))
+        rounds.append(dataclasses.replace(tried, reason=f"widened, {words} does not blow up"))
         for name, end in growing:
             space = space.widened(name, end)
-        box = _tried(evaluate, space, sampler, trials, seed, steps[0])
-    if open_ends(box) and max_widenings:
+        tried = _tried(evaluate, space, sampler, trials, seed, steps[0])
+    if open_ends(tried) and max_widenings:
         warned.append("the first box still does not blow up at every end; the best may lie outside of it")
     share = 2 / (trials ** (1 / space.dim) + 1)
     for stage, longer in enumerate(steps[1:], 1):
-        inner = box.space.narrowed(box.best, share)
-        boxes.append(dataclasses.replace(box, reason=f"narrowed to {share:.3g} of each range around the best"))
-        box = _tried(evaluate, inner, sampler, trials, seed + stage, longer)
-        warned += edge_warnings(box, space, 0.5 / trials ** (1 / space.dim), steps[stage - 1], sampler)
-    boxes.append(dataclasses.replace(box, reason="the last stage"))
-    return Found(box.best, float(box.losses.min()), tuple(boxes), tuple(warned))
+        inner = tried.space.narrowed(tried.best, share)
+        rounds.append(dataclasses.replace(tried, reason=f"narrowed to {share:.3g} of each range around the best"))
+        tried = _tried(evaluate, inner, sampler, trials, seed + stage, longer)
+        warned += edge_warnings(tried, space, 0.5 / trials ** (1 / space.dim), steps[stage - 1], sampler)
+    rounds.append(dataclasses.replace(tried, reason="the last stage"))
+    return SearchResult(tried.best, float(tried.losses.min()), tuple(rounds), tuple(warned))
 
 
 def block_coordinate(
@@ -88,7 +88,7 @@ def block_coordinate(
     steps: int = 1000,
     shrink: float = 0.5,
     start: Mapping[str, float] | None = None,
-) -> Found:
+) -> SearchResult:
     """The lecture's block coordinate descent: one hyperparameter at a time on a line through the best, the others held.
 
     Each sweep over all of them leaves r^2 of the error where two interact with correlation r: .96 for r = .99, as of a
@@ -113,7 +113,7 @@ def block_coordinate(
     require_count("block_coordinate", "trials", trials, 2)
     require_between("block_coordinate", "shrink", shrink, 0, 1, ends="(]")
     middle = {name: column[0].item() for name, column in space.columns(np.full((1, space.dim), 0.5)).items()}
-    values, boxes, share = dict(start) if start else middle, [], 1.0
+    values, rounds, share = dict(start) if start else middle, [], 1.0
     best = np.inf
     for number in range(sweeps):
         for place, name in enumerate(space.searched):
@@ -123,12 +123,12 @@ def block_coordinate(
             points[:, place] = low + (high - low) * (np.arange(trials) + 0.5) / trials
             columns = space.columns(np.clip(points, 0, 1))
             losses = _losses(evaluate, columns, steps)
-            box = Box(space, columns, losses, steps, f"sweep {number + 1} along {name}, the others held")
-            boxes.append(box)
+            tried = SearchRound(space, columns, losses, steps, f"sweep {number + 1} along {name}, the others held")
+            rounds.append(tried)
             if losses.min() <= best:
-                values, best = box.best, float(losses.min())
+                values, best = tried.best, float(losses.min())
         share *= shrink
-    return Found(values, best, tuple(boxes), ())
+    return SearchResult(values, best, tuple(rounds), ())
 
 
 def successive_halving(
@@ -140,7 +140,7 @@ def successive_halving(
     factor: int = 4,
     sampler: str = "random",
     seed: int = 0,
-) -> Found:
+) -> SearchResult:
     """Many short trials, the best 1 / factor of them longer, and so on: for exploring, never for a comparison.
 
     Args:
@@ -162,21 +162,21 @@ def successive_halving(
     """
     _require_stages("successive_halving", trials, steps)
     require_count("successive_halving", "factor", factor, 2)
-    boxes, columns = [], space.columns(sample(sampler, space, trials, seed))
+    rounds, columns = [], space.columns(sample(sampler, space, trials, seed))
     for place, length in enumerate(steps):
         losses = _losses(evaluate, columns, length)
         kept = max(1, len(losses) // factor)
         last = place == len(steps) - 1
         reason = "the last round" if last else f"the best {kept} of {len(losses)} go on"
-        boxes.append(Box(space, columns, losses, length, reason))
+        rounds.append(SearchRound(space, columns, losses, length, reason))
         chosen = np.argsort(losses, kind="stable")[:kept]
         columns = {name: column[chosen] for name, column in columns.items()}
-    return Found(boxes[-1].best, float(boxes[-1].losses.min()), tuple(boxes), horizon_warning(steps))
+    return SearchResult(rounds[-1].best, float(rounds[-1].losses.min()), tuple(rounds), horizon_warning(steps))
 
 
-def _tried(evaluate: Evaluate, space: Space, sampler: str, trials: int, seed: int, steps: int) -> Box:
+def _tried(evaluate: Evaluate, space: Space, sampler: str, trials: int, seed: int, steps: int) -> SearchRound:
     columns = space.columns(sample(sampler, space, trials, seed))
-    return Box(space, columns, _losses(evaluate, columns, steps), steps, "")
+    return SearchRound(space, columns, _losses(evaluate, columns, steps), steps, "")
 
 
 def _losses(evaluate: Evaluate, columns: dict[str, np.ndarray], steps: int) -> np.ndarray:

@@ -8,11 +8,10 @@ from typing import Any
 
 from jaxopt_lab import problems, training
 from jaxopt_lab.core import fail, require_choice
-from jaxopt_lab.search.parsing import parse_space
 from jaxopt_lab.search.report import write_sweep_page
 from jaxopt_lab.search.samplers import SAMPLERS
 from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
-from jaxopt_lab.search.spaces import Space
+from jaxopt_lab.search.spaces import Space, parse_space
 from jaxopt_lab.search.sweeps import sweep
 from jaxopt_lab.storage import RECORD, read_record, require_writable
 
@@ -61,7 +60,7 @@ def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]
     found = sweep(
         problem, arms, trials=options.trials, seeds=options.seeds, steps=options.steps, batch_size=options.batch_size,
         sampler=options.sampler, seed=options.seed, every=options.every, objective=options.objective,
-        width=options.width, loop=options.loop, devices=options.devices, shard=shard, say=training.say,
+        width=options.width, loop=options.loop, devices=options.devices, shard=shard, log=training.log_line,
         argv=tuple(without(words, "--out", "--shard", "--devices")), **place,
     )  # fmt: skip
     print("\n".join(found.lines()))

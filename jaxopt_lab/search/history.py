@@ -1,11 +1,14 @@
-"""The rounds of an adaptive search: what each box held, at which ends it is open, and what to doubt of it."""
+"""The rounds of an adaptive search: how trials are judged, what each held, its open ends, what to doubt."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from jaxopt_lab import training
+from jaxopt_lab.core import Problem, require_count
 from jaxopt_lab.search.dimensions import EffectiveRate, Range
+from jaxopt_lab.search.plans import Rule
 from jaxopt_lab.search.spaces import Space
 
 Evaluate = Callable[[dict[str, np.ndarray], int], np.ndarray]
@@ -14,7 +17,7 @@ _OUTER = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
-class Box:
+class SearchRound:
     """One round of a search.
 
     Attributes:
@@ -38,7 +41,7 @@ class Box:
         return {name: column[place].item() for name, column in self.columns.items()}
 
     def line(self) -> str:
-        """The box as one printed line."""
+        """The round as one printed line."""
         ranges = ", ".join(
             f"{name} {column.min():.4g} to {column.max():.4g}"
             for name, column in self.columns.items() if name in self.space.searched
@@ -47,59 +50,112 @@ class Box:
 
 
 @dataclasses.dataclass(frozen=True)
-class Found:
+class SearchResult:
     """What an adaptive search found.
 
     Attributes:
       values: the best hyperparameters of the longest trials.
       loss: their loss.
-      boxes: every round, in order.
+      rounds: every round, in order.
       warnings: what to doubt.
     """
 
     values: dict[str, float]
     loss: float
-    boxes: tuple[Box, ...]
+    rounds: tuple[SearchRound, ...]
     warnings: tuple[str, ...]
 
     @property
     def num_trials(self) -> int:
         """Trials of all rounds together."""
-        return sum(len(box.losses) for box in self.boxes)
+        return sum(len(each.losses) for each in self.rounds)
 
     @property
     def num_steps(self) -> int:
         """Steps of all trials together."""
-        return sum(len(box.losses) * box.steps for box in self.boxes)
+        return sum(len(each.losses) * each.steps for each in self.rounds)
 
     def lines(self) -> list[str]:
         """The record as printed lines."""
         chosen = ", ".join(f"{name} = {value:.6g}" for name, value in self.values.items())
-        rounds = [f"{number}. {box.line()}" for number, box in enumerate(self.boxes, 1)]
+        rounds = [f"{number}. {each.line()}" for number, each in enumerate(self.rounds, 1)]
         return [*rounds, f"best: {self.loss:.6g} at {chosen}", *(f"warning: {text}" for text in self.warnings)]
 
 
-def open_ends(box: Box) -> list[tuple[str, str]]:
+def evaluator(
+    problem: Problem,
+    rule: Rule,
+    *,
+    seeds: int = 1,
+    seed: int = 0,
+    batch_size: int | None = None,
+    validate: bool = False,
+) -> Evaluate:
+    """A function (columns, steps) -> losses for `coarse_to_fine` and its relatives.
+
+    Args:
+      problem: what to minimize.
+      rule: a factory, hyperparameters -> rule.
+      seeds: runs of each trial; their median counts; it is infinite where half of them diverged.
+      seed: the first of the seeds.
+      batch_size: examples a step, or None for all.
+      validate: whether the loss on the validation data counts instead of that on the training data.
+
+    Returns:
+      The function; a trial that diverged has an infinite loss. All trials of a call are one compiled program, which
+      calls with as many trials share, whatever their steps.
+
+    Raises:
+      InputError: seeds or seed is no such number.
+
+    Example:
+      >>> from jaxopt_lab import objectives, rules, search
+      >>> bowl = objectives.quadratic([1.0, 0.1], start=1.0)
+      >>> space = search.Space(learning_rate=search.log_uniform(1e-4, 1e-3))
+      >>> found = search.coarse_to_fine(search.evaluator(bowl, rules.sgd), space, trials=8, steps=(10, 20, 40))
+      >>> 1.6 < found.values["learning_rate"] < 1.9  # from far off to near the best, 1.8
+      True
+    """
+    require_count("evaluator", "seeds", seeds)
+    require_count("evaluator", "seed", seed, 0)
+    probes = (training.loss(), training.validation_loss()) if validate else (training.loss(),)
+
+    def evaluate(columns: dict[str, np.ndarray], steps: int) -> np.ndarray:
+        losses = []
+        for number in range(seed, seed + seeds):
+            trace = training.run(
+                problem, rule, columns, steps=steps, seeds=number, probes=probes, every=steps, batch_size=batch_size,
+                execution=training.Execution(keep_final=False, share_batches=True),
+            )  # fmt: skip
+            ended = trace[probes[-1].name][:, -1].astype(float)
+            feasible = np.array([status.feasible for status in trace.status])
+            losses.append(np.where(feasible & np.isfinite(ended), ended, np.inf))
+        return np.median(losses, 0)
+
+    return evaluate
+
+
+def open_ends(tried: SearchRound) -> list[tuple[str, str]]:
     """The movable ends of ranges whose outer tenth holds a trial better than the finite trials' median."""
-    places, found = box.space.points(box.columns), []
-    usual = np.median(box.losses[np.isfinite(box.losses)])
-    for name, place in zip(box.space.searched, places.T, strict=True):
+    places, found = tried.space.points(tried.columns), []
+    usual = np.median(tried.losses[np.isfinite(tried.losses)])
+    for name, place in zip(tried.space.searched, places.T, strict=True):
         ends = (("low", place <= max(_OUTER, place.min())), ("high", place >= min(1 - _OUTER, place.max())))
-        for (end, outer), movable in zip(ends, box.space.dimensions[name].movable, strict=True):
-            if movable and box.losses[outer].min() < usual:
+        for (end, outer), movable in zip(ends, tried.space.dimensions[name].movable, strict=True):
+            if movable and tried.losses[outer].min() < usual:
                 found.append((name, end))
     return found
 
 
-def edge_warnings(box: Box, first: Space, margin: float, shorter: int, sampler: str) -> list[str]:
+def edge_warnings(tried: SearchRound, first: Space, margin: float, shorter: int, sampler: str) -> list[str]:
     """A warning for each edge, drawn by the stage before, at which this one is best: the best may lie outside."""
-    outside = first.near_edge(box.best, 0.0)
-    found = box.space.near_edge(box.best, margin * 1.001) | _outermost(box)
-    reasons = ["short-horizon bias, search this one with long runs"] if box.steps > shorter else []
+    outside = first.near_edge(tried.best, 0.0)
+    found = tried.space.near_edge(tried.best, margin * 1.001) | _outermost(tried)
+    reasons = ["short-horizon bias, search this one with long runs"] if tried.steps > shorter else []
     if sampler != "grid":
         reasons.append(f"{sampler} trials are not evenly spaced, and none may have been near the best one")
     return [
-        f"{name}: trials of {box.steps} steps are best at the {end} edge of the box that trials of {shorter} steps"
+        f"{name}: trials of {tried.steps} steps are best at the {end} edge of the box that trials of {shorter} steps"
         f" drew; {' or '.join(reasons) or 'the best may lie outside of it'}"
         for name, end in found.items()
         if name not in outside
@@ -116,12 +172,12 @@ def horizon_warning(steps: Sequence[int]) -> tuple[str, ...]:
     )
 
 
-def _outermost(box: Box) -> dict[str, str]:
+def _outermost(tried: SearchRound) -> dict[str, str]:
     """The continuous hyperparameters in which no trial lies farther out than the best one."""
-    places, best, found = box.space.points(box.columns), int(np.argmin(box.losses)), {}
-    for name, place in zip(box.space.searched, places.T, strict=True):
-        low_moves, high_moves = box.space.dimensions[name].movable
-        if not isinstance(box.space.dimensions[name], Range | EffectiveRate):
+    places, best, found = tried.space.points(tried.columns), int(np.argmin(tried.losses)), {}
+    for name, place in zip(tried.space.searched, places.T, strict=True):
+        low_moves, high_moves = tried.space.dimensions[name].movable
+        if not isinstance(tried.space.dimensions[name], Range | EffectiveRate):
             continue
         if low_moves and place[best] == place.min():
             found[name] = "low"

@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxopt_lab.core import fail, require_count
 from jaxopt_lab.search.dimensions import Choices, When
-from jaxopt_lab.search.history import Box, Evaluate, Found
+from jaxopt_lab.search.history import Evaluate, SearchResult, SearchRound
 from jaxopt_lab.search.spaces import Space
 
 
@@ -25,7 +25,7 @@ def ask_and_tell(
     steps: int = 1000,
     sampler: Any = None,
     seed: int = 0,
-) -> Found:
+) -> SearchResult:
     """Searches with a sampler of Optuna, a batch of trials at a time.
 
     Args:
@@ -51,11 +51,11 @@ def ask_and_tell(
         raise fail("ask_and_tell", "optuna is not installed", "Install it: pip install 'jaxopt_lab[optuna]'.") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     chosen = sampler or optuna.samplers.TPESampler(seed=seed, constant_liar=True)
-    boxes = []
+    rounds = []
     with _quiet(optuna):
         study = optuna.create_study(sampler=chosen)
-        while sum(len(box.losses) for box in boxes) < trials:
-            asked = [study.ask() for _ in range(min(batch, trials - sum(len(box.losses) for box in boxes)))]
+        while sum(len(each.losses) for each in rounds) < trials:
+            asked = [study.ask() for _ in range(min(batch, trials - sum(len(each.losses) for each in rounds)))]
             columns = space.columns(np.array([_point(trial, space) for trial in asked]))
             losses = np.asarray(evaluate(columns, steps), float)
             for trial, loss in zip(asked, losses, strict=True):
@@ -64,9 +64,9 @@ def ask_and_tell(
                 else:
                     study.tell(trial, state=optuna.trial.TrialState.FAIL)
             losses = np.where(np.isfinite(losses), losses, np.inf)
-            boxes.append(Box(space, columns, losses, steps, "the sampler asked for these"))
-    best = min(boxes, key=lambda box: box.losses.min())
-    return Found(best.best, float(best.losses.min()), tuple(boxes), ())
+            rounds.append(SearchRound(space, columns, losses, steps, "the sampler asked for these"))
+    best = min(rounds, key=lambda each: each.losses.min())
+    return SearchResult(best.best, float(best.losses.min()), tuple(rounds), ())
 
 
 def _point(trial: Any, space: Space) -> list[float]:

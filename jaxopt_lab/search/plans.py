@@ -18,11 +18,12 @@ from jaxopt_lab import training
 from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite, require_trainable
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
-from jaxopt_lab.search.widths import LOOPS, candidates, num_parameters, usual_loop, usual_width
 from jaxopt_lab.storage import problem_fingerprint
+from jaxopt_lab.training.execution import Workload, alternatives, choose_loop, choose_width, measure_workload
 from jaxopt_lab.training.storage import rule_fingerprint
 
 Rule = Callable[..., optax.GradientTransformation]
+LOOPS = ("auto", "vmap", "map", "step")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,7 @@ class SweepPlan:
       loop: how the engine goes through a chunk.
       width: K.
       devices: chunks that go at once, each on a device of its own.
+      work: the size of a step.
       config: all that can change a number, as JSON data; K and the loop stand there only where they were given.
       timed: what was timed before K was chosen: (loop, K, seconds of the sweep); empty where a rule chose.
     """
@@ -86,6 +88,7 @@ class SweepPlan:
     loop: str
     width: int
     devices: int
+    work: Workload
     config: dict[str, Any]
     timed: tuple[tuple[str, int, float], ...] = ()
 
@@ -118,20 +121,20 @@ class SweepPlan:
         if self.config["width"] is not None or self.loop == "step":
             return []
         trials = max(arm.num_trials for arm in self.arms)
-        return candidates(self.problem, trials, _busy(trials, len(self.seeds), self.devices), self.config["loop"])
+        return alternatives(self.work, self.config["loop"], trials, _busy(trials, len(self.seeds), self.devices))
 
     def what(self) -> str:
         """What will run, as a printed line."""
         num_trials = " + ".join(f"{arm.num_trials} trials of {arm.name}" for arm in self.arms)
         batch = f", batches of {self.batch_size}" if self.batch_size else ""
         return (
-            f"{self.problem.name}, {num_parameters(self.problem)} parameters{batch}: {num_trials} x {len(self.seeds)}"
+            f"{self.problem.name}, {self.work.num_parameters} parameters{batch}: {num_trials} x {len(self.seeds)}"
             f" seeds = {self.num_runs} runs of {self.steps} steps"
         )
 
     def how(self) -> list[str]:
         """How it will run, as printed lines."""
-        state = 4 * num_parameters(self.problem) * 4 * self.width / 2**20
+        state = 4 * self.work.num_parameters * 4 * self.width / 2**20
         programs = f"{len(self.arms)} compiled {'program' if len(self.arms) == 1 else 'programs'}"
         each = f" on each of {self.devices} devices" if self.devices > 1 else ""
         lines = [
@@ -196,7 +199,8 @@ def make_plan(
     require_finite("sweep", "baseline", level or 0.0)
     used = every or _usual_interval(problem, steps, batch_size)
     seed_list = seed + np.arange(seeds)
-    chosen = usual_loop(loop, problem, batch_size)
+    work = measure_workload(problem, batch_size, loop, many_trials=True)
+    chosen = choose_loop(loop, work)
     config = {
         "problem": problem.name, "problem_fingerprint": problem_fingerprint(problem), "steps": steps, "every": used,
         "seeds": seed_list.tolist(), "batch_size": batch_size, "trials": trials, "sampler": sampler, "seed": seed,
@@ -206,10 +210,10 @@ def make_plan(
     }  # fmt: skip
     most = max(arm.num_trials for arm in arms)
     at_once = _devices(devices, chosen, most * seeds)
-    wide = width or usual_width(problem, most, _busy(most, seeds, at_once), chosen)
+    wide = width or choose_width(work, chosen, most, _busy(most, seeds, at_once))
     return SweepPlan(
         problem, arms, seed_list, steps, used, batch_size, objective, probes, larger, level, chosen, wide, at_once,
-        config,
+        work, config,
     )  # fmt: skip
 
 

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from jaxopt_lab import reporting, storage
-from jaxopt_lab.search.figures import draw_curves, draw_slices
-from jaxopt_lab.search.parallels import draw_parallels
-from jaxopt_lab.search.results import Sweep, Trials
-from jaxopt_lab.search.tables import load_sweep
+from jaxopt_lab.search.figures import draw_curves, draw_parallels, draw_slices
+from jaxopt_lab.search.results import Sweep, load_sweep
+from jaxopt_lab.search.trials import Trials
 from jaxopt_lab.storage import files
 
 _MOST_ROWS = 500

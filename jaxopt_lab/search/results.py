@@ -1,100 +1,22 @@
-"""What a sweep found: for each rule its trials, and the table of all of them, best first.
-
-A trial's value is the median over its seeds, in which a diverged seed counts as infinitely bad; the interval is that of
-order statistics, which assumes nothing of the distribution.
-"""
+"""`Sweep`: what a sweep found; and the same from chunks in memory or in a folder, without the problem and the rules."""
 
 import dataclasses
-import functools
-import itertools
-import math
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
-from jaxopt_lab.core import Estimate, Status, fail, require_choice
+from jaxopt_lab.core import InputError, fail, require_choice
+from jaxopt_lab.search.plans import Chunk
 from jaxopt_lab.search.spaces import Space
+from jaxopt_lab.search.store import SweepStore
+from jaxopt_lab.search.trials import NOT_RUN, Trials, settings_of
+from jaxopt_lab.storage import RECORD, files, read_record
 
-NOT_RUN = -1
-
-
-@dataclasses.dataclass(frozen=True)
-class Trials:
-    """The trials of one rule.
-
-    Attributes:
-      rule: its name.
-      space: what was searched.
-      columns: name -> values [trials].
-      objective: the last record of the objective, [trials, seeds]; NaN where the run diverged or is not finished.
-      status: how each run ended, a `Status`, or NOT_RUN, int [trials, seeds].
-      curves: probe name -> values [trials, seeds, records].
-      maximize: whether a larger objective is better.
-    """
-
-    rule: str
-    space: Space
-    columns: dict[str, np.ndarray]
-    objective: np.ndarray
-    status: np.ndarray
-    curves: dict[str, np.ndarray]
-    maximize: bool = False
-
-    @functools.cached_property
-    def finished(self) -> np.ndarray:
-        """The trials of which every seed ran, bool [trials]."""
-        return (self.status != NOT_RUN).all(1)
-
-    @functools.cached_property
-    def feasible(self) -> np.ndarray:
-        """The runs that neither diverged nor ended worse than a constant predictor, bool [trials, seeds]."""
-        return (self.status == Status.COMPLETED) & np.isfinite(self.objective)
-
-    @functools.cached_property
-    def values(self) -> np.ndarray:
-        """The objective with a miss as the worst of all: infinite, [trials, seeds]; NaN where a run is not finished."""
-        worst = -np.inf if self.maximize else np.inf
-        return np.where(self.status == NOT_RUN, np.nan, np.where(self.feasible, self.objective, worst))
-
-    @functools.cached_property
-    def medians(self) -> np.ndarray:
-        """Median over the seeds, [trials]; infinite where half of the seeds missed."""
-        return np.median(self.values, 1)
-
-    @property
-    def share_infeasible(self) -> float:
-        """Share of the finished runs that diverged or ended worse than a constant predictor."""
-        ran = self.status != NOT_RUN
-        return float(1 - self.feasible[ran].mean()) if ran.any() else float("nan")
-
-    @functools.cached_property
-    def ranking(self) -> np.ndarray:
-        """The finished trials' numbers, best first; equal ones in their order."""
-        done = np.flatnonzero(self.finished)
-        key = -self.medians[done] if self.maximize else self.medians[done]
-        return done[np.argsort(key, kind="stable")]
-
-    def value(self, trial: int) -> Estimate:
-        """The median of one trial's seeds with its interval."""
-        low, high, level = median_interval(self.values[trial])
-        return Estimate(float(self.medians[trial]), interval=(low, high), level=level, cost=self.values.shape[1])
-
-    def hyperparameters(self, trial: int) -> dict[str, float]:
-        """The hyperparameters of one trial."""
-        return {name: column[trial].item() for name, column in self.columns.items()}
-
-    def row(self, trial: int) -> dict[str, Any]:
-        """One trial as a dictionary of numbers and strings."""
-        estimate = self.value(trial)
-        words = [Status(code).name.lower() if code != NOT_RUN else "not run" for code in self.status[trial]]
-        return {
-            "rule": self.rule, "trial": int(trial), "hyperparameters": self.hyperparameters(trial),
-            "median": estimate.value, "interval": list(estimate.interval or ()), "level": estimate.level,
-            "objective": self.values[trial].tolist(), "status": words,
-            "missed": int((~self.feasible[trial]).sum()),
-        }  # fmt: skip
+_MOST_RECORDS = 10**6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -192,44 +114,105 @@ class Sweep:
         }  # fmt: skip
 
 
-def median_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float, float]:
-    """An interval for the median from order statistics.
+def load_sweep(folder: str | os.PathLike[str], log: Callable[[str], None] | None = None) -> Sweep:
+    """The sweep that a folder holds, as far as it is finished; needs no problem.
 
     Args:
-      values: independent values [n].
-      level: the least confidence that is wanted.
+      folder: as given to `sweep`.
+      log: gets a sentence for each file that is damaged, whose runs then count as not finished; None: that is an error.
 
     Returns:
-      (low, high, confidence); the smallest such interval that has the level, or smallest and largest value with their
-      lower confidence, 1 - 2^(1 - n).
+      The sweep.
 
-    Example:
-      >>> median_interval(np.array([3.0, 1.0, 2.0]))
-      (1.0, 3.0, 0.75)
-
-    Reference: Conover, Practical Nonparametric Statistics, 1999, section 3.2.
+    Raises:
+      InputError: the folder holds none, or a file in it is damaged.
     """
-    ranked = np.sort(np.asarray(values, float))
-    n = len(ranked)
-    left_out, confidence = _order_statistics(n, level)
-    return float(ranked[left_out]), float(ranked[n - 1 - left_out]), confidence
+    folder = Path(folder)
+    record = read_record(folder, "sweep")
+    with files.reading(folder / RECORD, "the record of a sweep", "The chunks beside it are untouched."):
+        table = Table(record["config"], record["settled"])
+    store = SweepStore(folder, record["config"])
+    for chunk in table.chunks:
+        try:
+            arrays = store.read(chunk.number, table.like(chunk))
+        except InputError as error:
+            if log is None:
+                raise
+            log(f"{error} Its runs count as not finished.")
+            continue
+        if arrays is not None:
+            table.put(chunk, arrays)
+    with files.reading(folder / RECORD, "the record of a sweep", "The chunks beside it are untouched."):
+        return table.sweep(record.get("facts", {}), folder)
 
 
-@functools.cache
-def _order_statistics(n: int, level: float) -> tuple[int, float]:
-    """How many values to leave out at each end, and the confidence of what is left."""
-    if not n:
-        raise fail("median_interval", "there is no value")
-    tails = list(itertools.accumulate(math.comb(n, k) for k in range(n)))  # of a fair coin tossed n times
-    for left_out in range((n - 1) // 2, 0, -1):
-        if 1 - 2 * tails[left_out] / 2**n >= level:
-            return left_out, 1 - 2 * tails[left_out] / 2**n
-    return 0, 1 - 2 * tails[0] / 2**n
+class Table:
+    """The results of all chunks in their places; made of what `study.json` holds.
 
+    Raises:
+      Exception: of any kind where the record is not what this package wrote.
+    """
 
-def settings_of(row: Mapping[str, Any]) -> str:
-    """The hyperparameters of a row in words."""
-    return ", ".join(f"{name} = {value:.4g}" for name, value in row["hyperparameters"].items())
+    def __init__(self, config: Mapping[str, Any], settled: Mapping[str, Any]) -> None:
+        self.config = config
+        self.names, self.seeds = list(config["rules"]), np.asarray(config["seeds"])
+        records = range(0, config["steps"], config["every"])
+        if len(records) > _MOST_RECORDS or len(self.seeds) > _MOST_RECORDS:
+            raise ValueError(f"it names more than {_MOST_RECORDS} records or seeds")
+        self.steps = np.array([*records, config["steps"]])
+        self.spaces = {name: Space.from_json(config["rules"][name]["space"]) for name in self.names}
+        self.columns = {
+            name: {key: np.asarray(values) for key, values in settled["columns"][name].items()} for name in self.names
+        }
+        self.sizes = [len(next(iter(self.columns[name].values()))) for name in self.names]
+        self.chunks = [Chunk(*entry) for entry in settled["chunks"]]
+        self.status = [np.full((size, len(self.seeds)), NOT_RUN) for size in self.sizes]
+        self.curves: list[dict[str, np.ndarray]] = [{} for _ in self.names]
+        self.probes = [str(name) for name in settled["probes"]]
+        for chunk in self.chunks:
+            if not (0 <= chunk.low < chunk.high <= self.sizes[chunk.arm] and 0 <= chunk.seed < len(self.seeds)):
+                raise ValueError(f"chunk {chunk.number} lies outside of the trials")
+
+    def like(self, chunk: Chunk) -> dict[str, jax.ShapeDtypeStruct]:
+        """Names and shapes of a chunk's arrays."""
+        runs = chunk.high - chunk.low
+        curves = dict.fromkeys(self.probes, jax.ShapeDtypeStruct((runs, len(self.steps)), np.float32))
+        return curves | {"status": jax.ShapeDtypeStruct((runs,), np.int8)}
+
+    def put(self, chunk: Chunk, arrays: Mapping[str, np.ndarray]) -> None:
+        """Takes in the arrays of one chunk."""
+        place = (slice(chunk.low, chunk.high), chunk.seed)
+        self.status[chunk.arm][place] = arrays["status"]
+        for name in self.probes:
+            kept = self.curves[chunk.arm]
+            if name not in kept:
+                kept[name] = np.full((*self.status[chunk.arm].shape, len(self.steps)), np.nan, arrays[name].dtype)
+            kept[name][place] = arrays[name]
+
+    def sweep(self, facts: Mapping[str, Any], folder: Path | None = None) -> Sweep:
+        """What is there so far."""
+        found = {}
+        for place, name in enumerate(self.names):
+            shape = (self.sizes[place], len(self.seeds))
+            empty = np.full((*shape, len(self.steps)), np.nan)
+            curves = {
+                probe: values.copy() for probe, values in self.curves[place].items()
+            } or dict.fromkeys(self.probes, empty)  # fmt: skip
+            last = curves[self.config["objective"]][:, :, -1].astype(float)
+            found[name] = Trials(
+                name, self.spaces[name], self.columns[name], last, self.status[place].copy(), curves,
+                self.config["maximize"],
+            )  # fmt: skip
+        return Sweep(
+            self.config["problem"],
+            self.config["objective"],
+            found,
+            self.steps,
+            self.seeds,
+            self.config,
+            dict(facts),
+            folder,
+        )
 
 
 def _interval(row: Mapping[str, Any]) -> str:

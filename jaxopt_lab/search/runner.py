@@ -66,12 +66,15 @@ class Runner:
         filled = [{name: _filled(column, plan.width) for name, column in each.items()} for each in columns]
         hyper = {name: np.concatenate([part[name] for part in filled]) for name in filled[0]}
         seeds = [int(plan.seeds[chunk.seed]) for chunk in each.chunks]
+        knobs = {name: options.pop(name) for name in ("segments", "progress") if name in options}
+        execution = training.Execution(
+            loop=plan.loop, width=plan.width, devices=plan.devices, keep_final=False, share_batches=True, **knobs
+        )
         given: dict[str, Any] = {"steps": plan.steps, "every": plan.every} | options
         return training.run(
             plan.problem, plan.arms[each.chunks[0].arm].factory, hyper, seeds=np.repeat(seeds, plan.width),
             params=self._start(seeds[0]) if len(set(seeds)) == 1 else None, probes=plan.probes,
-            batch_size=plan.batch_size, loop=plan.loop, width=plan.width, devices=plan.devices, keep_final=False,
-            share_batches=True, **given,
+            batch_size=plan.batch_size, execution=execution, **given,
         )  # fmt: skip
 
     def _start(self, seed: int) -> Any:

@@ -8,11 +8,11 @@
       report.html             the page
 
     compare-<hash of the config>/
-      study.json                              config, prices, versions, device, status
+      study.json                              config, costs of a step, versions, device, status
       searches/<problem>/<rule>/              the folder of a sweep; so is searches/<problem>/baseline/
-      reruns/<problem>/<rule>.npz             the winner on fresh seeds; so is reruns/<problem>/baseline.npz
+      final_runs/<problem>/<rule>.npz         the winner on fresh seeds; so is final_runs/<problem>/baseline.npz
       seconds/<problem>/<rule>.npz            what a step takes, and compiling
-      configs.jsonl, verdicts.json            the table, a line each; the claims
+      configs.jsonl, verdicts.json            the table, a line each; the pairs of rules
       report.html                             the page
 
 The first process settles K for all. Each file says whose it is; one that is damaged or of something else is set aside.
@@ -142,7 +142,7 @@ class ComparisonStore:
         return self.folder / "searches" / storage.file_name(problem) / storage.file_name(rule)
 
     def get(self, kind: str, problem: str, rule: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
-        """(arrays, facts) of one re-run or timing; None where there is none.
+        """(arrays, facts) of final runs or of one timing; None where there is none.
 
         Raises:
           InputError: the file is damaged, or belongs to something else.
@@ -169,7 +169,7 @@ class ComparisonStore:
     def put(
         self, kind: str, problem: str, rule: str, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]
     ) -> None:
-        """Keeps the arrays and facts of one re-run or timing."""
+        """Keeps the arrays and facts of final runs or of one timing."""
         stored = dict(sorted(arrays.items()))
         noted = storage.to_json(dict(facts)) | {"names": list(stored)} | self._whose(kind, problem, rule)
         if self.folder is None:
@@ -178,7 +178,7 @@ class ComparisonStore:
             archives.save(self._path(kind, problem, rule), stored, noted)
 
     def set_aside_damaged(self, kind: str, problem: str, rule: str) -> str | None:
-        """Renames the file of a re-run or timing that cannot be used; returns the sentence that says why."""
+        """Renames the file of final runs or of a timing that cannot be used; returns the sentence that says why."""
         try:
             self.get(kind, problem, rule)
         except InputError as error:
@@ -187,11 +187,11 @@ class ComparisonStore:
         return None
 
     def finish(self, outcome: Mapping[str, Any], changes: Mapping[str, Any]) -> None:
-        """Writes the table and the claims, and into `study.json` what changed."""
+        """Writes the table and the pairs, and into `study.json` what changed."""
         if self.folder is None:
             return
         storage.write_lines(self.folder / "configs.jsonl", outcome["table"])
-        files.write_json(self.folder / "verdicts.json", outcome["claims"])
+        files.write_json(self.folder / "verdicts.json", outcome["pairs"])
         record = storage.read_record(self.folder, "comparison")
         storage.write_record(self.folder, record | dict(changes), "comparison")
 

@@ -19,14 +19,14 @@ import numpy as np
 from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import InputError, Problem, Status, fail, require_count
 from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, make_plan
-from jaxopt_lab.search.results import NOT_RUN, Sweep, settings_of
+from jaxopt_lab.search.results import Sweep, Table
 from jaxopt_lab.search.runner import Round, Runner, Timing, rounds_of, timed, with_timed_width
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.store import SweepStore
-from jaxopt_lab.search.tables import Table
+from jaxopt_lab.search.trials import NOT_RUN, settings_of
 from jaxopt_lab.storage import files
 
-Say = Callable[[str], None]
+Log = Callable[[str], None]
 _LONG_ROUND_SECONDS = 60.0
 
 
@@ -51,7 +51,7 @@ def sweep(
     folder: str | os.PathLike[str] | None = None,
     out: str | os.PathLike[str] | None = None,
     shard: tuple[int, int] = (0, 1),
-    say: Say | None = None,
+    log: Log | None = None,
     argv: tuple[str, ...] = (),
 ) -> Sweep:
     """Runs trials x seeds of a rule over a problem and ranks the trials by the median over the seeds.
@@ -78,7 +78,7 @@ def sweep(
       folder: where finished chunks are kept and found again; None keeps nothing.
       out: instead of `folder`: the folder of all results, in which the sweep's own is named by its config's hash.
       shard: (i, n): compute every n-th set of K trials, from the i-th; n processes with one folder share a sweep.
-      say: gets the plan, the best so far and the time left, a line at a time.
+      log: gets the plan, the best so far and the time left, a line at a time.
       argv: the words of a command line that redo it, for the record.
 
     Returns:
@@ -96,7 +96,7 @@ def sweep(
       >>> f"{found.best()['hyperparameters']['learning_rate']:.1f}"  # the best rate is near 2 / (1 + 0.1)
       '1.8'
     """
-    tell = say or _silent
+    log = log or _silent
     index, count = _shard(shard)
     plan = make_plan(
         problem, rule, space, trials=trials, seeds=seeds, steps=steps, batch_size=batch_size, sampler=sampler,
@@ -110,61 +110,61 @@ def sweep(
     if folder is None and count > 1:
         raise fail("sweep", "shards need a folder that they share", "Give folder=...")
     store = None if folder is None else SweepStore(Path(folder), plan.config)
-    tell(plan.what())
+    log(plan.what())
     for name, entry in plan.config["rules"].items():
         if not storage.is_reusable(entry["fingerprint"]):
-            tell(f"{name} is {entry['fingerprint']}: nothing that is kept will be used again")
+            log(f"{name} is {entry['fingerprint']}: nothing that is kept will be used again")
     runner, first = Runner(plan), None
-    if plan.alternatives() and (store is not None or say is not None) and not (store and store.begun):
+    if plan.alternatives() and (store is not None or log is not _silent) and not (store and store.begun):
         first = timed(runner, rounds_of(plan, plan.chunks())[0])
         runner, first = with_timed_width(runner, first)
     if store is None:
-        return _run(runner, None, (index, count), first, tell)
+        return _run(runner, None, (index, count), first, log)
     mine = (runner.plan.loop, runner.plan.width)
-    plan = _as_settled(runner.plan, store.settle(_record(runner.plan, argv)), tell)
-    tell(f"Kept in {store.folder}")
+    plan = _as_settled(runner.plan, store.settle(_record(runner.plan, argv)), log)
+    log(f"Kept in {store.folder}")
     with store.shard(index, count):
         known = first if (plan.loop, plan.width) == mine else None
-        return _run(runner.following(plan), store, (index, count), known, tell)
+        return _run(runner.following(plan), store, (index, count), known, log)
 
 
 def _run(
-    runner: Runner, store: SweepStore | None, shard: tuple[int, int], first: Timing | None, tell: Say
+    runner: Runner, store: SweepStore | None, shard: tuple[int, int], first: Timing | None, log: Log
 ) -> Sweep:  # fmt: skip
-    """The loop over rounds: find what is stored, compute the rest of this shard, keep it, tell."""
+    """The loop over rounds: find what is stored, compute the rest of this shard, keep it, log."""
     plan = runner.plan
     for line in plan.how():
-        tell(line)
+        log(line)
     began, cpu = time.perf_counter(), time.process_time()
     settled = _settled(plan)
     table = Table(storage.from_json(storage.to_json(plan.config)), settled)
-    waiting = [chunk for chunk in table.chunks if not _found(store, chunk, table, tell)]
+    waiting = [chunk for chunk in table.chunks if not _found(store, chunk, table, log)]
     mine = [chunk for chunk in waiting if chunk.number // len(plan.seeds) % shard[1] == shard[0]]
     if len(waiting) < len(table.chunks):
-        tell(f"{len(table.chunks) - len(waiting)} of {len(table.chunks)} chunks are already there")
+        log(f"{len(table.chunks) - len(waiting)} of {len(table.chunks)} chunks are already there")
     rounds = rounds_of(plan, mine)
-    if rounds and (store is not None or tell is not _silent):
+    if rounds and (store is not None or log is not _silent):
         first = first or timed(runner, rounds[0])
-        _tell_estimate(first, len(rounds), tell)
+        _log_estimate(first, len(rounds), log)
     ended, done = "stopped", 0
     try:
         started = time.perf_counter()
         for each in rounds:
             place = _kept_midway(store, each, first)
-            for chunk, arrays in zip(each.chunks, _arrays(runner, each, place, tell), strict=True):
+            for chunk, arrays in zip(each.chunks, _arrays(runner, each, place, log), strict=True):
                 if store is not None:
                     store.write(chunk.number, arrays)
                 table.put(chunk, arrays)
                 done += 1
             if place is not None:
                 storage.remove_folder(place)
-            _tell_progress(table, done, len(mine), time.perf_counter() - started, tell)
+            _log_progress(table, done, len(mine), time.perf_counter() - started, log)
         ended = "done"
     finally:
         if store is not None:
             for chunk in waiting:
                 if chunk not in mine:
-                    _found(store, chunk, table, tell)
+                    _found(store, chunk, table, log)
         found = table.sweep(_facts(plan, began, cpu), None if store is None else store.folder)
         if store is not None:
             if found.complete:
@@ -178,31 +178,31 @@ def _run(
 
 
 def _silent(line: str) -> None:
-    """Nobody listens."""
+    """Takes a line and does nothing."""
 
 
-def _found(store: SweepStore | None, chunk: Chunk, table: Table, tell: Say) -> bool:
+def _found(store: SweepStore | None, chunk: Chunk, table: Table, log: Log) -> bool:
     """Takes in a stored chunk; one that is damaged or of something else is set aside, and computed again."""
     if store is None:
         return False
     try:
         arrays = store.read(chunk.number, table.like(chunk))
     except InputError as error:
-        tell(f"{error} It is kept as {store.set_aside(chunk.number).name}, and computed again.")
+        log(f"{error} It is kept as {store.set_aside(chunk.number).name}, and computed again.")
         return False
     if arrays is not None:
         table.put(chunk, arrays)
     return arrays is not None
 
 
-def _arrays(runner: Runner, each: Round, place: Path | None, tell: Say) -> list[dict[str, np.ndarray]]:
+def _arrays(runner: Runner, each: Round, place: Path | None, log: Log) -> list[dict[str, np.ndarray]]:
     """What is kept of a round; checkpoints of its own that cannot be used are set aside."""
     try:
         return runner.arrays(each, folder=place)
     except InputError as error:
         if place is None or files.is_free(place):
             raise
-        tell(f"{error} They are kept as {files.set_aside(place).name}, and computed again.")
+        log(f"{error} They are kept as {files.set_aside(place).name}, and computed again.")
         return runner.arrays(each, folder=place)
 
 
@@ -212,14 +212,14 @@ def _kept_midway(store: SweepStore | None, each: Round, first: Timing | None) ->
     return store.folder / "checkpoints" / f"seg-{each.name}" if store is not None and long else None
 
 
-def _tell_estimate(first: Timing, rounds: int, tell: Say) -> None:
+def _log_estimate(first: Timing, rounds: int, log: Log) -> None:
     time_left = reporting.format_duration(first.round_seconds * rounds)
-    tell(f"about {time_left} without compilation, from a short segment")
+    log(f"about {time_left} without compilation, from a short segment")
 
 
-def _tell_progress(table: Table, done: int, total: int, seconds: float, tell: Say) -> None:
+def _log_progress(table: Table, done: int, total: int, seconds: float, log: Log) -> None:
     """The best so far with its interval, how many are alive and diverged, and the time left."""
-    if tell is _silent:
+    if log is _silent:
         return
     status = np.concatenate(table.status)
     ran = status != NOT_RUN
@@ -231,7 +231,7 @@ def _tell_progress(table: Table, done: int, total: int, seconds: float, tell: Sa
         best = found.best()
         low, high = best["interval"]
         line += f"; best {best['median']:.5g} [{low:.4g}, {high:.4g}] {best['rule']}: {settings_of(best)}"
-    tell(line)
+    log(line)
 
 
 def _settled(plan: SweepPlan) -> dict[str, Any]:
@@ -251,13 +251,13 @@ def _record(plan: SweepPlan, argv: tuple[str, ...]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _as_settled(plan: SweepPlan, standing: Mapping[str, Any], tell: Say) -> SweepPlan:
+def _as_settled(plan: SweepPlan, standing: Mapping[str, Any], log: Log) -> SweepPlan:
     """The plan with the K and the loop that the folder's first process settled."""
     here = storage.to_json(storage.environment())
     if standing["versions"] != here["versions"]:
-        tell(f"The folder was begun with other versions: {standing['versions']}; last bits may differ.")
+        log(f"The folder was begun with other versions: {standing['versions']}; last bits may differ.")
     if standing["device"]["kind"] != here["device"]["kind"]:
-        tell(f"The folder was begun on another device: {standing['device']['kind']}; last bits may differ.")
+        log(f"The folder was begun on another device: {standing['device']['kind']}; last bits may differ.")
     settled = standing["settled"]
     tried = tuple(tuple(entry) for entry in settled.get("timed", ()))
     return dataclasses.replace(plan, width=settled["width"], loop=settled["loop"], timed=tried)

@@ -60,7 +60,7 @@ def execute(
 ) -> Outcome:
     """Runs a study, judges it, and writes everything into its results folder.
 
-    Runs of the engine inside of the study save checkpoints in that folder; when the same study and config is executed
+    A study that takes `checkpoints` keeps those of its runs in that folder; when the same study and config is executed
     again after an interruption, they continue. Arrays default to float64, and matrix products keep full
     accuracy, unless the config has a field `dtype` that says "float32".
 
@@ -91,8 +91,8 @@ def execute(
     record = _first_record(study, config, preset, command, dtype)
     storage.write_record(folder, record | clock.times())
     try:
-        with precision(dtype), training.checkpoints_in(folder / _CHECKPOINTS):
-            rows = study.run(config)
+        with precision(dtype):
+            rows = study.run(config, training.Checkpoints(folder / _CHECKPOINTS))
             storage.write_rows(folder, rows)
             verdicts = _judged(study, config, rows)
             record |= {"caption": _caption(study, config, rows, verdicts), "facts": dict(study.facts(config, rows))}

@@ -10,8 +10,8 @@ A study is one file, anywhere. Its docstring is the only place for the words:
 
     Source: <where that is from>
 
-and its names are the parts: `Config`, a frozen dataclass of all that can change a number; `run(config)`, which gives
-rows; `judge(config, rows)`, which gives verdicts; and, where wanted, `draw(config, rows, maker)` and `caption(config,
+and its names are the parts: `Config`, a frozen dataclass of all that can change a number; `run(config)`, or, where its
+runs take minutes, `run(config, checkpoints)`, which gives rows; `judge(config, rows)`, which gives verdicts; and, where wanted, `draw(config, rows, maker)` and `caption(config,
 rows)`, `facts(config, rows)`, and `PRESETS`, by default "quick" alone with every field as it is.
 """
 
@@ -57,7 +57,9 @@ class Study:
       reference: where the prediction is from.
       config: a frozen dataclass that holds all that can change a number, each field with a default and a unit.
       presets: name -> config instance; among "quick", "full", "huge".
-      run: config -> rows; a row maps names to numbers, strings, booleans or arrays.
+      run: (config, checkpoints) -> rows; a row maps names to numbers, strings, booleans or arrays. `checkpoints` goes to
+        a study whose own `run` takes it, and gives each of its runs a place: `training.run(...,
+        folder=checkpoints.of("sgd"))`; without it nothing is kept.
       judge: (config, rows) -> verdicts, at least one.
       draw: (config, rows, maker) -> a figure made with `maker.axes()`; None for no figure.
       caption: (config, rows) -> the conclusion, one sentence; None for how many claims hold.
@@ -73,7 +75,7 @@ class Study:
     reference: str
     config: type
     presets: Mapping[str, Any]
-    run: Callable[[Any], Rows]
+    run: Callable[..., Rows]
     judge: Callable[[Any, Any], list[Verdict]]
     draw: "Callable[[Any, Any, FigureMaker], Figure] | None"
     caption: Callable[[Any, Any], str] | None
@@ -107,8 +109,19 @@ def study_of(module: ModuleType) -> Study:
     parts: dict[str, Any] = texts | {"judge": judge, "draw": draw, "caption": caption, "facts": facts or _no_facts}
     return Study(
         name=file.stem, config=module.Config, presets=_presets(module, file), file=file,
-        run=lambda config: Rows(with_effective_rate(row) for row in module.run(config)), **parts,
+        run=_run_of(module), **parts,
     )  # fmt: skip
+
+
+def _run_of(module: ModuleType) -> Callable[..., Rows]:
+    def run(config: Any, checkpoints: Any = None) -> Rows:
+        if "checkpoints" not in inspect.signature(module.run).parameters:
+            return Rows(with_effective_rate(row) for row in module.run(config))
+        from jaxopt_lab import training
+
+        return Rows(with_effective_rate(row) for row in module.run(config, checkpoints or training.Checkpoints()))
+
+    return run
 
 
 def _no_facts(config: Any, rows: Any) -> Mapping[str, Any]:

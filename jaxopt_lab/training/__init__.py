@@ -1,9 +1,9 @@
 """The engine: compiled segments of steps over many configurations, probes, checkpoints, devices."""
 
 from jaxopt_lab.training.baselines import constant_loss
-from jaxopt_lab.training.checkpoints import checkpoints_in
 from jaxopt_lab.training.devices import device_kind, enable_compilation_cache, measure_bandwidth
 from jaxopt_lab.training.engine import run
+from jaxopt_lab.training.execution import Execution
 from jaxopt_lab.training.failures import require_rule
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.parameters import load_params, save_params
@@ -22,17 +22,19 @@ from jaxopt_lab.training.probes import (
     update_ratio,
     validation_loss,
 )
-from jaxopt_lab.training.progress import say
+from jaxopt_lab.training.progress import log_line
+from jaxopt_lab.training.storage import Checkpoints
 from jaxopt_lab.training.trace import Trace
 
 __all__ = [
+    "Checkpoints",
     "Evaluation",
+    "Execution",
     "Feasibility",
     "Observation",
     "Probe",
     "Trace",
     "band_energy",
-    "checkpoints_in",
     "constant_loss",
     "coordinates",
     "cost",
@@ -47,7 +49,7 @@ __all__ = [
     "require_rule",
     "run",
     "save_params",
-    "say",
+    "log_line",
     "update_cosine",
     "update_ratio",
     "validation_loss",

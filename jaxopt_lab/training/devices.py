@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from jaxopt_lab.core import fail, require_count
+from jaxopt_lab.core import fail
 
 
 def enable_compilation_cache(folder: str | os.PathLike[str] | None = None) -> pathlib.Path:
@@ -37,17 +37,21 @@ def device_kind() -> str:
     return devices[0].device_kind + (f" x {len(devices)}" if len(devices) > 1 else "")
 
 
-def device_mesh(num_devices: int) -> Mesh | None:
-    """The first local devices as a mesh of one axis; None for a single one.
+def choose_devices(where: str, devices: int | None, usual: int) -> int:
+    """The number of local devices that was asked for, or the usual one.
 
     Raises:
       InputError: there are not so many.
     """
-    require_count("run", "devices", num_devices)
-    local = jax.local_devices()
-    if num_devices > len(local):
-        raise fail("run", f"devices must be at most {len(local)}, got {num_devices}", "There are no more here.")
-    return Mesh(np.array(local[:num_devices]), ("configurations",)) if num_devices > 1 else None
+    local = len(jax.local_devices())
+    if devices is not None and devices > local:
+        raise fail(where, f"devices must be at most {local}, got {devices}", "There are no more here.")
+    return devices or usual
+
+
+def device_mesh(num_devices: int) -> Mesh | None:
+    """The first local devices as a mesh of one axis; None for a single one."""
+    return Mesh(np.array(jax.local_devices()[:num_devices]), ("configurations",)) if num_devices > 1 else None
 
 
 def measure_bandwidth(dim: int, repeats: int = 9) -> float:

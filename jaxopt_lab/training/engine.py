@@ -18,14 +18,15 @@ import jax
 import numpy as np
 
 from jaxopt_lab.core import Problem, Status, meshes
-from jaxopt_lab.training import checkpoints, groups, storage
+from jaxopt_lab.training import groups, storage
 from jaxopt_lab.training.baselines import loss_reach
+from jaxopt_lab.training.execution import Execution
 from jaxopt_lab.training.failures import explain
 from jaxopt_lab.training.feasibility import Feasibility
-from jaxopt_lab.training.planning import Plan, Rule, make_plan
+from jaxopt_lab.training.planning import Plan, Rule, plan_run
 from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.program import Inputs
-from jaxopt_lab.training.progress import progress_bar, say
+from jaxopt_lab.training.progress import progress_bar
 from jaxopt_lab.training.trace import Trace
 
 
@@ -40,16 +41,9 @@ def run(
     every: int = 1,
     batch_size: int | None = None,
     params: Any = None,
-    loop: str = "auto",
-    width: int | None = None,
-    segments: int | None = None,
     feasibility: Feasibility | None = None,
-    folder: str | os.PathLike[str] | None = None,
-    checkpoint_seconds: float = 30.0,
-    progress: bool | None = None,
-    keep_final: bool = True,
-    share_batches: bool = False,
-    devices: int = 1,
+    execution: Execution | None = None,
+    folder: str | os.PathLike[str] | storage.Checkpoints | None = None,
 ) -> Trace:
     """Runs N configurations of a rule over a problem, N the common length of hyperparameters and seeds.
 
@@ -64,19 +58,10 @@ def run(
       every: steps between records; the start and the end are always recorded.
       batch_size: examples a step, drawn without replacement within an epoch; None for all.
       params: start here instead of at `problem.init`; a pytree without the axis N.
-      loop: "vmap" or "map" over configurations, "step" (a Python loop over one jitted step: the choice for convolutions
-        on a CPU), "chunks" (separable losses, coordinatewise rules, one configuration), or "auto".
-      width: K, configurations side by side; None chooses by the size of the problem.
-      segments: number of segments, about; None chooses.
       feasibility: when a configuration counts as diverged.
-      folder: keep checkpoints here, and resume from them; None: as `checkpoints_in` says, or none.
-      checkpoint_seconds: least time between two checkpoints; 0 writes one after every segment.
-      progress: show a bar; None: when standard error is a terminal.
-      share_batches: whether configurations of one seed that go side by side take each batch from memory once, which is
-        up to 1.5 times as fast for small networks and can change last bits.
-      devices: local devices over which the configurations are spread, each takes K; this changes no bit. The loops
-        "step" and "chunks" use one.
-      keep_final: whether the trace holds the final parameters and states; a sweep needs none of them.
+      execution: loop, width K, segments, devices, checkpoints' times, progress bar; what it leaves open is chosen.
+      folder: the run's own folder, in which checkpoints are kept and from which it resumes; None keeps nothing. A
+        folder of `Checkpoints` that holds another run is set aside; any other is refused.
 
     Returns:
       The trace.
@@ -91,10 +76,10 @@ def run(
       >>> [f"{loss:.6f}" for loss in trace["loss"][:, -1]]
       ['0.006079', '0.017925']
     """
-    plan = make_plan(
+    execution = execution or Execution()
+    plan = plan_run(
         problem, rule, hyperparameters or {}, steps=steps, seeds=seeds, probes=probes, every=every, params=params,
-        batch_size=batch_size, loop=loop, width=width, segments=segments, share_batches=share_batches,
-        devices=devices,
+        batch_size=batch_size, execution=execution,
     )  # fmt: skip
     limits = feasibility or Feasibility()
     inputs = groups.on_every_device(plan.program, storage.inputs_of(problem, plan.program))
@@ -102,18 +87,13 @@ def run(
         given = (groups.make_starts(problem, plan.seeds, params), inputs)
         starts, inputs = _compilers_choice(*given)
         packed = groups.make_groups(plan.program, problem, plan.hyperparameters, plan.seeds, plan.group_size, starts)
-        store, held, log = None, contextlib.nullcontext(), None
-        if folder is None:
-            folder, log = checkpoints.next_folder(), say
-        if folder:
-            known = storage.identity(plan, problem, inputs, packed[0], limits)
-            store = storage.Store(folder, known) if log is None else storage.store_anew(folder, known, log)
-            held = store.held()
-        with held:
+        place, log = (folder.folder, folder.log) if isinstance(folder, storage.Checkpoints) else (folder, None)
+        store = None
+        if place:
+            store = storage.open_store(place, storage.identity(plan, problem, inputs, packed[0], limits), log)
+        with store.held() if store else contextlib.nullcontext():
             stored = store.restore(plan.program, packed, log) if store else (packed, 0, [])
-            packed, metrics, status, facts = _travel(
-                plan, problem, inputs, stored, limits, store, checkpoint_seconds, progress
-            )
+            packed, metrics, status, facts = _travel(plan, problem, inputs, stored, limits, store, execution)
     except Exception as error:
         explain(error, plan, problem, inputs, params)
         raise
@@ -121,7 +101,7 @@ def run(
     if alive.any() and "loss" in metrics:
         status[alive] = [limits.at_end(loss) for loss in metrics["loss"][alive, -1]]
     status[status == Status.RUNNING] = Status.COMPLETED
-    final = groups.gather(packed, alive) if keep_final else None
+    final = groups.gather(packed, alive) if execution.keep_final else None
     ended = tuple(Status(code) for code in status)
     params, state, model_state = (None,) * 3 if final is None else (final.params, final.state, final.model_state)
     params, state = meshes.as_before((params, state), given)
@@ -145,7 +125,7 @@ def _compilers_choice(starts: tuple[Any, np.ndarray], inputs: Inputs) -> tuple[t
 
 def _travel(
     plan: Plan, problem: Problem, inputs: Inputs, begun: tuple[list[groups.Group], int, list[dict[str, np.ndarray]]],
-    limits: Feasibility, store: storage.Store | None, checkpoint_seconds: float, progress: bool | None,
+    limits: Feasibility, store: storage.RunStore | None, execution: Execution,
 ) -> tuple[list[groups.Group], dict[str, np.ndarray], np.ndarray, dict[str, Any]]:  # fmt: skip
     """The loop over segments: move, collect, retire what diverged, repack, save."""
     packed, first, stored = begun
@@ -156,7 +136,7 @@ def _travel(
     reach = functools.cache(functools.partial(loss_reach, problem, int(plan.seeds[0])))
     _retire(metrics, status, limits, plan.records_before(first), reach)
     seconds, saved = [], time.monotonic()
-    with progress_bar(problem.name, int(plan.steps[-1]), plan.steps_before(first), progress) as show:
+    with progress_bar(problem.name, int(plan.steps[-1]), plan.steps_before(first), execution.progress) as show:
         for segment in range(first, plan.num_segments):
             began = time.monotonic()
             values = {}
@@ -177,7 +157,7 @@ def _travel(
                 packed = groups.repack(plan.program, packed, alive)
             if store:
                 store.add(segment, values)
-                if done or not alive.any() or time.monotonic() - saved >= checkpoint_seconds:
+                if done or not alive.any() or time.monotonic() - saved >= execution.checkpoint_seconds:
                     store.save(packed, segment + 1)
                     saved = time.monotonic()
             if not alive.any():

@@ -26,15 +26,12 @@ from jaxopt_lab.core import (
     vectors,
 )
 from jaxopt_lab.rules import REGISTRY
-from jaxopt_lab.training.devices import device_mesh
+from jaxopt_lab.training.devices import choose_devices, device_mesh
+from jaxopt_lab.training.execution import Execution, choose_loop, choose_width, measure_workload
 from jaxopt_lab.training.probes import Measured, Probe, loss
 from jaxopt_lab.training.program import Program
 
-LOOPS = ("auto", "vmap", "map", "step", "chunks")
 Rule = optax.GradientTransformation | Callable[..., optax.GradientTransformation]
-
-_CHUNKS_PAY_FROM = 2**21
-_WIDTH_TIMES_DIM = 2**19
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,7 +78,7 @@ class Plan:
         return min(segment * self.counts.shape[1], len(self.steps))
 
 
-def make_plan(
+def plan_run(
     problem: Problem,
     rule: Rule,
     hyperparameters: Mapping[str, Any],
@@ -92,17 +89,13 @@ def make_plan(
     every: int,
     params: Any,
     batch_size: int | None,
-    loop: str,
-    width: int | None,
-    segments: int | None,
-    share_batches: bool = False,
-    devices: int = 1,
+    execution: Execution,
 ) -> Plan:
     """Checks the arguments of `run` and settles what they leave open."""
     probes = tuple(probes) or (loss(),)
     require_count("run", "steps", steps, minimum=0)
     require_count("run", "every", every)
-    require_choice("run", "loop", loop, LOOPS)
+    execution.require_whole("run")
     _require_batch(problem, batch_size)
     _require_probes(problem, probes)
     hyper, seed_list = _configurations(hyperparameters, seeds)
@@ -111,15 +104,20 @@ def make_plan(
         shapes = traced("run", f"the initialization of {problem.name}", problem.init, jax.random.key(0), names=("key",))
     require_trainable("run", shapes)
     shapes = jax.eval_shape(lambda tree: tree, shapes)
-    dim = vectors.size(shapes)
-    chosen = _loop(loop, problem, rule, probes, len(seed_list), shapes)
+    fits = _fits_in_chunks(problem, probes, len(seed_list), shapes)
+    if execution.loop == "chunks":
+        _require_chunks(fits)
+    work = measure_workload(problem, batch_size, execution.loop, shapes)
+    chosen = choose_loop(execution.loop, work, in_chunks=fits and _is_coordinatewise(rule))
+    devices = choose_devices("run", execution.devices, usual=1)
     mesh = device_mesh(devices) if chosen in ("vmap", "map") else None
-    wide = 1 if chosen == "chunks" else _width(width, dim, -(-len(seed_list) // (mesh.size if mesh else 1)))
-    one_seed = share_batches and chosen == "vmap" and _seeds_agree(seed_list, wide, mesh)
+    share = -(-len(seed_list) // (mesh.size if mesh else 1))
+    wide = 1 if chosen == "chunks" else execution.width or choose_width(work, chosen, share)
+    one_seed = execution.share_batches and chosen == "vmap" and _seeds_agree(seed_list, wide, mesh)
     program = Program(_factory(rule), probes, batch_size, chosen, one_seed, mesh)
     _require_room(program, shapes if params is None else _where(shapes, params), hyper, len(seed_list))
     counts = np.diff([0, *range(0, steps, every), steps]) if steps else np.zeros(1, int)
-    return Plan(program, hyper, seed_list, wide, _by_segment(counts, segments), np.cumsum(counts))
+    return Plan(program, hyper, seed_list, wide, _by_segment(counts, execution.segments), np.cumsum(counts))
 
 
 def _configurations(hyperparameters: Mapping[str, Any], seeds: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -168,40 +166,25 @@ def _by_segment(counts: np.ndarray, segments: int | None) -> np.ndarray:
     return padded.reshape(-1, per_segment)
 
 
-def _loop(loop: str, problem: Problem, rule: Rule, probes: tuple[Probe, ...], num: int, shapes: Any) -> str:
+def _require_chunks(possible: bool) -> None:
+    if not possible:
+        raise fail(
+            "run", "loop='chunks' needs a separable loss of one vector, one configuration and additive probes",
+            "Use loop='auto'.",
+        )  # fmt: skip
+
+
+def _fits_in_chunks(problem: Problem, probes: tuple[Probe, ...], num: int, shapes: Any) -> bool:
+    """Whether loss, probes and the number of configurations allow the loop "chunks"."""
     leaves = jax.tree.leaves(shapes)
     vector = len(leaves) == 1 and len(leaves[0].shape) == 1
+    return problem.separable is not None and vector and num == 1 and all(probe.additive for probe in probes)
+
+
+def _is_coordinatewise(rule: Rule) -> bool:
+    """Whether it is known of the rule that it couples no coordinates."""
     factory = rule.func if isinstance(rule, functools.partial) else rule
-    known = any(spec.factory is factory and spec.coordinatewise and not spec.needs for spec in REGISTRY.values())
-    fits = problem.separable is not None and vector and num == 1 and all(probe.additive for probe in probes)
-    if loop == "chunks":
-        if not fits:
-            raise fail(
-                "run", "loop='chunks' needs a separable loss of one vector, one configuration and additive probes",
-                "Use loop='auto'.",
-            )  # fmt: skip
-        return loop
-    if loop != "auto":
-        return loop
-    if jax.default_backend() != "cpu":
-        return "vmap"
-    if any(len(leaf.shape) > 2 for leaf in leaves) and convolves(problem, shapes):
-        return "step"
-    return "chunks" if fits and known and leaves[0].shape[0] >= _CHUNKS_PAY_FROM else "vmap"
-
-
-def convolves(problem: Problem, shapes: Any = None) -> bool:
-    """Whether the loss holds a convolution: XLA trains those ten times slower inside of a loop on a CPU."""
-    shapes = jax.eval_shape(problem.init, jax.random.key(0)) if shapes is None else shapes
-    program = jax.make_jaxpr(lambda params, data: problem.loss(params, data, None))(shapes, problem.data)
-    return "conv_general_dilated" in str(program)
-
-
-def _width(width: int | None, dim: int, num: int) -> int:
-    if width is not None:
-        require_count("run", "width", width)
-        return width
-    return min(num, max(1, min(4096, _WIDTH_TIMES_DIM // max(dim, 1))))
+    return any(spec.factory is factory and spec.coordinatewise and not spec.needs for spec in REGISTRY.values())
 
 
 def _factory(rule: Rule) -> Callable[..., optax.GradientTransformation]:

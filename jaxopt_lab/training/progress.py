@@ -1,4 +1,4 @@
-"""A progress bar in steps with an honest time left, silent when the output is no terminal; and single sentences."""
+"""A progress bar in steps with an honest time left, silent when the output is no terminal; and single lines."""
 
 import contextlib
 import sys
@@ -44,7 +44,7 @@ def progress_bar(label: str, total: int, done: int = 0, shown: bool | None = Non
         yield lambda steps: bar.update(task, completed=steps)
 
 
-def say(sentence: str) -> None:
-    """Says a sentence at once, on standard error."""
-    sys.stderr.write(f"{sentence}\n")
+def log_line(line: str) -> None:
+    """Writes a line at once, on standard error."""
+    sys.stderr.write(f"{line}\n")
     sys.stderr.flush()

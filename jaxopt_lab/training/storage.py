@@ -7,6 +7,7 @@ folder/locks/running         held by the process that runs it
 """
 
 import contextlib
+import dataclasses
 import os
 import pathlib
 from collections.abc import Callable, Iterator
@@ -25,12 +26,39 @@ from jaxopt_lab.training.groups import Group, assemble, first_lanes, stacked_lan
 from jaxopt_lab.training.planning import Plan
 from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.program import Inputs, Lane, Program, measure, step
+from jaxopt_lab.training.progress import log_line
 
 _RECORD = "run.json"
 _REMEDY = "Remove the run's folder to begin anew, or name another one."
 
 
-class Store:
+@dataclasses.dataclass(frozen=True)
+class Checkpoints:
+    """Where the runs of a study keep their checkpoints, each in a folder that its caller names.
+
+    What lies there may be of an earlier version of the study: a folder that holds another run, or is damaged, is set
+    aside, and the run begins anew.
+
+    Attributes:
+      folder: the folder of all of them, or, given to `run`, of one; None keeps nothing.
+      log: gets a line where something is set aside.
+
+    Example:
+      >>> Checkpoints(pathlib.Path("checkpoints")).of("kappa = 10").folder.name
+      'kappa-10'
+      >>> Checkpoints().of("kappa = 10").folder is None
+      True
+    """
+
+    folder: pathlib.Path | None = None
+    log: Callable[[str], None] = log_line
+
+    def of(self, name: str) -> "Checkpoints":
+        """The place of one run; no other run of the study may have its name."""
+        return Checkpoints(None if self.folder is None else self.folder / files.file_name(name), self.log)
+
+
+class RunStore:
     """The folder of one run.
 
     Args:
@@ -144,16 +172,27 @@ class Store:
             )  # fmt: skip
 
 
-def store_anew(folder: str | os.PathLike[str], identity: dict[str, str], log: Callable[[str], None]) -> Store:
-    """The store of a run inside of a study; a folder that holds another run, or is damaged, is set aside."""
+def open_store(
+    folder: str | os.PathLike[str], identity: dict[str, str], log: Callable[[str], None] | None = None
+) -> RunStore:
+    """The store of a run.
+
+    Args:
+      folder: where.
+      identity: which run it may hold.
+      log: gets a line where the folder holds another run or is damaged, and is set aside; None: that is an error.
+
+    Raises:
+      InputError: as `RunStore`.
+    """
     try:
-        return Store(folder, identity)
+        return RunStore(folder, identity)
     except InputError as error:
-        if files.is_free(pathlib.Path(folder)):
+        if log is None or files.is_free(pathlib.Path(folder)):
             raise
         log(f"{error} It is set aside, and the run begins anew.")
         files.set_aside(pathlib.Path(folder))
-        return Store(folder, identity)
+        return RunStore(folder, identity)
 
 
 def inputs_of(problem: Problem, program: Program) -> Inputs:

@@ -7,12 +7,12 @@ from scipy import stats
 
 import jaxopt_lab as lab
 from jaxopt_lab import compare, objectives, rules, search
-from jaxopt_lab.compare.candidates import entrants_of
-from jaxopt_lab.compare.evaluation_params import on_pairs
+from jaxopt_lab.compare.candidates import candidates_of
+from jaxopt_lab.compare.evaluation_params import with_evaluation_params
 from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED
-from jaxopt_lab.compare.rule_results import Rerun
-from jaxopt_lab.compare.splits import arena_of
-from jaxopt_lab.compare.step_cost import Price, price_of
+from jaxopt_lab.compare.rule_results import FinalRuns
+from jaxopt_lab.compare.splits import split_data
+from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
 from jaxopt_lab.core import InputError, Stateful, Status, from_loss
 
 BOWL = objectives.quadratic([1.0, 0.1], start=1.0)
@@ -26,73 +26,73 @@ def armijo(learning_rate):
 @pytest.mark.parametrize(
     ("factory", "values", "expected"),
     [
-        (optax.adam, {"learning_rate": 0.1}, Price()),
-        (rules.nesterov_lookahead, {"learning_rate": 0.1, "rho": 0.9}, Price(2.0, source="calls")),
+        (optax.adam, {"learning_rate": 0.1}, StepCost()),
+        (rules.nesterov_lookahead, {"learning_rate": 0.1, "rho": 0.9}, StepCost(2.0, source="calls")),
         (
             rules.saddle_free_newton,
             {"learning_rate": 0.5},
-            Price(1.0, 2.0, source="state"),
+            StepCost(1.0, 2.0, source="state"),
         ),  # two dimensions: 2 products
     ],
 )
 def test_a_step_costs_the_gradients_products_and_losses_that_it_takes(factory, values, expected):
-    assert price_of(BOWL, factory, values) == expected
+    assert measure_step_cost(BOWL, factory, values) == expected
 
 
 def test_a_rule_that_is_judged_elsewhere_keeps_the_expected_loss_of_a_model_that_draws():
     at = lambda point, state, batch: point + state  # noqa: E731
     stateful = Stateful(1.0, lambda point, state, batch, key: (point, state), at, expected=at)
     problem = dataclasses.replace(from_loss(lambda w, batch, key: w, 0.0), stateful=stateful)
-    assert on_pairs(problem).stateful.expected((2.0, 5.0), 1.0, None) == 6.0
+    assert with_evaluation_params(problem).stateful.expected((2.0, 5.0), 1.0, None) == 6.0
     plain = dataclasses.replace(problem, stateful=dataclasses.replace(stateful, expected=None))
-    assert on_pairs(plain).stateful.expected is None
+    assert with_evaluation_params(plain).stateful.expected is None
 
 
 def test_a_line_search_costs_the_losses_that_it_takes_also_where_it_is_handed_a_gauss_newton_function():
     problem = lab.load_problem("wine-softmax")
-    price = price_of(problem, armijo, {"learning_rate": 0.1})
-    assert price == Price(1.0, 0.0, 1.0, source="calls")  # the first step is always accepted
+    step_cost = measure_step_cost(problem, armijo, {"learning_rate": 0.1})
+    assert step_cost == StepCost(1.0, 0.0, 1.0, source="calls")  # the first step is always accepted
 
 
 def test_a_budget_buys_as_many_steps_as_it_pays_for():
-    assert Price().steps(300) == 300
-    assert Price(2.0).steps(300) == 150
-    assert Price(1.0, 2.0).steps(300) == 60  # a product costs 2
-    assert Price(1.0, 0.0, 1.5).steps(300) == 200  # a loss costs 1/3
+    assert StepCost().steps(300) == 300
+    assert StepCost(2.0).steps(300) == 150
+    assert StepCost(1.0, 2.0).steps(300) == 60  # a product costs 2
+    assert StepCost(1.0, 0.0, 1.5).steps(300) == 200  # a loss costs 1/3
 
 
-def rerun(selection, report, *, taken=None, status=None, budget=100.0):
+def final_runs(selection, report, *, taken=None, status=None, budget=100.0):
     selection, report = np.asarray(selection, float), np.asarray(report, float)
     num, records = selection.shape
     extra = np.zeros((num, records, 2)) if taken is None else np.asarray(taken)
     ended = np.full(num, Status.COMPLETED) if status is None else np.asarray(status)
-    price = Price() if taken is None else Price(1.0, 1.0, source="state")
+    step_cost = StepCost() if taken is None else StepCost(1.0, 1.0, source="state")
     steps = np.arange(records) * 10
-    return Rerun(steps, {"validation_loss": selection, "test_loss": report}, ended, extra, price, budget)
+    return FinalRuns(steps, {"validation_loss": selection, "test_loss": report}, ended, extra, step_cost, budget)
 
 
 def test_the_moment_is_selected_on_validation_and_the_test_is_reported():
-    run = rerun([[3, 1, 2], [3, 2, 1]], [[9, 5, 1], [9, 1, 4]])
+    run = final_runs([[3, 1, 2], [3, 2, 1]], [[9, 5, 1], [9, 1, 4]])
     np.testing.assert_array_equal(run.quality("validation_loss", "test_loss"), [5, 4])  # not the lowest test loss, 1
 
 
 def test_what_lies_beyond_the_budget_does_not_count():
     taken = np.zeros((1, 3, 2))
     taken[0, :, 1] = [0, 30, 60]  # products: 10 + 2 * 30 gradients at the second record, 140 at the third
-    run = rerun([[3, 2, 1]], [[3, 2, 1]], taken=taken)
+    run = final_runs([[3, 2, 1]], [[3, 2, 1]], taken=taken)
     np.testing.assert_array_equal(run.spent, [[0, 70, 140]])
     assert run.quality("validation_loss", "test_loss") == 2
     assert np.isinf(run.arrivals("test_loss", 1.0)[0])
 
 
 def test_a_miss_is_infinite_and_stays_in_the_median():
-    run = rerun([[3, 1, 1]] * 3, [[3, 1, 1], [3, 3, 1], [3, 3, 3]])
+    run = final_runs([[3, 1, 1]] * 3, [[3, 1, 1], [3, 3, 1], [3, 3, 3]])
     gradients, steps = run.arrivals("test_loss", 1.0)
     np.testing.assert_array_equal(gradients, [10, 20, np.inf])
     np.testing.assert_array_equal(steps, [10, 20, np.inf])
     assert np.median(gradients) == 20
     ended = [Status.COMPLETED, Status.NON_FINITE, Status.WORSE_THAN_BASELINE]
-    run = rerun([[3, 1, 1]] * 3, [[3, 1, 1]] * 3, status=ended)
+    run = final_runs([[3, 1, 1]] * 3, [[3, 1, 1]] * 3, status=ended)
     np.testing.assert_array_equal(run.quality("validation_loss", "test_loss"), [1, np.inf, np.inf])
     assert np.isinf(np.median(run.arrivals("test_loss", 1.0)[0]))
     assert run.share_infeasible == pytest.approx(2 / 3)
@@ -138,7 +138,7 @@ def test_rules_that_are_equal_are_rarely_called_different():
     false = 0
     for _ in range(100):
         values = {name: np.exp(draw.normal(size=10)) for name in "abcd"}
-        false += any(claim.outcome == BETTER for claim in compare.claims_of("x", "loss", values, {}, {}))
+        false += any(pair.outcome == BETTER for pair in compare.pairwise_results("x", "loss", values, {}, {}))
     assert false <= 4  # 1 is expected at p < 0.01 a family; P(more than 4) = 0.4 %
 
 
@@ -146,11 +146,11 @@ def test_each_verdict_has_its_condition():
     values = {"plain": NEAR, "general": np.array([1.6, 1.5, 1.55, 1.6, 1.4]), "noisy": NEAR[::-1]}
 
     def outcomes(edges=None, contains=None):
-        found = compare.claims_of("x", "loss", values, edges or {}, contains or {})
-        return {(claim.first, claim.second): claim for claim in found}
+        found = compare.pairwise_results("x", "loss", values, edges or {}, contains or {})
+        return {(pair.first, pair.second): pair for pair in found}
 
     assert outcomes()["plain", "general"].outcome == BETTER
-    assert {claim.outcome for pair, claim in outcomes().items() if "general" not in pair} == {NO_DIFFERENCE}
+    assert {each.outcome for pair, each in outcomes().items() if "general" not in pair} == {NO_DIFFERENCE}
     assert "no difference shown" in outcomes()["plain", "noisy"].line()
     near = outcomes(edges={"plain": {"learning_rate": "high"}})
     assert near["plain", "general"].outcome == near["plain", "noisy"].outcome == INCONCLUSIVE
@@ -198,64 +198,64 @@ def data(num, seed=0):
 
 def test_validation_data_are_halved_and_the_halves_do_not_meet():
     problem = from_loss(line, np.zeros(2), data(20), validation=data(40, 1), name="line")
-    arena = arena_of(problem)
-    assert (arena.selection, arena.report) == ("validation_loss", "test_loss")
-    np.testing.assert_array_equal(arena.problem.data[0], problem.data[0])
-    (test,) = (part for part in arena.problem.metrics["test_loss"].args if isinstance(part, tuple))
-    parts = np.concatenate([np.asarray(part[0]) for part in (arena.problem.validation, test)])
+    split = split_data(problem)
+    assert (split.selection, split.report) == ("validation_loss", "test_loss")
+    np.testing.assert_array_equal(split.problem.data[0], problem.data[0])
+    (test,) = (part for part in split.problem.metrics["test_loss"].args if isinstance(part, tuple))
+    parts = np.concatenate([np.asarray(part[0]) for part in (split.problem.validation, test)])
     assert {tuple(row) for row in parts.tolist()} == {tuple(row) for row in np.asarray(problem.validation[0]).tolist()}
     assert len(test[0]) == 20
-    assert "of the validation data half select and half are the test (20 and 20)" in arena.words
+    assert "of the validation data half select and half are the test (20 and 20)" in split.words
 
 
 def test_without_validation_data_a_fifth_is_held_out_and_without_data_the_loss_is_compared():
-    arena = arena_of(from_loss(line, np.zeros(2), data(100), name="line"))
-    assert (arena.problem.num_examples, len(arena.problem.validation[0])) == (80, 10)
-    assert "80 examples train; a fifth of the examples is held out" in arena.words
-    asked = arena_of(from_loss(line, np.zeros(2), data(100), name="line"), measure="loss")
+    split = split_data(from_loss(line, np.zeros(2), data(100), name="line"))
+    assert (split.problem.num_examples, len(split.problem.validation[0])) == (80, 10)
+    assert "80 examples train; a fifth of the examples is held out" in split.words
+    asked = split_data(from_loss(line, np.zeros(2), data(100), name="line"), measure="loss")
     assert (asked.problem.num_examples, asked.report) == (100, "loss")
-    assert "nothing is said about other data" in arena_of(BOWL).words
+    assert "nothing is said about other data" in split_data(BOWL).words
     with pytest.raises(InputError, match=r"line has 2 examples to select by .*measure='loss'"):
-        arena_of(from_loss(line, np.zeros(2), data(10), name="line"))
+        split_data(from_loss(line, np.zeros(2), data(10), name="line"))
 
 
 def test_every_default_space_spans_five_decades_of_the_rate_and_fits_its_rule():
-    for name, entrant in compare.ENTRANTS.items():
-        rate = entrant.space.dimensions["learning_rate"]
+    for name, candidate in compare.CANDIDATES.items():
+        rate = candidate.space.dimensions["learning_rate"]
         decades = np.log10(rate.high / rate.low)
         assert decades == pytest.approx(4 if name in ("saddle_free_newton", "newton_cg") else 5), name
-        entrant.factory(
-            **{key: float(column[0]) for key, column in entrant.space.columns([[0.5] * entrant.space.dim]).items()}
+        candidate.factory(
+            **{key: float(column[0]) for key, column in candidate.space.columns([[0.5] * candidate.space.dim]).items()}
         )
-        assert set(entrant.contains) <= set(compare.ENTRANTS), name
+        assert set(candidate.contains) <= set(compare.CANDIDATES), name
 
 
 def test_a_space_contains_the_rules_that_it_says_it_contains():
     for name in ("heavy_ball", "nesterov", "nesterov_lookahead"):
-        space = compare.ENTRANTS[name].space
+        space = compare.CANDIDATES[name].space
         assert space.dimensions["rho"].low == 0
-        inner = compare.ENTRANTS["sgd"].space.dimensions["learning_rate"]
+        inner = compare.CANDIDATES["sgd"].space.dimensions["learning_rate"]
         assert (space.dimensions["learning_rate"].low, space.dimensions["learning_rate"].high) == (
             inner.low,
             inner.high,
         )
     assert (
-        compare.ENTRANTS["adamw"].edges({"learning_rate": 0.01, "b1": 0.9, "weight_decay": 1e-5}) == {}
+        compare.CANDIDATES["adamw"].edges({"learning_rate": 0.01, "b1": 0.9, "weight_decay": 1e-5}) == {}
     )  # Adam itself
-    assert compare.ENTRANTS["adamw"].edges({"learning_rate": 0.9, "b1": 0.9, "weight_decay": 0.9}) == {
+    assert compare.CANDIDATES["adamw"].edges({"learning_rate": 0.9, "b1": 0.9, "weight_decay": 0.9}) == {
         "learning_rate": "high", "weight_decay": "high",
     }  # fmt: skip
 
 
 def test_rules_are_named_or_come_with_a_space():
-    own = entrants_of({"mine": (optax.adam, search.Space(learning_rate=search.log_uniform(1e-4, 1.0)))})
+    own = candidates_of({"mine": (optax.adam, search.Space(learning_rate=search.log_uniform(1e-4, 1.0)))})
     assert own["mine"].factory is optax.adam
     with pytest.raises(InputError, match=r"a rule must be one of: sgd, .*Did you mean 'adam'"):
-        entrants_of("adm")
-    with pytest.raises(InputError, match=r"rule mine must be an Entrant or \(factory, Space\), got .*Example"):
-        entrants_of({"mine": optax.adam})
+        candidates_of("adm")
+    with pytest.raises(InputError, match=r"rule mine must be a Candidate or \(factory, Space\), got .*Example"):
+        candidates_of({"mine": optax.adam})
     with pytest.raises(InputError, match="a rule is named twice: sgd, sgd"):
-        entrants_of(["sgd", "sgd"])
+        candidates_of(["sgd", "sgd"])
 
 
 def test_a_corrected_p_is_never_below_that_of_a_smaller_one():

@@ -10,18 +10,18 @@ from jaxopt_lab import compare, objectives, reporting, rules, search, storage, t
 from jaxopt_lab.cli import main
 from jaxopt_lab.compare import report
 from jaxopt_lab.compare.figures import draw_sensitivity
-from jaxopt_lab.compare.plan import make_contest
+from jaxopt_lab.compare.plan import plan_comparison
 from jaxopt_lab.core import InputError, from_loss
 from jaxopt_lab.search.store import ComparisonStore
 
 RATES = search.log_uniform(1e-3, 10.0)
 RULES = {
-    "plain": compare.Entrant(rules.sgd, search.Space(learning_rate=RATES)),
-    "same": compare.Entrant(rules.sgd, search.Space(learning_rate=RATES), {"plain": "everywhere"}),
-    "slow": compare.Entrant(
+    "plain": compare.Candidate(rules.sgd, search.Space(learning_rate=RATES)),
+    "same": compare.Candidate(rules.sgd, search.Space(learning_rate=RATES), {"plain": "everywhere"}),
+    "slow": compare.Candidate(
         rules.sgd, search.Space(learning_rate=search.log_uniform(1e-4, 3e-3)), {"plain": "a low rate"}
     ),
-    "wild": compare.Entrant(rules.sgd, search.Space(learning_rate=search.log_uniform(1.5, 150.0))),
+    "wild": compare.Candidate(rules.sgd, search.Space(learning_rate=search.log_uniform(1.5, 150.0))),
 }
 OPTIONS = {
     "trials": 8,
@@ -61,7 +61,7 @@ def told():
 def compared(tmp_path_factory, told):
     """A comparison of four rules on the line, kept in a folder; other tests repeat its programs, which takes no compiling."""
     folder = tmp_path_factory.mktemp("compared") / "here"
-    return compare.compare(line(), RULES, 40, folder=folder, say=told.append, **OPTIONS)
+    return compare.compare(line(), RULES, 40, folder=folder, log=told.append, **OPTIONS)
 
 
 @pytest.fixture
@@ -80,54 +80,53 @@ def test_the_baseline_sets_the_target_before_any_rule_is_run(compared, told, tmp
     first = told.index("line: the target is " + f"{compared.targets['line'].report:.4g}")
     assert first < min(place for place, words in enumerate(told) if words.startswith("line, plain"))
     assert max(place for place, words in enumerate(told) if words.startswith("line, baseline")) < first
-    with training.checkpoints_in(tmp_path):  # as in a study, which so continues after a kill
-        alone = compare.compare(line(), {"slow": RULES["slow"]}, 40, **OPTIONS)
+    alone = compare.compare(line(), {"slow": RULES["slow"]}, 40, out=tmp_path, **OPTIONS)
     assert alone.targets["line"] == compared.targets["line"]  # whatever is compared
-    assert alone.folder == tmp_path / "run-000"
+    assert alone.folder.parent == tmp_path
     assert alone.verdict()[0] == "slow alone was run: there is nothing to compare it with."
 
 
 def test_each_rule_has_one_space_and_as_many_trials_that_were_chosen_first(compared):
-    plain, same, *_ = shown = [compared.showings["line", rule] for rule in RULES]
+    plain, same, *_ = shown = [compared.results["line", rule] for rule in RULES]
     np.testing.assert_array_equal(plain.trials.columns["learning_rate"], same.trials.columns["learning_rate"])
-    assert [each.trials.space for each in shown] == [entrant.space for entrant in RULES.values()]
+    assert [each.trials.space for each in shown] == [candidate.space for candidate in RULES.values()]
     assert [len(each.trials.medians) for each in shown] == [8] * 4
     assert list(json.loads(json.dumps(compared.to_json()))["config"]["rules"]) == list(RULES)
 
 
 def test_winners_run_on_ten_fresh_seeds_with_paired_starts_and_batches(compared):
-    plain, same, slow, _ = (compared.showings["line", rule] for rule in RULES)
-    assert plain.rerun.curves["test_loss"].shape == (10, 15)
+    plain, same, slow, _ = (compared.results["line", rule] for rule in RULES)
+    assert plain.final_runs.curves["test_loss"].shape == (10, 15)
     assert plain.winner == same.winner
-    for probe, values in plain.rerun.curves.items():  # the same rule by another name: the same starts and batches
-        np.testing.assert_array_equal(values, same.rerun.curves[probe])
-    np.testing.assert_array_equal(plain.rerun.curves["loss"][:, 0], slow.rerun.curves["loss"][:, 0])
+    for probe, values in plain.final_runs.curves.items():  # the same rule by another name: the same starts and batches
+        np.testing.assert_array_equal(values, same.final_runs.curves[probe])
+    np.testing.assert_array_equal(plain.final_runs.curves["loss"][:, 0], slow.final_runs.curves["loss"][:, 0])
     searched = plain.trials.curves["loss"][0, 0, 0]
-    assert not np.isclose(plain.rerun.curves["loss"][:, 0], searched).any()  # none of the search's seeds
+    assert not np.isclose(plain.final_runs.curves["loss"][:, 0], searched).any()  # none of the search's seeds
 
 
 def test_rules_that_are_the_same_are_not_called_different(compared):
-    claim, *_ = [each for each in compared.claims_on("line") if {each.first, each.second} == {"plain", "same"}]
-    assert claim.outcome == "no difference shown"
+    pair, *_ = [each for each in compared.pairs_on("line") if {each.first, each.second} == {"plain", "same"}]
+    assert pair.outcome == "no difference shown"
     assert "no difference shown" in "".join(compared.verdict())
     assert compared.verdict()[0] == "No rule is shown better than every other on line."
 
 
 def test_a_rule_that_contains_another_and_loses_is_under_tuned(compared):
-    claim, *_ = [each for each in compared.claims_on("line") if {each.first, each.second} == {"plain", "slow"}]
-    assert (claim.first, claim.outcome) == ("plain", "under-tuned")
-    assert claim.corrected < 0.01
+    pair, *_ = [each for each in compared.pairs_on("line") if {each.first, each.second} == {"plain", "slow"}]
+    assert (pair.first, pair.outcome) == ("plain", "under-tuned")
+    assert pair.corrected < 0.01
     assert "  under-tuned: slow, it contains plain at a low rate." in compared.verdict()
 
 
 def test_to_be_ahead_of_an_under_tuned_rule_is_not_to_be_better(compared):
     described = compared.config["rules"] | {"other": compared.config["rules"]["slow"] | {"contains": {}}}
-    showings = compared.showings | {("line", "other"): compared.showings["line", "slow"]}
+    results = compared.results | {("line", "other"): compared.results["line", "slow"]}
 
     def head(*names):
-        kept = {("line", name): showings["line", name] for name in names}
+        kept = {("line", name): results["line", name] for name in names}
         chosen = {name: described[name] for name in names}
-        return dataclasses.replace(compared, config=compared.config | {"rules": chosen}, showings=kept).verdict()[0]
+        return dataclasses.replace(compared, config=compared.config | {"rules": chosen}, results=kept).verdict()[0]
 
     assert head("plain", "slow") == "No rule is shown better than every other on line."
     better = "plain is shown better than every other rule on line"
@@ -136,9 +135,9 @@ def test_to_be_ahead_of_an_under_tuned_rule_is_not_to_be_better(compared):
 
 
 def test_a_winner_near_an_edge_is_inconclusive(compared):
-    assert compared.showings["line", "wild"].edges == {"learning_rate": "low"}
-    for claim in compared.claims_on("line"):
-        assert (claim.outcome == "inconclusive, widen") == ("wild" in (claim.first, claim.second))
+    assert compared.results["line", "wild"].edges == {"learning_rate": "low"}
+    for pair in compared.pairs_on("line"):
+        assert (pair.outcome == "inconclusive, widen") == ("wild" in (pair.first, pair.second))
     assert "  inconclusive, widen: wild is best with learning_rate at the low end." in compared.verdict()
 
 
@@ -157,21 +156,21 @@ def test_the_table_has_misses_steps_seconds_and_infeasible_trials(compared):
 
 def test_a_step_that_costs_two_gradients_leaves_half_of_the_steps():
     dear = {"dear": (rules.nesterov_lookahead, search.Space(learning_rate=search.log_uniform(0.01, 2.0), rho=0.5))}
-    contest = make_contest(
+    plan = plan_comparison(
         bowl(), dear, 40, trials=2, seeds=1, fresh=2, batch_size=None, baseline=dear, sampler="random", seed=0,
         records=10, target_share=0.75, measure="auto", level=0.01,
     )  # fmt: skip
-    assert contest.bouts["quadratic"]["dear"].steps == 20
-    assert "quadratic: 40 gradients a run buy steps: 20 of dear, 2 each" in contest.lines()
-    many = dataclasses.replace(contest, rules=("a", "b", "c"))
+    assert plan.runs["quadratic"]["dear"].steps == 20
+    assert "quadratic: 40 gradients a run buy steps: 20 of dear, 2 each" in plan.lines()
+    many = dataclasses.replace(plan, rules=("a", "b", "c"))
     assert many.lines()[-1] == "where runs miss, fewer than 10 fresh seeds may be too few to show a difference"
 
 
 def test_a_schedule_free_rule_is_judged_at_its_average():
-    entrant = compare.ENTRANTS["schedule_free_sgd"]
-    fixed = dataclasses.replace(entrant, space=search.Space(learning_rate=search.log_uniform(0.3, 0.31), b1=0.9))
+    candidate = compare.CANDIDATES["schedule_free_sgd"]
+    fixed = dataclasses.replace(candidate, space=search.Space(learning_rate=search.log_uniform(0.3, 0.31), b1=0.9))
     found = compare.compare(bowl(), {"free": fixed}, 30, trials=1, fresh=2, baseline={"free": fixed}, records=30)
-    rate, y, z, x = found.showings["quadratic", "free"].winner["learning_rate"], *(np.ones(2) for _ in range(3))
+    rate, y, z, x = found.results["quadratic", "free"].winner["learning_rate"], *(np.ones(2) for _ in range(3))
     expected = []
     for step in range(30):
         expected.append(0.5 * (np.array([1.0, 0.1]) * x**2).sum())
@@ -179,7 +178,7 @@ def test_a_schedule_free_rule_is_judged_at_its_average():
         x = x + (z - x) / (step + 1)
         y = 0.9 * x + 0.1 * z
     np.testing.assert_allclose(
-        found.showings["quadratic", "free"].rerun.curves["loss"][0, :30], expected, rtol=1e-4
+        found.results["quadratic", "free"].final_runs.curves["loss"][0, :30], expected, rtol=1e-4
     )  # float32, 30 steps
 
 
@@ -192,7 +191,7 @@ def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)  # nothing comes from elsewhere
     for words in ("infeasible", "compiling, s", "Every pair", "one a rule for all problems", "good decades"):
         assert words in page
-    assert json.loads((compared.folder / "verdicts.json").read_text())[0]["outcome"] == compared.claims[0].outcome
+    assert json.loads((compared.folder / "verdicts.json").read_text())[0]["outcome"] == compared.pairs[0].outcome
     assert len((compared.folder / "configs.jsonl").read_text().splitlines()) == 4
     assert storage.kind_of(compared.folder) == "comparison"
 
@@ -210,7 +209,7 @@ def test_infeasible_trials_are_red_crosses(compared):
     with reporting.house_style() as maker:
         figure, caption = draw_sensitivity(compared, "line", maker)
     (crosses,) = [drawn for drawn in figure.axes[0].lines if drawn.get_marker() == "x"]
-    assert len(crosses.get_xdata()) == np.isinf(compared.showings["line", "plain"].trials.medians).sum() > 0
+    assert len(crosses.get_xdata()) == np.isinf(compared.results["line", "plain"].trials.medians).sum() > 0
     assert "decades" in caption
 
 

@@ -72,7 +72,7 @@ def line(words):
         stack.enter_context(contextlib.redirect_stderr(said))
         stack.enter_context(contextlib.redirect_stdout(said))
         for module, name in (
-            (training.engine, "make_plan"),
+            (training.engine, "plan_run"),
             (curvature.lanczos, "start_from"),
             (curvature.densities, "lanczos_quadrature"),
         ):

@@ -47,7 +47,14 @@ def quiet(words):
 
 
 def descended(folder):
-    return training.run(bowl(), rules.sgd, {"learning_rate": [0.1, 0.5]}, steps=40, folder=folder, checkpoint_seconds=0)
+    return training.run(
+        bowl(),
+        rules.sgd,
+        {"learning_rate": [0.1, 0.5]},
+        steps=40,
+        folder=folder,
+        execution=training.Execution(checkpoint_seconds=0),
+    )
 
 
 def searched(path):

@@ -29,7 +29,7 @@ def of(problem, factory, **hyperparameters):
 
 
 def end(problem, factory):
-    trace = training.run(problem, factory, steps=STEPS, every=STEPS, loop="vmap")
+    trace = training.run(problem, factory, steps=STEPS, every=STEPS, execution=training.Execution(loop="vmap"))
     return np.asarray(trace.params[0])
 
 

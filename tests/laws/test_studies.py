@@ -140,7 +140,7 @@ def outcome(request):
     study = request.param.STUDY
     config = dataclasses.replace(study.presets["quick"], **TINY[request.param])
     with precision():
-        rows = study.run(config)
+        rows = study.rows(config)
         return study, config, rows, study.judge(config, rows)
 
 

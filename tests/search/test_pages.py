@@ -8,8 +8,7 @@ from jaxopt_lab import objectives, reporting, rules, search, storage
 from jaxopt_lab.cli import main
 from jaxopt_lab.core import InputError
 from jaxopt_lab.search import schedules
-from jaxopt_lab.search.figures import draw_slices
-from jaxopt_lab.search.parallels import draw_parallels
+from jaxopt_lab.search.figures import draw_parallels, draw_slices
 
 WORDS = [
     "sweep", "tests.search.test_pages:bowl", "--rule", "sgd", "--rule", "heavy_ball", "--space", "learning_rate=log:0.1:100",

@@ -3,7 +3,7 @@ import pytest
 
 from jaxopt_lab import objectives, rules, search
 from jaxopt_lab.core import InputError, Status
-from jaxopt_lab.search import evaluating, history
+from jaxopt_lab.search import history
 
 LINE = search.Space(x=search.uniform(0.0, 1.0))
 PLANE = search.Space(x=search.uniform(0.0, 1.0), y=search.uniform(0.0, 1.0))
@@ -101,7 +101,7 @@ def test_an_end_is_open_where_a_good_trial_lies_in_its_outer_tenth():
         moved = places.copy()
         moved[np.argmin(np.abs(places - good))] = at
         losses = np.where(moved == at, 0.0, 2.0) + np.array([1.0, 0.0, 0.0, 0.0, 1.0])
-        return history.open_ends(history.Box(space, {"x": moved}, losses, 1, ""))
+        return history.open_ends(history.SearchRound(space, {"x": moved}, losses, 1, ""))
 
     assert ends(0.12, 0.11) == ends(0.88, 0.89) == []
     assert ends(0.12, 0.09) == [("x", "low")]
@@ -116,7 +116,7 @@ def test_the_median_of_an_even_number_of_seeds_is_the_mean_of_the_middle_two(mon
         status = (Status.COMPLETED, Status.COMPLETED)
 
     monkeypatch.setattr(
-        evaluating.training, "run", lambda *given, seeds, **options: Trace(loss=np.full((2, 1), ended[seeds]))
+        history.training, "run", lambda *given, seeds, **options: Trace(loss=np.full((2, 1), ended[seeds]))
     )
     losses = search.evaluator(objectives.quadratic([1.0]), rules.sgd, seeds=seeds)({"learning_rate": np.ones(2)}, 1)
     assert losses.tolist() == [np.median([ended[seed] for seed in range(seeds)])] * 2
@@ -142,7 +142,7 @@ def test_coarse_to_fine_warns_wherever_random_trials_lost_the_best():
             lambda columns, steps, at=optimum: np.abs(columns["x"] - at), LINE, trials=8, steps=(5, 5),
             sampler="random", seed=2 * seed, max_widenings=0,
         )  # fmt: skip
-        box = found.boxes[-1].space.dimensions["x"]
+        box = found.rounds[-1].space.dimensions["x"]
         lost.append(not box.low <= optimum <= box.high)
         warned.append(bool(found.warnings))
         texts |= {text.partition("; ")[2] for text in found.warnings}
@@ -165,7 +165,7 @@ def test_block_coordinate_leaves_r_squared_of_the_error():
     found = search.block_coordinate(loss, PLANE, sweeps=1, trials=4001, shrink=1.0, start=start)
     assert found.values["x"] - 0.5 == pytest.approx(r * 0.25, abs=3e-4)
     assert found.values["y"] - 0.5 == pytest.approx(r * r * 0.25, abs=3e-4)
-    assert [box.reason for box in found.boxes] == [
+    assert [box.reason for box in found.rounds] == [
         "sweep 1 along x, the others held",
         "sweep 1 along y, the others held",
     ]
@@ -179,7 +179,7 @@ def test_successive_halving_runs_the_best_longer():
         steps=(1, 4, 16),
         sampler="sobol",
     )
-    assert [len(box.losses) for box in found.boxes] == [64, 16, 4]
+    assert [len(box.losses) for box in found.rounds] == [64, 16, 4]
     assert abs(found.values["x"] - 0.3) < 1 / 64
     assert found.num_steps == 64 + 16 * 4 + 4 * 16
 
@@ -193,7 +193,7 @@ def test_optuna_asks_in_batches():
         trials=40,
         batch=8,
     )
-    assert len(found.boxes) == 5
+    assert len(found.rounds) == 5
     assert found.values["kind"] == 1
     assert found.loss < 1e-2
 

@@ -69,7 +69,9 @@ def test_a_run_in_a_sweep_is_a_run_of_the_engine():
     trials = found.of()
     problem = objectives.with_noise(objectives.quadratic([1.0, 0.1], start=1.0), "gaussian", 0.01)
     hyper = {name: column[[1, 1]] for name, column in trials.columns.items()}
-    trace = training.run(problem, rules.heavy_ball, hyper, steps=40, every=10, seeds=[0, 1], width=2)
+    trace = training.run(
+        problem, rules.heavy_ball, hyper, steps=40, every=10, seeds=[0, 1], execution=training.Execution(width=2)
+    )
     np.testing.assert_allclose(trials.curves["loss"][1], trace["loss"], rtol=1e-5)  # float32, another program
 
 
@@ -79,7 +81,7 @@ def test_many_rules_share_one_sweep():
     lines = []
     found = search.sweep(
         bowl, {"sgd": (rules.sgd, RATES), "heavy ball": (rules.heavy_ball, momentum)}, trials=8, seeds=1, steps=40,
-        every=10, sampler="grid", devices=1, say=lines.append,
+        every=10, sampler="grid", devices=1, log=lines.append,
     )  # fmt: skip
     assert set(found.trials) == {"sgd", "heavy ball"}
     assert found.best()["rule"] == "heavy ball"
@@ -113,7 +115,7 @@ def test_killed_and_continued_it_gives_the_bits_of_an_unbroken_sweep(moment, dev
     assert len(list((tmp_path / "sweep").glob("curves/*.npz"))) < 6
     told = []
     (tmp_path / "sweep" / "checkpoints" / "seg-00002-00005").mkdir(parents=True)  # of a long round, with more devices
-    found = run(tmp_path / "sweep", say=told.append)
+    found = run(tmp_path / "sweep", log=told.append)
     assert found.complete
     assert bits(tmp_path / "sweep") == bits(whole)
     assert json.loads((tmp_path / "sweep" / "study.json").read_text())["status"] == "done"
@@ -135,7 +137,7 @@ def test_shards_fill_one_folder(whole, tmp_path):
 
 def test_the_number_of_devices_changes_no_bit(whole, tmp_path):
     told = []
-    found = run(tmp_path / "four", devices=4, say=told.append)  # six chunks: a full round and a half
+    found = run(tmp_path / "four", devices=4, log=told.append)  # six chunks: a full round and a half
     assert found.facts["devices"] == 4
     assert "K = 2 runs side by side on each of 4 devices, 6 chunks" in told[2]
     assert bits(tmp_path / "four") == bits(whole)
@@ -156,7 +158,7 @@ def test_a_long_sweep_takes_the_cheapest_of_a_few_widths_and_keeps_it(tmp_path, 
         monkeypatch.setattr(module, "timed", fake)
     told = []
     long = {"trials": 64, "seeds": 1, "steps": 4, "every": 4, "width": None}
-    found = run(tmp_path / "sweep", say=told.append, **long)
+    found = run(tmp_path / "sweep", log=told.append, **long)
     assert asked == [("vmap", 64), ("vmap", 64), ("vmap", 16), ("map", 8)]  # the first again, with more care
     assert (found.facts["loop"], found.facts["width"], found.facts["chunks"]) == ("vmap", 16, 4)
     assert "64 side by side 10 s, 16 side by side 6 s, 8 one after the other in one program 72 s" in told[3]
@@ -166,10 +168,10 @@ def test_a_long_sweep_takes_the_cheapest_of_a_few_widths_and_keeps_it(tmp_path, 
     again = run(tmp_path / "sweep", **long)  # the folder's K stays
     assert again.facts["width"] == 16
     assert again.table() == found.table()
-    assert run(None, say=told.append, **long).facts["width"] == 64  # so short a sweep is not worth timing
+    assert run(None, log=told.append, **long).facts["width"] == 64  # so short a sweep is not worth timing
     assert asked[4:] == [("vmap", 16), ("vmap", 64)]
     monkeypatch.setitem(seconds, ("vmap", 64), 7.0)
-    assert run(None, say=told.append, **long).facts["width"] == 64  # six seconds are not 15 % less than seven
+    assert run(None, log=told.append, **long).facts["width"] == 64  # six seconds are not 15 % less than seven
 
 
 def test_a_sweep_takes_all_devices_and_leaves_none_idle():
@@ -186,7 +188,7 @@ def test_a_torn_segment_is_computed_again(whole, tmp_path):
     with pytest.raises(InputError, match=r"seg-00005\.npz: cannot be read as the curves of chunk 5"):
         search.load_sweep(tmp_path / "sweep")
     told = []
-    run(tmp_path / "sweep", say=told.append)
+    run(tmp_path / "sweep", log=told.append)
     assert any("It is kept as seg-00005.npz.damaged-1, and computed again." in line for line in told)
     assert bits(tmp_path / "sweep") == bits(whole)
 
@@ -314,7 +316,7 @@ def test_what_cannot_be_fingerprinted_is_never_used_again_and_says_so(tmp_path):
         return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
     bowl, space = objectives.quadratic([1.0, 0.1], start=1.0), search.Space(learning_rate=search.log_uniform(0.01, 1.0))
-    told, options = [], {"trials": 2, "seeds": 1, "steps": 4, "say": lambda line: told.append(line)}
+    told, options = [], {"trials": 2, "seeds": 1, "steps": 4, "log": lambda line: told.append(line)}
     folders = {search.sweep(bowl, rule, space, out=tmp_path, **options).folder for _ in range(2)}
     assert len(folders) == 2
     assert any("calls back into Python" in line and "nothing that is kept will be used again" in line for line in told)

@@ -24,11 +24,12 @@ class Config:
     """Of gradient descent, in units of 1 / L."""
 
 
-def run(config):
+def run(config, checkpoints):
     problem = objectives.quadratic([1.0, 0.1])
     rows = []
     for steps in (20, 40):
-        trace = training.run(problem, rules.sgd, {"learning_rate": config.learning_rate}, steps=steps)
+        place = checkpoints.of(f"{steps} steps")
+        trace = training.run(problem, rules.sgd, {"learning_rate": config.learning_rate}, steps=steps, folder=place)
         rows.append({"steps": steps, "loss": np.asarray(trace["loss"][0])})
         if os.environ.get("KILL_AFTER") == str(steps):
             os.kill(os.getpid(), signal.SIGKILL)

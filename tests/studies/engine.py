@@ -1,6 +1,5 @@
 """A stand-in for the engine's checkpoints and compilation cache, so that these tests train nothing."""
 
-import contextlib
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,11 @@ def replace_engine(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Replaces the engine's two hooks; returns the list to which the checkpoint folders are added."""
     asked: list[Path] = []
 
-    @contextlib.contextmanager
-    def checkpoints_in(path):
-        asked.append(Path(path))
-        Path(path).mkdir(parents=True, exist_ok=True)
-        yield
+    def checkpoints(folder):
+        asked.append(folder)
+        folder.mkdir(parents=True, exist_ok=True)
 
-    monkeypatch.setattr(training, "checkpoints_in", checkpoints_in, raising=False)
+    monkeypatch.setattr(training, "Checkpoints", checkpoints)
     monkeypatch.setattr(training, "enable_compilation_cache", lambda: None, raising=False)
     return asked
 

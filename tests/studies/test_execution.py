@@ -84,7 +84,7 @@ def test_two_executions_differ_in_their_times_alone(tmp_path):
 
 
 def test_a_run_that_raises_is_kept_as_not_finished_and_its_time_counts(tmp_path):
-    def stop(config):
+    def stop(config, checkpoints):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -123,7 +123,7 @@ def test_a_study_without_verdicts_is_an_error(tmp_path):
 def test_arrays_have_the_precision_that_is_recorded(tmp_path, config):
     seen = []
 
-    def run(config):
+    def run(config, checkpoints):
         seen.append(str(jnp.zeros(()).dtype))
         return [{"start": 1.0, "x": [1.0, 0.5]}]
 

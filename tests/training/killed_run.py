@@ -50,10 +50,8 @@ def main(folder: str, moment: str, result: str) -> None:
         steps=160,
         every=4,
         seeds=[0, 1, 2],
-        segments=16,
+        execution=training.Execution(segments=16, checkpoint_seconds=0, width=2),
         folder=folder,
-        checkpoint_seconds=0,
-        width=2,
         probes=(training.loss(), training.update_cosine()),
     )
     savez(result, params=trace.params, velocity=trace.state.velocity, loss=trace["loss"], cosine=trace["update_cosine"])

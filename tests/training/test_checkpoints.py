@@ -57,7 +57,7 @@ def test_a_finished_run_is_read_back_without_computing(bowl, tmp_path, monkeypat
 
 def test_a_run_in_chunks_resumes_bit_by_bit(tmp_path, monkeypatch):
     problem = objectives.quadratic(objectives.spectra.log_uniform(3 * 16_384 + 7, 10.0))
-    whole = run(problem, None, loop="chunks", segments=4)
+    whole = run(problem, None, execution=training.Execution(loop="chunks", segments=4))
     move, calls = training.engine.groups.move, []
 
     def stop_at_third(*arguments):
@@ -68,16 +68,21 @@ def test_a_run_in_chunks_resumes_bit_by_bit(tmp_path, monkeypatch):
 
     monkeypatch.setattr(training.engine.groups, "move", stop_at_third)
     with pytest.raises(KeyboardInterrupt):
-        run(problem, tmp_path, loop="chunks", segments=4, checkpoint_seconds=0)
+        run(problem, tmp_path, execution=training.Execution(loop="chunks", segments=4, checkpoint_seconds=0))
     monkeypatch.setattr(training.engine.groups, "move", move)
-    resumed = run(problem, tmp_path, loop="chunks", segments=4)
+    resumed = run(problem, tmp_path, execution=training.Execution(loop="chunks", segments=4))
     np.testing.assert_array_equal(whole["loss"], resumed["loss"])
     np.testing.assert_array_equal(whole.params, resumed.params)
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"rate": 0.2}, "hyperparameters"), ({"steps": 80}, "records"), ({"width": 2}, "width"), ({"seeds": 1}, "seeds")],
+    [
+        ({"rate": 0.2}, "hyperparameters"),
+        ({"steps": 80}, "records"),
+        ({"execution": training.Execution(width=2)}, "width"),
+        ({"seeds": 1}, "seeds"),
+    ],
 )
 def test_another_run_in_the_folder_is_refused_by_name_and_nothing_is_lost(bowl, tmp_path, change, named):
     run(bowl, tmp_path)
@@ -115,12 +120,18 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(bowl, tmp_path):
         run(bowl, tmp_path)
 
 
-def test_runs_in_a_session_number_their_folders(bowl, tmp_path):
-    with training.checkpoints_in(tmp_path):
-        for rate in (0.1, 0.2):
-            training.run(bowl, rules.sgd, {"learning_rate": rate}, steps=2)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run-000", "run-001"]
-    assert json.loads((tmp_path / "run-000" / "run.json").read_text())["problem"] == "quadratic"
+def test_runs_of_a_study_keep_the_folders_that_their_caller_names(bowl, tmp_path):
+    checkpoints = training.Checkpoints(tmp_path)
+    for name, rate in (("slow", 0.1), ("fast", 0.2)):
+        training.run(bowl, rules.sgd, {"learning_rate": rate}, steps=2, folder=checkpoints.of(name))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["fast", "slow"]
+    assert json.loads((tmp_path / "slow" / "run.json").read_text())["problem"] == "quadratic"
+
+
+def test_checkpoints_without_a_folder_keep_nothing(bowl, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    training.run(bowl, rules.sgd, {"learning_rate": 0.1}, steps=2, folder=training.Checkpoints().of("slow"))
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16", "float32", "int32", "bool", "complex64"])
@@ -180,15 +191,15 @@ def test_a_siblings_checkpoint_or_curves_are_not_taken_for_its_own(bowl, tmp_pat
 
 def test_inside_of_a_study_a_run_of_another_rule_or_a_damaged_one_begins_anew(bowl, tmp_path, capsys):
     def inside(rate):
-        with training.checkpoints_in(tmp_path):
-            return training.run(bowl, rules.sgd, {"learning_rate": rate}, steps=40)
+        place = training.Checkpoints(tmp_path).of("descent")
+        return training.run(bowl, rules.sgd, {"learning_rate": rate}, steps=40, folder=place)
 
     inside(0.1)
     np.testing.assert_array_equal(
         inside(0.2)["loss"], training.run(bowl, rules.sgd, {"learning_rate": 0.2}, steps=40)["loss"]
     )
     assert "differs in hyperparameters" in capsys.readouterr().err
-    checkpoint = tmp_path / "run-000" / "checkpoint.npz"
+    checkpoint = tmp_path / "descent" / "checkpoint.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     np.testing.assert_array_equal(
         inside(0.2)["loss"], training.run(bowl, rules.sgd, {"learning_rate": 0.2}, steps=40)["loss"]

@@ -49,7 +49,15 @@ def test_segment_length_never_changes_a_bit(bowl):
     hyper = {"learning_rate": RATES, "rho": 0.9}
     probes = (training.loss(), training.update_cosine(), training.gradient_norm())
     traces = [
-        training.run(bowl, rules.heavy_ball, hyper, steps=61, every=3, probes=probes, segments=segments)
+        training.run(
+            bowl,
+            rules.heavy_ball,
+            hyper,
+            steps=61,
+            every=3,
+            probes=probes,
+            execution=training.Execution(segments=segments),
+        )
         for segments in (1, 3, 21)
     ]
     for other in traces[1:]:
@@ -60,8 +68,9 @@ def test_segment_length_never_changes_a_bit(bowl):
 def test_the_number_of_devices_never_changes_a_bit(regression):
     rates = np.array([5.0, 5.0, 5.0, 0.1, 5.0, 0.05, 0.2, 5.0, 5.0])  # most diverge: two groups become one
     one, four = (
-        training.run(regression, rules.sgd, {"learning_rate": rates}, steps=60, every=6, batch_size=5, seeds=3, width=2,
-                     devices=devices, share_batches=True, feasibility=training.Feasibility(blow_up=100.0))
+        training.run(regression, rules.sgd, {"learning_rate": rates}, steps=60, every=6, batch_size=5, seeds=3,
+                     execution=training.Execution(width=2, devices=devices, share_batches=True),
+                     feasibility=training.Feasibility(blow_up=100.0))
         for devices in (1, 4)
     )  # fmt: skip
     assert (one.facts["devices"], four.facts["devices"]) == (1, 4)
@@ -75,7 +84,7 @@ def test_the_number_of_devices_never_changes_a_bit(regression):
 def test_loops_agree(bowl, loop):
     hyper = {"learning_rate": RATES, "rho": 0.9}
     usual = training.run(bowl, rules.nesterov, hyper, steps=20, every=4)
-    other = training.run(bowl, rules.nesterov, hyper, steps=20, every=4, loop=loop)
+    other = training.run(bowl, rules.nesterov, hyper, steps=20, every=4, execution=training.Execution(loop=loop))
     assert other.facts["loop"] == loop
     np.testing.assert_allclose(usual["loss"], other["loss"], rtol=1e-4)  # float32 sums in another order
 
@@ -83,7 +92,7 @@ def test_loops_agree(bowl, loop):
 def test_padded_groups_agree_with_one_group(bowl):
     hyper = {"learning_rate": RATES, "rho": 0.9}
     whole = training.run(bowl, rules.heavy_ball, hyper, steps=20)
-    parts = training.run(bowl, rules.heavy_ball, hyper, steps=20, width=4)
+    parts = training.run(bowl, rules.heavy_ball, hyper, steps=20, execution=training.Execution(width=4))
     np.testing.assert_allclose(whole["loss"], parts["loss"], rtol=1e-4)  # float32 sums in another order
     assert parts.params.shape == (7, 30)
 
@@ -102,13 +111,17 @@ def test_zero_steps_only_record_the_start(bowl):
 
 def test_diverged_configurations_are_frozen_and_the_others_go_on(bowl):
     rates = np.array([0.5, 30.0, 1.0, 40.0, 2.9])
-    trace = training.run(bowl, rules.sgd, {"learning_rate": rates}, steps=200, width=2, segments=10)
+    trace = training.run(
+        bowl, rules.sgd, {"learning_rate": rates}, steps=200, execution=training.Execution(width=2, segments=10)
+    )
     assert [status.feasible for status in trace.status] == [True, False, True, False, False]
     assert trace.status[1] in (Status.BLOWN_UP, Status.NON_FINITE)
     assert np.isnan(trace["loss"][1, -1])
     assert np.isfinite(trace["loss"][[0, 2]]).all()
     assert np.isnan(trace.params[1]).all()
-    alone = training.run(bowl, rules.sgd, {"learning_rate": rates[[0, 2]]}, steps=200, width=2, segments=10)
+    alone = training.run(
+        bowl, rules.sgd, {"learning_rate": rates[[0, 2]]}, steps=200, execution=training.Execution(width=2, segments=10)
+    )
     assert same_bits(trace.params[np.array([0, 2])], alone.params)
 
 
@@ -188,7 +201,7 @@ def test_programs_of_rules_and_losses_made_anew_are_let_go(monkeypatch):
     counts = []
     for number in range(24):
         problem = from_loss(lambda w, batch, key: jnp.sum(w**2), jnp.ones(2))
-        training.run(problem, optax.sgd(0.1 + 0.001 * number), steps=2, loop="vmap")
+        training.run(problem, optax.sgd(0.1 + 0.001 * number), steps=2, execution=training.Execution(loop="vmap"))
         counts.append(memory_maps())
     assert counts[-1] - counts[11] < 24  # a program takes about ten; twelve more of them would be 120
 
@@ -229,8 +242,8 @@ def test_chunks_agree_with_the_general_loop(name):
     problem = objectives.quadratic(objectives.spectra.log_uniform(dim, 100.0), minimizer=np.linspace(0, 1, dim))
     probes = (training.loss(), training.gradient_norm(), training.distance(), training.update_cosine())
     rule = functools.partial(rules.REGISTRY[name].build)
-    whole = training.run(problem, rule, steps=23, every=5, probes=probes, loop="vmap")
-    parts = training.run(problem, rule, steps=23, every=5, probes=probes, loop="chunks")
+    whole = training.run(problem, rule, steps=23, every=5, probes=probes, execution=training.Execution(loop="vmap"))
+    parts = training.run(problem, rule, steps=23, every=5, probes=probes, execution=training.Execution(loop="chunks"))
     for key in whole.metrics:
         np.testing.assert_allclose(whole[key], parts[key], rtol=2e-5, atol=1e-6)  # float32 sums in another order
     np.testing.assert_allclose(whole.params, parts.params, rtol=1e-5, atol=1e-6)
@@ -274,13 +287,12 @@ def test_complex_parameters_descend():
     [
         ({"steps": -1}, r"run: steps must be a whole number of at least 0, got -1"),
         ({"every": 0}, r"run: every must be a whole number of at least 1, got 0"),
-        ({"loop": "maps"}, r"run: loop must be one of: .*; got 'maps'\. Did you mean 'map'\?"),
         ({"batch_size": 3}, r"run: batch_size 3 needs as many examples, quadratic has None"),
         ({"hyperparameters": {"learning_rate": [0.1, 0.2], "rho": [0.1, 0.2, 0.3]}}, r"must share one length N"),
         ({"hyperparameters": {"learning_rate": "fast"}}, r"learning_rate must be a number or an array"),
         ({"probes": [training.loss(), training.loss()]}, r"probes must have different names"),
-        ({"loop": "chunks", "seeds": [0, 1]}, r"loop='chunks' needs a separable loss"),
-        ({"devices": 5}, r"run: devices must be at most 4, got 5"),
+        ({"execution": training.Execution(loop="chunks"), "seeds": [0, 1]}, r"loop='chunks' needs a separable loss"),
+        ({"execution": training.Execution(devices=5)}, r"run: devices must be at most 4, got 5"),
         ({"rule": "sgd"}, r"rule must be a factory or an optax.GradientTransformation, got 'sgd'"),
         ({"rule": optax.sgd(0.1)}, r"hyperparameters learning_rate were given with a finished rule"),
     ],
@@ -302,9 +314,10 @@ def test_shared_batches_give_the_same_runs(regression):
     noisy = objectives.with_noise(regression, "gaussian", 0.1)
     options = {"steps": 12, "every": 4, "batch_size": 8, "seeds": 3}
     alone = training.run(noisy, rules.heavy_ball, hyper, **options)
-    shared = training.run(noisy, rules.heavy_ball, hyper, share_batches=True, **options)
+    shared = training.run(noisy, rules.heavy_ball, hyper, execution=training.Execution(share_batches=True), **options)
     np.testing.assert_allclose(shared["loss"], alone["loss"], rtol=1e-5)  # float32 sums in another order
     assert shared.params.shape == alone.params.shape
-    pieces = training.run(noisy, rules.heavy_ball, hyper, share_batches=True, segments=1, keep_final=False, **options)
+    once = training.Execution(share_batches=True, segments=1, keep_final=False)
+    pieces = training.run(noisy, rules.heavy_ball, hyper, execution=once, **options)
     assert same_bits(pieces.metrics, shared.metrics)
     assert pieces.params is None

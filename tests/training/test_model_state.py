@@ -94,7 +94,9 @@ def test_every_loop_carries_the_state(loop):
     problem = make()
     rates = {"learning_rate": np.array([0.1, 0.2, 0.3])}
     usual = training.run(problem, optax.sgd, rates, steps=4, batch_size=8, probes=PROBES)
-    other = training.run(problem, optax.sgd, rates, steps=4, batch_size=8, probes=PROBES, loop=loop)
+    other = training.run(
+        problem, optax.sgd, rates, steps=4, batch_size=8, probes=PROBES, execution=training.Execution(loop=loop)
+    )
     jax.tree.map(
         lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-4, atol=1e-6),  # float32, another order
         usual.model_state, other.model_state,
@@ -104,7 +106,7 @@ def test_every_loop_carries_the_state(loop):
 
 def test_a_resumed_run_keeps_the_running_statistics_bit_by_bit(tmp_path, monkeypatch):
     problem = make()
-    whole = training.run(problem, optax.sgd(0.1), steps=8, segments=4, probes=PROBES)
+    whole = training.run(problem, optax.sgd(0.1), steps=8, execution=training.Execution(segments=4), probes=PROBES)
     move, calls = training.engine.groups.move, []
 
     def stop_at_third(*arguments):
@@ -113,7 +115,8 @@ def test_a_resumed_run_keeps_the_running_statistics_bit_by_bit(tmp_path, monkeyp
             raise KeyboardInterrupt
         return move(*arguments)
 
-    options = {"steps": 8, "segments": 4, "probes": PROBES, "folder": tmp_path, "checkpoint_seconds": 0}
+    execution = training.Execution(segments=4, checkpoint_seconds=0)
+    options = {"steps": 8, "probes": PROBES, "folder": tmp_path, "execution": execution}
     with monkeypatch.context() as patch:
         patch.setattr(training.engine.groups, "move", stop_at_third)
         with pytest.raises(KeyboardInterrupt):
@@ -124,7 +127,7 @@ def test_a_resumed_run_keeps_the_running_statistics_bit_by_bit(tmp_path, monkeyp
 
 
 def test_a_stepped_run_of_another_loss_is_not_taken_for_the_same(tmp_path):
-    options = {"steps": 2, "loop": "step", "folder": tmp_path}
+    options = {"steps": 2, "execution": training.Execution(loop="step"), "folder": tmp_path}
     training.run(make(), optax.sgd(0.1), **options)
     training.run(make(), optax.sgd(0.1), **options)
     other = lab.from_nnx(build, lambda model, batch: 2 * loss_fn(model, batch), make().data)

@@ -34,7 +34,9 @@ def test_configurations_on_several_devices_are_counted_on_each(bowl, monkeypatch
     rates = {"learning_rate": [0.1] * 8}
     with pytest.raises(InputError, match="8 configurations of 1024 parameters"):
         training.run(bowl, rules.sgd, rates, steps=1)
-    assert training.run(bowl, rules.sgd, rates, steps=1, width=2, devices=4)["loss"].shape == (8, 2)
+    assert training.run(bowl, rules.sgd, rates, steps=1, execution=training.Execution(width=2, devices=4))[
+        "loss"
+    ].shape == (8, 2)
 
 
 def perceptron_loss(params, batch, key):
@@ -50,7 +52,7 @@ def test_a_run_on_a_mesh_is_that_on_one_device(kind, loop):
         data = {"x": jax.random.normal(keys[2], (24, 6)), "y": jax.random.normal(keys[3], (24, 2))}
         place = NamedSharding(jax.make_mesh((2,), ("shard",), axis_types=(kind,)), PartitionSpec("shard"))
         spread, apart = jax.device_put((params, data), place)
-        options = {"steps": 5, "batch_size": 8, "loop": loop}
+        options = {"steps": 5, "batch_size": 8, "execution": training.Execution(loop=loop)}
         expected = training.run(from_loss(perceptron_loss, params, data), RULE, **options)
         for start, examples in ((spread, data), (params, apart), (spread, apart)):
             found = training.run(from_loss(perceptron_loss, start, examples), RULE, **options)

@@ -55,7 +55,7 @@ def plain_losses(rule, steps):
 @pytest.mark.parametrize("loop", ["vmap", "map", "step"])
 @pytest.mark.parametrize("name", RULES)
 def test_every_loop_draws_as_a_plain_optax_loop_does(name, loop):
-    trace = training.run(PROBLEM, RULES[name], RATES, steps=4, loop=loop)
+    trace = training.run(PROBLEM, RULES[name], RATES, steps=4, execution=training.Execution(loop=loop))
     for row, rate in zip(trace["loss"], RATES["learning_rate"], strict=True):
         np.testing.assert_allclose(row, plain_losses(RULES[name](float(rate)), 4), rtol=1e-5)  # float32
 
@@ -69,20 +69,31 @@ def test_a_single_configuration_draws_too():
 @pytest.mark.parametrize("name", RULES)
 def test_keys_are_packed_with_their_configurations(name):
     rates = np.array([0.1, 1e9, 1e9, 1e9, 0.2])
-    packed = training.run(PROBLEM, RULES[name], {"learning_rate": rates}, steps=24, width=2, segments=6)
+    packed = training.run(
+        PROBLEM, RULES[name], {"learning_rate": rates}, steps=24, execution=training.Execution(width=2, segments=6)
+    )
     assert [status.feasible for status in packed.status] == [True, False, False, False, True]
-    alone = training.run(PROBLEM, RULES[name], {"learning_rate": rates[[0, 4]]}, steps=24, width=2, segments=6)
+    alone = training.run(
+        PROBLEM,
+        RULES[name],
+        {"learning_rate": rates[[0, 4]]},
+        steps=24,
+        execution=training.Execution(width=2, segments=6),
+    )
     np.testing.assert_array_equal(packed["loss"][[0, 4]], alone["loss"])
 
 
 def test_keys_go_to_every_device():
-    one, two = (training.run(PROBLEM, noisy_sgd, RATES, steps=4, width=2, devices=count) for count in (1, 2))
+    one, two = (
+        training.run(PROBLEM, noisy_sgd, RATES, steps=4, execution=training.Execution(width=2, devices=count))
+        for count in (1, 2)
+    )
     np.testing.assert_array_equal(one["loss"], two["loss"])
 
 
 @pytest.mark.parametrize("name", RULES)
 def test_a_killed_run_resumes_with_its_keys_bit_by_bit(name, tmp_path, monkeypatch):
-    options = {"steps": 8, "segments": 4}
+    options = {"steps": 8, "execution": training.Execution(segments=4, checkpoint_seconds=0)}
     whole = training.run(PROBLEM, RULES[name], RATES, **options)
     move, calls = training.engine.groups.move, []
 
@@ -95,8 +106,8 @@ def test_a_killed_run_resumes_with_its_keys_bit_by_bit(name, tmp_path, monkeypat
     with monkeypatch.context() as patch:
         patch.setattr(training.engine.groups, "move", stop_at_third)
         with pytest.raises(KeyboardInterrupt):
-            training.run(PROBLEM, RULES[name], RATES, folder=tmp_path, checkpoint_seconds=0, **options)
-    resumed = training.run(PROBLEM, RULES[name], RATES, folder=tmp_path, checkpoint_seconds=0, **options)
+            training.run(PROBLEM, RULES[name], RATES, folder=tmp_path, **options)
+    resumed = training.run(PROBLEM, RULES[name], RATES, folder=tmp_path, **options)
     np.testing.assert_array_equal(whole["loss"], resumed["loss"])
     keys = [leaf for leaf in jax.tree.leaves(resumed.state) if lab.core.is_key(leaf)]
     assert [jax.random.key_impl(leaf) for leaf in keys] == [jax.random.key_impl(jax.random.key(0))] * (name != "raw")
@@ -120,4 +131,6 @@ def test_chunks_would_draw_the_same_numbers_and_are_refused():
     bowl = lab.objectives.quadratic(jnp.ones(40), start=1.0)
     for name in RULES:
         with pytest.raises(InputError, match="loop='chunks' would give every chunk the same random numbers"):
-            training.run(bowl, RULES[name], {"learning_rate": 0.1}, steps=1, loop="chunks")
+            training.run(
+                bowl, RULES[name], {"learning_rate": 0.1}, steps=1, execution=training.Execution(loop="chunks")
+            )

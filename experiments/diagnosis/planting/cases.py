@@ -74,7 +74,7 @@ def trained(problem: Problem, rule: Any, params: Any, steps: int, batch_size: in
     """Where a run ends that starts at `params`, or for None at the problem's own start."""
     trace = training.run(
         problem, rule, steps=steps, every=steps, seeds=seed, batch_size=batch_size, params=params,
-        feasibility=training.Feasibility(blow_up=np.inf), progress=False,
+        feasibility=training.Feasibility(blow_up=np.inf), execution=training.Execution(progress=False),
     )  # fmt: skip
     return trace.params_of()
 
