@@ -27,7 +27,7 @@ from jaxopt_lab.core import Problem, Verdict
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Row, Rows, main, measures
 from jaxopt_lab.studies.fields import AboveZero, Between, OneOf, Precision, Whole, configclass
-from jaxopt_lab.studies.verdicts import absolute, everywhere, relative
+from jaxopt_lab.studies.verdicts import absolute, everywhere
 
 # method -> (tuning from L and mu, rule, source); Chebyshev's tuning is that of its limit, its exact value comes apart
 METHODS: dict[str, tuple[Any, Any, str]] = {

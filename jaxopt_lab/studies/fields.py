@@ -131,7 +131,7 @@ class MultipleOf(Check):
 
     def require_entry(self, where: str, name: str, value: Any) -> None:
         """Raises InputError unless it is."""
-        require_count(where, name, value, self.unit, self.why)
+        require_count(where, name, value, 1, self.why)
         if value % self.unit:
             raise fail(where, f"{name} must be a multiple of {self.unit}, got {value}", self.why)
 

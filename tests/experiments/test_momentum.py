@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
@@ -22,19 +21,6 @@ from jaxopt_lab.core import InputError, precision
 def test_a_wrong_config_is_a_clear_sentence(config, options, wording):
     with pytest.raises(InputError, match=wording):
         config(**options)
-
-
-def test_the_first_local_minimum_counts_and_not_a_deeper_one_later():
-    assert overshoot._first_depth(np.array([1.0, -0.2, 0.1, -0.5])) == 0.2
-    assert overshoot._first_depth(np.array([1.0, 0.5, 0.2, 0.1])) == 0.0
-
-
-def test_a_rate_is_read_off_before_the_numbers_leave_float64():
-    steps = np.arange(2000)
-    with np.errstate(under="ignore"):
-        assert phase_diagram._slope(steps, np.exp(-1.0 * steps)) == pytest.approx(-1.0, rel=1e-9)
-    assert phase_diagram._slope(steps, np.exp(0.3 * steps)) == pytest.approx(0.3, rel=1e-9)
-    assert phase_diagram._slope(steps, np.where(steps < 2, 1.0, 0.0)) == -np.inf
 
 
 def test_the_parting_after_a_drop_is_that_of_a_plain_loop():
