@@ -1,7 +1,7 @@
 """How many steps does a condition number cost, and what does momentum make of it?
 
-What the lecture says: with a bad condition number plain descent makes "very slow progress along the horizontal dimension"; a rate
-ten times too low should work in theory, but "one-day training becomes 100 days"; momentum helps.
+What the lecture says: with a bad condition number plain descent makes "very slow progress along the horizontal
+dimension"; a rate ten times too low should work in theory, but "one-day training becomes 100 days"; momentum helps.
 
 What is true: on a quadratic with eigenvalues in [mu, L] and kappa = L / mu the error shrinks per step by
     gradient descent (kappa - 1) / (kappa + 1),   Nesterov and triple momentum 1 - 1 / sqrt(kappa),
@@ -119,7 +119,8 @@ def _of_method(config: Config, method: str, rows: Rows) -> list[Verdict]:
         power, order = (1.0, "kappa") if method == "gradient descent" else (0.5, "sqrt(kappa)")
         # Finite kappa: the next order of the logarithm is 1 / sqrt(kappa).
         found.append(absolute(f"{name} needs O({order}) steps", "exponent of the steps in kappa", power,
-                              measures.exponent(large["kappa"], large["extrapolated_steps"]), 0.02, reference=source))  # fmt: skip
+                              measures.exponent(large["kappa"], large["extrapolated_steps"]), 0.02,
+                              reference=source))  # fmt: skip
     return found
 
 

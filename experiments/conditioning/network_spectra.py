@@ -1,7 +1,7 @@
 """What does a network's Hessian look like, and what do depth, width and normalization change in it?
 
-What the lecture says: batch normalization will "force all of the intermediate activations to be zero-mean and unit variance"; a
-bad condition number is "much more common in high dimensions".
+What the lecture says: batch normalization will "force all of the intermediate activations to be zero-mean and unit
+variance"; a bad condition number is "much more common in high dimensions".
 
 What is true: a trained classifier's Hessian is a bulk near zero and a few outliers. They lie along the gradients of
 the classes' own losses, and since these add up to the gradient, which training makes small, C classes leave C - 1 of

@@ -1,7 +1,7 @@
 """What are zero-mean and unit-variance inputs worth?
 
-What the lecture says: preprocess the data "so it has zero mean and unit variance"; otherwise the loss is sensitive to "small
-perturbations in the weight matrix of that layer".
+What the lecture says: preprocess the data "so it has zero mean and unit variance"; otherwise the loss is sensitive to
+"small perturbations in the weight matrix of that layer".
 
 What is true: for a linear model with a bias unit the worth is a number, the condition number of the inputs' second
 moments. A mean m with variance s^2 in every direction gives kappa = top^2 / s^2, about |m|^4 / s^2 for large means.

@@ -1,7 +1,7 @@
 """Does a bad condition number make high-dimensional problems slow?
 
-What the lecture says: a large ratio of the Hessian's singular values makes descent slow, and it "actually becomes much more
-common in high dimensions".
+What the lecture says: a large ratio of the Hessian's singular values makes descent slow, and it "actually becomes much
+more common in high dimensions".
 
 What is true: least squares on as many random examples as dimensions has kappa of about d^2, so that a rate read off
 kappa says that nothing ever happens; yet one run of gradient descent at 1 / L, on one draw of the data, from one random
@@ -77,13 +77,14 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     scaled = core.mean_of_samples(np.concatenate([(row["off"] / row["predicted"]) ** 2 for row in many]))
     return [
         *(_on_the_curve(config, row) for row in rows.where(kind="single run")),
-        # Sampling error, and the spectrum's own part of the variance, of the order 1 / m^2 against 2 / m of the start's.
+        # Sampling error, and the spectrum's own part of the variance, 1 / m^2 against 2 / m of the start's.
         within("Runs deviate by sqrt(2 / modes alive), which falls like d^(-1/2),"
                f" d = {many[0]['dim']} to {many[-1]['dim']}",
                f"mean square deviation over its prediction, {many['off'].size} draws", 1.0, scaled.value,
                float(scaled.standard_error or 0) + float(np.mean(many["predicted"] ** 2)),
                reference="variance of a quadratic form on the sphere"),
-        _kappa(kappas.where(ratio=1.0), "As many examples as dimensions: kappa grows like d^2", "Edelman 1988, theorem 6.1"),
+        _kappa(kappas.where(ratio=1.0), "As many examples as dimensions: kappa grows like d^2",
+               "Edelman 1988, theorem 6.1"),
         _kappa(kappas.where(ratio=0.5), "Two examples a dimension: kappa does not grow with d",
                "Marchenko, Pastur 1967; Johnstone 2001"),
     ]  # fmt: skip
@@ -96,7 +97,8 @@ def _on_the_curve(config: Config, row: Row) -> Verdict:
     worst = int(np.argmax(np.abs(row["loss"] / row["predicted"] - 1) / allowed))
     return relative(f"One run on one draw ({row['data']}) follows the closed form, d = {config.dim}",
                     f"loss after {row['steps'][worst]} steps, where it deviates most for its size",
-                    row["predicted"][worst], row["loss"][worst], float(allowed[worst]), reference=REFERENCE)  # fmt: skip
+                    row["predicted"][worst], row["loss"][worst], float(allowed[worst]),
+                    reference=REFERENCE)  # fmt: skip
 
 
 def _kappa(some: Rows, claim: str, source: str) -> Verdict:

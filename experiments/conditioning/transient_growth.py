@@ -107,7 +107,8 @@ def _cycle(config: Config, heavy: np.ndarray, nesterov: np.ndarray) -> list[Verd
     rounding = 1e-12 if config.dtype == "float64" else 1e-5
     return [
         absolute("On a smooth strongly convex function heavy ball circles for ever, from"
-                 f" {', '.join(f'{start:g}' for start in CYCLING)}", "largest distance of the last three points to the cycle",
+                 f" {', '.join(f'{start:g}' for start in CYCLING)}",
+                 "largest distance of the last three points to the cycle",
                  0.0, distance.max(), rounding, reference=source),
         absolute(f"On that function heavy ball converges from {' and '.join(f'{start:g}' for start in CONVERGING)}",
                  "largest |x| at the end", 0.0, np.abs(heavy[-1, num:]).max(), rounding, reference=source),
@@ -225,7 +226,8 @@ def _cycles(config: Config) -> list[Row]:
             probes=[training.loss(), training.coordinates(*range(len(starts)))],
         )  # fmt: skip
         rows.append({"problem": "cycling", "method": method, **_constants(tuning),
-                     "starts": np.asarray(starts, np.float64), "path": trace["coordinates"][0].astype(np.float64)})  # fmt: skip
+                     "starts": np.asarray(starts, np.float64),
+                     "path": trace["coordinates"][0].astype(np.float64)})  # fmt: skip
     return rows
 
 

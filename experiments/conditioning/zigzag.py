@@ -1,7 +1,7 @@
 """When does gradient descent zig-zag?
 
-What the lecture says: it draws a loss shaped like a taco shell: the gradient "does not align with the direction towards the minima",
-so descent shows "zig-zagging behavior" and "very slow progress along the horizontal dimension".
+What the lecture says: it draws a loss shaped like a taco shell: the gradient "does not align with the direction towards
+the minima", so descent shows "zig-zagging behavior" and "very slow progress along the horizontal dimension".
 
 What is true: at the worst point the gradient's cosine to the minimum is only 2 sqrt(kappa) / (kappa + 1), at a random
 point of high dimension a mild tr H / sqrt(d tr H^2). At a constant learning rate the zig-zag lasts only above
@@ -83,9 +83,9 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     hard, worst = angles[-1], float(theory.geometry.line_search_loss_ratio(config.kappa))
     off = [np.abs(row["cosine"][row["checked"]] - row["predicted"]).max() for row in constant]
     return [
-        *(absolute(f"Successive steps of gradient descent turn {'parallel below' if row['rate'] < 1 else 'opposite above'}"
-                   " 2 / (L + mu)", f"final cosine at {row['rate']:g} times the threshold",
-                   1.0 if row["rate"] < 1 else -1.0, float(row["cosine"][-1]), _remainder(config, row),
+        *(absolute("Successive steps of gradient descent turn"
+                   f" {'parallel below' if row['rate'] < 1 else 'opposite above'} 2 / (L + mu)",
+                   f"final cosine at {row['rate']:g} times the threshold", 1.0 if row["rate"] < 1 else -1.0, float(row["cosine"][-1]), _remainder(config, row),
                    reference="q = 1 - lr lambda") for row in constant),
         # Each cosine is a sum of powers; k roundings of each power, k up to a few thousand.
         absolute("The whole curves of cosines are those of the modes", "largest difference at all rates", 0.0,
@@ -199,7 +199,8 @@ def _constant_rates(config: Config) -> list[Row]:
     checked = np.unique(np.geomspace(2, config.steps, 120).astype(int))
     return [{"kind": "constant rate", "rate": rate, "learning_rate": own, "cosine": cosine, "checked": checked,
              "predicted": np.array([_exact_cosine(eigenvalues, start, own, step) for step in checked])}
-            for rate, own, cosine in zip(config.rates, rates.tolist(), trace["update_cosine"], strict=True)]  # fmt: skip
+            for rate, own, cosine
+            in zip(config.rates, rates.tolist(), trace["update_cosine"], strict=True)]  # fmt: skip
 
 
 def _exact_cosine(eigenvalues: np.ndarray, start: np.ndarray, rate: float, step: int) -> float:

@@ -178,8 +178,9 @@ def _after_a_drop(config: Config) -> dict[str, Any]:
     schedule = optax.piecewise_constant_schedule(rate, {drop: 1 / config.drop_factor})
     made = {"inside": rules.nesterov(schedule, rho), "outside": optax.sgd(schedule, momentum=rho, nesterov=True)}
     paths = _paths(objectives.quadratic(np.ones(1), start=1.0), jnp.ones(1), drop + after, made)
+    law = theory.trajectories.gap_after_drop(rate, config.drop_factor, drop, after, rho)
     return {"rho": rho, "learning_rate": rate, "inside": paths["inside"][:, 0], "outside": paths["outside"][:, 0],
-            "predicted_gap": theory.trajectories.gap_after_drop(rate, config.drop_factor, drop, after, rho)}  # fmt: skip
+            "predicted_gap": law}  # fmt: skip
 
 
 def _under_noise(config: Config) -> list[dict[str, Any]]:

@@ -102,9 +102,10 @@ def _of_rho(rows: Rows) -> list[Verdict]:
                  "sides of the edge, within 1 %, on which every run agrees", 2,
                  int(np.isfinite(below).all()) + int(np.isinf(above).all()),
                  reference="Jury conditions of the two-step recursion"),
-        # The oscillator is the limit of small steps: its error is of the order of the step per period, sqrt(0.1) / 2 pi.
+        # The oscillator is the limit of small steps: its error is about the step per period, sqrt(0.1) / 2 pi.
         absolute(f"Up to learning rate x eigenvalue = 0.1 both follow the damped oscillator at rho = {rho:g}",
-                 "largest difference to exp(-pi z / sqrt(1 - z^2))", 0.0, max(0.0, *(float(each.max()) for each in gentle)),
+                 "largest difference to exp(-pi z / sqrt(1 - z^2))", 0.0,
+                 max(0.0, *(float(each.max()) for each in gentle)),
                  0.02, unit="of the start", reference="Shi, Du, Jordan, Su 2018"),
     ]  # fmt: skip
 

@@ -155,7 +155,8 @@ def _measured_decay(config: Config, rule: Callable[..., Any], rates: np.ndarray,
     state = training.Probe("state", lambda seen: jnp.stack([seen.params[0], seen.updates[0]]), needs=("updates",))
     trace = training.run(
         objectives.quadratic(np.ones(1), start=1.0), rule, {"learning_rate": rates, "rho": rhos}, steps=config.steps,
-        every=config.every, probes=[training.loss(), state], params=jnp.ones(1), execution=training.Execution(width=config.width, segments=1),
+        every=config.every, probes=[training.loss(), state], params=jnp.ones(1),
+        execution=training.Execution(width=config.width, segments=1),
         feasibility=training.Feasibility(blow_up=np.inf),  # growth has a rate as well: let it run up to 1e150
     )  # fmt: skip
     position, step = np.moveaxis(trace["state"], -1, 0)

@@ -91,7 +91,8 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Gains for constant, alternating and noisy gradients; speed; coasting; a first velocity; the weights."""
     heavy, nesterov, averaged = rows.where(rho=config.shown_rho)
     return [
-        *_gains(heavy), *_gains(nesterov), *(_every_frequency(rows.where(method=row["method"])) for row in (heavy, nesterov)),
+        *_gains(heavy), *_gains(nesterov),
+        *(_every_frequency(rows.where(method=row["method"])) for row in (heavy, nesterov)),
         *_motion(heavy, heavy["rho"]),
         relative(f"The velocity is no weighted average: its weights add up to 1 / (1 - rho) at rho = {heavy['rho']:g}",
                  "sum of the weights of past gradients", float(law.constant_gain(heavy["rho"])),
@@ -162,7 +163,8 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     maker.predicted(gains, [0, 1], [1, 1], color=6, label="plain SGD", linestyle=":")
     steady = law.constant_gain(rho)
     gains.annotate(f"slope: x {steady:.3g}", (0, steady), xytext=(10, -4), textcoords="offset points")
-    gains.set(yscale="log", xlabel="frequency of the gradient: 0 constant, 1 alternating", ylabel="step over SGD's step",
+    gains.set(yscale="log", xlabel="frequency of the gradient: 0 constant, 1 alternating",
+              ylabel="step over SGD's step",
               title=f"Gain at rho = {rho:g}")  # fmt: skip
     steps = np.arange(1, 81)
     for color, row in enumerate(rows.where(method="heavy ball"), start=2):

@@ -93,13 +93,14 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         *(relative(f"Real runs need the exact number of steps at batch size {row['batch_size']}, rho = {row['rho']:g}",
                    f"steps to {config.target:g} of the start", row["steps"], row["measured_steps"], 0.1, unit="steps",
                    reference=REFERENCE) for row in rows if row["measured_steps"] is not None),
-        # A batch of 1 is not yet the limit of no signal: the gain there exceeds 1 by a few times batch size / dimension.
+        # A batch of 1 is not yet the limit of no signal: the gain exceeds 1 by a few times batch size / dimension.
         relative(f"In the smallest batch momentum (rho = {rho:g}) gains next to nothing", f"{told} {small}", 1.0,
                  _gain(rows, small, rho), 0.1, reference="Kidambi et al. 2018; exact recursion"),
         at_least(f"In a large batch momentum (rho = {rho:g}) is many times faster", f"{told} {large}", 5.0,
                  _gain(rows, large, rho), reference=REFERENCE),
         # 2 % of the steps are noise at batch sizes of 100 dimensions, by B_noise / B.
-        relative("A full batch leaves conditioning as it is: SGD's steps stop falling", f"SGD's steps, batch size {large}",
+        relative("A full batch leaves conditioning as it is: SGD's steps stop falling",
+                 f"SGD's steps, batch size {large}",
                  _tuned(config, 2**50, 0.0)["steps"], rows.only(batch_size=large, rho=0.0)["steps"], 0.02, unit="steps",
                  reference="exact recursion without noise"),
         *(verdict for rho in config.rhos[1:] for verdict in _edges(config, rows.where(rho=rho), rho)),
@@ -177,7 +178,8 @@ def _tuned(config: Config, batch_size: int, rho: float) -> Row:
     found = minimize_scalar(cost, bounds=between, method="bounded", options={"xatol": 0.01})
     log_rate, steps = (found.x, found.fun) if found.fun < costs[k] else (grid[k], costs[k])
     return {"batch_size": batch_size, "rho": rho, "learning_rate": float(np.exp(log_rate)), "edge": edge,
-            "effective_rate": float(np.exp(log_rate)) / (1 - rho), "steps": float(steps), "measured_steps": None}  # fmt: skip
+            "effective_rate": float(np.exp(log_rate)) / (1 - rho), "steps": float(steps),
+            "measured_steps": None}  # fmt: skip
 
 
 def _exact_steps(spectrum: np.ndarray, rate: float, batch_size: int, rho: float, target: float) -> float:
@@ -212,7 +214,8 @@ def _simulate(config: Config, batch_size: int, cells: list[Row]) -> None:
     hyper = {name: np.repeat([cell[name] for cell in cells], config.num_seeds) for name in ("learning_rate", "rho")}
     steps = int(1.3 * max(cell["steps"] for cell in cells))
     trace = training.run(problem, rules.heavy_ball, hyper, steps=steps, every=max(steps // 2000, 1),
-                         seeds=np.tile(np.arange(config.num_seeds), len(cells)), params=jnp.ones(config.dim))  # fmt: skip
+                         seeds=np.tile(np.arange(config.num_seeds), len(cells)),
+                         params=jnp.ones(config.dim))  # fmt: skip
     risks = trace["loss"].reshape(len(cells), config.num_seeds, -1) * 2 / config.spectrum.sum()
     for cell, curves in zip(cells, risks, strict=True):
         cell["measured_steps"] = measures.crossing(trace.steps, curves.mean(0), config.target, log=True)

@@ -97,7 +97,8 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         at_most("B_noise and B_simple are of one size", "largest factor between the two", SPREAD,
                 float(np.exp(np.abs(np.log(points["curved"] / simple)).max())), reference=REFERENCE),
         at_most("The best step on B examples gains 1 / (1 + B_noise / B) of the best step on all",
-                f"largest difference over what four standard errors and the quadratic's error allow, {len(valid)} steps",
+                "largest difference over what four standard errors and the quadratic's error allow,"
+                f" {len(valid)} steps",
                 1.0, max(abs(row["gain"] - row["predicted_gain"]) / _allowed(row) for row in valid),
                 reference=REFERENCE),
         # An interval of 95 % misses one time in 20: of 8, two or more misses come one time in 17.

@@ -106,7 +106,8 @@ def _comparisons(config: Config, rows: Rows) -> list[Verdict]:
     plain, heavy = (_nearest(rows, "SGD", low), low), (_nearest(rows, "heavy ball", low), low * (1 - rho))
     return [
         *found,
-        _ratio("At the same effective rate momentum averages no noise out", f"variance over SGD's at effective rate {low:g}",
+        _ratio("At the same effective rate momentum averages no noise out",
+               f"variance over SGD's at effective rate {low:g}",
                "variance", heavy, plain, config),
         _ratio("Only the path is smoother, by (1 - rho) / (1 + rho)",
                f"variance of a step over SGD's at effective rate {low:g}", "step_variance", heavy, plain, config),
@@ -135,9 +136,10 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
             maker.predicted(axes, dense, predicted, color=color, label=method, linestyle=style)
             maker.measured(axes, runs["effective_rate"], runs[quantity], color=color)
         axes.set(xscale="log", yscale="log")
+    smoother = (1 + config.rho) / (1 - config.rho)
     panels[0].set(ylabel="variance of the error", title="The error: the same floor at the same effective rate")
     panels[1].set(ylabel="variance of a step", xlabel="effective rate x eigenvalue, learning rate / (1 - rho)",
-                  title=f"The path: {(1 + config.rho) / (1 - config.rho):.0f} times smoother with momentum")  # fmt: skip
+                  title=f"The path: {smoother:.0f} times smoother with momentum")  # fmt: skip
     return figure
 
 
@@ -173,8 +175,8 @@ def _rows(config: Config, problem: Any, rule: Any, settings: list[tuple[str, flo
             means = {"variance": found[:, place].mean(0), "step_variance": found[:, 1].mean(0),
                      "averaged_variance": found[-1, 2]}  # fmt: skip
             for what, estimate in ((what, mean_of_samples(groups)) for what, groups in means.items()):
-                row |= {what: estimate.value, f"{what}_error": estimate.standard_error,
-                        f"{what}_predicted": float(_predicted(name, what, float(rate), rho, noise, config.steps))}  # fmt: skip
+                predicted = float(_predicted(name, what, float(rate), rho, noise, config.steps))
+                row |= {what: estimate.value, f"{what}_error": estimate.standard_error, f"{what}_predicted": predicted}
             rows.append(row)
     return rows
 

@@ -133,11 +133,12 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
 
 def caption(config: Config, rows: Rows) -> str:
     checks = rows.where(kind="end")
+    lowest = min((row["smallest"] for row in checks), default=np.nan)
     parts = [f"{row['share']:.1%} ({row['low']:.1%} to {row['high']:.1%}) of runs of {_name(row)}"
              for row in rows.where(kind="network")]  # fmt: skip
     return (
         f"Stuck in a bad minimum end {', '.join(parts)}; at {len(checks)} of these ends the gradient vanishes and the"
-        f" smallest eigenvalue of the Hessian is {min((row['smallest'] for row in checks), default=np.nan):.1e} or more."
+        f" smallest eigenvalue of the Hessian is {lowest:.1e} or more."
     )
 
 

@@ -94,8 +94,8 @@ def _gain(config: Config, planted: Rows) -> Verdict:
     slow, fast = planted.only(method="descent"), planted.only(method="heavy ball")
     gain = float(np.log(theory.escapes.growth_factor(slow["h"], config.rho)) / np.log1p(slow["h"]))
     # One step of each run, and the constant of the start, beside the ratio of the rates.
-    return relative(f"Momentum gains {gain:.3g} times at h = {slow['h']:g}, at most {1 / (1 - config.rho):.3g} anywhere",
-                    "steps of descent over steps of heavy ball", slow["predicted"] / fast["predicted"],
+    claim = f"Momentum gains {gain:.3g} times at h = {slow['h']:g}, at most {1 / (1 - config.rho):.3g} anywhere"
+    return relative(claim, "steps of descent over steps of heavy ball", slow["predicted"] / fast["predicted"],
                     slow["steps"] / fast["steps"], 2 / fast["steps"], reference=ONEILL)  # fmt: skip
 
 
@@ -109,14 +109,14 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     more = theory.escapes.perturbed_escape_time(config.h, np.array([1e2, 1e8]), config.radius).mean
     top.set(xscale="log", ylim=(0, None), xlabel="dimension", ylabel="steps to leave the saddle",
             title=f"A million times the dimension: {more[1] / more[0] - 1:.0%} more steps")  # fmt: skip
-    rates = np.geomspace(config.rates[0] / 10, config.rates[-1], 200)
+    rates, most = np.geomspace(config.rates[0] / 10, config.rates[-1], 200), 1 / (1 - config.rho)
     for index, (name, lookahead) in enumerate((("heavy ball", 0.0), ("Nesterov", config.rho))):
         gain = np.log(theory.escapes.growth_factor(rates, config.rho, lookahead)) / np.log1p(rates)
         maker.predicted(bottom, rates, gain, color=index)
         maker.measured(bottom, config.rates, planted["descent"]["steps"] / planted[name]["steps"], color=index)
         maker.label(bottom, rates[110], gain[110] * (1.3 if index else 0.55), name, color=index)
     bottom.set(xscale="log", ylim=(0, None), xlabel="learning rate times |eigenvalue|", ylabel="speed over descent",
-               title=f"Momentum {config.rho:g} gains up to {1 / (1 - config.rho):.3g} times, at large steps little")  # fmt: skip
+               title=f"Momentum {config.rho:g} gains up to {most:.3g} times, at large steps little")  # fmt: skip
     return figure
 
 

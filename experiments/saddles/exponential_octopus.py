@@ -114,14 +114,15 @@ def _of_row(row: Row, method: str) -> list[Verdict]:
     found, name = [], "ratio of successive exit times"
     if row["kind"] == "law":
         setting = f"{method}, rate {row['learning_rate']:.3g}, L / gamma = {1 / row['curvature']:g},"
-        found.append(relative(f"{setting} multiplies its exit time at each saddle as the law says", name, row["predicted"],
-                              row["ratio"], 0.01, reference=DU if row["method"] == "descent" else OURS))  # fmt: skip
+        found.append(relative(f"{setting} multiplies its exit time at each saddle as the law says", name,
+                              row["predicted"], row["ratio"], 0.01,
+                              reference=DU if row["method"] == "descent" else OURS))  # fmt: skip
         plain = float(law.octopus_ratio(row["learning_rate"], 1.0, row["curvature"]))
         if row["predicted"] > plain:
             found.append(at_least(f"{setting} fares worse than descent", name, plain, row["ratio"], reference=OURS))
     if row["kind"] == "linear":
-        found.append(at_most(f"{method} needs linear time: in the second half of the chain saddles take no longer", name,
-                             1.0, row["ratio"], tolerance=0.01, reference=OURS))  # fmt: skip
+        found.append(at_most(f"{method} needs linear time: in the second half of the chain saddles take no longer",
+                             name, 1.0, row["ratio"], tolerance=0.01, reference=OURS))  # fmt: skip
     if "pace" in row:
         found.append(relative(f"{method} takes as long for a saddle as settling, one kick and the way out",
                               "steps a saddle", row["predicted"], row["pace"], 0.02, reference=DU))  # fmt: skip
@@ -130,11 +131,13 @@ def _of_row(row: Row, method: str) -> list[Verdict]:
             relative("Under Adam a waiting coordinate shrinks by sqrt(b1) a step", "decay rate", -0.5 * math.log(B1),
                      row["decay"], 0.05, reference=OURS),
             at_most("while Adam's own scaling raises its curvature to the edge of stability and not beyond",
-                    "rate times scaled curvature, largest median", 2 * (1 + B1) / (1 - B1), row["edge"], reference=OURS),
+                    "rate times scaled curvature, largest median", 2 * (1 + B1) / (1 - B1), row["edge"],
+                    reference=OURS),
         ]  # fmt: skip
     if "passed" in row:
         found.append(at_most("In floating point descent stands still where the next coordinate is below rounding",
-                             "most saddles that any run passed", row["predicted"], row["passed"], reference=OURS))  # fmt: skip
+                             "most saddles that any run passed", row["predicted"], row["passed"],
+                             reference=OURS))  # fmt: skip
     return found
 
 

@@ -129,7 +129,8 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         *(relative(f"Momentum shortens the {name} plateau by {gain:.2g}, of at most {1 / (1 - config.rho):.2g}",
                    "steps of descent over steps of heavy ball", gain, measured, 0.04, reference=ONEILL)
           for name, gain, measured in gains),
-        *(everywhere(f"With {depth} layers the time is {f'a power {1 - 2 / depth:.2g}' if depth > 2 else 'the logarithm'}"
+        *(everywhere(f"With {depth} layers the time is"
+                     f" {f'a power {1 - 2 / depth:.2g}' if depth > 2 else 'the logarithm'}"
                      " of the inverse start, and what follows", "time from {start:g}, where it is furthest off", runs,
                      "time", "predicted", relatively=0.02, reference=SAXE) for depth, runs in rows.by("depth").items()),
     ]  # fmt: skip
@@ -141,7 +142,8 @@ def _of_method(config: Config, row: Row) -> list[Verdict]:
         worst = np.argmax(np.abs(np.log(row["times"] / row[known])))
         found.append(relative(f"{method.capitalize()} learns each of {len(row['times'])} values {how}",
                               f"steps at s = {config.singular_values[worst]:g}, where it is furthest off",
-                              row[known][worst], row["times"][worst], allowed, unit="steps", reference=ONEILL))  # fmt: skip
+                              row[known][worst], row["times"][worst], allowed, unit="steps",
+                              reference=ONEILL))  # fmt: skip
     # Under momentum the mode learned last rings on, and its energy fades by rho a step: e^-8 = 3e-4 should be left.
     settled = np.diff(row["predicted"]) > (8 / -math.log(row["rho"]) if row["rho"] else 0)
     if settled.any():

@@ -74,7 +74,8 @@ def run(config: Config) -> list[dict[str, Any]]:
     for name, task in _tasks(config).items():
         for method, (rule, steps) in _rules(config, task).items():
             trace = training.run(
-                task.problem, rule, steps=steps, seeds=np.arange(config.num_seeds), feasibility=training.Feasibility(np.inf),
+                task.problem, rule, steps=steps, seeds=np.arange(config.num_seeds),
+                feasibility=training.Feasibility(np.inf),
                 probes=[training.loss(), training.cost()], execution=training.Execution(loop="map"),
             )  # fmt: skip
             rows.append({"objective": name, "method": method, "gap": task.gap}

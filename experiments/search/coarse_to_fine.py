@@ -86,8 +86,9 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         at_most(f"After {config.stages} stages of {config.trials} evenly spaced trials the best is within the bound",
                 "largest distance to the optimum", grid["bound"], grid["largest"], tolerance=1e-12,
                 unit="of the range", reference=OURS),
+        # 10 %: a box cuts cells of the next one.
         relative("They are more precise than as many trials at once", "mean distance at once over that in stages",
-                 grid["predicted_gain"], grid["gain"], 0.1, reference=LECTURE),  # 10 %: a box cuts cells of the next one
+                 grid["predicted_gain"], grid["gain"], 0.1, reference=LECTURE),
         at_most("With evenly spaced trials no box loses the optimum", "share of the searches", 0.0, grid["lost"],
                 reference=OURS),
         within("With random trials the first box, as wide, loses it", "share of the searches", chance,

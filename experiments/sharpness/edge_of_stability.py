@@ -105,7 +105,8 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         *(relative(f"{method} stays at {'2 (1 + b1) / ((1 - b1) lr)' if method == 'Adam' else 'its edge / lr'}",
                    f"sharpness over threshold, furthest off of {len(runs)} runs", 1.0,
                    max(runs["ratio"], key=lambda ratio: abs(ratio - 1)), TOLERANCE,
-                   reference=ADAPTIVE if method == "Adam" else REFERENCE) for method, runs in edge.by("method").items()),
+                   reference=ADAPTIVE if method == "Adam" else REFERENCE)
+          for method, runs in edge.by("method").items()),
         at_most("A rule whose edge lies out of reach does not hover there",
                 f"largest sharpness over threshold of {len(controls)} controls", 0.75, max(controls["ratio"]),
                 reference=REFERENCE),
@@ -144,9 +145,10 @@ def caption(config: Config, rows: Rows) -> str:
     late = rows.where(role="edge").by("method")
     said = ", ".join(f"{method} {np.mean(runs['ratio']):.3f}" for method, runs in late.items())
     sharper = rows.where(method="heavy ball", role="equal")[0]["sharpness"][-1]
+    most = max(rows.where(role="control")["ratio"])
     return (
         f"Sharpness rises to the rule's own edge and stays there (over the last third of a run, in units of the edge:"
-        f" {said}), and to {max(rows.where(role='control')['ratio']):.2f} at most where the edge is out of reach; at the"
+        f" {said}), and to {most:.2f} at most where the edge is out of reach; at the"
         f" rate with which gradient descent is held at {late['gradient descent'][0]['threshold']:.1f}, heavy ball goes"
         f" on to {sharper:.1f}."
     )

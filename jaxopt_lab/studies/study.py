@@ -11,8 +11,9 @@ A study is one file, anywhere. Its docstring is the only place for the words:
     Source: <where that is from>
 
 and its names are the parts: `Config`, a frozen dataclass of all that can change a number; `run(config)`, or, where its
-runs take minutes, `run(config, checkpoints)`, which gives rows; `judge(config, rows)`, which gives verdicts; and, where wanted, `draw(config, rows, maker)` and `caption(config,
-rows)`, `facts(config, rows)`, and `PRESETS`, by default "quick" alone with every field as it is.
+runs take minutes, `run(config, checkpoints)`, which gives rows; `judge(config, rows)`, which gives verdicts; and, where
+wanted, `draw(config, rows, maker)`, `caption(config, rows)`, `facts(config, rows)`, and `PRESETS`, by default "quick"
+alone with every field as it is.
 """
 
 import dataclasses
@@ -57,8 +58,8 @@ class Study:
       reference: where the prediction is from.
       config: a frozen dataclass that holds all that can change a number, each field with a default and a unit.
       presets: name -> config instance; among "quick", "full", "huge".
-      run: (config, checkpoints) -> rows; a row maps names to numbers, strings, booleans or arrays. `checkpoints` goes to
-        a study whose own `run` takes it, and gives each of its runs a place: `training.run(...,
+      run: (config, checkpoints) -> rows; a row maps names to numbers, strings, booleans or arrays. `checkpoints` goes
+        to a study whose own `run` takes it, and gives each of its runs a place: `training.run(...,
         folder=checkpoints.of("sgd"))`; without it nothing is kept.
       judge: (config, rows) -> verdicts, at least one.
       draw: (config, rows, maker) -> a figure made with `maker.axes()`; None for no figure.

@@ -140,7 +140,7 @@ def outcome(request):
     study = load_study(request.param)
     config = dataclasses.replace(study.presets["quick"], **TINY[request.param])
     with precision():
-        rows = study.rows(config)
+        rows = study.run(config)
         return study, config, rows, study.judge(config, rows)
 
 

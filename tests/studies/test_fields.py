@@ -53,7 +53,7 @@ class Config:
         ({"rhos": (0.5, 1.5)}, "test_fields: rhos must be in [0, 1), got 1.5."),
         ({"shares": (0.5, 1.0)}, "test_fields: shares must be in (0, 1), got 1.0."),
         ({"rate": float("inf")}, "test_fields: rate must be positive and finite, got inf."),
-        ({"chains": 20}, "test_fields: chains must be a whole number of at least 40, got 20."),
+        ({"chains": 20}, "test_fields: chains must be a multiple of 40, got 20."),
         ({"chains": 90}, "test_fields: chains must be a multiple of 40, got 90."),
         ({"times": (1, 2)}, "test_fields: times must be two or more, increasing, from 0, got (1, 2)."),
         ({"times": (0,)}, "test_fields: times must be two or more, increasing, from 0, got (0,)."),
