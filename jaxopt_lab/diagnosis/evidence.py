@@ -9,10 +9,14 @@ import numpy as np
 import optax
 
 from jaxopt_lab.core import Problem
+from jaxopt_lab.diagnosis.data_checks import DataChecks
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.inputs import InputStatistics
+from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.probe_runs import OtherRates, ProbeRun
+from jaxopt_lab.diagnosis.program_checks import ProgramChecks
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticModel
+from jaxopt_lab.diagnosis.rule_checks import RuleChecks
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.rules import IdentifiedRule, MonitorSummary
@@ -40,6 +44,7 @@ class Setting:
       opt_state: of the rule at the point, from a running training loop, or None.
       monitor: what a `Monitor` in it has recorded, or None.
       optimizer: what is known of the rule.
+      total_steps: of the whole run that is planned, or None.
     """
 
     problem: Problem
@@ -52,6 +57,7 @@ class Setting:
     opt_state: Any
     monitor: MonitorSummary | None
     optimizer: IdentifiedRule
+    total_steps: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,6 +114,10 @@ class Evidence:
       noise: of one step's gradient, at the end of the run.
       stationary_point: what lies around a point at which the run stands still.
       validation: the end of the run on validation data.
+      program: what the outputs can reach, where the gradient arrives, what the two modes do.
+      data: the classes, a probe of the labels, validation against training inputs.
+      rule: what the rule makes of the gradients.
+      memorization: runs on sixteen examples.
     """
 
     setting: Setting
@@ -120,6 +130,10 @@ class Evidence:
     noise: GradientNoise | None = None
     stationary_point: StationaryPoint | None = None
     validation: Validation | None = None
+    program: ProgramChecks | None = None
+    data: DataChecks | None = None
+    rule: RuleChecks | None = None
+    memorization: Memorization | None = None
 
     @property
     def non_finite(self) -> NonFiniteOrigin | None:

@@ -5,7 +5,7 @@ to give. Findings are ranked by it; a cause that follows from another one stands
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,25 @@ import optax
 from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import Estimate, Problem, fail
 
+PROGRAM_CAUSES = (
+    "label-range",
+    "unbounded-loss",
+    "unreachable-loss",
+    "mixed-examples",
+    "no-gradient",
+    "uninformative-labels",
+    "data-mismatch",
+    "lost-updates",
+    "clipped-steps",
+    "schedule",
+    "train-eval-mismatch",
+)
+"""What makes the program another than its author means; told before what makes it slow."""
+
 CAUSES = (
     "non-finite",
+    *PROGRAM_CAUSES,
+    "cannot-memorize",
     "learning-rate-too-high",
     "bad-initialization",
     "exploding-signal",
@@ -31,6 +48,8 @@ CAUSES = (
     "ill-conditioned",
     "overfitting",
     "underfitting",
+    "unexplained",
+    "nothing-found",
     "healthy",
 )
 
@@ -86,11 +105,13 @@ class Prescription:
       text: what to do, one sentence.
       change: (problem, rule) -> (problem, rule), or None where only a person can make it.
       restarts: whether the change is to the initial parameters, so that a run must begin anew.
+      rescales: whether the loss has other units afterwards.
     """
 
     text: str
     change: Change | None = None
     restarts: bool = False
+    rescales: bool = False
 
     def apply(self, problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
         """The problem and the rule with the change made.
@@ -143,6 +164,7 @@ class Finding:
       predicted_gain: what that is predicted to give.
       alternatives: other changes that remove it.
       follows_from: causes that explain this one when they hold too.
+      trial: what a short run with the prescription gave, or None where none was made.
     """
 
     cause: str
@@ -153,6 +175,12 @@ class Finding:
     predicted_gain: PredictedGain
     alternatives: tuple[Prescription, ...] = ()
     follows_from: tuple[str, ...] = ()
+    trial: Any = None
+
+    @property
+    def measured_gain(self) -> float | None:
+        """How many times less loss the prescription gave in a short run; None where it was not tried."""
+        return None if self.trial is None else self.trial.gain
 
     def to_json(self) -> dict[str, Any]:
         """The finding as plain lists and dictionaries."""
@@ -179,8 +207,8 @@ def make_finding(
     return Finding(cause, severity, made, explanation, prescription, predicted, alternatives, follows_from)
 
 
-def rank(findings: list[Finding]) -> tuple[Finding, ...]:
-    """Largest predicted gain first; what follows from another cause that holds comes behind it.
+def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """What makes the program another than meant first, then by gain; what follows from another cause comes behind it.
 
     Example:
       >>> slow = make_finding("ill-conditioned", "", [], Prescription(""), 30.0, follows_from=("unnormalized-inputs",))
@@ -188,7 +216,7 @@ def rank(findings: list[Finding]) -> tuple[Finding, ...]:
       >>> [finding.cause for finding in rank([slow, raw])]
       ['unnormalized-inputs', 'ill-conditioned']
     """
-    waiting = sorted(findings, key=lambda found: (-found.predicted_gain.value, CAUSES.index(found.cause)))
+    waiting = sorted(findings, key=_order)
     ranked: list[Finding] = []
     while waiting:
         open_causes = {found.cause for found in waiting}
@@ -197,6 +225,15 @@ def rank(findings: list[Finding]) -> tuple[Finding, ...]:
         waiting.remove(chosen)
         ranked.append(chosen)
     return tuple(ranked)
+
+
+def _order(found: Finding) -> tuple[float, ...]:
+    place = CAUSES.index(found.cause)
+    if found.cause == "non-finite" or found.cause in PROGRAM_CAUSES:
+        return (0, place)
+    if found.measured_gain is None:
+        return (1, -found.predicted_gain.value, place)
+    return (1, -found.measured_gain, place)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -18,6 +18,7 @@ import numpy as np
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Estimate, Problem, as_partial, mean_of_samples, vectors
+from jaxopt_lab.diagnosis.output_search import OutputSearch, classes_of, constant_output_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -108,13 +109,24 @@ def value(loss: Any, params: Any, data: Any) -> jax.Array:
     return jnp.asarray(loss(params, data, None))
 
 
-def constant_output(problem: Problem, params: Any) -> tuple[float | None, int | None]:
+def constant_output(problem: Problem, params: Any, search: OutputSearch | None) -> tuple[float | None, int | None]:
     """The loss of the best constant output, and the number of classes.
 
-    Where the outputs are not evidence, the loss with all parameters zero; None without data.
+    Where neither the problem's form nor its program tells the outputs, the loss with all parameters zero; None without
+    data.
     """
     loss, num_classes = training.constant_loss(problem)
     if loss is not None or problem.data is None:
         return loss, num_classes
-    zero = float(value(as_partial(problem.freeze().loss), vectors.zeros_like(params), problem.data))
+    frozen = problem.freeze()
+    if search is not None:
+        loss = constant_output_loss(frozen, params, search)
+        if loss is not None:
+            return loss, _num_classes(search, problem.data)
+    zero = float(value(as_partial(frozen.loss), vectors.zeros_like(params), problem.data))
     return (zero if np.isfinite(zero) else None), None
+
+
+def _num_classes(search: OutputSearch, data: Any) -> int | None:
+    found = classes_of(search.place, data)
+    return int(search.place.shape[-1]) if found is not None and found[1] and len(search.place.shape) > 1 else None

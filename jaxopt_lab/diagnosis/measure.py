@@ -22,6 +22,7 @@ from jaxopt_lab.core import (
     vectors,
 )
 from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, step_cost, subsampled
+from jaxopt_lab.diagnosis.data_checks import measure_data
 from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
 from jaxopt_lab.diagnosis.gradient_noise import (
     GradientNoise,
@@ -31,8 +32,12 @@ from jaxopt_lab.diagnosis.gradient_noise import (
     value_and_gradient,
 )
 from jaxopt_lab.diagnosis.inputs import InputStatistics, measure_inputs, measure_standardized_curvature
+from jaxopt_lab.diagnosis.memorization import measure_memorization
+from jaxopt_lab.diagnosis.output_search import OutputSearch, search_outputs
 from jaxopt_lab.diagnosis.probe_runs import RATES, OtherRates, ProbeRun, find_on_the_way, probe_run, rate_runs
+from jaxopt_lab.diagnosis.program_checks import ProgramChecks, measure_program
 from jaxopt_lab.diagnosis.quadratic_model import measure_curvature
+from jaxopt_lab.diagnosis.rule_checks import measure_rule
 from jaxopt_lab.diagnosis.stationary_point import NUM_LOSSES, StationaryPoint, look_around, scan_line
 from jaxopt_lab.diagnosis.validation import measure_validation
 from jaxopt_lab.tracing import find_non_finite, measure_signals
@@ -68,7 +73,9 @@ def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evi
     seconds = _seconds(frozen, setting.params)
     problem = subsampled(setting.problem, seconds, setting.batch_size, budget, setting.seed)
     setting = dataclasses.replace(setting, problem=problem)
-    evidence = Evidence(setting, measure_point(setting, budget))
+    search = None if problem.data is None else search_outputs(problem.freeze(), setting.params, setting.seed)
+    budget.pay(GRADIENT)
+    evidence = Evidence(setting, measure_point(setting, budget, search), program=ProgramChecks(search))
     for part, text, measure_part in MEASUREMENTS:
         if text:
             log(f"{text} ...")
@@ -80,7 +87,7 @@ def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evi
     return evidence
 
 
-def measure_point(setting: Setting, budget: Budget) -> PointState:
+def measure_point(setting: Setting, budget: Budget, search: OutputSearch | None) -> PointState:
     """The loss and its gradient at the point, its randomness, the line downhill, what a constant output earns."""
     problem, params = setting.problem, setting.params
     frozen = problem.freeze()
@@ -92,7 +99,7 @@ def measure_point(setting: Setting, budget: Budget) -> PointState:
     if norm > 0 and budget.allows("the line downhill", NUM_LOSSES * LOSS):
         steepest = scan_line(frozen, params, vectors.scale(-1 / norm, gradient), size)
         budget.pay(NUM_LOSSES * LOSS)
-    baseline, num_classes = constant_output(problem, params)
+    baseline, num_classes = constant_output(problem, params, search)
     budget.pay(LOSS)
     return PointState(float(loss), norm, size, is_random, steepest, baseline, num_classes)
 
@@ -218,6 +225,10 @@ MEASUREMENTS: tuple[tuple[str, str, Callable[[Evidence, Budget], Any]], ...] = (
     ("curvature", "Curvature", measure_curvature),
     ("layers", "Noise", measure_end_layers),
     ("validation", "", measure_validation),
+    ("program", "Gradients, data and the rule", measure_program),
+    ("data", "", measure_data),
+    ("rule", "", measure_rule),
+    ("memorization", "Sixteen examples", measure_memorization),
     ("noise", "", measure_gradient_noise),
     ("stationary_point", "", measure_stationary_point),
     ("curvature", "", measure_standardized_curvature),

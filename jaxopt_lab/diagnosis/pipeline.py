@@ -14,12 +14,15 @@ from jaxopt_lab.core import Problem, describe, fail, require_count, require_trai
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
 from jaxopt_lab.diagnosis.evidence import Evidence, Setting
-from jaxopt_lab.diagnosis.findings import Diagnosis, Finding, Measurement, make_finding, measured, rank
+from jaxopt_lab.diagnosis.findings import PROGRAM_CAUSES, Diagnosis, Finding, Measurement, make_finding, measured, rank
 from jaxopt_lab.diagnosis.measure import measure
 from jaxopt_lab.diagnosis.prescriptions import advise
+from jaxopt_lab.diagnosis.trials import try_prescriptions
 from jaxopt_lab.rules.identification import identify
 from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
+
+_NOTHING = 0.95
 
 
 def diagnose(
@@ -28,6 +31,7 @@ def diagnose(
     *,
     params: Any = None,
     steps: int | None = None,
+    total_steps: int | None = None,
     batch_size: int | None = None,
     seed: int = 0,
     opt_state: Any = None,
@@ -42,6 +46,7 @@ def diagnose(
       rule: the optax rule in use, at the beginning of its schedules.
       params: where training stands; None for its beginning, `problem.init`.
       steps: length of the short run that is made with the rule; None chooses.
+      total_steps: of the whole run that is planned: the schedule is read over it; None leaves it unread.
       batch_size: examples a step in use; None for all.
       seed: seeds the initial parameters, the data order and every random vector.
       opt_state: the rule's state in a running training loop, such as that of a `Monitor`; None without one. It tells an
@@ -71,6 +76,8 @@ def diagnose(
         )
     if steps is not None:
         require_count("diagnose", "steps", steps, 2, "A run of fewer steps shows nothing.")
+    if total_steps is not None:
+        require_count("diagnose", "total_steps", total_steps, 2)
     if batch_size is not None:
         require_count("diagnose", "batch_size", batch_size)
         if problem.num_examples is None or batch_size > problem.num_examples:
@@ -80,12 +87,13 @@ def diagnose(
     require_count("diagnose", "seed", seed, 0)
     account = Budget(budget, seconds)
     setting = _setting(problem, rule, params, steps, batch_size, seed, opt_state)
-    evidence = measure(setting, account, log or (lambda text: None))
-    return conclude(evidence, account)
+    setting = dataclasses.replace(setting, total_steps=total_steps)
+    log = log or (lambda text: None)
+    return conclude(measure(setting, account, log), account, log)
 
 
-def conclude(evidence: Evidence, account: Budget) -> Diagnosis:
-    """What the evidence says."""
+def conclude(evidence: Evidence, account: Budget, log: Callable[[str], None] = lambda text: None) -> Diagnosis:
+    """What the evidence says, and what the changes that it suggests do in short runs."""
     found: list[Finding] = []
     missing = {what: skipped.reason for what, skipped in account.skipped.items() if skipped.applies}
     for cause, examination in EXAMINATIONS.items():
@@ -97,11 +105,47 @@ def conclude(evidence: Evidence, account: Budget) -> Diagnosis:
         finding = examination.examine(evidence)
         if finding is not None:
             found.append(dataclasses.replace(finding, evidence=finding.evidence + _monitored(evidence)))
-    ranked = rank(found) or (_healthy(evidence),)
+    ranked = rank(_tried(evidence, found, account, log)) or (_without_cause(evidence, missing),)
     setting = evidence.setting
     return Diagnosis(
         setting.problem.name, str(setting.optimizer), ranked, missing, account.spent, account.elapsed, evidence
     )
+
+
+def _tried(
+    evidence: Evidence, found: list[Finding], account: Budget, log: Callable[[str], None]
+) -> list[Finding]:  # fmt: skip
+    """The findings with what was tried; without those whose change does not help a run that ends finite."""
+    trials = try_prescriptions(evidence, rank(found), account, log)
+    kept = []
+    for finding in found:
+        trial = trials.get(finding.cause)
+        if trial is None:
+            kept.append(finding)
+        elif trial.helps or finding.cause in PROGRAM_CAUSES or evidence.non_finite is not None:
+            kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription))
+    return kept
+
+
+def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:
+    """What is said where no cause holds: healthy only where training learns and everything was examined."""
+    base, run = evidence.point.baseline, evidence.run
+    search = None if evidence.program is None else evidence.program.outputs
+    ends = evidence.end if evidence.validation is None else min(evidence.end, evidence.validation.loss.value)
+    learned_nothing = base is not None and run is not None and ends >= _NOTHING * base
+    endless = search is not None and search.constant_runs_away
+    if learned_nothing or endless or (run is not None and run.diverged):
+        text = "The run learns next to nothing and no cause that was examined holds."
+        cure = advise(
+            "Try to fit sixteen examples, a rate ten times higher and lower, and a model known to learn this."
+        )
+        numbers = [measured("loss at the end of the short run", evidence.end)]
+        numbers.append(measured("loss of one output for all", base if base is not None else np.nan))
+        return make_finding("unexplained", text, numbers, cure, 1.0)
+    if missing:
+        cure = advise("Give a larger budget or more seconds; what was not examined is listed.")
+        return make_finding("nothing-found", "Nothing that was examined holds training back.", [], cure, 1.0)
+    return _healthy(evidence)
 
 
 def _healthy(evidence: Evidence) -> Finding:

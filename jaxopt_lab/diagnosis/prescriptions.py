@@ -9,12 +9,13 @@ import numpy as np
 import optax
 
 from jaxopt_lab import rules
-from jaxopt_lab.core import Problem
+from jaxopt_lab.core import Problem, as_partial, vectors
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
 from jaxopt_lab.diagnosis.inputs import standardized
 from jaxopt_lab.diagnosis.lsuv import LSUVInit
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
+from jaxopt_lab.tracing.outputs import BypassActivation
 
 _SAME_RATE = 0.05
 
@@ -116,6 +117,70 @@ def stop_decay() -> Prescription:
     return Prescription("Take the weight decay away.", lambda p, r: (p, without_decay(r)))
 
 
+def bypass_activation(name: str) -> Prescription:
+    """The loss of the outputs as they are, without the activation on them."""
+    text = f"Take the {name} off the outputs, or a criterion that takes what it gives."
+
+    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
+        return _with_losses(problem, BypassActivation(name)), rule
+
+    return Prescription(text, change)
+
+
+def without_randomness() -> Prescription:
+    """The loss of training mode without its key: no dropout, no noise."""
+
+    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
+        return _with_losses(problem, _without_key), rule
+
+    return Prescription("Lower the dropout (or other noise) of training mode; without any is what was tried.", change)
+
+
+def standardize_targets(leaf: int) -> Prescription:
+    """Targets with mean 0 and standard deviation 1, by the training data."""
+
+    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
+        targets = np.asarray(jax.tree.leaves(problem.data)[leaf], np.float64)
+        mean, deviation = targets.mean(0), targets.std(0)
+        deviation = np.where(deviation > 0, deviation, 1.0)
+
+        def scaled(data: Any) -> Any:
+            leaves, structure = jax.tree.flatten(data)
+            if len(leaves) > leaf:
+                values = (np.asarray(leaves[leaf], np.float64) - mean) / deviation
+                leaves[leaf] = jnp.asarray(values, jnp.asarray(leaves[leaf]).dtype)
+            return structure.unflatten(leaves)
+
+        return dataclasses.replace(problem, data=scaled(problem.data), validation=scaled(problem.validation)), rule
+
+    text = "Standardize the targets: subtract their mean over the training data, divide by their deviation; undo it behind."
+    return Prescription(text, change, rescales=True)
+
+
+def keep_precision() -> Prescription:
+    """A copy of the parameters in float32 in the rule's state, which takes the updates."""
+    text = "Keep a float32 copy of the parameters in the rule, add the updates to it, and round for the model alone."
+    return Prescription(text, lambda p, r: (p, with_wide_copy(r)))
+
+
+def scale_gradients(factor: float) -> Prescription:
+    """Gradients times `factor` before an adaptive rule: its epsilon over `factor`."""
+    text = f"Divide the rule's epsilon by {factor:.3g}."
+    return Prescription(text, lambda p, r: (p, optax.chain(optax.scale(factor), r)))
+
+
+def raise_clip(factor: float) -> Prescription:
+    """The clipping norm times `factor`."""
+    text = f"Raise the limit on the gradient {factor:.3g} times."
+    return Prescription(text, lambda p, r: (p, optax.chain(optax.scale(1 / factor), r, optax.scale(factor))))
+
+
+def hold_rate(step: int) -> Prescription:
+    """The schedule held at one step."""
+    text = f"Hold the learning rate at its largest value, that of step {step} of the schedule, for as long as the loss falls."
+    return Prescription(text, lambda p, r: (p, held_at(r, step)))
+
+
 def advise(text: str) -> Prescription:
     """What only a person can change."""
     return Prescription(text)
@@ -130,3 +195,56 @@ def without_decay(rule: Rule) -> optax.GradientTransformationExtraArgs:
         return inner.update(updates, state, zeros, **extra)
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def with_wide_copy(rule: Rule) -> optax.GradientTransformationExtraArgs:
+    """The rule on a float32 copy of the parameters that it keeps; its updates lead to the rounded copy."""
+    inner = optax.with_extra_args_support(rule)
+    wide = lambda tree: jax.tree.map(vectors.widened, tree)  # noqa: E731
+
+    def init(params: Any) -> tuple[Any, Any]:
+        return wide(params), inner.init(wide(params))
+
+    def update(updates: Any, state: tuple[Any, Any], params: Any = None, **extra: Any) -> tuple[Any, tuple[Any, Any]]:
+        copy, own = state
+        steps, own = inner.update(wide(updates), own, copy, **extra)
+        copy = optax.apply_updates(copy, steps)
+        return jax.tree.map(lambda new, old: new.astype(old.dtype) - old, copy, params), (copy, own)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def held_at(rule: Rule, step: int) -> optax.GradientTransformationExtraArgs:
+    """The rule with its schedules' counts held at a step; other counts, such as Adam's, go on."""
+    inner = optax.with_extra_args_support(rule)
+
+    def hold(state: Any) -> Any:
+        return jax.tree.map(
+            lambda node: node._replace(count=jnp.full_like(node.count, step)) if _is_schedule(node) else node,
+            state, is_leaf=_is_schedule,
+        )  # fmt: skip
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        updates, state = inner.update(updates, state, params, **extra)
+        return updates, hold(state)
+
+    return optax.GradientTransformationExtraArgs(lambda params: hold(inner.init(params)), update)
+
+
+def _is_schedule(node: Any) -> bool:
+    return isinstance(node, optax.ScaleByScheduleState) or (hasattr(node, "hyperparams") and hasattr(node, "count"))
+
+
+def _with_losses(problem: Problem, change: Any) -> Problem:
+    """The problem with `change(loss, params, ...)` in the place of its losses, arrays in them kept as arguments."""
+    bound = lambda function: None if function is None else jax.tree_util.Partial(change, as_partial(function))  # noqa: E731
+    stateful = problem.stateful
+    if stateful is not None:
+        quiet = change is _without_key  # what is evaluated has no key
+        kept = stateful.evaluate if quiet else bound(stateful.evaluate)
+        stateful = dataclasses.replace(stateful, loss=bound(stateful.loss), evaluate=kept)
+    return dataclasses.replace(problem, loss=bound(problem.loss), stateful=stateful, composite=None)
+
+
+def _without_key(function: Any, params: Any, *rest: Any) -> Any:
+    return function(params, *rest[:-1], None)

@@ -17,6 +17,7 @@ from jaxopt_lab import training
 from jaxopt_lab.core import Estimate, Problem, fail, mean_of_samples, require_count
 from jaxopt_lab.diagnosis.findings import UNITS, Finding
 from jaxopt_lab.diagnosis.gradient_noise import constant_output
+from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.probe_runs import speed_up
 
 _LEAST, _MOST = 20, 2000
@@ -111,7 +112,9 @@ def prove(
         size = min(size, other_problem.num_examples)
     _, after = _curves(other_problem, other_rule, None if restarts else params, count, size, seeds, on_validation)
     lower = 0.0 if problem.truth.minimum is None else float(problem.truth.minimum)
-    base = constant_output(problem, params if params is not None else problem.init(jax.random.key(seeds[0])))[0]
+    start = params if params is not None else problem.init(jax.random.key(seeds[0]))
+    search = None if problem.data is None else search_outputs(problem.freeze(), start)
+    base = constant_output(problem, start, search)[0]
     gain = finding.predicted_gain
     pairs = zip(before, after, strict=True)
     gains = np.array([_gain(taken, *pair, gain.unit, lower, base) for pair in pairs])

@@ -5,13 +5,21 @@ from typing import NamedTuple
 
 from jaxopt_lab.diagnosis.causes import (
     conditioning,
+    data_mismatch,
     generalization,
     inputs,
+    labels,
     learning_rates,
+    memorization,
+    mixed_examples,
+    no_gradient,
     noise,
     non_finite,
+    outputs,
+    rule_limits,
     signals,
     stationarity,
+    train_eval,
 )
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding
@@ -31,6 +39,18 @@ class Examination(NamedTuple):
 
 EXAMINATIONS: dict[str, Examination] = {
     "non-finite": Examination(non_finite.examine, ()),
+    "label-range": Examination(labels.examine_range, ("data",)),
+    "unbounded-loss": Examination(outputs.examine_unbounded, ("program",)),
+    "unreachable-loss": Examination(outputs.examine_unreachable, ("program",)),
+    "mixed-examples": Examination(mixed_examples.examine, ("program",)),
+    "no-gradient": Examination(no_gradient.examine, ("program",)),
+    "uninformative-labels": Examination(labels.examine_uninformative, ("data",)),
+    "data-mismatch": Examination(data_mismatch.examine, ("data",)),
+    "lost-updates": Examination(rule_limits.examine_lost, ("rule",)),
+    "clipped-steps": Examination(rule_limits.examine_clipped, ("rule",)),
+    "schedule": Examination(rule_limits.examine_schedule, ("rule",)),
+    "train-eval-mismatch": Examination(train_eval.examine, ("program",)),
+    "cannot-memorize": Examination(memorization.examine, ("memorization",)),
     "learning-rate-too-high": Examination(learning_rates.examine_high, ("run",)),
     "bad-initialization": Examination(signals.examine_initialization, ("layers",)),
     "exploding-signal": Examination(signals.examine_exploding, ("layers",)),

@@ -1,0 +1,74 @@
+"""label-range and uninformative-labels: class numbers that name no output, and labels that the inputs do not tell.
+
+JAX clamps or drops an index outside of an array without a word. A class below one in a hundred that does no better than
+chance is not learned. Labels are uninformative where no probe predicts them on examples that it has not seen with a
+chance below one in a hundred, and the model's validation loss, where there is one, is no better than a constant's.
+"""
+
+import numpy as np
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.prescriptions import advise
+
+CHANCE = 0.01 / 3  # three probes
+RARE = 0.01
+NO_BETTER = 0.95
+
+
+def examine_range(evidence: Evidence) -> Finding | None:
+    """A finding where labels name no output, or are all the same."""
+    labels = None if evidence.data is None else evidence.data.labels
+    if labels is None:
+        return None
+    classes, total = sorted(labels.counts), sum(labels.counts.values())
+    numbers = [
+        measured("classes that occur", len(classes)),
+        measured("lowest label", classes[0]),
+        measured("highest label", classes[-1]),
+        measured("outputs an example", labels.num_outputs),
+        measured("labels that name no output", labels.outside, 0.0),
+    ]
+    if len(classes) == 1 and total > 1:
+        text = f"All {total} labels are {classes[0]}: there is nothing to tell apart."
+        cure = advise("Look at how the labels are made: an argmax over one column, or a cast, gives one class.")
+    elif labels.outside and (
+        labels.num_outputs > 1 or classes[0] < 0 or len(classes) > 2 or evidence_of_binary(evidence)
+    ):
+        text = (
+            f"{labels.outside} of {total} labels name no output: they run from {classes[0]} to {classes[-1]}, and the"
+            f" model has {labels.num_outputs}. JAX clamps or drops such an index without a word."
+        )
+        cure = advise(f"Number the classes from 0, or give the model {classes[-1] + 1} outputs.")
+    elif labels.rarest < RARE and len(classes) <= labels.num_outputs and evidence.is_underperforming:
+        rare = min(labels.counts, key=labels.counts.__getitem__)
+        text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean of the losses hardly sees it."
+        numbers.append(measured("share of the rarest class", labels.rarest, RARE))
+        cure = advise("Weigh the examples by one over their class's share, or draw them so.")
+    else:
+        return None
+    return make_finding("label-range", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
+
+
+def evidence_of_binary(evidence: Evidence) -> bool:
+    """Whether the single output goes through a sigmoid or its logarithm."""
+    search = None if evidence.program is None else evidence.program.outputs
+    return search is not None and any(name in ("sigmoid", "logistic") for _, name in search.place.activations)
+
+
+def examine_uninformative(evidence: Evidence) -> Finding | None:
+    """A finding where nothing predicts the labels of unseen examples."""
+    chance = None if evidence.data is None else evidence.data.probe
+    if chance is None or chance < CHANCE:
+        return None
+    validation, base = evidence.validation, evidence.point.baseline
+    if validation is not None and base is not None and validation.loss.value < NO_BETTER * base:
+        return None
+    numbers = [
+        measured("chance of what the best probe predicts, if labels were drawn at random", chance, CHANCE),
+        measured("validation loss", validation.loss if validation is not None else np.nan),
+        measured("loss of one output for all", base if base is not None else np.nan),
+    ]
+    text = "Neither neighbours nor a linear nor a boosted model predict the labels of unseen examples from the inputs."
+    cure = advise("Look whether inputs and labels are still in the same order: shuffle and split them together.")
+    return make_finding("uninformative-labels", text, numbers, cure, float("inf"), horizon=evidence.num_steps)

@@ -1,0 +1,33 @@
+"""cannot-memorize: the model does not fit sixteen of its own examples at any rate that was tried.
+
+Threshold: at least half of the loss of one output for all is left. Networks of the usual size fit any labels (Zhang et
+al. 2017, arXiv 1611.03530): one that does not is too small, or broken.
+"""
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.prescriptions import advise
+
+LEFT = 0.5
+_BLAMED = (
+    "non-finite", "unreachable-loss", "unbounded-loss", "no-gradient", "mixed-examples", "label-range", "dead-units",
+    "exploding-signal", "vanishing-signal", "bad-initialization", "lost-updates",
+)  # fmt: skip
+
+
+def examine(evidence: Evidence) -> Finding | None:
+    """A finding where sixteen examples are not fitted."""
+    found, base = evidence.memorization, evidence.point.baseline
+    if found is None or base is None or not base > 0 or not found.least > LEFT * base:
+        return None
+    numbers = [
+        measured("least loss of sixteen examples", found.least),
+        measured("the same over the loss of one output for all", found.least / base, LEFT),
+        measured("Adam's rate of that run", found.rate),
+    ]
+    text = "The model does not fit sixteen of its own examples at any rate that was tried: it is too small, or broken."
+    cure = advise("Give it a hidden layer more, or wider ones, and look whether it then fits sixteen examples.")
+    return make_finding(
+        "cannot-memorize", text, numbers, cure, found.least / max(0.1 * base, 1e-30), gain_in="loss",
+        horizon=evidence.num_steps, follows_from=_BLAMED,
+    )  # fmt: skip

@@ -1,0 +1,34 @@
+"""mixed-examples: in evaluation mode, what one example is pulled to depends on which others stand beside it.
+
+The derivative of the loss with respect to an example's outputs is taken with two sets of neighbours. A mean over a mask
+changes its size and not its direction; outputs [n, 1] minus targets [n], or a softmax over the examples, turn it. A loss
+that multiplies outputs with outputs compares examples on purpose.
+"""
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.prescriptions import advise
+
+COUPLING = 1e-3
+
+
+def examine(evidence: Evidence) -> Finding | None:
+    """A finding where the loss couples the examples of a batch."""
+    search = None if evidence.program is None else evidence.program.outputs
+    if search is None or search.place.is_pairwise or not search.coupling > COUPLING:
+        return None
+    text = (
+        f"Each example's output (outputs of shape {list(search.place.shape)}) is pulled elsewhere when others stand"
+        " beside it: the loss mixes the examples."
+    )
+    cure = advise(
+        "Give outputs and targets the same shape before they are compared (outputs[:, 0], or targets[:, None]), and let"
+        " no softmax or mean run over the axis of the examples."
+    )
+    numbers = [
+        measured("turn of an example's derivative with its neighbours", search.coupling, COUPLING),
+        measured("least loss with the outputs free", search.reachable.loss),
+        measured("loss of one output for all", search.constant.loss),
+    ]
+    gain = search.reachable.loss / max(1e-2 * search.scale, 1e-30)
+    return make_finding("mixed-examples", text, numbers, cure, max(gain, 1.0), gain_in="loss")

@@ -1,0 +1,39 @@
+"""no-gradient: parameters that the loss never moves, for no data, before and after a run.
+
+Exactly zero, for all examples: a stop_gradient, a loss that is constant, a weight that the loss never reads; or a weight
+that is drawn anew in each call and so is no parameter. What a rule freezes has a gradient and no update: it is no
+finding.
+"""
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.prescriptions import advise
+
+_SHOWN = 3
+LEAST_SHARE = 0.01
+
+
+def examine(evidence: Evidence) -> Finding | None:
+    """A finding where a weight gets no gradient, or is no parameter."""
+    flow = None if evidence.program is None else evidence.program.gradients
+    if flow is None:
+        return None
+    if flow.redrawn:
+        text = f"A weight is drawn anew in each call, at {flow.redrawn[0]}: it is no parameter and never learns."
+        cure = advise("Make the layer once, outside of the call, and pass it to the loss among the parameters.")
+        numbers = [measured("products with a weight that is drawn anew", len(flow.redrawn), 1.0)]
+        return make_finding("no-gradient", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
+    if not flow.without or flow.share < LEAST_SHARE:
+        return None
+    named = ", ".join(path or "the parameters" for path in flow.without[:_SHOWN])
+    more = f" and {len(flow.without) - _SHOWN} more" if len(flow.without) > _SHOWN else ""
+    why = "the loss does not read them" if set(flow.unread) == set(flow.without) else "a stop_gradient, or a constant"
+    text = f"The gradient of {named}{more} is exactly zero for all data ({why}): they stay as they are."
+    cure = advise("Look at what lies between them and the loss: a stop_gradient, a rounding, an argmax, a constant.")
+    whole = flow.share > 1 - LEAST_SHARE
+    return make_finding(
+        "no-gradient", text,
+        [measured("share of the parameters without a gradient", flow.share, LEAST_SHARE)], cure,
+        float("inf") if whole else 1 / max(1 - flow.share, 1e-3), horizon=evidence.num_steps,
+        follows_from=("dead-units", "unreachable-loss", "vanishing-signal"),
+    )  # fmt: skip

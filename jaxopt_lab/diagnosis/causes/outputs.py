@@ -1,0 +1,119 @@
+"""unreachable-loss and unbounded-loss: what the criterion and the output activation let any outputs reach.
+
+Unreachable: with the outputs as free variables the loss stays high, and falls without the output activation by at least
+a tenth of what a constant output earns; or floating targets lie thirty times farther off than the outputs are large,
+so that a run spends its steps on their mean.
+Unbounded: the loss of free outputs falls without end on class numbers, or that of one output for all examples does;
+or a loss of probabilities lies below zero. A likelihood with a variance of its own may do so for free outputs; for one
+output for all it does not.
+"""
+
+import numpy as np
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, Measurement, Prescription, make_finding, measured
+from jaxopt_lab.diagnosis.output_search import OutputSearch, classes_of, target_leaf
+from jaxopt_lab.diagnosis.prescriptions import advise, bypass_activation, standardize_targets
+
+GAP = 0.1
+BELOW = 0.05
+FAR = 30.0
+SOURCE = "interval of the activation; the criterion's own minimum"
+_SQUASHED = {"sigmoid", "logistic", "softmax", "log_softmax", "log_sigmoid"}
+
+
+def examine_unreachable(evidence: Evidence) -> Finding | None:
+    """A finding where no outputs bring the loss down, or the targets lie far outside of what the outputs begin with."""
+    search = _search(evidence)
+    if search is None or examine_unbounded(evidence) is not None:
+        return None
+    if search.bypassed is not None:
+        gap = (search.reachable.loss - search.bypassed.loss) / search.scale
+        if gap >= GAP:
+            return _unreachable(evidence, search, gap)
+    return _far_targets(evidence, search)
+
+
+def _unreachable(evidence: Evidence, search: OutputSearch, gap: float) -> Finding:
+    assert search.bypassed is not None
+    measurements = [
+        *_numbers(search),
+        measured("the same without the output activation", search.bypassed.loss),
+        measured("difference over the loss of a constant output", gap, GAP, SOURCE),
+    ]
+    text = (
+        f"Whatever the outputs are, the loss stays at {search.reachable.loss:.3g}: the {search.activation} on them lets"
+        f" it come no lower; without it {search.bypassed.loss:.3g} is reached."
+    )
+    least = max(search.bypassed.loss, 1e-2 * search.scale)
+    return make_finding(
+        "unreachable-loss", text, measurements, bypass_activation(search.activation), search.reachable.loss / least,
+        gain_in="loss", horizon=evidence.num_steps,
+    )  # fmt: skip
+
+
+def _far_targets(evidence: Evidence, search: OutputSearch) -> Finding | None:
+    data = evidence.setting.problem.data
+    number = target_leaf(search.place, data)
+    if number is None or not evidence.is_underperforming:
+        return None
+    size = max(float(np.sqrt(np.mean(np.square(search.outputs)))), 1.0)
+    distance = float(np.sqrt(np.mean(np.square(search.reachable.outputs - search.outputs)))) / size
+    if not distance > FAR:
+        return None
+    measurements = [
+        *_numbers(search),
+        measured("distance of the targets from the outputs, over the size of the outputs", distance, FAR),
+    ]
+    text = f"The targets lie {distance:.3g} times farther off than the outputs are large: the steps go into their mean."
+    return make_finding(
+        "unreachable-loss", text, measurements, standardize_targets(number), distance, gain_in="loss",
+        horizon=evidence.num_steps,
+    )  # fmt: skip
+
+
+def examine_unbounded(evidence: Evidence) -> Finding | None:
+    """A finding where the loss falls without end, or below what its criterion can be."""
+    search = _search(evidence)
+    if search is None:
+        return None
+    numbers = classes_of(search.place, evidence.setting.problem.data) is not None
+    squashed = bool(_SQUASHED & {name for _, name in search.place.activations})
+    below = numbers and search.reachable.loss < -BELOW * search.scale and (squashed or search.runs_away)
+    if not (search.constant_runs_away or (numbers and search.runs_away) or below):
+        return None
+    text = (
+        f"The loss is no bounded criterion of these targets: outputs bring it from {search.loss:.3g} to"
+        f" {search.reachable.loss:.3g} and further. Its minimum is no good model."
+    )
+    return make_finding(
+        "unbounded-loss", text, [*_numbers(search), measured("targets are class numbers", float(numbers))],
+        _bounded(evidence, search), float("inf"), horizon=evidence.num_steps,
+    )  # fmt: skip
+
+
+def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
+    found = classes_of(search.place, evidence.setting.problem.data)
+    if (
+        found is not None
+        and found[0].size
+        and found[0].max() > 1
+        and (search.place.shape[-1:] in ((), (1,)) or len(search.place.shape) == 1)
+    ):
+        return advise(
+            f"The labels run to {found[0].max()}: a binary criterion takes 0 and 1. Give the model an output a class and"
+            " use optax.softmax_cross_entropy_with_integer_labels."
+        )
+    return advise("Look at the sign of the loss: a likelihood is to be maximized, its negative logarithm minimized.")
+
+
+def _search(evidence: Evidence) -> OutputSearch | None:
+    return None if evidence.program is None else evidence.program.outputs
+
+
+def _numbers(search: OutputSearch) -> list[Measurement]:
+    return [
+        measured("loss at the model's outputs", search.loss),
+        measured("least loss with the outputs free", search.reachable.loss),
+        measured("loss of one output for all", search.constant.loss),
+    ]

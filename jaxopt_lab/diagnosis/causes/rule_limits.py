@@ -1,0 +1,89 @@
+"""lost-updates, clipped-steps and schedule: what the rule makes of a gradient before it reaches the parameters.
+
+    lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its precision
+                    is too low for steps of this size
+    clipped-steps   the update is four times shorter than without the limit on the gradient, at the gradients that it
+                    meets in the median; or an adaptive rule answers in proportion to the gradient, as it does where its
+                    epsilon exceeds it
+    schedule        the rate of the planned run falls below a hundredth of its largest before six tenths of the run, or
+                    rises until its last tenth; or the planned run ends while its loss still falls
+
+Reference: Kingma and Ba 2015 (epsilon); Pascanu, Mikolov, Bengio 2013 (clipping); Micikevicius et al. 2018 (precision).
+"""
+
+import numpy as np
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.prescriptions import advise, hold_rate, keep_precision, raise_clip, scale_gradients
+
+LOST = 0.5
+SHORTENED = 4.0
+ELASTICITY = 0.5
+ENDS, RISES = 0.6, 0.9
+FALLING = 0.05
+
+
+def examine_lost(evidence: Evidence) -> Finding | None:
+    """A finding where updates drown in the parameters' rounding."""
+    checks = evidence.rule
+    if checks is None or not checks.lost >= LOST or not evidence.is_underperforming:
+        return None
+    text = f"{checks.lost:.0%} of the entries of a leaf ({checks.dtype}) are the same after an update that is not zero."
+    numbers = [measured("entries that an update leaves as they are, share", checks.lost, LOST)]
+    return make_finding(
+        "lost-updates", text, numbers, keep_precision(), 1 / max(1 - checks.lost, 1e-2), horizon=evidence.num_steps
+    )
+
+
+def examine_clipped(evidence: Evidence) -> Finding | None:
+    """A finding where a limit on the gradient, or an epsilon, decides the length of the steps."""
+    checks = evidence.rule
+    if checks is None or not evidence.is_underperforming:
+        return None
+    if checks.is_adaptive and checks.elasticity > ELASTICITY:
+        text = "The adaptive rule's steps grow with the gradient: its epsilon exceeds the gradient's root mean square."
+        numbers = [measured("elasticity of the update in the gradient", checks.elasticity, ELASTICITY)]
+        return make_finding("clipped-steps", text, numbers, scale_gradients(1e4), 10.0, horizon=evidence.num_steps)
+    if checks.is_adaptive or checks.shortened < SHORTENED or checks.elasticity > 1 - ELASTICITY:
+        return None
+    text = f"The limit on the gradient makes each step {checks.shortened:.3g} times shorter than the gradient asks."
+    numbers = [
+        measured("times that steps are shortened, in the median", checks.shortened, SHORTENED),
+        measured("elasticity of the update in the gradient", checks.elasticity, 1 - ELASTICITY),
+    ]
+    return make_finding(
+        "clipped-steps", text, numbers, raise_clip(checks.shortened), checks.shortened, horizon=evidence.num_steps
+    )
+
+
+def examine_schedule(evidence: Evidence) -> Finding | None:
+    """A finding where the schedule, or the end of the planned run, stops training."""
+    schedule = None if evidence.rule is None else evidence.rule.schedule
+    if schedule is None or not evidence.is_underperforming:
+        return None
+    part, peak = schedule.ends / schedule.steps, schedule.peak / schedule.steps
+    numbers = [
+        measured("planned steps", schedule.steps),
+        measured("share of them with more than a hundredth of the largest rate", part, ENDS),
+        measured("share of them before the largest rate", peak, RISES),
+    ]
+    warmed = peak >= RISES and schedule.rates[0] < 0.5
+    if part < ENDS or warmed:
+        how = "rises until the run is over" if warmed else f"is over after {schedule.ends} of {schedule.steps} steps"
+        text = f"The learning rate {how}."
+        return make_finding(
+            "schedule", text, numbers, hold_rate(schedule.peak), 1 / max(part if not warmed else 0.1, 1e-3),
+            horizon=schedule.steps,
+        )  # fmt: skip
+    run = evidence.run
+    if run is None or run.diverged or run.num_steps < schedule.steps or len(run.losses) < 8:
+        return None
+    quarters = np.array_split(run.losses, 4)
+    fall = float(quarters[2].mean() - quarters[3].mean()) / evidence.scale
+    numbers.append(measured("fall of the loss in the last quarter, over its scale", fall, FALLING))
+    if not fall > FALLING:
+        return None
+    text = f"The run ends after {schedule.steps} steps while its loss still falls."
+    cure = advise("Plan more steps.")
+    return make_finding("schedule", text, numbers, cure, 2.0, horizon=schedule.steps)

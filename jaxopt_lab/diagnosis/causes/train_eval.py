@@ -1,0 +1,51 @@
+"""train-eval-mismatch: the model that is trained is not the one that is evaluated.
+
+Thresholds: evaluation mode has twice the loss of training mode on the same examples, or training mode twice that of
+evaluation mode while the key alone makes more than half of the gradient's variance; or batch statistics are taken over
+one example. Half of the units dropped, the usual most, leaves both below.
+
+Reference: Srivastava et al. 2014 (dropout); Ioffe and Szegedy 2015 (batch normalization).
+"""
+
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.prescriptions import advise, without_randomness
+
+RATIO, SHARE = 2.0, 0.5
+_VISIBLE = 0.1
+
+
+def examine(evidence: Evidence) -> Finding | None:
+    """A finding where the two modes differ by more than they should."""
+    modes = None if evidence.program is None else evidence.program.modes
+    if modes is None:
+        return None
+    least = max(_VISIBLE * evidence.scale, 1e-30)
+    worse = modes.evaluation - modes.training > least and modes.evaluation > RATIO * modes.training
+    noisier = (
+        modes.training - modes.evaluation > least
+        and modes.training > RATIO * modes.evaluation
+        and modes.key_share > SHARE
+    )
+    problem = evidence.setting.problem
+    single = problem.stateful is not None and evidence.setting.batch_size == 1 and bool(problem.model_state)
+    drowned = modes.key_share > SHARE and evidence.point.is_random and evidence.is_underperforming
+    if not (worse or noisier or drowned or (single and evidence.is_underperforming)):
+        return None
+    numbers = [
+        measured("loss in training mode", modes.training),
+        measured("loss in evaluation mode, same examples", modes.evaluation),
+        measured("evaluation over training mode", modes.evaluation / max(modes.training, 1e-300), RATIO),
+        measured("share of the gradient's variance that the key alone makes", modes.key_share, SHARE),
+    ]
+    if single:
+        text = "Batches hold one example: its batch statistics are its own, and evaluation uses others."
+        cure = advise("Take larger batches, or a normalization over features (LayerNorm, GroupNorm).")
+    elif worse:
+        text = "In evaluation mode the model is another one than was trained: its running statistics lag behind, or differ."
+        cure = advise("Let the running statistics move faster (momentum .9), and train until they have caught up.")
+    else:
+        text = "The random part of training mode, such as dropout, makes most of each step's gradient."
+        cure = without_randomness()
+    gain = max(modes.training, modes.evaluation) / max(min(modes.training, modes.evaluation), 1e-2 * evidence.scale)
+    return make_finding("train-eval-mismatch", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps)

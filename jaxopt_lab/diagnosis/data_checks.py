@@ -1,0 +1,218 @@
+"""Whether data and labels are what a model can learn from: the classes, a probe of the labels, training against
+validation inputs.
+
+A probe is a k-nearest-neighbour, a linear or a boosted model, fitted to one half of the examples. Labels are told by
+the inputs where what one of them predicts on the other half depends on the truth there (chi-squared test of the table
+of classes, or the rank correlation of a regression).
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+from scipy import stats
+
+from jaxopt_lab.core import Problem
+from jaxopt_lab.diagnosis.budget import Budget, Skipped
+from jaxopt_lab.diagnosis.inputs import find_inputs
+from jaxopt_lab.diagnosis.output_search import classes_of, target_leaf
+from jaxopt_lab.tracing.outputs import OutputPlace
+
+if TYPE_CHECKING:
+    from jaxopt_lab.diagnosis.evidence import Evidence
+
+FEWEST = 20
+_MOST_EXAMPLES, _MOST_FEATURES = 1000, 256
+_MOST_CLASSES = 50
+_NEIGHBOURS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Labels:
+    """Class numbers.
+
+    Attributes:
+      counts: class number -> examples.
+      num_outputs: outputs of the model, an example.
+      rarest: share of the rarest class that occurs.
+    """
+
+    counts: dict[int, int]
+    num_outputs: int
+    rarest: float
+
+    @property
+    def outside(self) -> int:
+        """How many labels name no output; of a single output, those other than 0 and 1."""
+        most = max(self.num_outputs, 2)
+        return sum(count for label, count in self.counts.items() if not 0 <= label < most)
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """Validation inputs against training inputs.
+
+    Attributes:
+      offset: root mean square over the features of the difference of their means, in training deviations.
+      scale: median over the features of the ratio of their deviations.
+      duplicates: share of the validation examples that occur in the training data.
+      labels: total variation between the shares of the classes; NaN without classes.
+    """
+
+    offset: float
+    scale: float
+    duplicates: float
+    labels: float
+
+
+@dataclasses.dataclass(frozen=True)
+class DataChecks:
+    """What the data say on their own.
+
+    Attributes:
+      labels: the class numbers, or None.
+      probe: the least chance, of the probes that were fitted, of a dependence as strong between predicted and true
+        targets on the half that was held out; None where no probe applies.
+      split: validation against training inputs, or None.
+    """
+
+    labels: Labels | None
+    probe: float | None
+    split: Split | None
+
+
+def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
+    """The classes, a probe of the labels where training goes badly, and the validation data against the others."""
+    problem, search = evidence.setting.problem, None if evidence.program is None else evidence.program.outputs
+    if problem.data is None:
+        return Skipped("the problem has no data", applies=False)
+    labels = probe = None
+    if search is not None:
+        labels = _labels(search.place, problem.data)
+        validation = evidence.validation
+        base = evidence.point.baseline
+        poor = evidence.is_underperforming or (
+            validation is not None and base is not None and validation.loss.value > 0.7 * base
+        )
+        if poor and (labels is None or len(labels.counts) > 1):
+            probe = probe_labels(search.place, problem)
+            if probe is None:
+                budget.skip("uninformative-labels", f"no probe applies: fewer than {FEWEST} examples, or other inputs")
+    return DataChecks(labels, probe, compare_split(problem, None if search is None else search.place))
+
+
+def _labels(place: OutputPlace, data: Any) -> Labels | None:
+    found = classes_of(place, data)
+    if found is None:
+        return None
+    labels, is_integer = found
+    outputs = int(place.shape[-1]) if len(place.shape) > 1 else 1
+    if not is_integer and outputs > 1:
+        return None  # one-hot rows, or several targets
+    names, counts = np.unique(labels, return_counts=True)
+    if len(names) > 1000:
+        return None
+    return Labels(dict(zip(names.tolist(), counts.tolist(), strict=True)), outputs, float(counts.min() / counts.sum()))
+
+
+def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> float | None:
+    """The least chance of the dependence that the probes find between inputs and targets; None where none applies."""
+    inputs, targets, is_class = _pairs(place, problem.data)
+    if inputs is None or targets is None or len(inputs) < 2 * FEWEST:
+        return None
+    rows = np.random.default_rng(seed).permutation(len(inputs))[: 2 * _MOST_EXAMPLES]
+    inputs, targets = inputs[rows], targets[rows]
+    deviation = inputs.std(0)
+    inputs = ((inputs - inputs.mean(0)) / np.where(deviation > 0, deviation, 1.0))[:, :_MOST_FEATURES]
+    half = len(rows) // 2
+    chances = []
+    for model in _probes(is_class, seed):
+        model.fit(inputs[:half], targets[:half])
+        chances.append(_chance(model.predict(inputs[half:]), targets[half:], is_class))
+        if chances[-1] < 1e-4:
+            break
+    return float(min(chances))
+
+
+def _probes(is_class: bool, seed: int) -> list[Any]:
+    from sklearn import ensemble, linear_model, neighbors
+
+    if is_class:
+        return [
+            neighbors.KNeighborsClassifier(_NEIGHBOURS),
+            linear_model.LogisticRegression(max_iter=200),
+            ensemble.HistGradientBoostingClassifier(max_iter=30, random_state=seed),
+        ]
+    return [
+        neighbors.KNeighborsRegressor(_NEIGHBOURS),
+        linear_model.Ridge(),
+        ensemble.HistGradientBoostingRegressor(max_iter=30, random_state=seed),
+    ]
+
+
+def _chance(predicted: np.ndarray, truth: np.ndarray, is_class: bool) -> float:
+    if len(np.unique(predicted)) < 2 or len(np.unique(truth)) < 2:
+        return 1.0
+    if not is_class:
+        return float(stats.spearmanr(predicted, truth, alternative="greater").pvalue)
+    hits = predicted == truth
+    names = np.union1d(predicted, truth)
+    expected = sum(np.mean(predicted == name) * np.mean(truth == name) for name in names)
+    return float(stats.binomtest(int(hits.sum()), len(hits), min(expected, 1.0), alternative="greater").pvalue)
+
+
+def _pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    """Inputs [n, d], one target an example, and whether it is a class."""
+    leaves, number = jax.tree.leaves(data), find_inputs(data)
+    if number is None or number not in place.inputs or number in place.targets:
+        return None, None, False
+    inputs = np.asarray(leaves[number], np.float64).reshape(len(leaves[number]), -1)
+    found = classes_of(place, data)
+    if found is not None and found[0].ndim > 1 and found[0].shape[-1] > 1:  # one-hot rows
+        return inputs, found[0].reshape(len(inputs), -1).argmax(1), True
+    if found is not None:
+        targets = found[0].reshape(len(inputs), -1)[:, 0]
+        return inputs, targets, len(np.unique(targets)) <= _MOST_CLASSES
+    place_of = target_leaf(place, data)
+    if place_of is None:
+        return None, None, False
+    targets = np.asarray(leaves[place_of], np.float64).reshape(len(inputs), -1)
+    return inputs, targets[:, 0], False
+
+
+def compare_split(problem: Problem, place: OutputPlace | None) -> Split | None:
+    """Validation inputs against training inputs; None without either."""
+    number = find_inputs(problem.data)
+    if number is None or problem.validation is None:
+        return None
+    train, held = (
+        np.asarray(jax.tree.leaves(data)[number], np.float64).reshape(len(jax.tree.leaves(data)[number]), -1)
+        for data in (problem.data, problem.validation)
+    )
+    if min(len(train), len(held)) < FEWEST or not (np.isfinite(train).all() and np.isfinite(held).all()):
+        return None
+    deviation, other = train.std(0), held.std(0)
+    kept = (deviation > 1e-6 * max(np.abs(train).max(), 1e-300)) & (other > 0)
+    if not kept.any():
+        return None
+    squares = np.square((held.mean(0) - train.mean(0))[kept] / deviation[kept]) - 1 / len(held) - 1 / len(train)
+    rows = {row.tobytes() for row in train}
+    distinct = len(rows) / len(train)
+    duplicates = float(np.mean([row.tobytes() in rows for row in held])) if distinct > 0.9 else 0.0
+    return Split(
+        float(np.sqrt(max(squares.mean(), 0.0))), float(np.median(other[kept] / deviation[kept])), duplicates,
+        _label_distance(place, problem),
+    )  # fmt: skip
+
+
+def _label_distance(place: OutputPlace | None, problem: Problem) -> float:
+    pair = [] if place is None else [classes_of(place, data) for data in (problem.data, problem.validation)]
+    labels = [found[0].ravel() for found in pair if found is not None]
+    if len(labels) < 2:
+        return float("nan")
+    names = np.unique(np.concatenate(labels))
+    if len(names) > _MOST_CLASSES:
+        return float("nan")
+    shares = [np.array([np.mean(each == name) for name in names]) for each in labels]
+    return float(0.5 * np.abs(shares[0] - shares[1]).sum())

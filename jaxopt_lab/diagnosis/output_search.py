@@ -1,0 +1,290 @@
+"""What the criterion lets the outputs reach: the loss with the last layer's outputs as free variables.
+
+    reachable   least loss on the way of gradient steps on the outputs, from those that the model gives now
+    bypassed    the same with an output activation handing its argument on
+    constant    the same with one output for all examples: what is earned by knowing nothing of the inputs
+
+No model is trained here: what the outputs cannot reach, no weights and no learning rate will. A loss is coupled where
+the derivative with respect to one example's outputs turns when other examples take the places beside it; a common
+factor, as of a mean over a mask, is no coupling.
+"""
+
+import dataclasses
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import Problem, as_partial, compiled
+from jaxopt_lab.tracing.jaxprs import Program, evaluate, lay_out
+from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_outputs
+
+_EXAMPLES = 256
+_MOST_EXAMPLES = 2048  # for one output for all
+_NUMBERS = 2**17
+_STEPS = 300
+_RATES = (0.03, 0.3, 3.0)
+_B1, _B2, _EPS = 0.9, 0.99, 1e-12
+_RUNAWAY = 10.0
+_GAP = 0.05
+_GROUP = 16
+_MOST_CLASSES = 1000
+
+
+class Search(NamedTuple):
+    """Gradient steps on the outputs.
+
+    Attributes:
+      loss: the least on the way.
+      outputs: there.
+    """
+
+    loss: float
+    outputs: np.ndarray
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputSearch:
+    """What free outputs reach, on some of the examples.
+
+    Attributes:
+      place: where the outputs stand in the loss.
+      loss: at the outputs of the model.
+      outputs: of the model, of the examples' shape.
+      slope: root mean square of the loss's derivative with respect to them, times the number of examples.
+      reachable: from the model's outputs.
+      bypassed: with the activation that costs most handing its argument on; None where the reachable loss is low.
+      activation: that activation's name, "" without one.
+      constant: of one output for all of up to 2048 examples.
+      coupling: by how much an example's derivative turns with the examples beside it, of its size; NaN for fewer than
+        48 examples.
+    """
+
+    place: OutputPlace
+    loss: float
+    outputs: np.ndarray
+    slope: float
+    reachable: Search
+    bypassed: Search | None
+    activation: str
+    constant: Search
+    coupling: float
+
+    @property
+    def scale(self) -> float:
+        """The size of the loss: of the model's outputs or of a constant one."""
+        return max(abs(self.loss), abs(self.constant.loss), 1e-30)
+
+    @property
+    def runs_away(self) -> bool:
+        """Whether the loss of free outputs falls without end."""
+        return self.reachable.loss < -_RUNAWAY * max(abs(self.loss), 1e-30)
+
+    @property
+    def constant_runs_away(self) -> bool:
+        """Whether that of one output for all examples does."""
+        return self.constant.loss < -_RUNAWAY * max(abs(self.loss), 1e-30)
+
+
+def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch | None:
+    """Searches the least loss over free outputs.
+
+    Args:
+      problem: in evaluation mode, with data.
+      params: where the model's outputs are taken.
+      seed: draws the examples.
+
+    Returns:
+      What was reached; None where the loss holds no layer. Cost: a few thousand evaluations of the criterion alone.
+    """
+    loss = as_partial(problem.loss)
+    batch = _some(problem.data, _EXAMPLES, seed)
+    place = _place(loss, params, batch)
+    if place is None:
+        return None
+    kept = int(np.clip(_NUMBERS // max(np.prod(place.shape, dtype=int) // _length(batch), 1), 2, _EXAMPLES))
+    if kept < _length(batch):
+        batch = _some(batch, kept, seed)
+        place = _place(loss, params, batch)
+        assert place is not None
+    scale = jnp.asarray(_unit(place, batch))
+    outputs, value, slope = jax.device_get(compiled(_actual, (), (loss, params))(loss, params, batch))
+    reachable = _run(loss, params, batch, scale, None, "actual")
+    constant = _constant(loss, params, problem.data, place, seed)
+    bypassed, name = None, ""
+    if reachable.loss > _GAP * max(abs(constant.loss), abs(float(value))):
+        bypassed, name = _bypassed(loss, params, batch, scale, place, reachable.loss)
+    return OutputSearch(
+        place, float(value), outputs, float(slope), reachable, bypassed, name, constant,
+        _coupling(loss, params, problem.data, seed),
+    )  # fmt: skip
+
+
+def constant_output_loss(problem: Problem, params: Any, search: OutputSearch) -> float | None:
+    """The loss over all data of the one output that the search found best; None where it says nothing."""
+    place = search.place
+    if place.is_pairwise or (len(place.shape) > 1 and place.shape[-1] > _MOST_CLASSES) or search.constant_runs_away:
+        return None
+    if _length(problem.data) <= _MOST_EXAMPLES:
+        return search.constant.loss if np.isfinite(search.constant.loss) else None
+    loss = as_partial(problem.loss)
+    return float(compiled(_at_constant, (), (loss, params))(loss, params, problem.data, search.constant.outputs))
+
+
+def classes_of(place: OutputPlace, data: Any) -> tuple[np.ndarray, bool] | None:
+    """The targets where they are class numbers, [n, ...], and whether they are of an integer type; None for others."""
+    leaves = jax.tree.leaves(data)
+    for number in place.targets:
+        leaf = leaves[number]
+        if number in place.inputs and len(leaves) > 1:
+            continue
+        if jnp.issubdtype(leaf.dtype, jnp.integer) or leaf.dtype == bool:
+            return np.asarray(leaf).astype(np.int64), True
+        values = np.asarray(leaf, np.float64)
+        whole = np.isfinite(values).all() and np.equal(values, np.round(values)).all()
+        if whole and len(np.unique(values)) <= 100:
+            return values.astype(np.int64), False
+    return None
+
+
+def target_leaf(place: OutputPlace, data: Any) -> int | None:
+    """Which leaf of the data holds the targets of a regression, floating and beside the outputs alone; None without."""
+    leaves = jax.tree.leaves(data)
+    found = [k for k in place.targets if k not in place.inputs and jnp.issubdtype(leaves[k].dtype, jnp.floating)]
+    return found[0] if len(found) == 1 and classes_of(place, data) is None else None
+
+
+def _layout(loss: Any, params: Any, batch: Any) -> tuple[Program, OutputPlace | None]:
+    program = lay_out(lambda params, batch: loss(params, batch, None), params, batch, open_derivatives=False)
+    return program, find_outputs(program, len(jax.tree.leaves(params)))
+
+
+def _place(loss: Any, params: Any, batch: Any) -> OutputPlace | None:
+    return _layout(loss, params, batch)[1]
+
+
+def _actual(loss: Any, params: Any, batch: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The model's outputs, the loss, and the size of its derivative with respect to them."""
+    program, place = _layout(loss, params, batch)
+    assert place is not None
+    leaves = jax.tree.leaves((params, batch))
+    outputs = evaluate(program, leaves)[place.value]
+    value, slopes = jax.value_and_grad(lambda z: loss_of_outputs(program, place, leaves, z))(outputs)
+    return outputs, value, jnp.sqrt(jnp.mean(jnp.square(slopes))) * _length(batch)
+
+
+def _run(loss: Any, params: Any, batch: Any, scale: jax.Array, bypass: int | None, start: str) -> Search:
+    losses, outputs = jax.device_get(
+        compiled(_search, (bypass, start), (loss, params))(loss, params, batch, scale)
+    )  # fmt: skip
+    best = int(np.nanargmin(np.where(np.isnan(losses), np.inf, losses)))
+    return Search(float(losses[best]), outputs[best])
+
+
+def _constant(loss: Any, params: Any, data: Any, place: OutputPlace, seed: int) -> Search:
+    """One output for all of some examples."""
+    scale = jnp.asarray(_unit(place, data))
+    return _run(loss, params, _some(data, _MOST_EXAMPLES, seed), scale, None, "constant")
+
+
+def _at_constant(loss: Any, params: Any, data: Any, outputs: jax.Array) -> jax.Array:
+    program, place = _layout(loss, params, data)
+    assert place is not None
+    return loss_of_outputs(program, place, jax.tree.leaves((params, data)), jnp.broadcast_to(outputs, place.shape))
+
+
+def _bypassed(
+    loss: Any, params: Any, batch: Any, scale: jax.Array, place: OutputPlace, reachable: float
+) -> tuple[Search | None, str]:
+    """The activation without which the outputs come lowest, losses that fall without end left out."""
+    best, name = None, ""
+    for number, activation in place.activations[::-1]:
+        found = _run(loss, params, batch, scale, number, "both")
+        bounded = np.isfinite(found.loss) and found.loss > -1e-3
+        if bounded and found.loss < (1 - _GAP) * reachable and (best is None or found.loss < best.loss):
+            best, name = found, activation
+    return best, name
+
+
+def _search(
+    bypass: int | None, start: str, loss: Any, params: Any, batch: Any, scale: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Adam on the outputs at some rates: the least losses and where they were, a row a rate and start."""
+    program, place = _layout(loss, params, batch)
+    assert place is not None
+    leaves = jax.tree.leaves((params, batch))
+    actual = evaluate(program, leaves)[place.value].astype(jnp.float32)
+    value = lambda z: loss_of_outputs(  # noqa: E731
+        program, place, leaves, jnp.broadcast_to(z, place.shape), bypass
+    ).astype(jnp.float32)
+    slope = jax.value_and_grad(value)
+    if start == "constant":
+        actual = jnp.mean(actual, axis=tuple(range(max(actual.ndim - 1, 1 if actual.ndim else 0))))
+    starts = [actual, 0.5 + 0.1 * jnp.sin(jnp.arange(actual.size, dtype=jnp.float32)).reshape(actual.shape)]
+    starts = jnp.stack(starts if start == "both" else starts[:1])
+    rates = jnp.asarray(_RATES, jnp.float32) * scale
+
+    def climb(begin: jax.Array, rate: jax.Array) -> tuple[jax.Array, jax.Array]:
+        def step(carry: Any, count: jax.Array) -> tuple[Any, None]:
+            z, first, second, least, where = carry
+            now, slopes = slope(z)
+            slopes = jnp.where(jnp.isfinite(slopes), slopes, 0.0)
+            better = now < least
+            first, second = _B1 * first + (1 - _B1) * slopes, _B2 * second + (1 - _B2) * jnp.square(slopes)
+            size = jnp.sqrt(second / (1 - _B2 ** (count + 1))) + _EPS
+            after = z - rate * (1 - count / _STEPS) * first / (1 - _B1 ** (count + 1)) / size
+            return (after, first, second, jnp.where(better, now, least), jnp.where(better, z, where)), None
+
+        zeros = jnp.zeros_like(begin)
+        carry = (begin, zeros, zeros, jnp.asarray(jnp.inf, jnp.float32), begin)
+        carry, _ = jax.lax.scan(step, carry, jnp.arange(_STEPS, dtype=jnp.float32))
+        return carry[3], carry[4]
+
+    pairs = [(begin, rate) for begin in starts for rate in rates]
+    return jax.vmap(climb)(jnp.stack([begin for begin, _ in pairs]), jnp.stack([rate for _, rate in pairs]))
+
+
+def _coupling(loss: Any, params: Any, data: Any, seed: int) -> float:
+    """How far an example's derivative turns when others stand beside it."""
+    if _length(data) < 3 * _GROUP:
+        return float("nan")
+    rows = np.random.default_rng((seed, 1)).permutation(_length(data))
+    one, two, three = (rows[k * _GROUP : (k + 1) * _GROUP] for k in range(3))
+    pair = [jax.tree.map(lambda leaf, r=r: jnp.asarray(leaf)[r], data) for r in (np.r_[one, two], np.r_[one, three])]
+    slopes = compiled(_slopes, (), (loss, params))
+    before, after = (np.asarray(slopes(loss, params, batch), np.float64).ravel() for batch in pair)
+    factor = before @ after / max(before @ before, 1e-300)
+    size = np.linalg.norm(after)
+    return float(np.linalg.norm(after - factor * before) / size) if size > 0 else 0.0
+
+
+def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:
+    """The derivatives with respect to the outputs of the first group."""
+    program, place = _layout(loss, params, batch)
+    assert place is not None
+    leaves = jax.tree.leaves((params, batch))
+    outputs = evaluate(program, leaves)[place.value]
+    slopes = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))(outputs)
+    return slopes.reshape(2 * _GROUP, -1)[:_GROUP] if slopes.size % (2 * _GROUP) == 0 else slopes
+
+
+def _unit(place: OutputPlace, data: Any) -> float:
+    """The size of what the outputs are compared with: that of floating targets, at least 1."""
+    place_of = target_leaf(place, data)
+    if place_of is None:
+        return 1.0
+    values = np.asarray(jax.tree.leaves(data)[place_of], np.float64)
+    return max(1.0, float(np.sqrt(np.mean(np.square(values)))))
+
+
+def _some(data: Any, kept: int, seed: int) -> Any:
+    num = _length(data)
+    if kept >= num:
+        return jax.tree.map(jnp.asarray, data)
+    rows = np.sort(np.random.default_rng(seed).permutation(num)[:kept])
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], data)
+
+
+def _length(data: Any) -> int:
+    return int(jnp.shape(jax.tree.leaves(data)[0])[0])

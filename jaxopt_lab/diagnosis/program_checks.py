@@ -1,0 +1,112 @@
+"""Whether the program is what its author means: what its outputs can reach, where its gradient arrives, what its two
+modes do.
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import Problem, as_partial, compiled, vectors
+from jaxopt_lab.diagnosis.budget import LOSS, Budget, Skipped, step_cost
+from jaxopt_lab.diagnosis.gradient_flow import GradientFlow, measure_gradient_flow
+from jaxopt_lab.diagnosis.output_search import OutputSearch
+
+if TYPE_CHECKING:
+    from jaxopt_lab.diagnosis.evidence import Evidence
+
+_BATCHES = 4
+
+
+class Modes(NamedTuple):
+    """A model that trains in another mode than it is evaluated in, at the end of the run, on the same examples.
+
+    Attributes:
+      training: loss in training mode, batches as in use.
+      evaluation: loss in evaluation mode.
+      key_share: of the variance of a step's gradient, what the key alone makes.
+    """
+
+    training: float
+    evaluation: float
+    key_share: float
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgramChecks:
+    """The loss as a program.
+
+    Attributes:
+      outputs: what free outputs reach; None where no layer is seen.
+      gradients: which leaves the gradient reaches, or None.
+      modes: training against evaluation mode; None where they are one.
+    """
+
+    outputs: OutputSearch | None = None
+    gradients: GradientFlow | None = None
+    modes: Modes | None = None
+
+
+def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Skipped:
+    """Where the gradient arrives and what the two modes do; what the outputs reach is known by then."""
+    known = evidence.program or ProgramChecks()
+    flow = measure_gradient_flow(evidence, budget)
+    if isinstance(flow, Skipped):
+        return flow if evidence.program is None else known
+    return dataclasses.replace(known, gradients=flow, modes=_modes(evidence, budget))
+
+
+def _modes(evidence: "Evidence", budget: Budget) -> Modes | None:
+    setting, run = evidence.setting, evidence.run
+    problem = setting.problem
+    if run is None or run.diverged or not (problem.stateful is not None or evidence.point.is_random):
+        return None
+    cost = _BATCHES * (2 * LOSS + 3) * step_cost(problem, setting.batch_size)
+    if not budget.allows("train-eval-mismatch", cost):
+        return None
+    budget.pay(cost)
+    state = run.model_state
+    batches = [_batch(problem, setting.batch_size, (setting.seed, place)) for place in range(_BATCHES)]
+    keys = jax.random.split(jax.random.key(setting.seed), _BATCHES)
+    both = compiled(_both_modes, (problem.stateful is not None,), (_forms(problem), run.params, state))
+    forms = _forms(problem)
+    pairs = np.array([both(forms, run.params, state, batch, key) for batch, key in zip(batches, keys, strict=True)])
+    spread = compiled(_slope, (problem.stateful is not None,), (forms, run.params, state))
+    one_batch = [spread(forms, run.params, state, batches[0], key) for key in keys]
+    all_batches = [spread(forms, run.params, state, batch, key) for batch, key in zip(batches, keys, strict=True)]
+    share = _variance(one_batch) / max(_variance(all_batches), 1e-300)
+    return Modes(float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(min(share, 1.0)))
+
+
+def _forms(problem: Problem) -> Any:
+    if problem.stateful is None:
+        return as_partial(problem.loss), as_partial(problem.loss)
+    return as_partial(problem.stateful.loss), as_partial(problem.stateful.evaluate)
+
+
+def _both_modes(stateful: bool, forms: Any, params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+    train, evaluate = forms
+    if stateful:
+        return train(params, state, batch, key)[0], evaluate(params, state, batch)
+    return train(params, batch, key), evaluate(params, batch, None)
+
+
+def _slope(stateful: bool, forms: Any, params: Any, state: Any, batch: Any, key: Any) -> jax.Array:
+    train = forms[0]
+    loss = (lambda p: train(p, state, batch, key)[0]) if stateful else (lambda p: train(p, batch, key))
+    return jnp.concatenate([vectors.widened(leaf).ravel() for leaf in jax.tree.leaves(jax.grad(loss)(params))])
+
+
+def _variance(gradients: list[jax.Array]) -> float:
+    table = np.stack([np.asarray(each, np.float64) for each in gradients])
+    return float(np.square(table - table.mean(0)).sum() / (len(table) - 1))
+
+
+def _batch(problem: Problem, batch_size: int | None, seed: tuple[int, int]) -> Any:
+    num = problem.num_examples
+    if num is None or batch_size is None:
+        return problem.data
+    rows = np.random.default_rng(seed).permutation(num)[:batch_size]
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], problem.data)

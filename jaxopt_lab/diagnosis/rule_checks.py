@@ -1,0 +1,163 @@
+"""What the rule does with the gradients of this problem: cut off, divided by an epsilon, lost in rounding, or ended by a
+schedule.
+
+    response(c)   |update to c g| from a fresh state: c for a linear rule, constant above a clipping norm, and constant
+                  for an adaptive rule but where its epsilon exceeds the gradient
+    rate(t)       |update| to a constant gradient, step after step: the schedule
+"""
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxopt_lab.core import as_partial, compiled, vectors
+from jaxopt_lab.diagnosis.budget import Budget, Skipped, step_cost
+from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
+
+if TYPE_CHECKING:
+    from jaxopt_lab.diagnosis.evidence import Evidence
+
+_TINY = 1e-6
+_MOST_SCHEDULE = 200_000
+_SAMPLES = 4
+_HELD = 0.01
+_PARALLEL = 0.999
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The rate over the planned run.
+
+    Attributes:
+      steps: planned.
+      rates: relative to the largest, [steps].
+      ends: first step from which on the rate stays below a hundredth of its largest; `steps` where it does not.
+      peak: step of the largest rate.
+    """
+
+    steps: int
+    rates: np.ndarray
+    ends: int
+    peak: int
+
+
+@dataclasses.dataclass(frozen=True)
+class RuleChecks:
+    """The rule on this problem's gradients.
+
+    Attributes:
+      is_adaptive: whether its state holds a second moment.
+      elasticity: d ln |update| / d ln |gradient| at the gradients it meets; 1 for a linear rule, 0 for an adaptive one.
+      shortened: how many times shorter the update is than that of the same rule without a limit on the gradient;
+        median over the gradients it meets; 1 where there is none.
+      lost: share of the entries with an update that the update leaves as they were.
+      dtype: of the parameters that lose most.
+      schedule: or None where no run is planned.
+    """
+
+    is_adaptive: bool
+    elasticity: float
+    shortened: float
+    lost: float
+    dtype: str
+    schedule: Schedule | None
+
+
+def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
+    """The rule's answers to gradients of batches, at the point and at the end of the run."""
+    setting, run = evidence.setting, evidence.run
+    points = [setting.params] if run is None or run.diverged else [setting.params, run.params]
+    cost = len(points) * _SAMPLES / 2 * step_cost(setting.problem, setting.batch_size)
+    if not budget.allows("rule", cost):
+        return budget.skipped["rule"]
+    budget.pay(cost)
+    rule, found = setting.rule, []
+    try:
+        for params in points:
+            found += [_response(rule, params, gradient) for gradient in _gradients(setting, params)]
+        lost, dtype = (0.0, "") if run is None or run.diverged else _lost(setting, run)
+        schedule = None if setting.total_steps is None else read_schedule(rule, setting.params, setting.total_steps)
+    except (TypeError, ValueError) as error:
+        return Skipped(f"the rule does not answer to gradients alone ({type(error).__name__})")
+    state = rule.init(setting.params)
+    return RuleChecks(
+        bool(optax.tree.get_all_with_path(state, "nu")),
+        float(np.nanmedian([each[0] for each in found])) if np.isfinite([each[0] for each in found]).any() else np.nan,
+        float(np.median([each[1] for each in found])),
+        lost, dtype, schedule,
+    )  # fmt: skip
+
+
+def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int) -> Schedule | None:
+    """The rate of each step of a run, from the answers to a constant gradient on parameters of one entry a leaf."""
+    if steps > _MOST_SCHEDULE:
+        return None
+    small = jax.tree.map(lambda leaf: jnp.zeros((1,) * jnp.ndim(leaf), jnp.float32), params)
+    ones = jax.tree.map(jnp.ones_like, small)
+
+    def step(state: Any, _: None) -> tuple[Any, jax.Array]:
+        updates, state = rule.update(ones, state, small)
+        return state, vectors.norm(updates)
+
+    rates = np.asarray(jax.lax.scan(step, rule.init(small), None, length=steps)[1], np.float64)
+    if not np.isfinite(rates).all() or not rates.max() > 0:
+        return None
+    rates = rates / rates.max()
+    alive = np.flatnonzero(rates > _HELD)
+    return Schedule(steps, rates, int(alive[-1]) + 1, int(rates.argmax()))
+
+
+def _gradients(setting: Any, params: Any) -> list[Any]:
+    """Gradients of batches as a run draws them."""
+    problem, found = setting.problem.freeze(), []
+    num = problem.num_examples
+    for place in range(_SAMPLES // 2):
+        batch = problem.data
+        if num is not None and setting.batch_size is not None:
+            rows = np.random.default_rng((setting.seed, place)).permutation(num)[: setting.batch_size]
+            batch = jax.tree.map(lambda leaf, rows=rows: jnp.asarray(leaf)[rows], batch)
+        found.append(value_and_gradient(as_partial(problem.loss), params, batch)[1])
+    return found
+
+
+def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[float, float]:
+    """Elasticity at the gradient, and how much longer the update would be without a limit."""
+    answer = compiled(_answers, (rule,), params)
+    norms, cosine = (np.asarray(each, np.float64) for each in answer(params, gradient))
+    tiny, one, ten = norms
+    if not one > 0 or not np.isfinite(norms).all():
+        return float("nan"), 1.0
+    linear = tiny / _TINY
+    return float(np.log10(max(ten, 1e-300) / one)), float(max(linear / one, 1.0)) if cosine > _PARALLEL else 1.0
+
+
+def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[jax.Array, jax.Array]:
+    """Norms of the answers to a millionth of the gradient, to it and to ten times it; cosine of answer and gradient."""
+    origin = jax.tree.map(jnp.zeros_like, params)
+    norms, answer = [], None
+    for factor in (_TINY, 1.0, 10.0):
+        scaled = jax.tree.map(lambda leaf, c=factor: leaf * jnp.asarray(c, leaf.dtype), gradient)
+        updates, _ = rule.update(scaled, rule.init(params), origin)
+        norms.append(vectors.norm(updates))
+        answer = updates if factor == 1.0 else answer
+    size = norms[1] * vectors.norm(gradient)
+    return jnp.stack(norms), jnp.abs(vectors.dot(answer, gradient)) / jnp.maximum(size, 1e-30)
+
+
+def _lost(setting: Any, run: Any) -> tuple[float, str]:
+    """Share of the entries with an update that are the same after it, of the leaf that loses most."""
+    gradient = _gradients(setting, run.params)[0]
+    updates, _ = setting.rule.update(gradient, run.state, run.params)
+    after = optax.apply_updates(run.params, updates)
+    worst, dtype = 0.0, ""
+    for old, new, update in zip(*map(jax.tree.leaves, (run.params, after, updates)), strict=True):
+        asked = np.asarray(update != 0)
+        if asked.mean() > 0.1 and asked.sum() >= 16:
+            share = float(np.asarray(new == old)[asked].mean())
+            if share > worst:
+                worst, dtype = share, str(old.dtype)
+    return worst, dtype

@@ -1,0 +1,173 @@
+"""Where in the program of a loss a model's outputs stand, and what is made of them on the way to the loss.
+
+The outputs are the values of the last layer, its bias included: every later operation reads them, the data and
+constants. An output activation is a value of the same size that comes from the outputs alone and through which all of
+the loss passes.
+"""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, evaluate, is_number, lay_out
+from jaxopt_lab.tracing.layer_detection import find_places
+
+_MOST_ACTIVATIONS = 3
+_MOVES = {"reshape", "squeeze", "convert_element_type", "broadcast_in_dim", "transpose", "copy", "expand_dims"}
+_WORDS = {"logistic": "sigmoid", "max": "relu", "div": "softmax", "exp": "exp", "log": "log"}
+
+
+@dataclasses.dataclass(frozen=True)
+class OutputPlace:
+    """Where the outputs stand.
+
+    Attributes:
+      value: number of the outputs' value.
+      shape: of the outputs.
+      activations: (number, name) of the output activations, first to last.
+      inputs: places of the data leaves that the outputs are made of.
+      targets: places of the data leaves that reach the loss beside the outputs.
+      is_pairwise: whether the loss multiplies outputs with outputs, as a contrastive loss does on purpose.
+    """
+
+    value: int
+    shape: tuple[int, ...]
+    activations: tuple[tuple[int, str], ...]
+    inputs: tuple[int, ...]
+    targets: tuple[int, ...]
+    is_pairwise: bool
+
+
+def find_outputs(program: Program, num_leaves: int) -> OutputPlace | None:
+    """The outputs in a program of (params, data) -> loss, both of them flat; None where no layer is seen.
+
+    Args:
+      program: of the loss.
+      num_leaves: how many of its first inputs are parameters.
+    """
+    layers, _, _ = find_places(program, num_leaves)
+    if not layers or not is_number(program.outputs[0]):
+        return None
+    value, loss = layers[-1].value, program.outputs[0]
+    after = _after(program, value)
+    if loss not in after:
+        return None
+    data = program.inputs[num_leaves:]
+    ancestors = _ancestors(program, loss, stop=value)
+    made_of = _ancestors(program, value)
+    return OutputPlace(
+        value,
+        tuple(program.shapes[value].shape),
+        _activations(program, value, loss, after, set(data)),
+        tuple(place for place, number in enumerate(data) if number in made_of),
+        tuple(place for place, number in enumerate(data) if number in ancestors),
+        any(_is_pairwise(operation, after) for operation in program.operations[layers[-1].step + 1 :]),
+    )
+
+
+def loss_of_outputs(
+    program: Program, place: OutputPlace, arguments: Sequence[Any], outputs: jax.Array, bypass: int | None = None
+) -> jax.Array:
+    """The loss with other outputs in the place of the model's.
+
+    Args:
+      program: of the loss.
+      place: where its outputs stand.
+      arguments: the leaves of (params, data).
+      outputs: of the same shape.
+      bypass: number of an output activation that hands the outputs on as they are; None for the loss as it is.
+    """
+
+    def change(number: int, value: Any) -> Any:
+        if number == place.value:
+            return outputs.astype(value.dtype)
+        return jnp.reshape(outputs, value.shape).astype(value.dtype) if number == bypass else value
+
+    return evaluate(program, arguments, change)[program.outputs[0]]
+
+
+@dataclasses.dataclass(frozen=True)
+class BypassActivation:
+    """(function, params, *rest) -> function(params, *rest) with an output activation that hands its argument on.
+
+    Attributes:
+      name: of the activation, as `find_outputs` gives it.
+    """
+
+    name: str
+
+    def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
+        """The function's value; itself where it has no such activation."""
+        program = lay_out(function, params, *rest, open_derivatives=False)
+        place = find_outputs(program, len(jax.tree.leaves(params)))
+        numbers = [] if place is None else [number for number, name in place.activations if name == self.name]
+        if place is None or not numbers:
+            return function(params, *rest)
+        outputs: list[jax.Array] = []
+
+        def change(number: int, value: Any) -> Any:
+            if number == place.value:
+                outputs.append(value)
+            return jnp.reshape(outputs[0], value.shape).astype(value.dtype) if number == numbers[-1] else value
+
+        values = evaluate(program, jax.tree.leaves((params, *rest)), change)
+        found = [values[atom] if is_number(atom) else jnp.asarray(atom.val) for atom in program.outputs]
+        return jax.tree.unflatten(jax.tree.structure(jax.eval_shape(function, params, *rest)), found)
+
+
+def _after(program: Program, value: int) -> dict[int, int]:
+    """How many ways lead from a value to each of those that are made of it."""
+    ways = {value: 1}
+    for operation in program.operations:
+        count = sum(ways.get(number, 0) for number in operation.inputs if is_number(number))
+        if count:
+            ways.update({number: count for number in operation.outputs if number not in ways})
+    return ways
+
+
+def _ancestors(program: Program, number: int, stop: int | None = None) -> set[int]:
+    """All values that a value is made of, those behind `stop` left out."""
+    found = {number}
+    for operation in reversed(program.operations):
+        if found & set(operation.outputs) and stop not in operation.outputs:
+            found |= set(filter(is_number, operation.inputs))
+    return found
+
+
+def _activations(
+    program: Program, value: int, loss: int, after: dict[int, int], data: set[int]
+) -> tuple[tuple[int, str], ...]:
+    """Values of the outputs' size, made of nothing else of the data, through which all ways to the loss lead."""
+    before = {loss: 1}
+    for operation in reversed(program.operations):
+        count = sum(before.get(number, 0) for number in operation.outputs)
+        for number in filter(is_number, operation.inputs):
+            if count:
+                before[number] = before.get(number, 0) + count
+    reached, found = set(data), []
+    size = math.prod(program.shapes[value].shape)
+    for operation in program.operations:
+        numbers = set(filter(is_number, operation.inputs)) - {value}
+        if numbers & reached:
+            reached |= set(operation.outputs) - {value}
+        for number in set(operation.outputs) & set(after) - reached - {value}:
+            shape = program.shapes[number].shape
+            whole = after[number] * before.get(number, 0) == before[value]
+            if whole and math.prod(shape) == size and operation.name not in _MOVES:
+                found.append((number, _name(program, operation, number)))
+    return tuple(found[:_MOST_ACTIVATIONS])
+
+
+def _name(program: Program, operation: Operation, number: int) -> str:
+    for call in program.calls:
+        if number in call.outputs and not call.name.startswith("_"):
+            return call.name
+    return _WORDS.get(operation.name, operation.name)
+
+
+def _is_pairwise(operation: Operation, after: dict[int, int]) -> bool:
+    return operation.name in LAYERS and any(is_number(atom) and atom in after for atom in operation.inputs)
