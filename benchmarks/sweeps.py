@@ -16,6 +16,7 @@ Compilation counts, but for the columns "once more", which repeat the same work 
 """
 
 import argparse
+import dataclasses
 import importlib
 import importlib.util
 import subprocess
@@ -34,7 +35,7 @@ import optax
 
 from jaxopt_lab import objectives, problems, rules, search, training
 from jaxopt_lab.core import Problem, as_partial
-from jaxopt_lab.search.plans import make_plan
+from jaxopt_lab.search.plans import plan_sweep
 
 SPACE = search.Space(
     learning_rate=search.effective_rate(1e-3, 10.0), rho=search.one_minus_log_uniform(0.0, 0.99)
@@ -54,8 +55,8 @@ def timed(*arguments, **options):
     spent.append(time.process_time() - began)
     return trace
 training.run = timed
-search.sweep(problem, rules.heavy_ball, space, trials=64, seeds=1, steps=300, batch_size=32, every=300,
-             log=lambda line: None)
+search.sweep(problem, rules.heavy_ball, space, num_trials=64, num_seeds=1, steps=300, batch_size=32,
+             objective=search.Objective(every=300), execution=training.Execution(log=lambda line: None))
 print(spent[0])
 """
 
@@ -166,15 +167,15 @@ def vmapped_scan(problem: Problem, batch_size: int, columns: Any) -> None:
 
 def bare(problem: Problem, batch_size: int, columns: Any) -> None:
     """The engine on the chunks of the sweep: no folder, no lines."""
-    plan = make_plan(
-        problem, rules.heavy_ball, SPACE, trials=len(columns["rho"]), sampler="random", seed=0, objective="loss",
-        maximize=None, baseline="auto", loop="auto", width=None, **settings(batch_size),
+    asked = training.Execution(keep_final=False, progress=False, share_batches=True)
+    plan = plan_sweep(
+        problem, rules.heavy_ball, SPACE, num_trials=len(columns["rho"]), sampler="random", seed=0, execution=asked,
+        **settings(batch_size),
     )  # fmt: skip
-    execution = training.Execution(plan.loop, plan.width, keep_final=False, progress=False, share_batches=True)
     for chunk in plan.chunks():
         training.run(
             problem, rules.heavy_ball, plan.hyperparameters(chunk), steps=STEPS, seeds=int(plan.seeds[chunk.seed]),
-            every=STEPS, batch_size=batch_size, execution=execution,
+            every=STEPS, batch_size=batch_size, execution=dataclasses.replace(asked, loop=plan.loop, width=plan.width),
         )  # fmt: skip
 
 
@@ -182,14 +183,15 @@ def swept(problem: Problem, batch_size: int, columns: Any) -> None:
     """The sweep, kept in a folder and told."""
     with tempfile.TemporaryDirectory() as folder:
         search.sweep(
-            problem, rules.heavy_ball, SPACE, trials=len(columns["rho"]), folder=Path(folder) / "sweep",
-            log=lambda line: None, **settings(batch_size),
+            problem, rules.heavy_ball, SPACE, num_trials=len(columns["rho"]), out=folder,
+            execution=training.Execution(log=lambda line: None), **settings(batch_size),
         )  # fmt: skip
 
 
 def settings(batch_size: int) -> dict[str, Any]:
     """What the sweep and its bare counterpart share."""
-    return {"seeds": 1, "steps": STEPS, "every": STEPS, "batch_size": batch_size}
+    objective = search.Objective(every=STEPS)
+    return {"num_seeds": 1, "steps": STEPS, "objective": objective, "batch_size": batch_size}
 
 
 def inputs_of(problem: Problem) -> Any:
@@ -247,9 +249,9 @@ def many_trials() -> None:
     for trials in (1000, 10_000, 40_000):
         with tempfile.TemporaryDirectory() as folder:
             began = time.process_time()
-            search.sweep(bowl, rules.heavy_ball, SPACE, trials=trials, seeds=1, steps=1000, folder=Path(folder) / "s")
-            middle = time.process_time()
-            page = search.write_sweep_page(Path(folder) / "s")
+            found = search.sweep(bowl, rules.heavy_ball, SPACE, num_trials=trials, num_seeds=1, steps=1000, out=folder)
+            middle, page = time.process_time(), Path(folder) / "page.html"
+            found.save(page)
             size, seconds = page.stat().st_size / 2**10, time.process_time() - middle
         per_trial = 1e3 * (middle - began) / trials
         print(

@@ -149,7 +149,9 @@ def _report(words: list[str]) -> int:
     )
     parser.add_argument("--wandb", metavar="PROJECT", help="also send a summary of each trial of a sweep there")
     options = parser.parse_args(words)
-    from jaxopt_lab import compare, reporting, search, storage
+    from jaxopt_lab import reporting, search, storage
+    from jaxopt_lab.compare.report import write_comparison_page
+    from jaxopt_lab.search.report import write_sweep_page
 
     def action() -> int:
         damage: list[str] = []
@@ -160,9 +162,9 @@ def _report(words: list[str]) -> int:
             count = search.write_summaries(options.folder, tensorboard=options.tensorboard, wandb=options.wandb)
             print(f"Summaries: {count} trials")
         if kind == "sweep":
-            search.write_sweep_page(options.folder, damage.append)
+            write_sweep_page(options.folder, damage.append)
         elif kind == "comparison":
-            compare.write_comparison_page(options.folder, damage.append)
+            write_comparison_page(options.folder, damage.append)
         else:
             results, failures = reporting.find_results(options.folder)
             reporting.write_page(page, results, failures)

@@ -94,9 +94,9 @@ PRESETS = {
 def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row with the verdict; one a rule and problem with its ten seeds; one a pair of rules with what is claimed."""
     found = compare.compare(
-        [_problem(config, name) for name in config.networks], list(config.rules), config.budget, trials=config.trials,
-        fresh=config.fresh, batch_size=config.batch_size, baseline=config.baseline, seed=config.seed,
-        out=checkpoints.folder,
+        [_problem(config, name) for name in config.networks], list(config.rules), config.budget,
+        num_trials=config.trials, num_final_seeds=config.fresh, batch_size=config.batch_size, seed=config.seed,
+        protocol=compare.Protocol(config.baseline), out=checkpoints.folder,
     )  # fmt: skip
     rows: list[dict[str, Any]] = [{"kind": "verdict", "words": " ".join(line.strip() for line in found.verdict())}]
     for row in found.table():
@@ -113,7 +113,7 @@ def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any
         })  # fmt: skip
     for claim in found.pairs:
         names = {"problem": claim.problem, "measure": claim.measure, "first": claim.first, "second": claim.second}
-        rows.append({"kind": "claim", **names, "p": claim.corrected, "outcome": claim.outcome, "words": claim.line()})
+        rows.append({"kind": "claim", **names, "p": claim.corrected, "outcome": claim.outcome, "words": str(claim)})
     return rows
 
 

@@ -145,7 +145,7 @@ def _stages(config: Config, sampler: str) -> Row:
     space, gaps, outside = search.Space(x=search.uniform(0.0, 1.0)), [], []
     for number, optimum in enumerate((np.arange(config.num_optima) + 0.5) / config.num_optima):
         found = search.coarse_to_fine(
-            lambda columns, steps, at=optimum: np.abs(columns["x"] - at), space, trials=config.trials,
+            lambda columns, steps, at=optimum: np.abs(columns["x"] - at), space, num_trials=config.trials,
             steps=(1,) * config.stages, sampler=sampler, seed=config.seed + 1000 * number, max_widenings=0,
         )  # fmt: skip
         gaps.append(found.loss)
@@ -188,7 +188,7 @@ def _searches(config: Config, problem: Problem) -> list[Row]:
     def found(trials: int, horizons: tuple[int, ...]) -> search.SearchResult:
         return search.coarse_to_fine(
             lambda columns, steps: _losses(config, problem, columns["learning_rate"], (steps,))[0].mean(1), space,
-            trials=trials, steps=horizons, seed=config.seed, max_widenings=0,
+            num_trials=trials, steps=horizons, seed=config.seed, max_widenings=0,
         )  # fmt: skip
 
     narrowed, rows = found(config.search_trials, (short, long)), []

@@ -4,18 +4,17 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from jaxopt_lab import problems, training
 from jaxopt_lab.compare.candidates import CANDIDATES, Candidate
-from jaxopt_lab.compare.plan import SAMPLERS
-from jaxopt_lab.compare.protocol import compare
+from jaxopt_lab.compare.plan import SAMPLERS, Protocol, plan_comparison
+from jaxopt_lab.compare.protocol import run_comparison
 from jaxopt_lab.compare.report import write_comparison_page
 from jaxopt_lab.compare.splits import MEASURES
 from jaxopt_lab.core import Problem, fail, require_choice
-from jaxopt_lab.search.command import recorded_argv, require_trusted, without, words_of
+from jaxopt_lab.search.command import recorded_argv, require_trusted, words_of
 from jaxopt_lab.search.spaces import parse_space
-from jaxopt_lab.storage import read_record, require_writable
+from jaxopt_lab.storage import read_record, require_writable, without_options
 
 
 def compare_command(words: Sequence[str]) -> int:
@@ -31,7 +30,7 @@ def compare_command(words: Sequence[str]) -> int:
       InputError: a wrong option, before anything is run.
     """
     options = _parser().parse_args(list(words))
-    return _go(options, words, {"out": options.out})
+    return _go(options, words)
 
 
 def resume_comparison(folder: Path, trusted: Sequence[str] = ()) -> int:
@@ -51,10 +50,10 @@ def resume_comparison(folder: Path, trusted: Sequence[str] = ()) -> int:
     options = _parser().parse_args(argv)
     rules = [*_split(options.rules), options.baseline]
     require_trusted(folder, dict.fromkeys(options.problems, "--problem") | dict.fromkeys(rules, "--rule"), trusted)
-    return _go(options, argv, {"folder": folder})
+    return _go(options, argv, folder)
 
 
-def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]) -> int:
+def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None = None) -> int:
     chosen, spaces = _split(options.rules), list(options.space)
     rules = {name: _candidate(name, spaces) for name in chosen}
     if len(rules) < len(chosen):
@@ -63,15 +62,17 @@ def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]
         named = word.partition("=")[0].rpartition(".")[0]
         require_choice("compare", "the rule in --space", named, dict.fromkeys([*rules, options.baseline]))
     baseline = {options.baseline: _candidate(options.baseline, spaces)}
-    require_writable(next(iter(place.values())))
+    require_writable(folder or options.out)
     training.enable_compilation_cache()
-    found = compare(
-        _problems(options), rules, options.budget, trials=options.trials, seeds=options.seeds, fresh=options.fresh,
-        batch_size=options.batch_size, baseline=baseline, sampler=options.sampler, seed=options.seed,
-        measure=options.measure, log=training.log_line, argv=tuple(without(words, "--out")), **place,
+    plan = plan_comparison(
+        _problems(options), rules, options.budget, num_trials=options.trials, num_seeds=options.seeds,
+        num_final_seeds=options.final_seeds, seed=options.seed, batch_size=options.batch_size,
+        protocol=Protocol(baseline, options.sampler, measure=options.measure),
+        execution=training.Execution(log=training.log_line),
     )  # fmt: skip
-    assert found.folder is not None
-    sys.stdout.write("\n".join([*found.lines(), f"Report: {write_comparison_page(found.folder)}", ""]))
+    folder = folder or options.out / plan.folder_name
+    found = run_comparison(plan, folder, tuple(without_options(words, "--out")))
+    sys.stdout.write(f"{found}\nReport: {write_comparison_page(folder)}\n")
     return 0
 
 
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
         help="gradients of each run; a Hessian product costs 2, a loss 1/3")  # fmt: skip
     add("--trials", type=int, default=32, help="settings tried of each rule on each problem (default: 32)")
     add("--seeds", type=int, default=1, help="seeds of each trial (default: 1)")
-    add("--fresh", type=int, default=10, help="fresh seeds on which the winners run again (default: 10)")
+    add("--final-seeds", type=int, default=10, help="fresh seeds on which the winners run again (default: 10)")
     add("--batch-size", type=int, metavar="B", help="examples a step (default: all)")
     add("--baseline", default="heavy_ball", metavar="RULE",
         help="the rule whose own search sets the targets (default: heavy_ball)")  # fmt: skip

@@ -1,25 +1,35 @@
-"""`Comparison`: the outcome of the protocol, as a verdict in words, a table, pairs, profiles and ladders."""
+"""`Comparison`: the outcome of the protocol, as a table, pairs, profiles and ladders; and the same from a folder."""
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from jaxopt_lab import reporting, storage
 from jaxopt_lab.compare.pairwise_tests import (
-    BETTER,
-    INCONCLUSIVE,
-    NO_DIFFERENCE,
-    UNDER_TUNED,
     PairwiseResult,
-    edge_words,
     pairwise_results,
 )
-from jaxopt_lab.compare.rule_results import RuleResult, as_row
+from jaxopt_lab.compare.rule_results import (
+    FinalRuns,
+    RuleResult,
+    as_row,
+    final_runs_of,
+    judged,
+    rule_result,
+    winner_of,
+)
 from jaxopt_lab.compare.statistics import budget_ladder, performance_profile
-from jaxopt_lab.search.trials import median_interval, settings_of
+from jaxopt_lab.compare.step_cost import StepCost
+from jaxopt_lab.core import InputError
+from jaxopt_lab.search.results import Sweep, load_sweep
+from jaxopt_lab.search.store import BASELINE, ComparisonStore
+from jaxopt_lab.search.trials import median_interval
+from jaxopt_lab.storage import files
 
 GRADIENTS = "gradients to the target"
 
@@ -55,6 +65,44 @@ class Comparison:
     facts: Mapping[str, Any]
     folder: Path | None = None
 
+    def __str__(self) -> str:
+        from jaxopt_lab.compare.report import lines_of
+
+        return "\n".join(lines_of(self))
+
+    def __repr__(self) -> str:
+        rest = "" if self.complete else ", not finished"
+        return f"<Comparison of {', '.join(self.rules)} on {', '.join(self.problems)}{rest}>"
+
+    def _repr_html_(self) -> str:
+        from jaxopt_lab.compare.report import page_of
+
+        return reporting.page_body(page_of(self))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the HTML page.
+
+        Raises:
+          InputError: the place cannot be written, or a file in the comparison's folder is damaged.
+        """
+        from jaxopt_lab.compare.report import page_of
+
+        storage.write_text(Path(path), page_of(self))
+
+    def to_dataframe(self) -> Any:
+        """The finished rules of every problem as a pandas DataFrame, best first: a column for each hyperparameter.
+
+        Raises:
+          InputError: pandas is not installed.
+        """
+        left = ("hyperparameters", "edges", "seconds", "interval", "seeds", "further")
+        rows = [
+            {name: value for name, value in row.items() if name not in left}
+            | dict(zip(("low", "high"), row["interval"], strict=True)) | row["further"] | row["hyperparameters"]
+            for row in self.table()
+        ]  # fmt: skip
+        return reporting.to_dataframe("Comparison.to_dataframe", rows)
+
     @property
     def problems(self) -> list[str]:
         """The problems' names."""
@@ -87,14 +135,14 @@ class Comparison:
         """What is reported of each fresh seed; infinite for a miss, or where no trial was feasible."""
         entry, final_runs = self.config["problems"][problem], self.results[problem, rule].final_runs
         if final_runs is None:
-            return np.full(self.config["fresh"], np.inf)
+            return np.full(self.config["num_final_seeds"], np.inf)
         return final_runs.quality(entry["selection"], entry["report"])
 
     def arrivals(self, problem: str, rule: str) -> tuple[np.ndarray, np.ndarray]:
         """(gradients, steps) of each fresh seed to the target; infinite for a miss."""
         final_runs = self.results[problem, rule].final_runs
         if final_runs is None or problem not in self.targets:
-            return (np.full(self.config["fresh"], np.inf),) * 2
+            return (np.full(self.config["num_final_seeds"], np.inf),) * 2
         return final_runs.arrivals(self.config["problems"][problem]["report"], self.targets[problem].report)
 
     @functools.cached_property
@@ -160,19 +208,9 @@ class Comparison:
 
     def verdict(self) -> list[str]:
         """The verdict in words: first over all problems, then problem by problem."""
-        return [self._overall(), *(line for problem in self.problems for line in self._on(problem))]
+        from jaxopt_lab.compare.report import verdict_of
 
-    def lines(self) -> list[str]:
-        """The comparison for a terminal: verdict, then a table."""
-        words = [*self.verdict(), ""]
-        for row in self.table():
-            low, high = row["interval"]
-            words.append(
-                f"{row['problem']}  {row['rule']:<18} {row['median']:<9.4g} [{low:.4g}, {high:.4g}]  {_arrival(row)};"
-                f"  infeasible {row['infeasible']:.0%};  good rates {row['good_decades']:.1f} decades; "
-                f" {settings_of(row)}"
-            )
-        return words
+        return verdict_of(self)
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as JSON data, without its curves."""
@@ -189,52 +227,73 @@ class Comparison:
             return {}
         return {name: float(np.median(final_runs.quality(entry["selection"], name))) for name in entry["further"]}
 
-    def _overall(self) -> str:
-        if not self.complete:
-            return "Not finished: what follows may change."
-        if len(self.rules) == 1:
-            return f"{self.rules[0]} alone was run: there is nothing to compare it with."
-        where = f"all {len(self.problems)} problems" if len(self.problems) > 1 else self.problems[0]
-        for rule in self.rules:
-            outcomes = [self._outcomes(rule, problem) for problem in self.problems]
-            if all(BETTER in each and each <= {BETTER, UNDER_TUNED} for each in outcomes):
-                aside = ", under-tuned ones aside" if any(UNDER_TUNED in each for each in outcomes) else ""
-                return f"{rule} is shown better than every other rule on {where}{aside}."
-        return f"No rule is shown better than every other on {where}."
 
-    def _outcomes(self, rule: str, problem: str) -> set[str]:
-        """The verdicts between a rule and each other one on a problem; "" where it is the other that is ahead."""
-        mine = [pair for pair in self.pairs_on(problem) if rule in (pair.first, pair.second)]
-        return {pair.outcome if pair.first == rule else "" for pair in mine}
+def load_comparison(folder: str | os.PathLike[str], log: Callable[[str], None] | None = None) -> Comparison:
+    """The comparison that a folder holds, as far as it is finished; needs no problem.
 
-    def _on(self, problem: str) -> list[str]:
-        """The lowest rule of a problem, and how it stands to the others; then what is to be doubted."""
-        rules = self.of(problem)
-        if not rules:
-            return [f"{problem}: no rule is finished."]
-        medians = {rule: float(np.median(self.quality(problem, rule))) for rule in rules}
-        leader = min(medians, key=lambda rule: medians[rule])
-        if not np.isfinite(medians[leader]):
-            return [f"{problem}: no rule has a feasible setting; search other values, for learning rates smaller ones."]
-        pairs = self.pairs_on(problem)
-        words = [f"{problem}: {leader} has the lowest {self.measure(problem)}, {medians[leader]:.4g}"]
-        by = {outcome: [pair.second for pair in pairs if pair.first == leader and pair.outcome == outcome]
-              for outcome in (BETTER, UNDER_TUNED, NO_DIFFERENCE, INCONCLUSIVE)}  # fmt: skip
-        said = {BETTER: "better than", UNDER_TUNED: "ahead of the under-tuned", NO_DIFFERENCE: "no difference shown to",
-                INCONCLUSIVE: "inconclusive against"}  # fmt: skip
-        words += [f"{said[outcome]} {', '.join(others)}" for outcome, others in by.items() if others]
-        lines = ["; ".join(words) + "."]
-        lines += [f"  under-tuned: {pair.second}, {pair.why}." for pair in pairs if pair.outcome == UNDER_TUNED]
-        lines += [f"  inconclusive, widen: {rule} is best with {edge_words(each.edges)}."
-                  for rule, each in rules.items() if each.edges]  # fmt: skip
-        if problem in self.targets and not np.isfinite(self.targets[problem].report):
-            lines.append(f"  no target: {self.config['baseline']['name']}, the baseline, has no feasible setting.")
-        return lines
+    Args:
+      folder: as given to `compare`.
+      log: gets a sentence for each damaged file, which then counts as not there; None: that is an error.
+
+    Returns:
+      The comparison.
+
+    Raises:
+      InputError: the folder holds none, or a file in it is damaged.
+    """
+    record = storage.read_record(Path(folder), "comparison")
+    store = ComparisonStore(Path(folder), record["config"], log)
+    with files.reading(
+        Path(folder) / storage.RECORD, "the record of a comparison", "What lies beside it is untouched."
+    ):
+        results, targets = _stored(store, record, log)
+        return Comparison(record["config"], results, targets, record["facts"], Path(folder))
 
 
-def _arrival(row: Mapping[str, Any]) -> str:
-    """How many seeds of a row reach the target, and what the median one needs."""
-    reached = f"target {row['reached']}/{len(row['seeds'])}"
-    if not np.isfinite(row["gradients_to_target"]):
-        return f"{reached}, the median seed never"
-    return f"{reached} in {row['gradients_to_target']:.4g} gradients, {row['seconds_to_target']:.3g} s"
+def _stored(
+    store: ComparisonStore, record: dict[str, Any], log: Callable[[str], None] | None
+) -> tuple[dict[tuple[str, str], RuleResult], dict[str, Target]]:
+    """What a folder holds of each rule on each problem, and of the targets."""
+    config: dict[str, Any] = record["config"]
+    results, targets = {}, {}
+    for problem, entry in config["problems"].items():
+        for rule in config["rules"]:
+            found = _searched(store, problem, rule, log)
+            step_cost = StepCost(**record["step_costs"][problem][rule])
+            results[problem, rule] = rule_result(
+                problem, rule, step_cost, entry, found, store, config["rules"][rule]["natural"]
+            )
+        stored = final_runs_of(
+            store, problem, BASELINE, StepCost(**record["step_costs"][problem][BASELINE]), entry["budget"]
+        )
+        searched = _searched(store, problem, BASELINE, log)
+        if stored is not None or (
+            searched and searched.complete and winner_of(judged(searched.of(BASELINE), entry["selection"])) is None
+        ):
+            targets[problem] = target_of(stored, entry, config["target_share"])
+    return results, targets
+
+
+def _searched(store: ComparisonStore, problem: str, rule: str, log: Callable[[str], None] | None) -> Sweep | None:
+    """One stored search, or None where there is none, or with `log` where it cannot be read."""
+    place = store.search(problem, rule)
+    if place is None or not (place / storage.RECORD).exists():
+        return None
+    try:
+        return load_sweep(place, log)
+    except InputError as error:
+        if log is None:
+            raise
+        log(f"{error} It counts as not searched.")
+        return None
+
+
+def target_of(final_runs: FinalRuns | None, entry: Any, share: float) -> Target:
+    """The baseline's medians after the first part of its budget; NaN, which nobody reaches, if it missed."""
+    if final_runs is None:
+        return Target(float("nan"), float("nan"))
+    found = [
+        float(np.median(final_runs.quality(entry["selection"], name, share)))
+        for name in (entry["report"], entry["selection"])
+    ]
+    return Target(*(each if np.isfinite(each) else float("nan") for each in found))

@@ -46,8 +46,7 @@ class PairwiseResult:
     outcome: str
     why: str = ""
 
-    def line(self) -> str:
-        """The verdict as a sentence."""
+    def __str__(self) -> str:
         if self.outcome == NO_DIFFERENCE:
             return f"{self.first} and {self.second}: no difference shown ({self._numbers()})."
         if self.outcome == INCONCLUSIVE:
@@ -58,7 +57,7 @@ class PairwiseResult:
 
     def to_json(self) -> dict[str, Any]:
         """The verdict as JSON data."""
-        return dataclasses.asdict(self) | {"words": self.line()}
+        return dataclasses.asdict(self) | {"text": str(self)}
 
     def _numbers(self) -> str:
         low, high = self.medians
@@ -89,9 +88,9 @@ def pairwise_results(
 
     Example:
       >>> values = {"a": np.array([1.0, 1.1, 0.9, 1.0]), "b": np.array([2.0, 2.3, 1.7, 2.1])}
-      >>> print(pairwise_results("bowl", "loss", values, {}, {})[0].line())
+      >>> print(pairwise_results("bowl", "loss", values, {}, {})[0])
       a is better than b (loss 1 against 2.05, p = 9.5e-05).
-      >>> print(pairwise_results("bowl", "loss", values, {}, {"b": {"a": "rho = 0"}})[0].line())
+      >>> print(pairwise_results("bowl", "loss", values, {}, {"b": {"a": "rho = 0"}})[0])
       b is under-tuned: it contains a at rho = 0, and it loses to a (loss 1 against 2.05, p = 9.5e-05).
     """
     pairs = list(itertools.combinations(values, 2))

@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxopt_lab.compare.candidates import Candidate, candidates_of
 from jaxopt_lab.compare.evaluation_params import WithEvaluationParams
-from jaxopt_lab.compare.splits import DataSplit, split_data
+from jaxopt_lab.compare.splits import MEASURES, DataSplit, split_data
 from jaxopt_lab.compare.statistics import seeds_for_misses
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
 from jaxopt_lab.core import (
@@ -22,12 +22,51 @@ from jaxopt_lab.core import (
     require_count,
     require_positive,
 )
-from jaxopt_lab.storage import file_name, problem_fingerprint
+from jaxopt_lab.search.plans import LOOPS
+from jaxopt_lab.storage import file_name, folder_name, problem_fingerprint
+from jaxopt_lab.training import Execution
 from jaxopt_lab.training.storage import rule_fingerprint
 
 SAMPLERS = ("random", "sobol", "halton")
 FRESH, BASELINE, TARGET = 10_000, 20_000, 30_000
 _LEAST_STEPS, _LEAST_RECORDS = 2, 10
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """How rules are compared, the same for all of them.
+
+    Attributes:
+      baseline: the rule whose own search sets the targets; a name, or name -> candidate. It may also be compared: that
+        is another search.
+      sampler: "random", "sobol" or "halton".
+      num_records: of a final run, at most, about; fewer, but at least 10, where they would cost more than the steps.
+      target_share: share of its budget after which the baseline's median is the target.
+      measure: "auto": selection on validation, report on test, where there are data; "loss": the training loss.
+      level: p below which a difference is claimed.
+
+    Raises:
+      InputError: an attribute is out of range.
+    """
+
+    baseline: Any = "heavy_ball"
+    sampler: str = "random"
+    num_records: int = 40
+    target_share: float = 0.75
+    measure: str = "auto"
+    level: float = 0.01
+
+    def __post_init__(self) -> None:
+        require_count("compare", "num_records", self.num_records, 2)
+        if self.sampler == "grid":
+            raise fail(
+                "compare", "a grid gives rules with fewer hyperparameters more values of each",
+                "Take 'random' or 'sobol'.",
+            )  # fmt: skip
+        require_choice("compare", "sampler", self.sampler, SAMPLERS)
+        require_between("compare", "target_share", self.target_share, 0, 1, ends="(]")
+        require_choice("compare", "measure", self.measure, MEASURES)
+        require_between("compare", "level", self.level, 0, 1, ends="()")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,78 +111,90 @@ class ComparisonPlan:
     Attributes:
       runs: problem -> rule -> what is run.
       baseline: problem -> the baseline's own.
-      rules: the rules that are compared.
-      trials: of each search.
-      seeds: of each trial.
-      fresh: seeds of the final runs.
-      sampler: non-adaptive, by name.
+      num_trials: of each search.
+      num_seeds: of each trial.
+      num_final_seeds: of the final runs.
       seed: the first of all.
-      records: of a final run, about.
-      target_share: share of its budget after which the baseline sets the target.
+      protocol: how they are compared.
+      execution: how the work is carried out.
       config: all that can change a number.
     """
 
     runs: dict[str, dict[str, RunPlan]]
     baseline: dict[str, RunPlan]
-    rules: tuple[str, ...]
-    trials: int
-    seeds: int
-    fresh: int
-    sampler: str
+    num_trials: int
+    num_seeds: int
+    num_final_seeds: int
     seed: int
-    records: int
-    target_share: float
+    protocol: Protocol
+    execution: Execution
     config: dict[str, Any]
 
-    def lines(self) -> list[str]:
-        """The plan as printed lines."""
-        words = []
+    @property
+    def folder_name(self) -> str:
+        """The name of its own folder among results."""
+        return folder_name("compare", self.config)
+
+    def __str__(self) -> str:
+        found = []
         for problem, runs in self.runs.items():
             first = next(iter(runs.values()))
-            words.append(first.split.words)
+            found.append(first.split.text)
             bought = [
                 f"{planned.steps} of {rule}, {planned.step_cost.total:.3g} each" for rule, planned in runs.items()
             ]
-            words.append(f"{problem}: {first.budget:g} gradients a run buy steps: {'; '.join(bought)}")
-        runs = len(self.rules) * (self.trials * self.seeds + self.fresh)
-        own = self.trials * self.seeds + self.fresh
-        words.append(
-            f"{runs} runs a problem, {self.trials} trials x {self.seeds} seeds and {self.fresh} fresh seeds of each"
-            f" rule, and {own} of the baseline, which sets the target first"
+            found.append(f"{problem}: {first.budget:g} gradients a run buy steps: {'; '.join(bought)}")
+        num_rules = len(self.config["rules"])
+        own = self.num_trials * self.num_seeds + self.num_final_seeds
+        found.append(
+            f"{num_rules * own} runs a problem, {self.num_trials} trials x {self.num_seeds} seeds and"
+            f" {self.num_final_seeds} fresh seeds of each rule, and {own} of the baseline, which sets the target first"
         )
-        needed = seeds_for_misses(len(self.rules), self.config["level"])
-        if len(self.rules) > 1 and needed > self.fresh:
-            words.append(f"where runs miss, fewer than {needed} fresh seeds may be too few to show a difference")
-        return words
+        needed = seeds_for_misses(num_rules, self.protocol.level)
+        if num_rules > 1 and needed > self.num_final_seeds:
+            found.append(f"where runs miss, fewer than {needed} fresh seeds may be too few to show a difference")
+        return "\n".join(found)
 
 
 def plan_comparison(
-    problems: Any, rules: Any, budget: Any, *, trials: int, seeds: int, fresh: int, batch_size: Any, baseline: Any,
-    sampler: str, seed: int, records: int, target_share: float, measure: str, level: float,
+    problems: Any, rules: Any, budget: Any, *, num_trials: int, num_seeds: int, num_final_seeds: int, seed: int,
+    batch_size: Any, protocol: Protocol, execution: Execution,
 ) -> ComparisonPlan:  # fmt: skip
     """Checks the arguments of `compare`, splits the problems and measures what a step of each rule costs."""
-    for name, value, least in (
-        ("trials", trials, 1),
-        ("seeds", seeds, 1),
-        ("fresh", fresh, 2),
-        ("records", records, 2),
-    ):
+    counts = {"num_trials": num_trials, "num_seeds": num_seeds, "num_final_seeds": num_final_seeds, "seed": seed}
+    for (name, value), least in zip(counts.items(), (1, 1, 2, 0), strict=True):
         require_count("compare", name, value, least)
-    require_count("compare", "seed", seed, 0)
-    if sampler == "grid":
-        raise fail(
-            "compare", "a grid gives rules with fewer hyperparameters more values of each", "Take 'random' or 'sobol'."
-        )
-    require_choice("compare", "sampler", sampler, SAMPLERS)
-    require_between("compare", "target_share", target_share, 0, 1, ends="(]")
-    require_between("compare", "level", level, 0, 1, ends="()")
+    require_choice("compare", "loop", execution.loop, LOOPS)
+    execution.require_whole("compare")
     named, candidates = _named(problems), candidates_of(rules)
     if not candidates:
         raise fail("compare", "there is no rule")
-    (baseline_name, baseline_rule), *more = candidates_of(baseline).items()
+    (baseline_name, baseline_rule), *more = candidates_of(protocol.baseline).items()
     if more:
         raise fail("compare", "there must be one baseline")
     budgets, sizes = _each("budget", budget, named), _each("batch_size", batch_size, named)
+    splits = _splits(named, budgets, sizes, seed, protocol.measure)
+    runs, baselines = {}, {}
+    for name, split in splits.items():
+        given = (split, budgets[name], sizes[name])
+        runs[name] = {rule: _run_plan(name, rule, each, *given) for rule, each in candidates.items()}
+        baselines[name] = _run_plan(name, baseline_name, baseline_rule, *given)
+    first = next(iter(splits))
+    config = {
+        "problems": {name: _problem_record(named[name], splits[name], budgets[name], sizes[name]) for name in named},
+        "rules": {rule: _rule_record(runs[first][rule]) for rule in candidates},
+        "baseline": {"name": baseline_name, **_rule_record(baselines[first])}, **counts, "sampler": protocol.sampler,
+        "num_records": protocol.num_records, "target_share": protocol.target_share, "measure": protocol.measure,
+        "level": protocol.level, "dtype": str(jnp.zeros((), float).dtype), "loop": execution.loop,
+        "width": execution.width,
+    }  # fmt: skip
+    return ComparisonPlan(
+        runs, baselines, num_trials, num_seeds, num_final_seeds, seed, protocol, execution, config
+    )  # fmt: skip
+
+
+def _splits(named: Mapping[str, Problem], budgets: Any, sizes: Any, seed: int, measure: str) -> dict[str, DataSplit]:
+    """Each problem's split; what does not fit to it is refused."""
     for name in named:
         require_positive("compare", "budget", budgets[name])
         if sizes[name] is not None:
@@ -153,27 +204,7 @@ def plan_comparison(
         size, num = sizes[name] or 0, split.problem.num_examples or 0
         if size > num:
             raise fail("compare", f"batch_size {size} needs as many examples, {name} has {num} to train on")
-    runs = {
-        name: {
-            rule: _run_plan(name, rule, split, each, budgets[name], sizes[name]) for rule, each in candidates.items()
-        }
-        for name, split in splits.items()
-    }
-    baselines = {
-        name: _run_plan(name, baseline_name, split, baseline_rule, budgets[name], sizes[name])
-        for name, split in splits.items()
-    }
-    first = next(iter(splits))
-    config = {
-        "problems": {name: _problem_record(named[name], splits[name], budgets[name], sizes[name]) for name in named},
-        "rules": {rule: _rule_record(runs[first][rule]) for rule in candidates},
-        "baseline": {"name": baseline_name, **_rule_record(baselines[first])}, "trials": trials, "seeds": seeds,
-        "fresh": fresh, "sampler": sampler, "seed": seed, "records": records, "target_share": target_share,
-        "measure": measure, "level": level, "dtype": str(jnp.zeros((), float).dtype),
-    }  # fmt: skip
-    return ComparisonPlan(
-        runs, baselines, tuple(candidates), trials, seeds, fresh, sampler, seed, records, target_share, config
-    )
+    return splits
 
 
 def _named(problems: Any) -> dict[str, Problem]:
@@ -205,7 +236,7 @@ def _each(what: str, value: Any, problems: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _run_plan(
-    problem: str, rule: str, split: DataSplit, candidate: Candidate, budget: float, batch_size: int | None
+    problem: str, rule: str, candidate: Candidate, split: DataSplit, budget: float, batch_size: int | None
 ) -> RunPlan:
     pairs = candidate.evaluated is not None
     mine = split.with_evaluation_params() if pairs else split
@@ -235,7 +266,7 @@ def _run_plan(
 def _problem_record(problem: Problem, split: DataSplit, budget: float, batch_size: int | None) -> dict[str, Any]:
     return {
         "fingerprint": problem_fingerprint(problem), "budget": float(budget), "batch_size": batch_size,
-        "words": split.words, "selection": split.selection, "report": split.report, "further": list(split.further),
+        "text": split.text, "selection": split.selection, "report": split.report, "further": list(split.further),
         "baseline_loss": split.baseline,
     }  # fmt: skip
 

@@ -14,6 +14,8 @@ from jaxopt_lab.compare.statistics import good_decades
 from jaxopt_lab.compare.step_cost import PRODUCT, StepCost
 from jaxopt_lab.core import Status
 from jaxopt_lab.search.dimensions import EffectiveRate, Range
+from jaxopt_lab.search.results import Sweep
+from jaxopt_lab.search.store import ComparisonStore
 from jaxopt_lab.search.trials import Trials
 
 
@@ -170,3 +172,41 @@ def as_row(result: RuleResult, facts: dict[str, Any]) -> dict[str, Any]:
     return {"problem": result.problem, "rule": result.rule, "steps": result.steps,
             "gradients_a_step": result.step_cost.total, "hyperparameters": result.winner or {},
             "edges": result.edges, "seconds": result.seconds or {}} | facts  # fmt: skip
+
+
+def rule_result(
+    problem: str, rule: str, step_cost: StepCost, entry: Any, found: Sweep | None, store: ComparisonStore, natural: Any
+) -> RuleResult:
+    """What is there of one rule on one problem."""
+    steps = step_cost.steps(entry["budget"])
+    if found is None or not found.complete:
+        return RuleResult(problem, rule, step_cost, steps)
+    trials = judged(found.of(rule), entry["selection"])
+    values = winner_of(trials)
+    left = {tuple(pair) for pair in natural}
+    near = {} if values is None else trials.space.near_edge(values)
+    edges = {name: end for name, end in near.items() if (name, end) not in left}
+    timed = store.get("seconds", problem, rule)
+    seconds = None if timed is None else {name: timed[1][name] for name in ("step", "compile")}
+    return RuleResult(
+        problem,
+        rule,
+        step_cost,
+        steps,
+        trials,
+        edges,
+        final_runs_of(store, problem, rule, step_cost, entry["budget"]),
+        seconds,
+    )
+
+
+def final_runs_of(
+    store: ComparisonStore, problem: str, rule: str, step_cost: StepCost, budget: float
+) -> FinalRuns | None:
+    """The winner's final runs, or None where there are none."""
+    stored = store.get("final_runs", problem, rule)
+    if stored is None:
+        return None
+    curves = dict(stored[0])
+    status, steps, taken = (curves.pop(name) for name in ("status", "steps", "cost"))
+    return FinalRuns(steps, curves, status, np.nan_to_num(taken), step_cost, budget)

@@ -29,7 +29,7 @@ class DataSplit:
       selection: the probe by which trials, and the moment within a run, are selected.
       report: the probe that is reported at that moment.
       further: metrics of the test part that are recorded too.
-      words: how it was split, one sentence.
+      text: how it was split, one sentence.
       baseline: the loss of the best constant output, above which a run counts as diverged; or None.
     """
 
@@ -37,7 +37,7 @@ class DataSplit:
     selection: str
     report: str
     further: tuple[str, ...]
-    words: str
+    text: str
     baseline: float | None
 
     @property
@@ -76,8 +76,8 @@ def split_data(problem: Problem, seed: int = 0, measure: str = "auto") -> DataSp
     baseline = training.constant_loss(problem)[0]
     if problem.data is None or measure == "loss":
         why = "the loss itself" if problem.data is None else "the loss on the training data, as asked,"
-        words = f"{problem.name}: {why} selects and is reported; nothing is said about other data."
-        return DataSplit(problem, "loss", "loss", (), words, baseline)
+        text = f"{problem.name}: {why} selects and is reported; nothing is said about other data."
+        return DataSplit(problem, "loss", "loss", (), text, baseline)
     if problem.validation is not None:
         train, held_out = problem.data, problem.validation
         how, truth = "of the validation data half select and half are the test", problem.truth
@@ -97,9 +97,9 @@ def split_data(problem: Problem, seed: int = 0, measure: str = "auto") -> DataSp
     split = dataclasses.replace(
         problem, data=train, validation=validation, truth=truth, metrics=_on_test(problem, test)
     )  # fmt: skip
-    words = f"{problem.name}: {split.num_examples} examples train; {how} ({num // 2} and {num - num // 2})."
+    text = f"{problem.name}: {split.num_examples} examples train; {how} ({num // 2} and {num - num // 2})."
     further = tuple(f"test_{name}" for name in problem.metrics)
-    return DataSplit(split, "validation_loss", "test_loss", further, words, baseline)
+    return DataSplit(split, "validation_loss", "test_loss", further, text, baseline)
 
 
 def _on_test(problem: Problem, test: Batch) -> dict[str, Any]:

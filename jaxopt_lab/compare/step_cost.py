@@ -11,6 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxopt_lab import training
@@ -19,6 +20,7 @@ from jaxopt_lab.core import Problem, as_partial
 PRODUCT = 2.0
 EVALUATION = 1 / 3
 _PILOT = 12
+_TIMED_STEPS, _TIMED_SECONDS = 50, 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +92,45 @@ def measure_step_cost(
     return StepCost(
         1 + max(tally["gradients"] - own, 0) / _PILOT, 0.0, max(tally["evaluations"] - probed, 0) / _PILOT, "calls"
     )
+
+
+def measure_seconds(
+    problem: Problem,
+    factory: Callable[..., optax.GradientTransformation],
+    hyperparameters: dict[str, Any],
+    batch_size: int | None,
+    seed: int,
+    loop: str,
+) -> dict[str, float]:
+    """Seconds of a "step", and to "compile", from runs of one configuration of their own.
+
+    Args:
+      problem: what is minimized.
+      factory: hyperparameters -> rule.
+      hyperparameters: name -> number, at which it is timed.
+      batch_size: examples a step, or None for all.
+      seed: of the runs.
+      loop: as in `Execution`.
+    """
+    alone = training.Execution(loop, width=1, progress=False, keep_final=False)
+
+    def took(count: int) -> float:
+        trace = training.run(
+            problem, factory, hyperparameters, steps=count, every=count, seeds=seed, batch_size=batch_size,
+            execution=alone,
+        )  # fmt: skip
+        return trace.facts["seconds"]
+
+    first, again = took(_TIMED_STEPS), took(_TIMED_STEPS)
+    most = 1000 * _TIMED_STEPS
+    steps = int(np.clip(_TIMED_STEPS * _TIMED_SECONDS / again, _TIMED_STEPS, most))
+    while True:  # until the steps themselves, without what a run costs besides them, take long enough to be timed
+        once, twice = (min(took(count) for _ in range(3)) for count in (steps, 2 * steps))
+        if twice - once > _TIMED_SECONDS / 20 or steps == most:
+            break
+        steps = int(min(steps * np.clip(_TIMED_SECONDS / max(twice - once, 1e-9), 2, 16), most))
+    step = (twice - once) / steps if twice > once else twice / (2 * steps)
+    return {"step": step, "compile": max(first - again, 0.0)}
 
 
 class _AskedError(Exception):

@@ -1,6 +1,7 @@
 """A diagnosis as text and as one self-contained HTML page: verdict first, then evidence, prescription and proof."""
 
 import dataclasses
+import functools
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -106,13 +107,5 @@ def _wrapped(sentences: Sequence[str], indent: str) -> list[str]:
 
 
 def _figures(diagnosis: Diagnosis, proofs: Sequence[Proof]) -> list[dict[str, Any]]:
-    evidence, found = diagnosis.evidence, []
-    with reporting.house_style() as maker:
-        drawn = [draw(evidence, maker) for draw in (draw_losses, draw_curvature, draw_layers)]
-        drawn += [draw_proof(proof, maker) for proof in proofs]
-        for place, pair in enumerate(each for each in drawn if each is not None):
-            figure, caption = pair
-            svg = reporting.svg_text(figure)
-            image = reporting.inline_svg(svg, prefix=f"figure-{place}", label=caption)
-            found.append({"image": image, "caption": caption})
-    return found
+    draws = [functools.partial(draw, diagnosis.evidence) for draw in (draw_losses, draw_curvature, draw_layers)]
+    return reporting.inline_figures([*draws, *(functools.partial(draw_proof, proof) for proof in proofs)])

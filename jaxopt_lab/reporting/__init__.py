@@ -1,6 +1,7 @@
 """The results folder on disk, figures in one house style, and the self-contained HTML page."""
 
 from jaxopt_lab.reporting.figures import FigureMaker, house_style, save_png, save_svg, svg_text
+from jaxopt_lab.reporting.outcomes import inline_figures, shortened, to_dataframe
 from jaxopt_lab.reporting.page import (
     Failure,
     StudyResult,
@@ -25,6 +26,7 @@ __all__ = [
     "format_duration",
     "format_number",
     "house_style",
+    "inline_figures",
     "inline_svg",
     "page_body",
     "read_result",
@@ -32,6 +34,8 @@ __all__ = [
     "render_template",
     "save_png",
     "save_svg",
+    "shortened",
     "svg_text",
+    "to_dataframe",
     "write_page",
 ]

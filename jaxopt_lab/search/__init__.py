@@ -5,10 +5,8 @@
 exploring, and keep a record of why they went where they went.
 """
 
-from jaxopt_lab.search import schedules
 from jaxopt_lab.search.adaptive import block_coordinate, coarse_to_fine, successive_halving
 from jaxopt_lab.search.dimensions import (
-    Dimension,
     choices,
     effective_rate,
     integers,
@@ -18,22 +16,19 @@ from jaxopt_lab.search.dimensions import (
     when,
 )
 from jaxopt_lab.search.export import write_summaries
-from jaxopt_lab.search.history import SearchResult, SearchRound, evaluator
+from jaxopt_lab.search.history import SearchResult, evaluator
 from jaxopt_lab.search.optuna_bridge import ask_and_tell
-from jaxopt_lab.search.report import write_sweep_page
 from jaxopt_lab.search.results import Sweep, load_sweep
-from jaxopt_lab.search.samplers import SAMPLERS, grid_points, halton_points, random_points, sample, sobol_points
+from jaxopt_lab.search.samplers import random_points, sample
 from jaxopt_lab.search.schedules import Scheduled
-from jaxopt_lab.search.spaces import Space, parse_dimension, parse_space
+from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.sweeps import sweep
-from jaxopt_lab.search.trials import Trials, median_interval
+from jaxopt_lab.search.trials import Objective, Trials, median_interval
 
 __all__ = [
-    "SearchRound",
-    "Dimension",
-    "SearchResult",
-    "SAMPLERS",
+    "Objective",
     "Scheduled",
+    "SearchResult",
     "Space",
     "Sweep",
     "Trials",
@@ -43,23 +38,16 @@ __all__ = [
     "coarse_to_fine",
     "effective_rate",
     "evaluator",
-    "grid_points",
-    "halton_points",
     "integers",
     "load_sweep",
     "log_uniform",
     "median_interval",
     "one_minus_log_uniform",
-    "parse_dimension",
-    "parse_space",
     "random_points",
     "sample",
-    "schedules",
-    "sobol_points",
     "successive_halving",
     "sweep",
     "uniform",
     "when",
     "write_summaries",
-    "write_sweep_page",
 ]

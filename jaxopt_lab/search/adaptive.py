@@ -24,7 +24,7 @@ def coarse_to_fine(
     evaluate: Evaluate,
     space: Space,
     *,
-    trials: int = 16,
+    num_trials: int = 16,
     steps: Sequence[int] = (100, 300, 1000),
     sampler: str = "grid",
     seed: int = 0,
@@ -33,14 +33,14 @@ def coarse_to_fine(
     """The lecture's search: wide until both ends blow up, then a narrower box and longer runs, stage after stage.
 
     An end blows up when the best trial in the outer tenth of a range is no better than the median of those that did not
-    diverge. A stage's box reaches from the best trial to its neighbours: 2 / (n + 1) of each range, n = trials^(1 / D).
-    That is where evenly spaced trials have them: random ones lose the best in one narrowing of six. It is a warning
-    when the next stage is best at the edge of its box.
+    diverge. A stage's box reaches from the best trial to its neighbours: 2 / (n + 1) of each range, where n is
+    num_trials^(1 / D). That is where evenly spaced trials have them: random ones lose the best in one narrowing of six.
+    It is a warning when the next stage is best at the edge of its box.
 
     Args:
       evaluate: (columns, steps) -> losses [trials], infinite where a trial diverged; see `evaluator`.
       space: the first box.
-      trials: trials of each stage.
+      num_trials: trials of each stage.
       steps: the length of the trials, by stage.
       sampler: a name of `SAMPLERS`.
       seed: of the sampler.
@@ -52,12 +52,12 @@ def coarse_to_fine(
     Raises:
       InputError: a wrong argument, losses of another shape, or nothing but diverged trials.
 
-    Cost: trials x (stages + widenings) trials.
+    Cost: num_trials x (stages + widenings) trials.
     """
-    _require_stages("coarse_to_fine", trials, steps)
+    _require_stages("coarse_to_fine", num_trials, steps)
     require_count("coarse_to_fine", "max_widenings", max_widenings, 0)
     rounds, warned = [], list(horizon_warning(steps))
-    tried = _tried(evaluate, space, sampler, trials, seed, steps[0])
+    tried = _tried(evaluate, space, sampler, num_trials, seed, steps[0])
     for _ in range(max_widenings):
         growing = open_ends(tried)
         if not growing:
@@ -66,15 +66,15 @@ def coarse_to_fine(
         rounds.append(dataclasses.replace(tried, reason=f"widened, {words} does not blow up"))
         for name, end in growing:
             space = space.widened(name, end)
-        tried = _tried(evaluate, space, sampler, trials, seed, steps[0])
+        tried = _tried(evaluate, space, sampler, num_trials, seed, steps[0])
     if open_ends(tried) and max_widenings:
         warned.append("the first box still does not blow up at every end; the best may lie outside of it")
-    share = 2 / (trials ** (1 / space.dim) + 1)
+    share = 2 / (num_trials ** (1 / space.dim) + 1)
     for stage, longer in enumerate(steps[1:], 1):
         inner = tried.space.narrowed(tried.best, share)
         rounds.append(dataclasses.replace(tried, reason=f"narrowed to {share:.3g} of each range around the best"))
-        tried = _tried(evaluate, inner, sampler, trials, seed + stage, longer)
-        warned += edge_warnings(tried, space, 0.5 / trials ** (1 / space.dim), steps[stage - 1], sampler)
+        tried = _tried(evaluate, inner, sampler, num_trials, seed + stage, longer)
+        warned += edge_warnings(tried, space, 0.5 / num_trials ** (1 / space.dim), steps[stage - 1], sampler)
     rounds.append(dataclasses.replace(tried, reason="the last stage"))
     return SearchResult(tried.best, float(tried.losses.min()), tuple(rounds), tuple(warned))
 
@@ -83,8 +83,8 @@ def block_coordinate(
     evaluate: Evaluate,
     space: Space,
     *,
-    sweeps: int = 3,
-    trials: int = 9,
+    num_sweeps: int = 3,
+    num_trials: int = 9,
     steps: int = 1000,
     shrink: float = 0.5,
     start: Mapping[str, float] | None = None,
@@ -97,8 +97,8 @@ def block_coordinate(
     Args:
       evaluate: (columns, steps) -> losses [trials].
       space: what is searched.
-      sweeps: passes over all hyperparameters.
-      trials: trials on each line.
+      num_sweeps: passes over all hyperparameters.
+      num_trials: trials on each line.
       steps: the length of each trial.
       shrink: share of each range that the lines of the next sweep keep.
       start: the first point; by default the middle of the space.
@@ -109,18 +109,18 @@ def block_coordinate(
     Raises:
       InputError: a wrong argument, losses of another shape, or nothing but diverged trials.
     """
-    require_count("block_coordinate", "sweeps", sweeps)
-    require_count("block_coordinate", "trials", trials, 2)
+    require_count("block_coordinate", "num_sweeps", num_sweeps)
+    require_count("block_coordinate", "num_trials", num_trials, 2)
     require_between("block_coordinate", "shrink", shrink, 0, 1, ends="(]")
     middle = {name: column[0].item() for name, column in space.columns(np.full((1, space.dim), 0.5)).items()}
     values, rounds, share = dict(start) if start else middle, [], 1.0
     best = np.inf
-    for number in range(sweeps):
+    for number in range(num_sweeps):
         for place, name in enumerate(space.searched):
             (point,) = space.points({key: [value] for key, value in values.items()})
-            points = np.tile(np.nan_to_num(point, nan=0.5), (trials, 1))
+            points = np.tile(np.nan_to_num(point, nan=0.5), (num_trials, 1))
             low, high = max(0.0, point[place] - share / 2), min(1.0, point[place] + share / 2)
-            points[:, place] = low + (high - low) * (np.arange(trials) + 0.5) / trials
+            points[:, place] = low + (high - low) * (np.arange(num_trials) + 0.5) / num_trials
             columns = space.columns(np.clip(points, 0, 1))
             losses = _losses(evaluate, columns, steps)
             tried = SearchRound(space, columns, losses, steps, f"sweep {number + 1} along {name}, the others held")
@@ -135,7 +135,7 @@ def successive_halving(
     evaluate: Evaluate,
     space: Space,
     *,
-    trials: int = 64,
+    num_trials: int = 64,
     steps: Sequence[int] = (100, 400, 1600),
     factor: int = 4,
     sampler: str = "random",
@@ -146,7 +146,7 @@ def successive_halving(
     Args:
       evaluate: (columns, steps) -> losses [trials].
       space: what is searched.
-      trials: trials of the first round.
+      num_trials: trials of the first round.
       steps: the length of the trials, by round.
       factor: by how much each round has fewer trials.
       sampler: a name of `SAMPLERS`.
@@ -160,9 +160,9 @@ def successive_halving(
 
     Reference: Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, 2016.
     """
-    _require_stages("successive_halving", trials, steps)
+    _require_stages("successive_halving", num_trials, steps)
     require_count("successive_halving", "factor", factor, 2)
-    rounds, columns = [], space.columns(sample(sampler, space, trials, seed))
+    rounds, columns = [], space.columns(sample(sampler, space, num_trials, seed))
     for place, length in enumerate(steps):
         losses = _losses(evaluate, columns, length)
         kept = max(1, len(losses) // factor)
@@ -174,8 +174,8 @@ def successive_halving(
     return SearchResult(rounds[-1].best, float(rounds[-1].losses.min()), tuple(rounds), horizon_warning(steps))
 
 
-def _tried(evaluate: Evaluate, space: Space, sampler: str, trials: int, seed: int, steps: int) -> SearchRound:
-    columns = space.columns(sample(sampler, space, trials, seed))
+def _tried(evaluate: Evaluate, space: Space, sampler: str, num_trials: int, seed: int, steps: int) -> SearchRound:
+    columns = space.columns(sample(sampler, space, num_trials, seed))
     return SearchRound(space, columns, _losses(evaluate, columns, steps), steps, "")
 
 
@@ -190,8 +190,8 @@ def _losses(evaluate: Evaluate, columns: dict[str, np.ndarray], steps: int) -> n
     return losses
 
 
-def _require_stages(where: str, trials: int, steps: Sequence[int]) -> None:
-    require_count(where, "trials", trials, 2)
+def _require_stages(where: str, num_trials: int, steps: Sequence[int]) -> None:
+    require_count(where, "num_trials", num_trials, 2)
     if not len(steps):
         raise fail(where, "steps must hold the length of at least one stage")
     for length in steps:

@@ -8,12 +8,14 @@ from typing import Any
 
 from jaxopt_lab import problems, training
 from jaxopt_lab.core import fail, require_choice
+from jaxopt_lab.search.plans import plan_sweep
 from jaxopt_lab.search.report import write_sweep_page
 from jaxopt_lab.search.samplers import SAMPLERS
 from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
 from jaxopt_lab.search.spaces import Space, parse_space
-from jaxopt_lab.search.sweeps import sweep
-from jaxopt_lab.storage import RECORD, read_record, require_writable
+from jaxopt_lab.search.sweeps import run_sweep
+from jaxopt_lab.search.trials import Objective
+from jaxopt_lab.storage import RECORD, read_record, require_writable, without_options
 
 
 def sweep_command(words: Sequence[str]) -> int:
@@ -29,7 +31,7 @@ def sweep_command(words: Sequence[str]) -> int:
       InputError: a wrong option, before anything is run.
     """
     options = _parser().parse_args(list(words))
-    return _go(options, words, {"out": options.out})
+    return _go(options, words)
 
 
 def resume_sweep(folder: Path, trusted: Sequence[str] = ()) -> int:
@@ -48,24 +50,26 @@ def resume_sweep(folder: Path, trusted: Sequence[str] = ()) -> int:
     argv = recorded_argv(read_record(folder, "sweep"), folder)
     options = _parser().parse_args(argv)
     require_trusted(folder, {options.problem: "--problem"} | dict.fromkeys(options.rule, "--rule"), trusted)
-    return _go(options, argv, {"folder": folder})
+    return _go(options, argv, folder)
 
 
-def _go(options: argparse.Namespace, words: Sequence[str], place: dict[str, Any]) -> int:
+def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None = None) -> int:
     shard = _shard(options.shard)
     arms = _arms(options)
-    require_writable(next(iter(place.values())))
+    require_writable(folder or options.out)
     training.enable_compilation_cache()
     problem = problems.load_problem(options.problem, **problems.parse_settings(options.set, "sweep"))
-    found = sweep(
-        problem, arms, trials=options.trials, seeds=options.seeds, steps=options.steps, batch_size=options.batch_size,
-        sampler=options.sampler, seed=options.seed, every=options.every, objective=options.objective,
-        width=options.width, loop=options.loop, devices=options.devices, shard=shard, log=training.log_line,
-        argv=tuple(without(words, "--out", "--shard", "--devices")), **place,
+    execution = training.Execution(
+        options.loop, options.width, devices=options.devices, shard=shard, log=training.log_line
+    )
+    plan = plan_sweep(
+        problem, arms, None, num_trials=options.trials, num_seeds=options.seeds, steps=options.steps,
+        batch_size=options.batch_size, sampler=options.sampler, seed=options.seed,
+        objective=Objective(options.objective, every=options.every), execution=execution,
     )  # fmt: skip
-    print("\n".join(found.lines()))
-    if found.folder is not None:
-        print(f"Report: {write_sweep_page(found.folder)}")
+    folder = folder or options.out / plan.folder_name
+    print(run_sweep(plan, folder, tuple(without_options(words, "--out", "--shard", "--devices"))))
+    print(f"Report: {write_sweep_page(folder)}")
     return 0
 
 
@@ -167,13 +171,3 @@ def require_trusted(folder: Path, names: Mapping[str, str], trusted: Sequence[st
             "resume", f"the record in {folder} names code that would be run: {', '.join(unknown)}",
             f"If you trust it, name it yourself: jaxopt-lab resume {folder} {named}.",
         )  # fmt: skip
-
-
-def without(words: Sequence[str], *options: str) -> list[str]:
-    """The words without some options and their values."""
-    kept, skip = [], False
-    for word in words:
-        if not skip and word not in options and not word.startswith(tuple(f"{option}=" for option in options)):
-            kept.append(word)
-        skip = word in options
-    return kept

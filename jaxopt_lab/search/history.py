@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxopt_lab import training
+from jaxopt_lab import reporting, training
 from jaxopt_lab.core import Problem, require_count
 from jaxopt_lab.search.dimensions import EffectiveRate, Range
 from jaxopt_lab.search.plans import Rule
@@ -34,14 +34,16 @@ class SearchRound:
     steps: int
     reason: str
 
+    def __repr__(self) -> str:
+        return f"<SearchRound of {len(self.losses)} trials, {self.steps} steps>"
+
     @property
     def best(self) -> dict[str, float]:
         """The hyperparameters of the smallest loss."""
         place = int(np.argmin(self.losses))
         return {name: column[place].item() for name, column in self.columns.items()}
 
-    def line(self) -> str:
-        """The round as one printed line."""
+    def __str__(self) -> str:
         ranges = ", ".join(
             f"{name} {column.min():.4g} to {column.max():.4g}"
             for name, column in self.columns.items() if name in self.space.searched
@@ -65,6 +67,9 @@ class SearchResult:
     rounds: tuple[SearchRound, ...]
     warnings: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        return f"<SearchResult of {self.num_trials} trials in {len(self.rounds)} rounds, best {self.loss:.6g}>"
+
     @property
     def num_trials(self) -> int:
         """Trials of all rounds together."""
@@ -75,18 +80,18 @@ class SearchResult:
         """Steps of all trials together."""
         return sum(len(each.losses) * each.steps for each in self.rounds)
 
-    def lines(self) -> list[str]:
-        """The record as printed lines."""
+    def __str__(self) -> str:
         chosen = ", ".join(f"{name} = {value:.6g}" for name, value in self.values.items())
-        rounds = [f"{number}. {each.line()}" for number, each in enumerate(self.rounds, 1)]
-        return [*rounds, f"best: {self.loss:.6g} at {chosen}", *(f"warning: {text}" for text in self.warnings)]
+        rounds = [f"{number}. {each}" for number, each in enumerate(self.rounds, 1)]
+        warned = [f"warning: {text}" for text in self.warnings]
+        return "\n".join([*reporting.shortened(rounds, 30), f"best: {self.loss:.6g} at {chosen}", *warned])
 
 
 def evaluator(
     problem: Problem,
     rule: Rule,
     *,
-    seeds: int = 1,
+    num_seeds: int = 1,
     seed: int = 0,
     batch_size: int | None = None,
     validate: bool = False,
@@ -96,7 +101,7 @@ def evaluator(
     Args:
       problem: what to minimize.
       rule: a factory, hyperparameters -> rule.
-      seeds: runs of each trial; their median counts; it is infinite where half of them diverged.
+      num_seeds: runs of each trial; their median counts; it is infinite where half of them diverged.
       seed: the first of the seeds.
       batch_size: examples a step, or None for all.
       validate: whether the loss on the validation data counts instead of that on the training data.
@@ -106,23 +111,23 @@ def evaluator(
       calls with as many trials share, whatever their steps.
 
     Raises:
-      InputError: seeds or seed is no such number.
+      InputError: num_seeds or seed is no such number.
 
     Example:
       >>> from jaxopt_lab import objectives, rules, search
       >>> bowl = objectives.quadratic([1.0, 0.1], start=1.0)
       >>> space = search.Space(learning_rate=search.log_uniform(1e-4, 1e-3))
-      >>> found = search.coarse_to_fine(search.evaluator(bowl, rules.sgd), space, trials=8, steps=(10, 20, 40))
+      >>> found = search.coarse_to_fine(search.evaluator(bowl, rules.sgd), space, num_trials=8, steps=(10, 20, 40))
       >>> 1.6 < found.values["learning_rate"] < 1.9  # from far off to near the best, 1.8
       True
     """
-    require_count("evaluator", "seeds", seeds)
+    require_count("evaluator", "num_seeds", num_seeds)
     require_count("evaluator", "seed", seed, 0)
     probes = (training.loss(), training.validation_loss()) if validate else (training.loss(),)
 
     def evaluate(columns: dict[str, np.ndarray], steps: int) -> np.ndarray:
         losses = []
-        for number in range(seed, seed + seeds):
+        for number in range(seed, seed + num_seeds):
             trace = training.run(
                 problem, rule, columns, steps=steps, seeds=number, probes=probes, every=steps, batch_size=batch_size,
                 execution=training.Execution(keep_final=False, share_batches=True),

@@ -20,7 +20,7 @@ def ask_and_tell(
     evaluate: Evaluate,
     space: Space,
     *,
-    trials: int = 64,
+    num_trials: int = 64,
     batch: int = 16,
     steps: int = 1000,
     sampler: Any = None,
@@ -31,7 +31,7 @@ def ask_and_tell(
     Args:
       evaluate: (columns, steps) -> losses [trials]; a diverged trial is told as failed, which the sampler leaves out.
       space: what is searched; Optuna sees coordinates of the unit cube, and choices as categories.
-      trials: trials in all.
+      num_trials: trials in all.
       batch: trials that are asked for together.
       steps: the length of each trial.
       sampler: an Optuna sampler; by default its TPE with `seed`.
@@ -43,7 +43,7 @@ def ask_and_tell(
     Raises:
       InputError: Optuna is not installed, or a wrong argument.
     """
-    require_count("ask_and_tell", "trials", trials)
+    require_count("ask_and_tell", "num_trials", num_trials)
     require_count("ask_and_tell", "batch", batch)
     try:
         optuna = importlib.import_module("optuna")
@@ -54,8 +54,8 @@ def ask_and_tell(
     rounds = []
     with _quiet(optuna):
         study = optuna.create_study(sampler=chosen)
-        while sum(len(each.losses) for each in rounds) < trials:
-            asked = [study.ask() for _ in range(min(batch, trials - sum(len(each.losses) for each in rounds)))]
+        while sum(len(each.losses) for each in rounds) < num_trials:
+            asked = [study.ask() for _ in range(min(batch, num_trials - sum(len(each.losses) for each in rounds)))]
             columns = space.columns(np.array([_point(trial, space) for trial in asked]))
             losses = np.asarray(evaluate(columns, steps), float)
             for trial, loss in zip(asked, losses, strict=True):

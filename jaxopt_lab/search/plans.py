@@ -15,11 +15,20 @@ import numpy as np
 import optax
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_finite, require_trainable
+from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_trainable
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
-from jaxopt_lab.storage import problem_fingerprint
-from jaxopt_lab.training.execution import Workload, alternatives, choose_loop, choose_width, measure_workload
+from jaxopt_lab.search.trials import Objective
+from jaxopt_lab.storage import folder_name, problem_fingerprint
+from jaxopt_lab.training.devices import choose_devices
+from jaxopt_lab.training.execution import (
+    Execution,
+    Workload,
+    alternatives,
+    choose_loop,
+    choose_width,
+    measure_workload,
+)
 from jaxopt_lab.training.storage import rule_fingerprint
 
 Rule = Callable[..., optax.GradientTransformation]
@@ -61,15 +70,10 @@ class SweepPlan:
       arms: the rules.
       seeds: [seeds].
       steps: of each run.
-      every: steps between records.
       batch_size: examples a step, or None.
-      objective: the name of the probe that is compared.
+      objective: what is compared, settled.
       probes: what is recorded.
-      maximize: whether a larger objective is better.
-      baseline: the loss of the best constant output, or None.
-      loop: how the engine goes through a chunk.
-      width: K.
-      devices: chunks that go at once, each on a device of its own.
+      execution: how it is carried out, settled: the loop, K, and how many chunks go at once, each on its own device.
       work: the size of a step.
       config: all that can change a number, as JSON data; K and the loop stand there only where they were given.
       timed: what was timed before K was chosen: (loop, K, seconds of the sweep); empty where a rule chose.
@@ -79,18 +83,38 @@ class SweepPlan:
     arms: tuple[Arm, ...]
     seeds: np.ndarray
     steps: int
-    every: int
     batch_size: int | None
-    objective: str
+    objective: Objective
     probes: tuple[training.Probe, ...]
-    maximize: bool
-    baseline: float | None
-    loop: str
-    width: int
-    devices: int
+    execution: Execution
     work: Workload
     config: dict[str, Any]
     timed: tuple[tuple[str, int, float], ...] = ()
+
+    @property
+    def folder_name(self) -> str:
+        """The name of its own folder among results."""
+        return folder_name(f"sweep-{self.problem.name}", self.config)
+
+    @property
+    def loop(self) -> str:
+        """How the engine goes through a chunk."""
+        return self.execution.loop
+
+    @property
+    def width(self) -> int:
+        """K."""
+        return self.execution.width or 1
+
+    @property
+    def devices(self) -> int:
+        """Chunks that go at once."""
+        return self.execution.devices or 1
+
+    @property
+    def every(self) -> int:
+        """Steps between records."""
+        return self.objective.every or self.steps
 
     @property
     def records(self) -> np.ndarray:
@@ -112,6 +136,12 @@ class SweepPlan:
         ]
         return [Chunk(number, *place) for number, place in enumerate(places)]
 
+    def with_pair(self, loop: str, width: int, timed: tuple[tuple[str, int, float], ...] = ()) -> "SweepPlan":
+        """The same with another loop and K, and what was timed before they were chosen."""
+        return dataclasses.replace(
+            self, execution=dataclasses.replace(self.execution, loop=loop, width=width), timed=timed
+        )
+
     def hyperparameters(self, chunk: Chunk) -> dict[str, np.ndarray]:
         """The hyperparameters of a chunk, name -> [runs]."""
         return {name: column[chunk.low : chunk.high] for name, column in self.arms[chunk.arm].columns.items()}
@@ -123,8 +153,10 @@ class SweepPlan:
         trials = max(arm.num_trials for arm in self.arms)
         return alternatives(self.work, self.config["loop"], trials, _busy(trials, len(self.seeds), self.devices))
 
-    def what(self) -> str:
-        """What will run, as a printed line."""
+    def __str__(self) -> str:
+        return "\n".join([self._work(), *self._manner()])
+
+    def _work(self) -> str:
         num_trials = " + ".join(f"{arm.num_trials} trials of {arm.name}" for arm in self.arms)
         batch = f", batches of {self.batch_size}" if self.batch_size else ""
         return (
@@ -132,8 +164,7 @@ class SweepPlan:
             f" seeds = {self.num_runs} runs of {self.steps} steps"
         )
 
-    def how(self) -> list[str]:
-        """How it will run, as printed lines."""
+    def _manner(self) -> list[str]:
         state = 4 * self.work.num_parameters * 4 * self.width / 2**20
         programs = f"{len(self.arms)} compiled {'program' if len(self.arms) == 1 else 'programs'}"
         each = f" on each of {self.devices} devices" if self.devices > 1 else ""
@@ -154,77 +185,57 @@ _MANNER = {
 }
 
 
-def make_plan(
+def plan_sweep(
     problem: Problem,
     rule: Rule | Mapping[str, tuple[Rule, Space]],
     space: Space | None,
     *,
-    trials: int,
-    seeds: int,
+    num_trials: int,
+    num_seeds: int,
     steps: int,
     batch_size: int | None,
     sampler: str,
     seed: int,
-    every: int | None,
-    objective: str,
-    maximize: bool | None,
-    baseline: float | str | None,
-    loop: str,
-    width: int | None,
-    devices: int | None = None,
+    objective: str | Objective,
+    execution: Execution,
 ) -> SweepPlan:
     """Checks the arguments of `sweep` and settles what they leave open."""
-    for name, value in (("trials", trials), ("seeds", seeds), ("steps", steps)):
+    for name, value in (("num_trials", num_trials), ("num_seeds", num_seeds), ("steps", steps)):
         require_count("sweep", name, value)
     require_count("sweep", "seed", seed, 0)
-    require_choice("sweep", "loop", loop, LOOPS)
+    require_choice("sweep", "loop", execution.loop, LOOPS)
     require_choice("sweep", "sampler", sampler, SAMPLERS)
-    if width is not None:
-        require_count("sweep", "width", width)
-    if every is not None:
-        require_count("sweep", "every", every)
-    if batch_size is not None and (problem.num_examples is None or not 1 <= batch_size <= problem.num_examples):
-        raise fail(
-            "sweep", f"batch_size {batch_size} needs as many examples, {problem.name} has {problem.num_examples}"
-        )
+    num = problem.num_examples
+    if batch_size is not None and (num is None or not 1 <= batch_size <= num):
+        raise fail("sweep", f"batch_size {batch_size} needs as many examples, {problem.name} has {num}")
     arms = tuple(
-        Arm(name, factory, each, each.columns(sample(sampler, each, trials, seed)))
+        Arm(name, factory, each, each.columns(sample(sampler, each, num_trials, seed)))
         for name, (factory, each) in _rules(rule, space).items()
     )
-    probes = _probes(problem, objective)
-    larger = objective.endswith("accuracy") if maximize is None else maximize
-    level = training.constant_loss(problem)[0] if baseline == "auto" else baseline
-    if isinstance(level, str):
-        raise fail("sweep", f"baseline must be a number, None or 'auto', got {baseline!r}")
-    require_finite("sweep", "baseline", level or 0.0)
-    used = every or _usual_interval(problem, steps, batch_size)
-    seed_list = seed + np.arange(seeds)
-    work = measure_workload(problem, batch_size, loop, many_trials=True)
-    chosen = choose_loop(loop, work)
+    asked = Objective(objective) if isinstance(objective, str) else objective
+    probes = asked.probes(problem)
+    chosen = asked.settled(problem, steps, batch_size)
+    seeds = seed + np.arange(num_seeds)
+    work = measure_workload(problem, batch_size, execution.loop, many_trials=True)
     config = {
-        "problem": problem.name, "problem_fingerprint": problem_fingerprint(problem), "steps": steps, "every": used,
-        "seeds": seed_list.tolist(), "batch_size": batch_size, "trials": trials, "sampler": sampler, "seed": seed,
-        "objective": objective, "maximize": larger, "baseline": None if level is None else float(level),
-        "dtype": str(jnp.zeros((), float).dtype), "loop": loop, "width": width,
+        "problem": problem.name, "problem_fingerprint": problem_fingerprint(problem), "steps": steps,
+        "every": chosen.every, "seeds": seeds.tolist(), "batch_size": batch_size, "num_trials": num_trials,
+        "sampler": sampler, "seed": seed, "objective": chosen.name, "maximize": chosen.maximize,
+        "baseline": None if chosen.baseline is None else float(chosen.baseline),
+        "dtype": str(jnp.zeros((), float).dtype), "loop": execution.loop, "width": execution.width,
         "rules": {arm.name: _arm_record(arm, problem, probes, batch_size) for arm in arms},
     }  # fmt: skip
-    most = max(arm.num_trials for arm in arms)
-    at_once = _devices(devices, chosen, most * seeds)
-    wide = width or choose_width(work, chosen, most, _busy(most, seeds, at_once))
-    return SweepPlan(
-        problem, arms, seed_list, steps, used, batch_size, objective, probes, larger, level, chosen, wide, at_once,
-        work, config,
-    )  # fmt: skip
+    settled = _settled(execution, work, max(arm.num_trials for arm in arms), num_seeds)
+    return SweepPlan(problem, arms, seeds, steps, batch_size, chosen, probes, settled, work, config)
 
 
-def _devices(devices: int | None, loop: str, runs: int) -> int:
-    """How many devices take a chunk each: all, but no more than runs; a loop in Python keeps to one."""
-    local = len(jax.local_devices())
-    if devices is not None:
-        require_count("sweep", "devices", devices)
-        if devices > local:
-            raise fail("sweep", f"devices must be at most {local}, got {devices}", "There are no more here.")
-    return 1 if loop == "step" else min(devices or local, runs)
+def _settled(execution: Execution, work: Workload, trials: int, seeds: int) -> Execution:
+    """The loop, K, and how many devices take a chunk each: all, but no more than runs; a Python loop keeps to one."""
+    loop = choose_loop(execution.loop, work)
+    devices = min(choose_devices("sweep", execution.devices, len(jax.local_devices())), trials * seeds)
+    devices = 1 if loop == "step" else devices
+    width = execution.width or choose_width(work, loop, trials, _busy(trials, seeds, devices))
+    return dataclasses.replace(execution, loop=loop, width=width, devices=devices)
 
 
 def _busy(trials: int, seeds: int, devices: int) -> int:
@@ -262,20 +273,3 @@ def _rules(rule: Any, space: Space | None) -> dict[str, tuple[Rule, Space]]:
 def _name(rule: Any) -> str:
     inner = getattr(rule, "func", getattr(rule, "factory", rule))
     return str(getattr(inner, "__name__", type(inner).__name__)).replace("_", "-")
-
-
-def _probes(problem: Problem, objective: str) -> tuple[training.Probe, ...]:
-    metrics = {name if on == "training" else f"validation_{name}": training.metric(name, on)
-               for name in problem.metrics for on in ("training", "validation")}  # fmt: skip
-    known = {"loss": training.loss(), "validation_loss": training.validation_loss()} | metrics
-    require_choice("sweep", "objective", objective, known)
-    if objective.startswith("validation_") and problem.validation is None:
-        raise fail("sweep", f"objective {objective} needs validation data, {problem.name} has none", "Compare 'loss'.")
-    return (training.loss(),) if objective == "loss" else (training.loss(), known[objective])
-
-
-def _usual_interval(problem: Problem, steps: int, batch_size: int | None) -> int:
-    """Steps between records such that these cost about a tenth of the steps; between 4 and 50 records."""
-    examples = problem.num_examples or 1
-    records = 0.1 * steps * 3 * (batch_size or examples) / examples
-    return max(1, -(-steps // int(np.clip(records, 4, 50))))

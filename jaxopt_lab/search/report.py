@@ -1,5 +1,6 @@
-"""A sweep as one self-contained HTML page: the trials, curves, parallel coordinates, slices, how to redo it."""
+"""A sweep as text, and as one HTML page: the trials, curves, parallel coordinates, slices, how to redo it."""
 
+import functools
 import os
 import shlex
 from collections.abc import Callable
@@ -11,10 +12,11 @@ import numpy as np
 from jaxopt_lab import reporting, storage
 from jaxopt_lab.search.figures import draw_curves, draw_parallels, draw_slices
 from jaxopt_lab.search.results import Sweep, load_sweep
-from jaxopt_lab.search.trials import Trials
+from jaxopt_lab.search.trials import Trials, settings_of
 from jaxopt_lab.storage import files
 
 _MOST_ROWS = 500
+_SHOWN_ROWS = 10
 
 
 def write_sweep_page(folder: str | os.PathLike[str], log: Callable[[str], None] | None = None) -> Path:
@@ -38,16 +40,42 @@ def write_sweep_page(folder: str | os.PathLike[str], log: Callable[[str], None] 
     return folder / "report.html"
 
 
-def page_of(sweep: Sweep, record: dict[str, Any]) -> str:
-    """The page as text.
+def lines_of(sweep: Sweep) -> list[str]:
+    """The sweep as text of at most 40 lines: the best trials, what diverged, and what to doubt."""
+    num = len(sweep.seeds)
+    level = f", {1 - 2.0 ** (1 - num):.0%} interval" if 1 < num < 6 else ""
+    seeds = f"median of {num} seeds{level}" if num > 1 else "one seed"
+    found = [f"{sweep.problem}: {sweep.objective} after {int(sweep.steps[-1])} steps, {seeds}"]
+    for place, row in enumerate(sweep.table(_SHOWN_ROWS), 1):
+        missed = f" ({row['missed']} of {num} seeds missed)" if row["missed"] else ""
+        low, high = row["interval"]
+        value = f"{row['median']:<11.5g} [{low:.4g}, {high:.4g}]"
+        found.append(f"{place:>3}. {value}  {row['rule']}: {settings_of(row)}{missed}")
+    return reporting.shortened(found + [line for trials in sweep.trials.values() for line in _doubts(sweep, trials)])
+
+
+def _doubts(sweep: Sweep, trials: Trials) -> list[str]:
+    """How many trials of a rule are finished, how many diverged, and whether its space was too narrow."""
+    if not len(trials.ranking):
+        return [f"{trials.rule}: no trial is finished"]
+    done, all_of_them = int(trials.finished.sum()), len(trials.finished)
+    head = f"{trials.rule}: {done} of {all_of_them} trials, {trials.share_infeasible:.0%} of runs infeasible"
+    if not np.isfinite(trials.medians[trials.ranking[0]]):
+        return [head, "  no trial is feasible: search other values, for learning rates smaller ones"]
+    return [head] + [
+        f"  {name} is best near the {end} end of its range: widen it before anything is concluded"
+        for name, end in sweep.near_edge(trials.rule).items()
+    ]
+
+
+def page_of(sweep: Sweep, record: dict[str, Any] | None = None) -> str:
+    """The page as HTML that asks for nothing from elsewhere.
 
     Args:
       sweep: what was found.
-      record: the `study.json` of its folder.
-
-    Returns:
-      HTML that asks for nothing from elsewhere.
+      record: the `study.json` of its folder; None reads it, or does without where nothing was kept.
     """
+    record = _record_of(sweep) if record is None else record
     rows, num_rows = sweep.table(_MOST_ROWS), sum(int(each.finished.sum()) for each in sweep.trials.values())
     names = list(dict.fromkeys(name for row in rows for name in row["hyperparameters"]))
     shares = [_share(sweep, trials) for trials in sweep.trials.values()]
@@ -75,14 +103,20 @@ def _command(record: dict[str, Any]) -> str:
     return shlex.join(["jaxopt-lab", "sweep", *record["argv"]]) if record["argv"] else ""
 
 
+def _record_of(sweep: Sweep) -> dict[str, Any]:
+    """The record in the sweep's folder; what one would hold, where the sweep was not kept."""
+    if sweep.folder is not None:
+        return storage.read_record(sweep.folder, "sweep")
+    facts = sweep.facts
+    settled = {"loop": facts["loop"], "width": facts["width"], "chunks": range(facts["chunks"]), "timed": []}
+    return {
+        "config": sweep.config, "argv": [], "settled": settled, "facts": facts, "sessions": [facts],
+        **storage.to_json(storage.environment()),
+    }  # fmt: skip
+
+
 def _figures(sweep: Sweep) -> list[dict[str, Any]]:
-    found = []
-    with reporting.house_style() as maker:
-        rules = [each for each in sweep.trials.values() if each.finished.any()]
-        drawn = [draw_curves(sweep, maker)]
-        drawn += [draw(sweep, each, maker) for each in rules for draw in (draw_parallels, draw_slices)]
-        for place, (figure, caption) in enumerate(pair for pair in drawn if pair is not None):
-            svg = reporting.svg_text(figure)
-            image = reporting.inline_svg(svg, prefix=f"figure-{place}", label=caption)
-            found.append({"image": image, "caption": caption})
-    return found
+    rules = [each for each in sweep.trials.values() if each.finished.any()]
+    draws = [functools.partial(draw_curves, sweep)]
+    draws += [functools.partial(draw, sweep, each) for each in rules for draw in (draw_parallels, draw_slices)]
+    return reporting.inline_figures(draws)

@@ -9,12 +9,13 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxopt_lab import reporting
 from jaxopt_lab.core import InputError, fail, require_choice
 from jaxopt_lab.search.plans import Chunk
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.store import SweepStore
-from jaxopt_lab.search.trials import NOT_RUN, Trials, settings_of
-from jaxopt_lab.storage import RECORD, files, read_record
+from jaxopt_lab.search.trials import NOT_RUN, Trials
+from jaxopt_lab.storage import RECORD, files, read_record, write_text
 
 _MOST_RECORDS = 10**6
 
@@ -42,6 +43,45 @@ class Sweep:
     config: Mapping[str, Any]
     facts: Mapping[str, Any]
     folder: Path | None = None
+
+    def __str__(self) -> str:
+        from jaxopt_lab.search.report import lines_of
+
+        return "\n".join(lines_of(self))
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{len(each.finished)} trials of {name}" for name, each in self.trials.items())
+        return (
+            f"<Sweep of {self.problem}: {sizes} x {len(self.seeds)} seeds{'' if self.complete else ', not finished'}>"
+        )
+
+    def _repr_html_(self) -> str:
+        from jaxopt_lab.search.report import page_of
+
+        return reporting.page_body(page_of(self))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the HTML page.
+
+        Raises:
+          InputError: the place cannot be written, or a file in the sweep's folder is damaged.
+        """
+        from jaxopt_lab.search.report import page_of
+
+        write_text(Path(path), page_of(self))
+
+    def to_dataframe(self) -> Any:
+        """The finished trials as a pandas DataFrame, best first: a column for each hyperparameter.
+
+        Raises:
+          InputError: pandas is not installed.
+        """
+        kept = ("rule", "trial", "median", "level", "missed")
+        rows = [
+            {name: row[name] for name in kept} | dict(zip(("low", "high"), row["interval"], strict=True))
+            | row["hyperparameters"] for row in self.table()
+        ]  # fmt: skip
+        return reporting.to_dataframe("Sweep.to_dataframe", rows)
 
     @property
     def complete(self) -> bool:
@@ -76,34 +116,6 @@ class Sweep:
         rows = [each.row(int(trial)) for each in self.trials.values() for trial in each.ranking[:most]]
         sign = -1 if any(each.maximize for each in self.trials.values()) else 1
         return sorted(rows, key=lambda row: sign * row["median"])[:most]
-
-    def lines(self, most: int = 10) -> list[str]:
-        """The sweep for a terminal: the best trials, what diverged, and what to doubt."""
-        num = len(self.seeds)
-        level = f", {1 - 2.0 ** (1 - num):.0%} interval" if 1 < num < 6 else ""
-        seeds = f"median of {num} seeds{level}" if num > 1 else "one seed"
-        words = [f"{self.problem}: {self.objective} after {int(self.steps[-1])} steps, {seeds}"]
-        rows = self.table(most)
-        for place, row in enumerate(rows, 1):
-            missed = f" ({row['missed']} of {num} seeds missed)" if row["missed"] else ""
-            value = f"{row['median']:<11.5g} {_interval(row)}"
-            words.append(f"{place:>3}. {value}  {row['rule']}: {settings_of(row)}{missed}")
-        for trials in self.trials.values():
-            if not len(trials.ranking):
-                words.append(f"{trials.rule}: no trial is finished")
-                continue
-            done, all_of_them = int(trials.finished.sum()), len(trials.finished)
-            words.append(
-                f"{trials.rule}: {done} of {all_of_them} trials, {trials.share_infeasible:.0%} of runs infeasible"
-            )
-            if not np.isfinite(trials.medians[trials.ranking[0]]):
-                words.append("  no trial is feasible: search other values, for learning rates smaller ones")
-                continue
-            words += [
-                f"  {name} is best near the {end} end of its range: widen it before anything is concluded"
-                for name, end in self.near_edge(trials.rule).items()
-            ]
-        return words
 
     def to_json(self) -> dict[str, Any]:
         """The sweep as JSON data, without its curves."""
@@ -213,8 +225,3 @@ class Table:
             dict(facts),
             folder,
         )
-
-
-def _interval(row: Mapping[str, Any]) -> str:
-    low, high = row["interval"]
-    return f"[{low:.4g}, {high:.4g}]"

@@ -50,7 +50,9 @@ class Runner:
 
     def arrays(self, each: Round, **options: Any) -> list[dict[str, np.ndarray]]:
         """What is kept of each chunk of a round: its curves and how its runs ended."""
-        trace = self.trace(each, feasibility=training.Feasibility(baseline=self.plan.baseline), **options)
+        level = self.plan.objective.baseline
+        assert not isinstance(level, str), "it is settled"
+        trace = self.trace(each, self.plan.execution, feasibility=training.Feasibility(baseline=level), **options)
         status = np.array([int(status) for status in trace.status], np.int8)
         found = {name: np.asarray(values) for name, values in trace.metrics.items()} | {"status": status}
         width = self.plan.width
@@ -59,22 +61,19 @@ class Runner:
             for place, chunk in enumerate(each.chunks)
         ]
 
-    def trace(self, each: Round, **options: Any) -> training.Trace:
+    def trace(self, each: Round, execution: training.Execution, **options: Any) -> training.Trace:
         """One run of the engine; a short chunk is filled up with its first trial, a short round by the engine."""
         plan = self.plan
         columns = [plan.hyperparameters(chunk) for chunk in each.chunks]
         filled = [{name: _filled(column, plan.width) for name, column in each.items()} for each in columns]
         hyper = {name: np.concatenate([part[name] for part in filled]) for name in filled[0]}
         seeds = [int(plan.seeds[chunk.seed]) for chunk in each.chunks]
-        knobs = {name: options.pop(name) for name in ("segments", "progress") if name in options}
-        execution = training.Execution(
-            loop=plan.loop, width=plan.width, devices=plan.devices, keep_final=False, share_batches=True, **knobs
-        )
+        of_run = dataclasses.replace(execution, keep_final=False, share_batches=True, shard=(0, 1), log=None)
         given: dict[str, Any] = {"steps": plan.steps, "every": plan.every} | options
         return training.run(
             plan.problem, plan.arms[each.chunks[0].arm].factory, hyper, seeds=np.repeat(seeds, plan.width),
             params=self._start(seeds[0]) if len(set(seeds)) == 1 else None, probes=plan.probes,
-            batch_size=plan.batch_size, execution=execution, **given,
+            batch_size=plan.batch_size, execution=of_run, **given,
         )  # fmt: skip
 
     def _start(self, seed: int) -> Any:
@@ -98,12 +97,13 @@ def timed(runner: Runner, each: Round, repeats: int = 1) -> Timing:
     What a round costs besides its steps counts too: the fewer a round has, the more rounds there are.
     """
     plan, began = runner.plan, time.perf_counter()
+    short = dataclasses.replace(plan.execution, segments=2, progress=False)
     per_segment = 1 << (-(-len(plan.records) // 20) - 1).bit_length()
     interval = max(1, min(plan.every, plan.steps // (30 * per_segment)))
     seconds, besides = np.inf, np.inf
     for number, spacing in enumerate((1, *(interval,) * repeats)):
         steps, started = (2 * per_segment - 1) * spacing, time.perf_counter()
-        spent = runner.trace(each, steps=steps, every=spacing, segments=2, progress=False).facts["seconds"]
+        spent = runner.trace(each, short, steps=steps, every=spacing).facts["seconds"]
         if number:
             seconds, besides = min(seconds, spent), min(besides, time.perf_counter() - started - spent)
     examples = plan.problem.num_examples or 1
@@ -134,15 +134,14 @@ def with_timed_width(runner: Runner, first: Timing) -> tuple[Runner, Timing]:
         return runner, first
     timings, totals = {}, {}
     for loop, width in pairs:
-        each = dataclasses.replace(plan, loop=loop, width=width)
+        each = plan.with_pair(loop, width)
         rounds = rounds_of(each, each.chunks())
         timings[loop, width] = timed(runner.following(each), rounds[0], _REPEATS)
         totals[loop, width] = timings[loop, width].round_seconds * len(rounds)
     best = min(totals, key=lambda pair: totals[pair])
     chosen = best if totals[best] < _WORTH_A_CHANGE * totals[usual] else usual
     record = tuple((loop, width, seconds) for (loop, width), seconds in totals.items())
-    settled = dataclasses.replace(plan, loop=chosen[0], width=chosen[1], timed=record)
-    return runner.following(settled), timings[chosen]
+    return runner.following(plan.with_pair(chosen[0], chosen[1], record)), timings[chosen]
 
 
 def _filled(column: np.ndarray, width: int) -> np.ndarray:

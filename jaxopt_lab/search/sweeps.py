@@ -16,14 +16,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab import reporting, storage
-from jaxopt_lab.core import InputError, Problem, Status, fail, require_count
-from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, make_plan
+from jaxopt_lab import reporting, storage, training
+from jaxopt_lab.core import InputError, Problem, Status, fail
+from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, plan_sweep
 from jaxopt_lab.search.results import Sweep, Table
 from jaxopt_lab.search.runner import Round, Runner, Timing, rounds_of, timed, with_timed_width
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.store import SweepStore
-from jaxopt_lab.search.trials import NOT_RUN, settings_of
+from jaxopt_lab.search.trials import NOT_RUN, Objective, settings_of
 from jaxopt_lab.storage import files
 
 Log = Callable[[str], None]
@@ -35,24 +35,15 @@ def sweep(
     rule: Rule | Mapping[str, tuple[Rule, Space]],
     space: Space | None = None,
     *,
-    trials: int = 64,
-    seeds: int = 3,
+    num_trials: int = 64,
+    num_seeds: int = 3,
     steps: int = 2000,
     batch_size: int | None = None,
     sampler: str = "random",
     seed: int = 0,
-    every: int | None = None,
-    objective: str = "loss",
-    maximize: bool | None = None,
-    baseline: float | str | None = "auto",
-    width: int | None = None,
-    loop: str = "auto",
-    devices: int | None = None,
-    folder: str | os.PathLike[str] | None = None,
+    objective: str | Objective = "loss",
+    execution: training.Execution | None = None,
     out: str | os.PathLike[str] | None = None,
-    shard: tuple[int, int] = (0, 1),
-    log: Log | None = None,
-    argv: tuple[str, ...] = (),
 ) -> Sweep:
     """Runs trials x seeds of a rule over a problem and ranks the trials by the median over the seeds.
 
@@ -60,26 +51,17 @@ def sweep(
       problem: what to minimize.
       rule: a factory, hyperparameters -> rule; or name -> (factory, space) for many rules in one study.
       space: what is searched, for a single rule.
-      trials: trials of each rule; a grid may take fewer.
-      seeds: seeds of each trial, the same for all: seed, seed + 1, ... give initialization and data order.
+      num_trials: trials of each rule; a grid may take fewer.
+      num_seeds: seeds of each trial, the same for all: seed, seed + 1, ... give initialization and data order.
       steps: steps of each run.
       batch_size: examples a step, or None for all.
       sampler: "random", "sobol", "halton" or "grid".
       seed: of the sampler, and the first of the seeds.
-      every: steps between records; None takes so many that they cost about a tenth of the training.
-      objective: "loss", "validation_loss", or a metric: "accuracy" on the training data, "validation_accuracy", ...
-      maximize: whether a larger objective is better; None: when its name ends with accuracy.
-      baseline: a loss above which a finished run is infeasible; "auto" takes that of the best constant output where
-        the problem tells its outputs from its criterion.
-      width: K, runs side by side on a device; None takes a rule of thumb or, where the sweep is long enough and is
-        told or kept, the cheapest of a few that are timed. Kept in the folder: another K can change last bits.
-      loop: "vmap", "map", "step", or "auto".
-      devices: local devices that take a chunk each; None takes all. Their number changes no bit.
-      folder: where finished chunks are kept and found again; None keeps nothing.
-      out: instead of `folder`: the folder of all results, in which the sweep's own is named by its config's hash.
-      shard: (i, n): compute every n-th set of K trials, from the i-th; n processes with one folder share a sweep.
-      log: gets the plan, the best so far and the time left, a line at a time.
-      argv: the words of a command line that redo it, for the record.
+      objective: what is compared, by its name: "loss", "validation_loss", "validation_accuracy", ...; or an `Objective`
+        that also says when a loss is infeasible, and how often it is recorded.
+      execution: loop, K, devices, shard and log; what it leaves open is chosen. The number of devices changes no bit.
+      out: the folder of all results, in which the sweep's own is named by its config's hash. There finished chunks are
+        kept and found again; None keeps nothing.
 
     Returns:
       The sweep; the runs of other shards that are not finished are missing in it.
@@ -92,25 +74,38 @@ def sweep(
       >>> from jaxopt_lab import objectives, rules, search
       >>> bowl = objectives.quadratic([1.0, 0.1], start=1.0)
       >>> found = search.sweep(bowl, rules.sgd, search.Space(learning_rate=search.log_uniform(0.1, 10.0)),
-      ...                      trials=400, seeds=1, steps=40, sampler="grid")
+      ...                      num_trials=400, num_seeds=1, steps=40, sampler="grid")
       >>> f"{found.best()['hyperparameters']['learning_rate']:.1f}"  # the best rate is near 2 / (1 + 0.1)
       '1.8'
     """
-    log = log or _silent
-    index, count = _shard(shard)
-    plan = make_plan(
-        problem, rule, space, trials=trials, seeds=seeds, steps=steps, batch_size=batch_size, sampler=sampler,
-        seed=seed, every=every, objective=objective, maximize=maximize, baseline=baseline, loop=loop, width=width,
-        devices=devices,
+    plan = plan_sweep(
+        problem, rule, space, num_trials=num_trials, num_seeds=num_seeds, steps=steps, batch_size=batch_size,
+        sampler=sampler, seed=seed, objective=objective, execution=execution or training.Execution(),
     )  # fmt: skip
-    if out is not None:
-        if folder is not None:
-            raise fail("sweep", "folder and out were both given", "Give out, or the sweep's own folder.")
-        folder = Path(out) / storage.folder_name(f"sweep-{problem.name}", plan.config)
-    if folder is None and count > 1:
-        raise fail("sweep", "shards need a folder that they share", "Give folder=...")
+    return run_sweep(plan, None if out is None else Path(out) / plan.folder_name)
+
+
+def run_sweep(
+    plan: SweepPlan, folder: str | os.PathLike[str] | None = None, argv: tuple[str, ...] = ()
+) -> Sweep:  # fmt: skip
+    """Carries a plan out.
+
+    Args:
+      plan: from `plan_sweep`.
+      folder: the sweep's own folder, whatever its name; None keeps nothing.
+      argv: the words of a command line that redo it, for the record.
+
+    Returns:
+      The sweep.
+
+    Raises:
+      InputError: as in `sweep`.
+    """
+    execution, log = plan.execution, plan.execution.log or _silent
+    if folder is None and execution.shard[1] > 1:
+        raise fail("sweep", "shards need a folder that they share", "Give out=...")
     store = None if folder is None else SweepStore(Path(folder), plan.config)
-    log(plan.what())
+    log(str(plan).splitlines()[0])
     for name, entry in plan.config["rules"].items():
         if not storage.is_reusable(entry["fingerprint"]):
             log(f"{name} is {entry['fingerprint']}: nothing that is kept will be used again")
@@ -119,21 +114,19 @@ def sweep(
         first = timed(runner, rounds_of(plan, plan.chunks())[0])
         runner, first = with_timed_width(runner, first)
     if store is None:
-        return _run(runner, None, (index, count), first, log)
+        return _run(runner, None, first)
     mine = (runner.plan.loop, runner.plan.width)
     plan = _as_settled(runner.plan, store.settle(_record(runner.plan, argv)), log)
     log(f"Kept in {store.folder}")
-    with store.shard(index, count):
-        known = first if (plan.loop, plan.width) == mine else None
-        return _run(runner.following(plan), store, (index, count), known, log)
+    with store.shard(*execution.shard):
+        return _run(runner.following(plan), store, first if (plan.loop, plan.width) == mine else None)
 
 
-def _run(
-    runner: Runner, store: SweepStore | None, shard: tuple[int, int], first: Timing | None, log: Log
-) -> Sweep:  # fmt: skip
+def _run(runner: Runner, store: SweepStore | None, first: Timing | None) -> Sweep:
     """The loop over rounds: find what is stored, compute the rest of this shard, keep it, log."""
     plan = runner.plan
-    for line in plan.how():
+    shard, log = plan.execution.shard, plan.execution.log or _silent
+    for line in str(plan).splitlines()[1:]:
         log(line)
     began, cpu = time.perf_counter(), time.process_time()
     settled = _settled(plan)
@@ -161,20 +154,22 @@ def _run(
             _log_progress(table, done, len(mine), time.perf_counter() - started, log)
         ended = "done"
     finally:
-        if store is not None:
-            for chunk in waiting:
-                if chunk not in mine:
-                    _found(store, chunk, table, log)
+        for chunk in waiting:
+            if chunk not in mine:
+                _found(store, chunk, table, log)
         found = table.sweep(_facts(plan, began, cpu), None if store is None else store.folder)
         if store is not None:
-            if found.complete:
-                storage.remove_folder(store.folder / "checkpoints")
-            status = "done" if found.complete else ("running" if ended == "done" else "stopped")
             with contextlib.nullcontext() if ended == "done" else contextlib.suppress(InputError):
-                store.finish(
-                    found.table(), {"status": status, "facts": found.facts}, _session(found.facts, shard, mine)
-                )
+                _finish(store, found, ended, _session(found.facts, shard, mine))
     return found
+
+
+def _finish(store: SweepStore, found: Sweep, ended: str, session: dict[str, Any]) -> None:
+    """Keeps the table and how the work ended; the checkpoints of a finished sweep are not needed any more."""
+    if found.complete:
+        storage.remove_folder(store.folder / "checkpoints")
+    status = "done" if found.complete else ("running" if ended == "done" else "stopped")
+    store.finish(found.table(), {"status": status, "facts": found.facts}, session)
 
 
 def _silent(line: str) -> None:
@@ -260,7 +255,7 @@ def _as_settled(plan: SweepPlan, standing: Mapping[str, Any], log: Log) -> Sweep
         log(f"The folder was begun on another device: {standing['device']['kind']}; last bits may differ.")
     settled = standing["settled"]
     tried = tuple(tuple(entry) for entry in settled.get("timed", ()))
-    return dataclasses.replace(plan, width=settled["width"], loop=settled["loop"], timed=tried)
+    return plan.with_pair(settled["loop"], settled["width"], tried)
 
 
 def _facts(plan: SweepPlan, began: float, cpu: float) -> dict[str, Any]:
@@ -274,14 +269,3 @@ def _facts(plan: SweepPlan, began: float, cpu: float) -> dict[str, Any]:
 def _session(facts: Mapping[str, Any], shard: tuple[int, int], mine: list[Chunk]) -> dict[str, Any]:
     kept = {name: facts[name] for name in ("devices", "wall_seconds", "cpu_seconds")}
     return {"shard": f"{shard[0]}/{shard[1]}", "chunks": len(mine), **kept}
-
-
-def _shard(shard: tuple[int, int]) -> tuple[int, int]:
-    if not isinstance(shard, tuple) or len(shard) != 2:
-        raise fail("sweep", f"shard must be (i, n), got {shard!r}")
-    index, count = shard
-    require_count("sweep", "the number of shards", count)
-    require_count("sweep", "the shard", index, 0)
-    if index >= count:
-        raise fail("sweep", f"shard must be (i, n) with i < n, got {shard}", "The first shard is (0, n).")
-    return index, count

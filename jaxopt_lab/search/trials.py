@@ -1,4 +1,4 @@
-"""`Trials`: the trials of one rule, ranked by the median over their seeds.
+"""`Objective`: by what trials are compared; `Trials`: those of one rule, ranked by the median over their seeds.
 
 A run that diverged, or ended worse than a constant predictor, is a miss: it counts as infinitely bad, stays in the
 median, and is never dropped. The interval of a median comes from order statistics, which assume nothing of the
@@ -14,10 +14,52 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import Estimate, Status, fail
+from jaxopt_lab import training
+from jaxopt_lab.core import Estimate, Problem, Status, fail, require_choice, require_count, require_finite
 from jaxopt_lab.search.spaces import Space
 
 NOT_RUN = -1
+
+
+@dataclasses.dataclass(frozen=True)
+class Objective:
+    """What of each run is recorded and compared.
+
+    Attributes:
+      name: "loss", "validation_loss", or a metric: "accuracy" on the training data, "validation_accuracy", ...
+      maximize: whether a larger one is better; None: when its name ends with accuracy.
+      baseline: a loss above which a finished run is infeasible; "auto" takes that of the best constant output where
+        the problem tells its outputs from its criterion; None: no finite loss is.
+      every: steps between records; None takes so many that they cost about a tenth of the training.
+    """
+
+    name: str = "loss"
+    maximize: bool | None = None
+    baseline: float | str | None = "auto"
+    every: int | None = None
+
+    def settled(self, problem: Problem, steps: int, batch_size: int | None) -> "Objective":
+        """The same with nothing left open: `baseline` is a number or None."""
+        level = training.constant_loss(problem)[0] if self.baseline == "auto" else self.baseline
+        if isinstance(level, str):
+            raise fail("sweep", f"baseline must be a number, None or 'auto', got {self.baseline!r}")
+        require_finite("sweep", "baseline", level or 0.0)
+        if self.every is not None:
+            require_count("sweep", "every", self.every)
+        larger = self.name.endswith("accuracy") if self.maximize is None else self.maximize
+        return Objective(self.name, larger, level, self.every or _usual_interval(problem, steps, batch_size))
+
+    def probes(self, problem: Problem) -> tuple[training.Probe, ...]:
+        """What each run records: the loss, and the objective where that is another."""
+        metrics = {name if on == "training" else f"validation_{name}": training.metric(name, on)
+                   for name in problem.metrics for on in ("training", "validation")}  # fmt: skip
+        known = {"loss": training.loss(), "validation_loss": training.validation_loss()} | metrics
+        require_choice("sweep", "objective", self.name, known)
+        if self.name.startswith("validation_") and problem.validation is None:
+            raise fail(
+                "sweep", f"objective {self.name} needs validation data, {problem.name} has none", "Compare 'loss'."
+            )
+        return (training.loss(),) if self.name == "loss" else (training.loss(), known[self.name])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,6 +83,9 @@ class Trials:
     status: np.ndarray
     curves: dict[str, np.ndarray]
     maximize: bool = False
+
+    def __repr__(self) -> str:
+        return f"<Trials of {self.rule}: {self.objective.shape[0]} x {self.objective.shape[1]} seeds>"
 
     @functools.cached_property
     def finished(self) -> np.ndarray:
@@ -135,3 +180,10 @@ def _order_statistics(n: int, level: float) -> tuple[int, float]:
 def settings_of(row: Mapping[str, Any]) -> str:
     """The hyperparameters of a row in words."""
     return ", ".join(f"{name} = {value:.4g}" for name, value in row["hyperparameters"].items())
+
+
+def _usual_interval(problem: Problem, steps: int, batch_size: int | None) -> int:
+    """Steps between records such that these cost about a tenth of the steps; between 4 and 50 records."""
+    examples = problem.num_examples or 1
+    records = 0.1 * steps * 3 * (batch_size or examples) / examples
+    return max(1, -(-steps // int(np.clip(records, 4, 50))))

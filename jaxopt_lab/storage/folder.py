@@ -263,3 +263,18 @@ def _version(package: str) -> str:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return "not installed"
+
+
+def without_options(words: Sequence[str], *options: str) -> list[str]:
+    """A command line's words as a record keeps them: without some options and their values.
+
+    Example:
+      >>> without_options(["digits-mlp", "--out", "here", "--seed=1"], "--out", "--seed")
+      ['digits-mlp']
+    """
+    kept, skip = [], False
+    for word in words:
+        if not skip and word not in options and not word.startswith(tuple(f"{option}=" for option in options)):
+            kept.append(word)
+        skip = word in options
+    return kept

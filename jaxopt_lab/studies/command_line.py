@@ -51,7 +51,7 @@ def run_study(study: Study, words: Sequence[str], program: Sequence[str]) -> int
     """
     config, preset, out = parse(study, words, shlex.join(program))
     prepare_engine()
-    command = shlex.join([*program, *_without_out(words)])
+    command = shlex.join([*program, *storage.without_options(words, "--out")])
     outcome = execute(study, config, out, preset=preset, command=command)
     print_line(f"Report: {outcome.folder / 'report.html'}")
     return HOLDS if outcome.holds else FAILS
@@ -103,12 +103,3 @@ def _file_of(record: dict, experiments: Path | str) -> Path:
                 f"A file that a folder names is not run unless you name it too: add --study {shlex.quote(place)}.",
             )  # fmt: skip
     return find_study(experiments, record["study"])
-
-
-def _without_out(words: Sequence[str]) -> list[str]:
-    kept, skip = [], False
-    for word in words:
-        if not skip and word != "--out" and not word.startswith("--out="):
-            kept.append(word)
-        skip = word == "--out"
-    return kept

@@ -6,6 +6,7 @@ size, and takes large steps one after the other. The limits are measured on digi
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -41,6 +42,7 @@ class Execution:
       share_batches: whether configurations of one seed that go side by side take each batch from memory once, which is
         up to 1.5 times as fast for small networks; sweeps always do.
       shard: (i, n), of a sweep: compute every n-th set of K trials, from the i-th; n processes with one `out` share it.
+      log: gets the plan and the progress of a sweep or a comparison, a line at a time; a run has its bar.
 
     Raises:
       InputError: an attribute is out of range.
@@ -55,6 +57,7 @@ class Execution:
     keep_final: bool = True
     share_batches: bool = False
     shard: tuple[int, int] = (0, 1)
+    log: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         where = "Execution"

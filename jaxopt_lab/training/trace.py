@@ -1,11 +1,14 @@
 """`Trace`: everything that a run leaves behind."""
 
 import dataclasses
+import os
+import pathlib
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import Status
 from jaxopt_lab.training.probes import counted
 
@@ -39,6 +42,55 @@ class Trace:
     def __getitem__(self, name: str) -> np.ndarray:
         """The values of one probe, [N, R, ...]."""
         return self.metrics[name]
+
+    def __str__(self) -> str:
+        from jaxopt_lab.training.report import lines_of
+
+        return "\n".join(lines_of(self))
+
+    def __repr__(self) -> str:
+        num = len(self.seeds)
+        return f"<Trace of {num} configuration{'s' * (num != 1)}, {self.steps[-1]} steps: {', '.join(self.metrics)}>"
+
+    def _repr_html_(self) -> str:
+        from jaxopt_lab.training.report import page_of
+
+        return reporting.page_body(page_of(self))
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the HTML page.
+
+        Raises:
+          InputError: the place cannot be written.
+        """
+        from jaxopt_lab.training.report import page_of
+
+        storage.write_text(pathlib.Path(path), page_of(self))
+
+    def to_dataframe(self) -> Any:
+        """The records as a pandas DataFrame: a row for each configuration and record, a column for each scalar probe.
+
+        Raises:
+          InputError: pandas is not installed.
+        """
+        scalars = {name: values for name, values in self.metrics.items() if values.ndim == 2}
+        rows = [
+            {"configuration": place, "seed": int(self.seeds[place]), "step": int(step)}
+            | self.hyperparameters_of(place) | {name: values[place, record] for name, values in scalars.items()}
+            for place in range(len(self.seeds)) for record, step in enumerate(self.steps)
+        ]  # fmt: skip
+        return reporting.to_dataframe("Trace.to_dataframe", rows)
+
+    def to_json(self) -> dict[str, Any]:
+        """The trace as JSON data, without parameters and states."""
+        return storage.to_json({
+            "steps": self.steps, "metrics": self.metrics, "status": [each.name.lower() for each in self.status],
+            "hyperparameters": self.hyperparameters, "seeds": self.seeds, "facts": self.facts,
+        })  # fmt: skip
+
+    def hyperparameters_of(self, configuration: int = 0) -> dict[str, float]:
+        """The hyperparameters of one configuration."""
+        return {name: float(column[configuration]) for name, column in self.hyperparameters.items()}
 
     def params_of(self, configuration: int = 0) -> Any:
         """The final parameters of one configuration."""

@@ -7,9 +7,10 @@ from scipy import stats
 
 import jaxopt_lab as lab
 from jaxopt_lab import compare, objectives, rules, search
+from jaxopt_lab.compare import statistics
 from jaxopt_lab.compare.candidates import candidates_of
 from jaxopt_lab.compare.evaluation_params import with_evaluation_params
-from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED
+from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED, pairwise_results
 from jaxopt_lab.compare.rule_results import FinalRuns
 from jaxopt_lab.compare.splits import split_data
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
@@ -100,7 +101,7 @@ def test_a_miss_is_infinite_and_stays_in_the_median():
 
 def test_fewer_seeds_than_said_show_nothing_where_runs_miss():
     for num_rules in (2, 4, 9):
-        needed, pairs = compare.seeds_for_misses(num_rules, 0.01), num_rules * (num_rules - 1) / 2
+        needed, pairs = statistics.seeds_for_misses(num_rules, 0.01), num_rules * (num_rules - 1) / 2
         shown = [
             compare.paired_test(np.arange(1.0, n + 1), np.full(n, np.inf))[0] * pairs < 0.01
             for n in (needed - 1, needed)
@@ -138,7 +139,7 @@ def test_rules_that_are_equal_are_rarely_called_different():
     false = 0
     for _ in range(100):
         values = {name: np.exp(draw.normal(size=10)) for name in "abcd"}
-        false += any(pair.outcome == BETTER for pair in compare.pairwise_results("x", "loss", values, {}, {}))
+        false += any(pair.outcome == BETTER for pair in pairwise_results("x", "loss", values, {}, {}))
     assert false <= 4  # 1 is expected at p < 0.01 a family; P(more than 4) = 0.4 %
 
 
@@ -146,20 +147,20 @@ def test_each_verdict_has_its_condition():
     values = {"plain": NEAR, "general": np.array([1.6, 1.5, 1.55, 1.6, 1.4]), "noisy": NEAR[::-1]}
 
     def outcomes(edges=None, contains=None):
-        found = compare.pairwise_results("x", "loss", values, edges or {}, contains or {})
+        found = pairwise_results("x", "loss", values, edges or {}, contains or {})
         return {(pair.first, pair.second): pair for pair in found}
 
     assert outcomes()["plain", "general"].outcome == BETTER
     assert {each.outcome for pair, each in outcomes().items() if "general" not in pair} == {NO_DIFFERENCE}
-    assert "no difference shown" in outcomes()["plain", "noisy"].line()
+    assert "no difference shown" in str(outcomes()["plain", "noisy"])
     near = outcomes(edges={"plain": {"learning_rate": "high"}})
     assert near["plain", "general"].outcome == near["plain", "noisy"].outcome == INCONCLUSIVE
     assert near["noisy", "general"].outcome == BETTER
-    assert "inconclusive, widen: plain is best with learning_rate at the high end" in near["plain", "general"].line()
+    assert "inconclusive, widen: plain is best with learning_rate at the high end" in str(near["plain", "general"])
     inside = outcomes(contains={"general": {"plain": "rho = 0"}, "noisy": {"plain": "rho = 0"}})
     assert inside["plain", "general"].outcome == UNDER_TUNED
     assert inside["plain", "noisy"].outcome == NO_DIFFERENCE  # it does not lose
-    assert inside["plain", "general"].line().startswith("general is under-tuned: it contains plain at rho = 0")
+    assert str(inside["plain", "general"]).startswith("general is under-tuned: it contains plain at rho = 0")
 
 
 def test_a_profile_counts_instances_that_all_miss():
@@ -172,17 +173,17 @@ def test_a_profile_counts_instances_that_all_miss():
 
 def test_the_ladder_is_the_bootstrap_with_infinitely_many_draws():
     values = np.array([0.5, 2.0, 0.9, np.inf, 0.7, 1.1])
-    rows = compare.budget_ladder(values)
+    rows = statistics.budget_ladder(values)
     assert [row["trials"] for row in rows] == [1, 2, 4]
     drawn = np.random.default_rng(0).choice(values, (200_000, 4)).min(1)
     assert rows[2]["median"] == np.quantile(drawn, 0.5, method="inverted_cdf")
     assert (rows[2]["low"], rows[2]["high"]) == tuple(np.quantile(drawn, [0.1, 0.9], method="inverted_cdf"))
     assert np.isinf(rows[2]["mean"])  # a search of four may find nothing feasible
-    finite = compare.budget_ladder(values[np.isfinite(values)])
+    finite = statistics.budget_ladder(values[np.isfinite(values)])
     drawn = np.random.default_rng(0).choice(values[np.isfinite(values)], (200_000, 4)).min(1)
     assert finite[2]["mean"] == pytest.approx(drawn.mean(), abs=4 * drawn.std() / 200_000**0.5)
     with pytest.raises(InputError, match="there is no trial"):
-        compare.budget_ladder([])
+        statistics.budget_ladder([])
 
 
 def line(params, batch, key):
@@ -205,16 +206,16 @@ def test_validation_data_are_halved_and_the_halves_do_not_meet():
     parts = np.concatenate([np.asarray(part[0]) for part in (split.problem.validation, test)])
     assert {tuple(row) for row in parts.tolist()} == {tuple(row) for row in np.asarray(problem.validation[0]).tolist()}
     assert len(test[0]) == 20
-    assert "of the validation data half select and half are the test (20 and 20)" in split.words
+    assert "of the validation data half select and half are the test (20 and 20)" in split.text
 
 
 def test_without_validation_data_a_fifth_is_held_out_and_without_data_the_loss_is_compared():
     split = split_data(from_loss(line, np.zeros(2), data(100), name="line"))
     assert (split.problem.num_examples, len(split.problem.validation[0])) == (80, 10)
-    assert "80 examples train; a fifth of the examples is held out" in split.words
+    assert "80 examples train; a fifth of the examples is held out" in split.text
     asked = split_data(from_loss(line, np.zeros(2), data(100), name="line"), measure="loss")
     assert (asked.problem.num_examples, asked.report) == (100, "loss")
-    assert "nothing is said about other data" in split_data(BOWL).words
+    assert "nothing is said about other data" in split_data(BOWL).text
     with pytest.raises(InputError, match=r"line has 2 examples to select by .*measure='loss'"):
         split_data(from_loss(line, np.zeros(2), data(10), name="line"))
 

@@ -1,6 +1,8 @@
 import dataclasses
 import json
 import re
+import sys
+import types
 
 import jax
 import numpy as np
@@ -11,6 +13,7 @@ from jaxopt_lab.cli import main
 from jaxopt_lab.compare import report
 from jaxopt_lab.compare.figures import draw_sensitivity
 from jaxopt_lab.compare.plan import plan_comparison
+from jaxopt_lab.compare.protocol import run_comparison
 from jaxopt_lab.core import InputError, from_loss
 from jaxopt_lab.search.store import ComparisonStore
 
@@ -24,11 +27,10 @@ RULES = {
     "wild": compare.Candidate(rules.sgd, search.Space(learning_rate=search.log_uniform(1.5, 150.0))),
 }
 OPTIONS = {
-    "trials": 8,
-    "fresh": 10,
+    "num_trials": 8,
+    "num_final_seeds": 10,
     "batch_size": 10,
-    "baseline": {"setter": RULES["plain"]},
-    "target_share": 0.25,
+    "protocol": compare.Protocol({"setter": RULES["plain"]}, target_share=0.25),
 }
 SOME = {name: RULES[name] for name in ("plain", "slow")}
 
@@ -60,8 +62,8 @@ def told():
 @pytest.fixture(scope="module")
 def compared(tmp_path_factory, told):
     """A comparison of four rules on the line, kept in a folder; other tests repeat its programs, which takes no compiling."""
-    folder = tmp_path_factory.mktemp("compared") / "here"
-    return compare.compare(line(), RULES, 40, folder=folder, log=told.append, **OPTIONS)
+    out, execution = tmp_path_factory.mktemp("compared"), training.Execution(log=told.append)
+    return compare.compare(line(), RULES, 40, out=out, execution=execution, **OPTIONS)
 
 
 @pytest.fixture
@@ -145,31 +147,36 @@ def test_the_table_has_misses_steps_seconds_and_infeasible_trials(compared):
     rows = {row["rule"]: row for row in compared.table() if row["problem"] == "line"}
     assert rows["slow"]["reached"] == 0
     assert np.isinf(rows["slow"]["gradients_to_target"])
-    assert any("slow" in words and "target 0/10, the median seed never;" in words for words in compared.lines())
+    assert any(
+        "slow" in words and "target 0/10, the median seed never;" in words for words in str(compared).splitlines()
+    )
     assert 0 < rows["plain"]["infeasible"] < 1
     plain = rows["plain"]
     assert plain["seconds_to_target"] == plain["steps_to_target"] * plain["seconds"]["step"] > 0
     assert plain["compile_seconds"] > plain["seconds"]["step"]
     assert plain["good_decades"] > rows["slow"]["good_decades"] == 0
-    assert any(f"infeasible {plain['infeasible']:.0%}" in words for words in compared.lines())
+    assert any(f"infeasible {plain['infeasible']:.0%}" in words for words in str(compared).splitlines())
 
 
 def test_a_step_that_costs_two_gradients_leaves_half_of_the_steps():
     dear = {"dear": (rules.nesterov_lookahead, search.Space(learning_rate=search.log_uniform(0.01, 2.0), rho=0.5))}
     plan = plan_comparison(
-        bowl(), dear, 40, trials=2, seeds=1, fresh=2, batch_size=None, baseline=dear, sampler="random", seed=0,
-        records=10, target_share=0.75, measure="auto", level=0.01,
+        bowl(), dear, 40, num_trials=2, num_seeds=1, num_final_seeds=2, batch_size=None, seed=0,
+        protocol=compare.Protocol(dear), execution=training.Execution(),
     )  # fmt: skip
     assert plan.runs["quadratic"]["dear"].steps == 20
-    assert "quadratic: 40 gradients a run buy steps: 20 of dear, 2 each" in plan.lines()
-    many = dataclasses.replace(plan, rules=("a", "b", "c"))
-    assert many.lines()[-1] == "where runs miss, fewer than 10 fresh seeds may be too few to show a difference"
+    assert "quadratic: 40 gradients a run buy steps: 20 of dear, 2 each" in str(plan)
+    many = dataclasses.replace(plan, config=plan.config | {"rules": dict.fromkeys("abc")})
+    assert (
+        str(many).splitlines()[-1] == "where runs miss, fewer than 10 fresh seeds may be too few to show a difference"
+    )
 
 
 def test_a_schedule_free_rule_is_judged_at_its_average():
     candidate = compare.CANDIDATES["schedule_free_sgd"]
     fixed = dataclasses.replace(candidate, space=search.Space(learning_rate=search.log_uniform(0.3, 0.31), b1=0.9))
-    found = compare.compare(bowl(), {"free": fixed}, 30, trials=1, fresh=2, baseline={"free": fixed}, records=30)
+    protocol = compare.Protocol({"free": fixed}, num_records=30)
+    found = compare.compare(bowl(), {"free": fixed}, 30, num_trials=1, num_final_seeds=2, protocol=protocol)
     rate, y, z, x = found.results["quadratic", "free"].winner["learning_rate"], *(np.ones(2) for _ in range(3))
     expected = []
     for step in range(30):
@@ -185,7 +192,7 @@ def test_a_schedule_free_rule_is_judged_at_its_average():
 def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
     loaded = compare.load_comparison(compared.folder)
     assert loaded.to_json() == compared.to_json()
-    page = compare.write_comparison_page(compared.folder).read_text()
+    page = report.write_comparison_page(compared.folder).read_text()
     assert page.index("No rule is shown better") < page.index("<table")
     assert page.count("<svg") == 4  # profiles; curves, ladder and sensitivity
     assert not re.search(r"""(src|href)=["'](?!#|data:)""", page)  # nothing comes from elsewhere
@@ -196,13 +203,28 @@ def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
     assert storage.kind_of(compared.folder) == "comparison"
 
 
+def test_a_comparison_shows_itself_kept_or_not(compared, tmp_path, monkeypatch, no_figures):
+    compared.save(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert compare.load_comparison(compared.folder)._repr_html_() in page
+    dataclasses.replace(compared, folder=None).save(tmp_path / "free.html")
+    assert "Every pair" in (tmp_path / "free.html").read_text()
+    assert repr(compared) == "<Comparison of plain, same, slow, wild on line>"
+    assert len(str(compared).splitlines()) <= 40
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=list))
+    first, row = compared.to_dataframe()[0], compared.table()[0]
+    assert (first["rule"], first["median"], first["low"]) == (row["rule"], row["median"], row["interval"][0])
+    assert first["learning_rate"] == row["hyperparameters"]["learning_rate"]
+
+
 def test_a_baseline_without_a_feasible_setting_sets_no_target(tmp_path, no_figures):
     wild = {"wild": (rules.sgd, search.Space(learning_rate=search.log_uniform(100.0, 1000.0)))}
-    compare.compare(bowl(), wild, 40, trials=2, fresh=2, baseline=wild, folder=tmp_path / "here")
-    found = compare.load_comparison(tmp_path / "here")
+    protocol = compare.Protocol(wild)
+    made = compare.compare(bowl(), wild, 40, num_trials=2, num_final_seeds=2, protocol=protocol, out=tmp_path)
+    found = compare.load_comparison(made.folder)
     assert found.complete
     assert "no rule has a feasible setting" in found.verdict()[1]
-    assert "not a number" not in compare.write_comparison_page(tmp_path / "here").read_text()
+    assert "not a number" not in report.write_comparison_page(made.folder).read_text()
 
 
 def test_infeasible_trials_are_red_crosses(compared):
@@ -214,7 +236,7 @@ def test_infeasible_trials_are_red_crosses(compared):
 
 
 def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(compared, tmp_path, monkeypatch, no_figures):
-    problems, folder = [line(), dataclasses.replace(line(), name="line 2")], tmp_path / "here"
+    problems = [line(), dataclasses.replace(line(), name="line 2")]
     run, finish = training.run, ComparisonStore.finish
 
     def compare_until(where):
@@ -228,7 +250,7 @@ def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(compared,
             return run(problem, *arguments, **options)
 
         monkeypatch.setattr(training, "run", breaking)
-        compare.compare(problems, SOME, 40, folder=folder, **OPTIONS)
+        compare.compare(problems, SOME, 40, out=tmp_path, **OPTIONS)
         return len(names)
 
     with pytest.raises(KeyboardInterrupt):  # stopped
@@ -237,10 +259,11 @@ def test_broken_off_it_leaves_a_usable_folder_and_goes_on_where_it_was(compared,
     with pytest.raises(KeyboardInterrupt):  # killed: nothing is tidied up
         compare_until("line 2")
     monkeypatch.setattr(ComparisonStore, "finish", finish)
+    (folder,) = tmp_path.iterdir()
     kept = compare.load_comparison(folder)
     assert (kept.complete, set(kept.targets)) == (False, {"line", "line 2"})
     assert kept.verdict()[0].startswith("Not finished")
-    assert "not finished" in compare.write_comparison_page(folder).read_text()
+    assert "not finished" in report.write_comparison_page(folder).read_text()
     compare_until("no problem")
     assert compare_until("no problem") == 0  # all is there
     found = compare.load_comparison(folder)
@@ -284,7 +307,7 @@ def test_the_verb_prints_verdict_table_and_place_and_is_continued(compared, tmp_
         (["--rules", "sgd,sgd"], "--rules names a rule twice"),
         (["--budget", "-1"], "budget must be positive and finite, got -1"),
         (["--budget", "1"], "a budget of 1 gradients buys sgd fewer than 2 steps on quadratic. A step costs 1"),
-        (["--fresh", "1"], "fresh must be a whole number of at least 2, got 1"),
+        (["--final-seeds", "1"], "num_final_seeds must be a whole number of at least 2, got 1"),
         (["--trials", "0"], "trials must be a whole number of at least 1, got 0"),
         (["--batch-size", "8"], "batch_size 8 needs as many examples, quadratic has 0 to train on"),
         (["--batch-size", "0"], "batch_size must be a whole number of at least 1, got 0"),
@@ -316,12 +339,61 @@ def test_a_batch_must_fit_into_what_is_left_to_train_on():
         compare.compare(problem, "sgd", 20, batch_size=49)
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"execution": training.Execution(shard=(0, 2))}, r"compare: shard \(0, 2\) is for sweeps"),
+        ({"execution": training.Execution(loop="chunks")}, "loop must be one of: auto, vmap, map, step; got 'chunks'"),
+        ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
+        ({"protocol": compare.Protocol({"a": RULES["plain"], "b": RULES["slow"]})}, "there must be one baseline"),
+    ],
+)
+def test_wrong_arguments_are_refused_before_anything_is_run(change, message):
+    with pytest.raises(InputError, match=message):
+        compare.compare(bowl(), {"plain": RULES["plain"]}, 20, **change)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sampler": "grid"}, "a grid gives rules with fewer hyperparameters more values"),
+        ({"num_records": 1}, "num_records must be a whole number of at least 2, got 1"),
+        ({"target_share": 0.0}, r"target_share must be in \(0, 1\], got 0"),
+        ({"level": 1.0}, r"level must be in \(0, 1\), got 1"),
+        ({"measure": "accuracy"}, "measure must be one of: auto, loss"),
+    ],
+)
+def test_a_protocol_that_cannot_be_followed_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        compare.Protocol(**change)
+
+
+def test_searches_and_final_runs_are_carried_out_as_was_asked(monkeypatch):
+    run, loops = training.run, []
+
+    def noting(*arguments, **options):
+        loops.append((options["execution"].loop, options["execution"].width))
+        return run(*arguments, **options)
+
+    monkeypatch.setattr(training, "run", noting)
+    plain, execution = {"plain": RULES["plain"]}, training.Execution(loop="map", width=2)
+    found = compare.compare(
+        bowl(), plain, 20, num_trials=2, num_final_seeds=2, protocol=compare.Protocol(plain), execution=execution
+    )
+    assert (found.config["loop"], found.config["width"]) == ("map", 2)
+    assert set(loops) == {("map", 2), ("map", 1)}  # what a step takes is timed alone
+
+
 def test_folders_of_others_are_left_alone(compared, tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
+    plan = plan_comparison(
+        bowl(), "sgd", 20, num_trials=2, num_seeds=1, num_final_seeds=2, seed=0, batch_size=None,
+        protocol=compare.Protocol(), execution=training.Execution(),
+    )  # fmt: skip
     with pytest.raises(InputError, match="is not empty and holds no comparison"):
-        compare.compare(bowl(), "sgd", 20, folder=tmp_path)
+        run_comparison(plan, tmp_path)
     with pytest.raises(InputError, match="holds another comparison"):
-        compare.compare(bowl(), "sgd", 20, folder=compared.folder)
+        run_comparison(plan, compared.folder)
     with pytest.raises(InputError, match=r"holds no study\.json"):
         compare.load_comparison(tmp_path)
     with pytest.raises(InputError, match="two problems share a name: quadratic, quadratic"):

@@ -179,7 +179,7 @@ def test_keys_among_the_parameters_are_held_fixed_and_change_nothing(key):
     np.testing.assert_array_equal(trace["loss"], expected["loss"])
     assert start(problem)["key"] is None
     space = lab.search.Space(learning_rate=lab.search.log_uniform(0.01, 0.1))
-    best = lab.search.sweep(problem, lab.rules.sgd, space, trials=2, steps=3, seeds=1).best()
+    best = lab.search.sweep(problem, lab.rules.sgd, space, num_trials=2, steps=3, num_seeds=1).best()
     assert best["median"] < float(plain.full_loss(jnp.zeros(3)))
     assert (
         lab.diagnose(problem, optax.sgd(0.1), steps=20).causes == lab.diagnose(plain, optax.sgd(0.1), steps=20).causes

@@ -31,7 +31,7 @@ SWEEP = [
     "--width",
     "2",
 ]
-COMPARE = ["compare", BOWL, "--rules", "sgd,heavy_ball", "--budget", "8", "--trials", "2", "--fresh", "2"]
+COMPARE = ["compare", BOWL, "--rules", "sgd,heavy_ball", "--budget", "8", "--trials", "2", "--final-seeds", "2"]
 
 
 def bowl():

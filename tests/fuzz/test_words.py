@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from jaxopt_lab import problems, search
 from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
+from jaxopt_lab.search.spaces import parse_space
 from tests.fuzz import REFUSED, cases, tried
 
 NUMBERS = st.one_of(
@@ -21,7 +22,7 @@ def dimensions(draw):
 
 
 def space(word, unit, share):
-    found = tried(search.parse_space, [f"x={word}", "rho=0.5"])
+    found = tried(parse_space, [f"x={word}", "rho=0.5"])
     if found is REFUSED:
         return
     assert search.Space.from_json(found.to_json()) == found

@@ -15,17 +15,29 @@ import sys
 import time
 
 from jaxopt_lab import objectives, rules, search, training
+from jaxopt_lab.search.plans import plan_sweep
+from jaxopt_lab.search.sweeps import run_sweep
 from jaxopt_lab.storage import files
+
+GIVEN = {
+    "num_trials": 6, "num_seeds": 2, "steps": 40, "batch_size": None, "sampler": "sobol", "seed": 0,
+    "name": "loss", "baseline": "auto", "every": 10, "loop": "auto", "width": 2, "devices": 1, "log": None,
+}  # fmt: skip
 
 
 def run(folder, shard=(0, 1), **options):
-    """The sweep of the tests: 2 dimensions, 6 trials x 2 seeds in 6 chunks of 2."""
+    """The sweep of the tests, in a folder of any name: 2 dimensions, 6 trials x 2 seeds in 6 chunks of 2."""
     problem = objectives.with_noise(objectives.quadratic([1.0, 0.1], start=1.0), "gaussian", 0.01)
     space = options.pop("space", None) or search.Space(
         learning_rate=search.log_uniform(0.1, 10.0), rho=search.uniform(0.0, 0.9)
     )
-    given = {"trials": 6, "seeds": 2, "steps": 40, "every": 10, "width": 2, "sampler": "sobol", "devices": 1} | options
-    return search.sweep(problem, rules.heavy_ball, space, folder=folder, shard=shard, **given)
+    given = GIVEN | options
+    execution = training.Execution(
+        **{name: given.pop(name) for name in ("loop", "width", "devices", "log")}, shard=shard
+    )
+    objective = search.Objective(**{name: given.pop(name) for name in ("name", "baseline", "every")})
+    plan = plan_sweep(problem, rules.heavy_ball, space, objective=objective, execution=execution, **given)
+    return run_sweep(plan, folder)
 
 
 def bits(folder) -> dict[str, bytes]:

@@ -1,13 +1,15 @@
 import json
 import re
 import shutil
+import sys
+import types
 
 import pytest
 
 from jaxopt_lab import objectives, reporting, rules, search, storage
 from jaxopt_lab.cli import main
 from jaxopt_lab.core import InputError
-from jaxopt_lab.search import schedules
+from jaxopt_lab.search import report, schedules
 from jaxopt_lab.search.figures import draw_parallels, draw_slices
 
 WORDS = [
@@ -15,6 +17,7 @@ WORDS = [
     "--space", "heavy_ball.rho=one-minus:0:0.9", "--trials", "6", "--seeds", "2", "--steps", "20", "--every", "20",
     "--width", "6", "--devices", "2",
 ]  # fmt: skip
+AT_ENDS = search.Objective(every=20)
 TRUST = ["--problem", "tests.search.test_pages:bowl"]
 
 
@@ -121,7 +124,7 @@ def test_a_page_of_studies_leaves_sweeps_out(swept):
 
 def test_a_sweep_from_python_is_continued_from_python(tmp_path, capsys):
     space = search.Space(learning_rate=search.log_uniform(0.1, 1.0))
-    found = search.sweep(bowl(), rules.sgd, space, trials=2, seeds=1, steps=2, out=tmp_path)
+    found = search.sweep(bowl(), rules.sgd, space, num_trials=2, num_seeds=1, steps=2, out=tmp_path)
     assert found.folder.parent == tmp_path
     assert main(["resume", str(found.folder)]) == 2
     assert "was begun by a Python program. Run that program again: it continues." in capsys.readouterr().err
@@ -161,7 +164,7 @@ def test_a_schedule_on_the_command_line_fills_its_steps_in(tmp_path):
     (folder,) = tmp_path.iterdir()
     kept = search.load_sweep(folder).of()
     factory = schedules.Scheduled(rules.sgd, "warmup_cosine", warmup=2, steps=8)
-    again = search.sweep(bowl(), factory, kept.space, trials=2, seeds=1, steps=8)
+    again = search.sweep(bowl(), factory, kept.space, num_trials=2, num_seeds=1, steps=8)
     assert (again.of().objective == kept.objective).all()
 
 
@@ -173,7 +176,7 @@ def test_parallel_coordinates_say_what_the_best_trials_agree_on():
         learning_rate=search.log_uniform(1e-3, 100.0), kind=search.choices(0, 1), idle=search.uniform(0.0, 1.0),
         rho=search.when("kind", 1, search.one_minus_log_uniform(0.0, 0.9), 0.0), wait=search.integers(1, 3),
     )  # fmt: skip
-    found = search.sweep(bowl(), rule, space, trials=60, seeds=1, steps=20, every=20, devices=1)
+    found = search.sweep(bowl(), rule, space, num_trials=60, num_seeds=1, steps=20, objective=AT_ENDS)
     svg, captions = [], []
     for _ in range(2):
         with reporting.house_style() as maker:
@@ -190,10 +193,31 @@ def test_parallel_coordinates_say_what_the_best_trials_agree_on():
         assert f">{text}<" in svg[0] or f"{text}<" in svg[0]
 
 
+def test_a_sweep_shows_itself_kept_or_not(swept, tmp_path, monkeypatch):
+    kept = search.load_sweep(swept)
+    kept.save(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == (swept / "report.html").read_text()
+    assert repr(kept) == "<Sweep of quadratic: 6 trials of sgd, 6 trials of heavy_ball x 2 seeds>"
+    assert len(str(kept).splitlines()) <= 40
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=list))
+    first = kept.to_dataframe()[0]
+    best = kept.best()
+    assert first["median"] == best["median"]
+    assert (first["low"], first["high"]) == tuple(best["interval"])
+    assert first["learning_rate"] == best["hyperparameters"]["learning_rate"]
+    space = search.Space(learning_rate=search.log_uniform(0.1, 1.0))
+    free = search.sweep(bowl(), rules.sgd, space, num_trials=2, num_seeds=1, steps=2)
+    free.save(tmp_path / "free.html")
+    page = (tmp_path / "free.html").read_text()
+    assert "All 2 trials" in page
+    assert "jaxopt-lab sweep tests" not in page  # there is no command that redoes it
+    assert free._repr_html_() in page
+
+
 def test_a_sweep_in_which_all_diverged_says_so(tmp_path):
     space = search.Space(learning_rate=search.log_uniform(20.0, 40.0))
-    found = search.sweep(bowl(), rules.sgd, space, trials=6, seeds=1, steps=20, every=20, out=tmp_path)
-    assert "no trial is feasible: search other values, for learning rates smaller ones" in found.lines()[-1]
-    page = search.write_sweep_page(found.folder).read_text()
+    found = search.sweep(bowl(), rules.sgd, space, num_trials=6, num_seeds=1, steps=20, objective=AT_ENDS, out=tmp_path)
+    assert "no trial is feasible: search other values, for learning rates smaller ones" in str(found)
+    page = report.write_sweep_page(found.folder).read_text()
     assert "no trial is feasible; 100% of its runs diverged" in page
     assert "<svg" not in page

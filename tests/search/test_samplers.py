@@ -3,14 +3,14 @@ import pytest
 
 from jaxopt_lab import objectives, rules, search
 from jaxopt_lab.core import InputError, Status
-from jaxopt_lab.search import history
+from jaxopt_lab.search import history, samplers
 
 LINE = search.Space(x=search.uniform(0.0, 1.0))
 PLANE = search.Space(x=search.uniform(0.0, 1.0), y=search.uniform(0.0, 1.0))
 
 
 def test_a_grid_has_a_point_in_every_cell():
-    points = search.grid_points(PLANE, 20)
+    points = search.sample("grid", PLANE, 20)
     cells = {tuple(cell) for cell in (points * 4).astype(int)}
     assert len(points) == 16
     assert cells == {(i, j) for i in range(4) for j in range(4)}
@@ -18,13 +18,13 @@ def test_a_grid_has_a_point_in_every_cell():
 
 def test_a_grid_takes_all_choices_and_no_whole_number_twice():
     space = search.Space(kind=search.choices(1, 2, 3), wait=search.integers(1, 2), rate=search.log_uniform(0.1, 1.0))
-    columns = space.columns(search.grid_points(space, 60))
+    columns = space.columns(search.sample("grid", space, 60))
     assert len(set(zip(*columns.values(), strict=True))) == len(columns["kind"]) == 3 * 2 * 10
     with pytest.raises(InputError, match="2 trials cannot cover 3 combinations of choices"):
-        search.grid_points(space, 2)
+        search.sample("grid", space, 2)
 
 
-@pytest.mark.parametrize("sampler", search.SAMPLERS)
+@pytest.mark.parametrize("sampler", samplers.SAMPLERS)
 def test_points_are_reproducible_and_in_the_cube(sampler):
     first, again, other = (search.sample(sampler, PLANE, 64, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
@@ -35,7 +35,7 @@ def test_points_are_reproducible_and_in_the_cube(sampler):
 
 
 def test_sobol_points_are_balanced_in_every_dyadic_cell():
-    points = search.sobol_points(PLANE, 64, 1)
+    points = search.sample("sobol", PLANE, 64, 1)
     for counts in ((8, 8), (64, 1), (1, 64), (16, 4)):
         cells = (points * counts).astype(int)
         assert len(np.unique(cells, axis=0)) == 64
@@ -43,7 +43,7 @@ def test_sobol_points_are_balanced_in_every_dyadic_cell():
 
 def test_random_points_test_more_values_of_each_than_a_grid():
     assert len(np.unique(search.random_points(PLANE, 64)[:, 0])) == 64
-    assert len(np.unique(search.grid_points(PLANE, 64)[:, 0])) == 8
+    assert len(np.unique(search.sample("grid", PLANE, 64)[:, 0])) == 8
 
 
 def test_coarse_to_fine_beats_a_grid_of_as_many_trials_fourfold():
@@ -54,10 +54,10 @@ def test_coarse_to_fine_beats_a_grid_of_as_many_trials_fourfold():
         def gap(columns, steps, optimum=optimum):
             return np.abs(columns["x"] - optimum)
 
-        found = search.coarse_to_fine(gap, LINE, trials=8, steps=(1, 1, 1), max_widenings=0)
+        found = search.coarse_to_fine(gap, LINE, num_trials=8, steps=(1, 1, 1), max_widenings=0)
         assert found.num_trials == 24
         coarse.append(found.loss)
-        plain.append(gap({"x": LINE.columns(search.grid_points(LINE, 24))["x"]}, 1).min())
+        plain.append(gap({"x": LINE.columns(search.sample("grid", LINE, 24))["x"]}, 1).min())
     assert np.median(plain) / np.median(coarse) >= 4
 
 
@@ -68,9 +68,9 @@ def test_coarse_to_fine_widens_until_both_ends_blow_up():
         rate = columns["rate"]
         return np.where(rate > 2.0, np.inf, np.abs(np.log(rate)))
 
-    found = search.coarse_to_fine(loss, space, trials=8, steps=(10, 10))
+    found = search.coarse_to_fine(loss, space, num_trials=8, steps=(10, 10))
     assert abs(np.log(found.values["rate"])) < 1
-    assert any("widened, the high end of rate does not blow up" in line for line in found.lines())
+    assert any("widened, the high end of rate does not blow up" in line for line in str(found).splitlines())
     assert not found.warnings
 
 
@@ -87,7 +87,7 @@ def test_widening_ends_where_numbers_do(space, ends):
     """Both ends are best in turn and never blow up, so that the search would widen for ever."""
     for sign in (1, -1):
         found = search.coarse_to_fine(
-            lambda columns, steps, sign=sign: sign * columns["x"], space, trials=8, steps=(1, 1), max_widenings=12
+            lambda columns, steps, sign=sign: sign * columns["x"], space, num_trials=8, steps=(1, 1), max_widenings=12
         )
         assert ends[0] <= found.values["x"] <= ends[1]
         assert np.isfinite(found.values["x"])
@@ -118,7 +118,7 @@ def test_the_median_of_an_even_number_of_seeds_is_the_mean_of_the_middle_two(mon
     monkeypatch.setattr(
         history.training, "run", lambda *given, seeds, **options: Trace(loss=np.full((2, 1), ended[seeds]))
     )
-    losses = search.evaluator(objectives.quadratic([1.0]), rules.sgd, seeds=seeds)({"learning_rate": np.ones(2)}, 1)
+    losses = search.evaluator(objectives.quadratic([1.0]), rules.sgd, num_seeds=seeds)({"learning_rate": np.ones(2)}, 1)
     assert losses.tolist() == [np.median([ended[seed] for seed in range(seeds)])] * 2
 
 
@@ -126,7 +126,7 @@ def test_coarse_to_fine_warns_of_short_horizons():
     best = {10: -3.0, 100: -3.0, 1000: 0.0}  # the best logarithm of the rate grows with the horizon
     space = search.Space(rate=search.log_uniform(np.exp(-8.0), np.exp(4.0)))
     found = search.coarse_to_fine(
-        lambda columns, steps: np.abs(np.log(columns["rate"]) - best[steps]), space, trials=8, steps=(10, 100, 1000)
+        lambda columns, steps: np.abs(np.log(columns["rate"]) - best[steps]), space, num_trials=8, steps=(10, 100, 1000)
     )
     assert "trials of 10 steps chose among those of 1000" in found.warnings[0]
     assert (
@@ -139,7 +139,7 @@ def test_coarse_to_fine_warns_wherever_random_trials_lost_the_best():
     lost, warned, texts = [], [], set()
     for seed, optimum in enumerate(np.linspace(0.05, 0.95, 400)):
         found = search.coarse_to_fine(
-            lambda columns, steps, at=optimum: np.abs(columns["x"] - at), LINE, trials=8, steps=(5, 5),
+            lambda columns, steps, at=optimum: np.abs(columns["x"] - at), LINE, num_trials=8, steps=(5, 5),
             sampler="random", seed=2 * seed, max_widenings=0,
         )  # fmt: skip
         box = found.rounds[-1].space.dimensions["x"]
@@ -162,7 +162,7 @@ def test_block_coordinate_leaves_r_squared_of_the_error():
         return x * x + y * y - 2 * r * x * y
 
     start = {"x": 0.75, "y": 0.75}
-    found = search.block_coordinate(loss, PLANE, sweeps=1, trials=4001, shrink=1.0, start=start)
+    found = search.block_coordinate(loss, PLANE, num_sweeps=1, num_trials=4001, shrink=1.0, start=start)
     assert found.values["x"] - 0.5 == pytest.approx(r * 0.25, abs=3e-4)
     assert found.values["y"] - 0.5 == pytest.approx(r * r * 0.25, abs=3e-4)
     assert [box.reason for box in found.rounds] == [
@@ -175,7 +175,7 @@ def test_successive_halving_runs_the_best_longer():
     found = search.successive_halving(
         lambda columns, steps: np.abs(columns["x"] - 0.3) + 1 / steps,
         LINE,
-        trials=64,
+        num_trials=64,
         steps=(1, 4, 16),
         sampler="sobol",
     )
@@ -190,7 +190,7 @@ def test_optuna_asks_in_batches():
     found = search.ask_and_tell(
         lambda columns, steps: np.where(columns["kind"] == 1, (columns["x"] - 0.3) ** 2, np.inf),
         space,
-        trials=40,
+        num_trials=40,
         batch=8,
     )
     assert len(found.rounds) == 5
@@ -204,8 +204,8 @@ def test_optuna_asks_in_batches():
         (lambda: search.sample("sobel", PLANE, 4), "Did you mean 'sobol'?"),
         (lambda: search.random_points(PLANE, 0), "trials must be a whole number of at least 1, got 0"),
         (lambda: search.random_points(search.Space(x=1.0), 4), "nothing to search"),
-        (lambda: search.coarse_to_fine(lambda c, s: np.zeros(3), LINE, trials=8), "one loss for each of 8 trials, got shape"),
-        (lambda: search.coarse_to_fine(lambda c, s: np.full(8, np.nan), LINE, trials=8), "all 8 trials diverged"),
+        (lambda: search.coarse_to_fine(lambda c, s: np.zeros(3), LINE, num_trials=8), "one loss for each of 8 trials, got shape"),
+        (lambda: search.coarse_to_fine(lambda c, s: np.full(8, np.nan), LINE, num_trials=8), "all 8 trials diverged"),
         (lambda: search.coarse_to_fine(lambda c, s: c["x"], LINE, steps=()), "at least one stage"),
         (lambda: search.successive_halving(lambda c, s: c["x"], LINE, factor=1), "factor must be a whole number of at least 2"),
     ],

@@ -3,6 +3,7 @@ import pytest
 
 from jaxopt_lab import search
 from jaxopt_lab.core import InputError
+from jaxopt_lab.search import spaces
 
 POINTS = np.random.default_rng(0).random((2000, 4))
 
@@ -91,8 +92,8 @@ def test_a_space_survives_json(space):
         (lambda: search.Space(a=search.effective_rate(0.1, 1.0)), "what a depends on must be one of: a; got 'rho'"),
         (lambda: search.Space(a=search.when("b", 1, 0.5, 0.0)), "when: the conditional part must be a dimension"),
         (lambda: search.Space(a=search.uniform(0.0, 1.0)).columns([[1.5]]), "points must lie in the unit cube"),
-        (lambda: search.parse_dimension("lug:1:2"), "got 'lug'. Did you mean 'log'?"),
-        (lambda: search.parse_dimension("log:1"), "a dimension must look like log:1e-4:1"),
+        (lambda: spaces.parse_dimension("lug:1:2"), "got 'lug'. Did you mean 'log'?"),
+        (lambda: spaces.parse_dimension("log:1"), "a dimension must look like log:1e-4:1"),
     ],
 )  # fmt: skip
 def test_wrong_spaces_are_refused(make, message):
@@ -101,9 +102,9 @@ def test_wrong_spaces_are_refused(make, message):
 
 
 def test_words_of_the_command_line_become_dimensions():
-    assert search.parse_dimension("log:1e-4:1") == search.log_uniform(1e-4, 1.0)
-    assert search.parse_dimension("one-minus:0:.99") == search.one_minus_log_uniform(0.0, 0.99)
-    assert search.parse_dimension("effective:.1:1") == search.effective_rate(0.1, 1.0)
-    assert search.parse_dimension("integers:2:5") == search.integers(2, 5)
-    assert search.parse_dimension("choices:0,.9") == search.choices(0.0, 0.9)
-    assert search.parse_dimension("0.9") == 0.9
+    assert spaces.parse_dimension("log:1e-4:1") == search.log_uniform(1e-4, 1.0)
+    assert spaces.parse_dimension("one-minus:0:.99") == search.one_minus_log_uniform(0.0, 0.99)
+    assert spaces.parse_dimension("effective:.1:1") == search.effective_rate(0.1, 1.0)
+    assert spaces.parse_dimension("integers:2:5") == search.integers(2, 5)
+    assert spaces.parse_dimension("choices:0,.9") == search.choices(0.0, 0.9)
+    assert spaces.parse_dimension("0.9") == 0.9

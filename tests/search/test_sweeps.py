@@ -14,11 +14,14 @@ import pytest
 from jaxopt_lab import objectives, rules, search, training
 from jaxopt_lab.core import InputError, Status
 from jaxopt_lab.search import runner, sweeps
+from jaxopt_lab.search.plans import plan_sweep
+from jaxopt_lab.search.sweeps import run_sweep
 from jaxopt_lab.storage import archives
 from tests.search.killed_sweep import bits, run
 
 ROOT = Path(__file__).parents[2]
 RATES = search.Space(learning_rate=search.log_uniform(0.1, 10.0))
+AT_ENDS = search.Objective(every=40)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +39,9 @@ def child(folder, *words, check=True):
 
 def test_the_best_rate_of_a_quadratic_is_the_closed_form():
     bowl = objectives.quadratic([1.0, 0.1], start=1.0)
-    found = search.sweep(bowl, rules.sgd, RATES, trials=200, seeds=1, steps=40, sampler="grid", every=40)
+    found = search.sweep(
+        bowl, rules.sgd, RATES, num_trials=200, num_seeds=1, steps=40, sampler="grid", objective=AT_ENDS
+    )
     # The loss after t steps is sum of lambda (1 - lr lambda)^2t / 2, least where both factors are nearly equal.
     rates = found.of().columns["learning_rate"]
     curvatures = np.array([1.0, 0.1])
@@ -47,13 +52,15 @@ def test_the_best_rate_of_a_quadratic_is_the_closed_form():
     np.testing.assert_array_equal(~kept, exact > 1e6 * 0.55)  # the start's loss is 0.55
     assert found.near_edge() == {}
     narrow = search.Space(learning_rate=search.log_uniform(0.1, 1.0))
-    edge = search.sweep(bowl, rules.sgd, narrow, trials=200, seeds=1, steps=40, sampler="grid", every=40)
+    edge = search.sweep(
+        bowl, rules.sgd, narrow, num_trials=200, num_seeds=1, steps=40, sampler="grid", objective=AT_ENDS
+    )
     assert edge.near_edge() == {"learning_rate": "high"}
-    assert "widen it before anything is concluded" in edge.lines()[-1]
+    assert "widen it before anything is concluded" in str(edge)
 
 
 def test_seeds_are_paired_and_the_median_keeps_misses():
-    found = run(None, seeds=3)
+    found = run(None, num_seeds=3)
     trials = found.of()
     assert trials.objective.shape == (6, 3)
     np.testing.assert_array_equal(trials.curves["loss"][:, 0, 0], trials.curves["loss"][0, 0, 0])  # one start a seed
@@ -80,8 +87,8 @@ def test_many_rules_share_one_sweep():
     momentum = search.Space(learning_rate=search.effective_rate(0.1, 10.0), rho=0.5)
     lines = []
     found = search.sweep(
-        bowl, {"sgd": (rules.sgd, RATES), "heavy ball": (rules.heavy_ball, momentum)}, trials=8, seeds=1, steps=40,
-        every=10, sampler="grid", devices=1, log=lines.append,
+        bowl, {"sgd": (rules.sgd, RATES), "heavy ball": (rules.heavy_ball, momentum)}, num_trials=8, num_seeds=1, steps=40,
+        objective=search.Objective(every=10), sampler="grid", execution=training.Execution(devices=1, log=lines.append),
     )  # fmt: skip
     assert set(found.trials) == {"sgd", "heavy ball"}
     assert found.best()["rule"] == "heavy ball"
@@ -98,8 +105,9 @@ def test_an_objective_may_be_a_validation_metric_and_the_baseline_is_found():
 
     problem = problems.load_problem("digits-mlp", width=4, depth=1, num_examples=60)
     found = search.sweep(
-        problem, rules.sgd, search.Space(learning_rate=search.log_uniform(0.03, 1000.0)), trials=8, seeds=1, steps=30,
-        objective="validation_accuracy", every=30, sampler="grid", devices=1,
+        problem, rules.sgd, search.Space(learning_rate=search.log_uniform(0.03, 1000.0)), num_trials=8, num_seeds=1, steps=30,
+        objective=search.Objective("validation_accuracy", every=30), sampler="grid",
+        execution=training.Execution(devices=1),
     )  # fmt: skip
     trials = found.of()
     assert trials.maximize
@@ -142,7 +150,9 @@ def test_the_number_of_devices_changes_no_bit(whole, tmp_path):
     assert "K = 2 runs side by side on each of 4 devices, 6 chunks" in told[2]
     assert bits(tmp_path / "four") == bits(whole)
     assert json.loads((tmp_path / "four" / "study.json").read_text())["sessions"][0]["devices"] == 4
-    one, three = (run(None, devices=devices, trials=5, seeds=1) for devices in (1, 3))  # the last chunk holds one trial
+    one, three = (
+        run(None, devices=devices, num_trials=5, num_seeds=1) for devices in (1, 3)
+    )  # the last chunk holds one trial
     np.testing.assert_array_equal(one.of().curves["loss"], three.of().curves["loss"])
 
 
@@ -157,7 +167,7 @@ def test_a_long_sweep_takes_the_cheapest_of_a_few_widths_and_keeps_it(tmp_path, 
     for module in (runner, sweeps):
         monkeypatch.setattr(module, "timed", fake)
     told = []
-    long = {"trials": 64, "seeds": 1, "steps": 4, "every": 4, "width": None}
+    long = {"num_trials": 64, "num_seeds": 1, "steps": 4, "every": 4, "width": None}
     found = run(tmp_path / "sweep", log=told.append, **long)
     assert asked == [("vmap", 64), ("vmap", 64), ("vmap", 16), ("map", 8)]  # the first again, with more care
     assert (found.facts["loop"], found.facts["width"], found.facts["chunks"]) == ("vmap", 16, 4)
@@ -175,7 +185,7 @@ def test_a_long_sweep_takes_the_cheapest_of_a_few_widths_and_keeps_it(tmp_path, 
 
 
 def test_a_sweep_takes_all_devices_and_leaves_none_idle():
-    found = run(None, devices=None, trials=4, seeds=1, width=None)
+    found = run(None, devices=None, num_trials=4, num_seeds=1, width=None)
     assert (found.facts["devices"], found.facts["width"], found.facts["chunks"]) == (4, 1, 4)
     with pytest.raises(InputError, match="devices must be at most 4, got 5"):
         run(None, devices=5)
@@ -259,10 +269,10 @@ def test_folders_of_others_are_left_alone(whole, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"trials": 0}, "sweep: trials must be a whole number of at least 1, got 0"),
+        ({"num_trials": 0}, "sweep: num_trials must be a whole number of at least 1, got 0"),
         ({"sampler": "bayes"}, "sampler must be one of: grid, random, sobol, halton; got 'bayes'"),
-        ({"objective": "accuracy"}, "objective must be one of: loss, validation_loss; got 'accuracy'"),
-        ({"objective": "validation_loss"}, "needs validation data, .* has none. Compare 'loss'"),
+        ({"name": "accuracy"}, "objective must be one of: loss, validation_loss; got 'accuracy'"),
+        ({"name": "validation_loss"}, "needs validation data, .* has none. Compare 'loss'"),
         ({"batch_size": 8}, "batch_size 8 needs as many examples"),
         ({"shard": (2, 2)}, r"shard must be \(i, n\) with i < n, got \(2, 2\)"),
         ({"shard": (0, 2)}, "shards need a folder that they share"),
@@ -297,7 +307,7 @@ def scheduled(table):
 @pytest.mark.parametrize("make", [jnp.ones, np.ones], ids=["jax", "numpy"])
 def test_a_table_that_the_rule_closes_over_makes_another_sweep(tmp_path, make):
     bowl, space = objectives.quadratic([1.0, 0.1], start=1.0), search.Space(learning_rate=search.log_uniform(0.01, 1.0))
-    options = {"trials": 4, "seeds": 1, "steps": 40, "out": tmp_path}
+    options = {"num_trials": 4, "num_seeds": 1, "steps": 40, "out": tmp_path}
     first = search.sweep(bowl, scheduled(jnp.asarray(make(60))), space, **options)
     again = search.sweep(bowl, scheduled(jnp.asarray(0.01 * make(60))), space, **options)
     assert first.folder != again.folder
@@ -316,9 +326,13 @@ def test_what_cannot_be_fingerprinted_is_never_used_again_and_says_so(tmp_path):
         return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
     bowl, space = objectives.quadratic([1.0, 0.1], start=1.0), search.Space(learning_rate=search.log_uniform(0.01, 1.0))
-    told, options = [], {"trials": 2, "seeds": 1, "steps": 4, "log": lambda line: told.append(line)}
+    told = []
+    options = {"num_trials": 2, "num_seeds": 1, "steps": 4, "execution": training.Execution(log=told.append)}
     folders = {search.sweep(bowl, rule, space, out=tmp_path, **options).folder for _ in range(2)}
     assert len(folders) == 2
     assert any("calls back into Python" in line and "nothing that is kept will be used again" in line for line in told)
     with pytest.raises(InputError, match="holds another sweep: it differs in rules"):
-        search.sweep(bowl, rule, space, folder=folders.pop(), **options)
+        run_sweep(
+            plan_sweep(bowl, rule, space, batch_size=None, sampler="random", seed=0, objective="loss", **options),
+            folders.pop(),
+        )

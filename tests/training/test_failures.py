@@ -79,14 +79,16 @@ def test_lookahead_is_refused_on_its_own_parameters_in_sweeps_and_in_diagnoses_t
     with pytest.raises(InputError, match=r"run: optax\.lookahead steps on pairs"):
         training.run(pairs, rule, steps=2)
     with pytest.raises(InputError, match=r"sweep: optax\.lookahead steps on pairs"):
-        search.sweep(PROBLEM, lambda learning_rate: rule, space, trials=2, steps=2, seeds=1)
+        search.sweep(PROBLEM, lambda learning_rate: rule, space, num_trials=2, steps=2, num_seeds=1)
     with pytest.raises(InputError, match=r"diagnose: optax\.lookahead steps on pairs"):
         lab.diagnose(PROBLEM, rule, steps=5)
 
 
 def test_a_sweep_names_the_hyperparameter_that_cannot_be_traced():
     with pytest.raises(InputError, match=r"sweep: the rule lbfgs needs memory_size as a plain number") as caught:
-        search.sweep(PROBLEM, optax.lbfgs, search.Space(memory_size=search.integers(3, 5)), trials=2, steps=2, seeds=1)
+        search.sweep(
+            PROBLEM, optax.lbfgs, search.Space(memory_size=search.integers(3, 5)), num_trials=2, steps=2, num_seeds=1
+        )
     assert "\n" not in str(caught.value)
 
 

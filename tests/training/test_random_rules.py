@@ -122,7 +122,7 @@ def test_the_key_may_be_a_hyperparameter():
 @pytest.mark.parametrize("name", RULES)
 def test_sweeps_and_diagnoses_take_such_rules(name):
     space = search.Space(learning_rate=search.log_uniform(0.01, 0.2))
-    best = search.sweep(PROBLEM, RULES[name], space, trials=2, steps=4, seeds=1).best()
+    best = search.sweep(PROBLEM, RULES[name], space, num_trials=2, steps=4, num_seeds=1).best()
     assert best["median"] < float(PROBLEM.full_loss(jnp.ones(3)))
     assert lab.diagnose(PROBLEM, RULES[name](0.1), steps=20).causes
 

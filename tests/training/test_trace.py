@@ -1,0 +1,59 @@
+import json
+import sys
+import types
+
+import chex
+import numpy as np
+import pytest
+
+from jaxopt_lab import objectives, rules, storage, training
+
+
+@pytest.fixture(scope="module")
+def trace():
+    """Three rates on a quadratic, of which the last diverges."""
+    bowl = objectives.quadratic([1.0, 0.1], start=1.0)
+    probes = [training.loss(), training.coordinates(0)]
+    return training.run(bowl, rules.sgd, {"learning_rate": [0.5, 1.0, 30.0]}, steps=10, probes=probes)
+
+
+def test_printed_it_says_how_it_ran_and_where_the_best_ended(trace):
+    head, best, second, worst = str(trace).splitlines()
+    assert head.startswith("3 configurations, 10 steps, 11 records, 1 infeasible; loop vmap, K = 3, ")
+    assert best == "  learning_rate = 1, seed = 0    loss 0.55 to 0.006079, completed"
+    assert second == "  learning_rate = 0.5, seed = 0  loss 0.55 to 0.01792, completed"
+    last = np.flatnonzero(np.isfinite(trace["loss"][2]))[-1]
+    assert worst.endswith(f"loss 0.55 to {trace['loss'][2, last]:.4g} at step {last}, blown up")
+    assert repr(trace) == "<Trace of 3 configurations, 10 steps: coordinates, loss>"
+
+
+def test_many_configurations_stay_within_forty_lines():
+    bowl = objectives.quadratic([1.0, 0.1], start=1.0)
+    many = training.run(bowl, rules.sgd, {"learning_rate": np.linspace(0.1, 1.0, 60)}, steps=2)
+    lines = str(many).splitlines()
+    assert len(lines) <= 40
+    assert lines[-1] == "... and 40 more configurations"
+
+
+def test_the_page_has_a_curve_for_each_scalar_probe(trace, tmp_path):
+    trace.save(tmp_path / "trace.html")
+    page = (tmp_path / "trace.html").read_text()
+    assert page.count("<svg") == 1  # the coordinates are no scalar
+    assert page.count("<tr>") == 4
+    assert "blown up" in page
+    body = trace._repr_html_()
+    assert "<body>" not in body
+    assert body in page
+
+
+def test_as_a_data_frame_it_has_a_row_for_each_record(trace, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=list))
+    rows = trace.to_dataframe()
+    assert len(rows) == 3 * 11
+    assert rows[11] == {"configuration": 1, "seed": 0, "step": 0, "learning_rate": 1.0, "loss": trace["loss"][1, 0]}
+
+
+def test_as_json_it_keeps_every_record(trace):
+    stored = storage.from_json(json.loads(json.dumps(trace.to_json())))
+    chex.assert_trees_all_equal(np.asarray(stored["metrics"]["loss"][:2], np.float32), trace["loss"][:2])
+    assert stored["status"] == ["completed", "completed", "blown_up"]
