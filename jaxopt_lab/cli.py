@@ -64,9 +64,12 @@ def _study(words: list[str]) -> int:
             for name, path in discovery.list_studies(options.experiments).items():
                 print(f"{path.parent.name}/{name}")
             return 0
-        place = [] if options.experiments == EXPERIMENTS else ["--experiments", str(options.experiments)]
-        study = discovery.load_study(discovery.find_study(options.experiments, options.name))
-        return command_line.run_study(study, rest, ["jaxopt-lab", "study", options.name, *place])
+        path = discovery.find_study(options.experiments, options.name)
+        own = options.name.endswith(".py")
+        known = own or options.experiments == EXPERIMENTS
+        place = [] if known else ["--experiments", command_line.shown(options.experiments)]
+        program = ["jaxopt-lab", "study", command_line.shown(path) if own else options.name, *place]
+        return command_line.run_study(discovery.load_study(path), rest, program)
 
     return _guarded(action)
 

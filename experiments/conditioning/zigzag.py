@@ -86,7 +86,8 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         *(absolute("Successive steps of gradient descent turn"
                    f" {'parallel below' if row['rate'] < 1 else 'opposite above'} 2 / (L + mu)",
                    f"final cosine at {row['rate']:g} times the threshold", 1.0 if row["rate"] < 1 else -1.0,
-                   float(row["cosine"][-1]), _remainder(config, row), reference="q = 1 - lr lambda") for row in constant),
+                   float(row["cosine"][-1]), _remainder(config, row), reference="q = 1 - lr lambda")
+          for row in constant),
         # Each cosine is a sum of powers; k roundings of each power, k up to a few thousand.
         absolute("The whole curves of cosines are those of the modes", "largest difference at all rates", 0.0,
                  float(max(off)), 1e-9, reference="q = 1 - lr lambda"),

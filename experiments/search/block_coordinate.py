@@ -190,7 +190,8 @@ def _search(config: Config, name: str) -> Row:
     space = search.Space(learning_rate=rate, rho=search.one_minus_log_uniform(0.0, LARGEST_RHO))
     found = search.block_coordinate(
         lambda columns, steps: _expected(config, columns["learning_rate"], columns["rho"]), space,
-        num_sweeps=config.sweeps, num_trials=config.trials, steps=config.horizon, start={"learning_rate": 0.1, "rho": 0.0},
+        num_sweeps=config.sweeps, num_trials=config.trials, steps=config.horizon,
+        start={"learning_rate": 0.1, "rho": 0.0},
     )  # fmt: skip
     begin = np.log([0.035, 0.1]) if name == "lr" else np.log([0.35, 0.1])
     best = minimize(response, begin, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-15, "maxiter": 2000})
