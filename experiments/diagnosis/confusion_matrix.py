@@ -247,12 +247,13 @@ def _share(hits: int, num: int) -> str:
 
 def _counts(rows: Rows) -> tuple[np.ndarray, list[str]]:
     """Cases by planted and found cause; a case of two causes stands in the row of the one that was found."""
-    counts = np.zeros((len(CAUSES), len(CAUSES)), int)
+    causes = list(dict.fromkeys([*CAUSES, *(_found(row)[0] for row in rows)]))  # more are known than are planted
+    counts = np.zeros((len(causes), len(causes)), int)
     for row in rows:
         found, planted = _found(row)[0], row["planted"].split("+")
-        counts[CAUSES.index(found if found in planted else planted[0]), CAUSES.index(found)] += 1
+        counts[causes.index(found if found in planted else planted[0]), causes.index(found)] += 1
     used = np.flatnonzero(counts.sum(0) + counts.sum(1))
-    return counts[np.ix_(used, used)], [CAUSES[place] for place in used]
+    return counts[np.ix_(used, used)], [causes[place] for place in used]
 
 
 if __name__ == "__main__":

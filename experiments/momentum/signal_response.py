@@ -76,7 +76,7 @@ def run(config: Config) -> list[dict[str, Any]]:
     on_slope = jax.tree.map(jnp.asarray, on_slope)
     rows = []
     for method, rule in METHODS.items():
-        steps = _respond(rule, jnp.asarray(config.rhos), config.learning_rate, on_slope)
+        steps: dict[str, jax.Array] = _respond(rule, jnp.asarray(config.rhos), config.learning_rate, on_slope)
         for k, rho in enumerate(config.rhos):
             moves = {name: -np.asarray(values[k], float) / config.learning_rate for name, values in steps.items()}
             # The averaged rule multiplies the gradient by 1 - rho itself.

@@ -103,7 +103,7 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
                 reference=REFERENCE),
         # An interval of 95 % misses one time in 20: of 8, two or more misses come one time in 17.
         at_least("The estimate from groups of examples brackets the exact noise scale", "share of the intervals",
-                 1 - 1.5 / len(points), np.mean((low <= simple) & (simple <= high)), reference="Fieller 1954"),
+                 1 - 1.5 / len(points), float(np.mean((low <= simple) & (simple <= high))), reference="Fieller 1954"),
     ]  # fmt: skip
 
 

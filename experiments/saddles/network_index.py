@@ -83,9 +83,9 @@ def run(config: Config) -> list[dict[str, Any]]:
         seeds=config.seed + np.arange(config.num_runs), probes=[training.Probe("params", lambda seen: seen.params)],
     )  # fmt: skip
     times = np.unique(np.append(0, np.geomspace(1, config.steps, config.num_path_points - 1).astype(int)))
-    runs = [{"kind": "run", "learning_rate": config.learning_rate, "run": place, "step": int(step)}
-            | _point(problem, params[step])
-            for place, params in enumerate(trace["params"]) for step in times]  # fmt: skip
+    known, paths = {"kind": "run", "learning_rate": config.learning_rate}, enumerate(trace["params"])
+    runs: list[Row] = [known | {"run": place, "step": int(step)} | _point(problem, params[step])
+                       for place, params in paths for step in times]  # fmt: skip
     spread = np.geomspace(1, config.steps, -(-config.num_searches // config.num_runs)).astype(int)
     on_runs = trace["params"][:, spread].reshape(-1, trace["params"].shape[-1])
     starts = np.concatenate([on_runs, np.random.default_rng(config.seed).standard_normal(on_runs.shape)])

@@ -145,8 +145,9 @@ def caption(config: Config, rows: Rows) -> str:
 
 def _predicted(config: Config, method: str, products: np.ndarray, num_starts: int = 4000) -> np.ndarray:
     momentum = [config.rho * share for share in METHODS[method][1]]
-    known = config.sharp, config.flat, config.spread, config.steps, *momentum, num_starts
-    return np.array([theory.wells.share_that_stays(product / config.sharp, *known) for product in products])
+    known = config.sharp, config.flat, config.spread, config.steps, *momentum
+    stays = theory.wells.share_that_stays
+    return np.array([stays(product / config.sharp, *known, num_starts=num_starts) for product in products])
 
 
 if __name__ == "__main__":
