@@ -42,11 +42,13 @@ class Budget:
       seconds: wall seconds in all.
       spent: gradient-equivalents so far.
       skipped: what was not measured -> why.
+      gradient_seconds: that one gradient of all data takes; NaN before it is known.
     """
 
     total: float = 200.0
     seconds: float = 60.0
     spent: float = 0.0
+    gradient_seconds: float = float("nan")
     skipped: dict[str, Skipped] = dataclasses.field(default_factory=dict)
     began: float = dataclasses.field(default_factory=time.monotonic)
 

@@ -1,9 +1,9 @@
 """Whether data and labels are what a model can learn from: the classes, a probe of the labels, training against
 validation inputs.
 
-A probe is a k-nearest-neighbour, a linear or a boosted model, fitted to one half of the examples. Labels are told by
-the inputs where what one of them predicts on the other half depends on the truth there (chi-squared test of the table
-of classes, or the rank correlation of a regression).
+A probe is a k-nearest-neighbour, a linear or a boosted model, fitted to the training examples, or to half of them where
+there are no others. Labels are told by the inputs where what one of them predicts on examples that it has not seen
+agrees with the truth more often than by chance (binomial test of the hits, rank correlation of a regression).
 """
 
 import dataclasses
@@ -98,7 +98,8 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
         if poor and (labels is None or len(labels.counts) > 1):
             probe = probe_labels(search.place, problem)
             if probe is None:
-                budget.skip("uninformative-labels", f"no probe applies: fewer than {FEWEST} examples, or other inputs")
+                why = f"no probe applies: fewer than {FEWEST} examples, or inputs that are no floating numbers"
+                budget.skipped["uninformative-labels"] = Skipped(why, applies=False)
     return DataChecks(labels, probe, compare_split(problem, None if search is None else search.place))
 
 
@@ -119,17 +120,27 @@ def _labels(place: OutputPlace, data: Any) -> Labels | None:
 def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> float | None:
     """The least chance of the dependence that the probes find between inputs and targets; None where none applies."""
     inputs, targets, is_class = _pairs(place, problem.data)
-    if inputs is None or targets is None or len(inputs) < 2 * FEWEST:
+    if inputs is None or targets is None:
         return None
     rows = np.random.default_rng(seed).permutation(len(inputs))[: 2 * _MOST_EXAMPLES]
     inputs, targets = inputs[rows], targets[rows]
+    if problem.validation is None:
+        half = len(inputs) // 2
+        held, truth = inputs[half:], targets[half:]
+        inputs, targets = inputs[:half], targets[:half]
+    else:
+        held, truth, _ = _pairs(place, problem.validation)
+    if held is None or truth is None or min(len(inputs), len(held)) < FEWEST:
+        return None
     deviation = inputs.std(0)
-    inputs = ((inputs - inputs.mean(0)) / np.where(deviation > 0, deviation, 1.0))[:, :_MOST_FEATURES]
-    half = len(rows) // 2
+    scaled = [
+        ((each - inputs.mean(0)) / np.where(deviation > 0, deviation, 1.0))[:, :_MOST_FEATURES]
+        for each in (inputs, held[:_MOST_EXAMPLES])
+    ]
     chances = []
     for model in _probes(is_class, seed):
-        model.fit(inputs[:half], targets[:half])
-        chances.append(_chance(model.predict(inputs[half:]), targets[half:], is_class))
+        model.fit(scaled[0], targets)
+        chances.append(_chance(model.predict(scaled[1]), truth[:_MOST_EXAMPLES], is_class))
         if chances[-1] < 1e-4:
             break
     return float(min(chances))

@@ -190,13 +190,15 @@ class Evidence:
     def is_underperforming(self) -> bool:
         """Whether training goes badly: it diverged, or more than a fifth is left of what a constant output leaves.
 
-        Without data: of what the start leaves.
+        Without data: of what the start leaves. Where the validation loss is the lower one, as with labels of which some
+        are wrong in the training data alone, it tells.
         """
         if self.run is None or self.run.diverged:
             return self.run is not None
         if self.point.baseline is None or not np.isfinite(self.lower_bound):
             return self.progress < _GOOD
-        return self.end - self.lower_bound > (1 - _GOOD) * self.scale
+        ends = self.end if self.validation is None else min(self.end, self.validation.loss.value)
+        return ends - self.lower_bound > (1 - _GOOD) * self.scale
 
     @property
     def resolution(self) -> float:

@@ -72,6 +72,7 @@ def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evi
         return Evidence(setting, PointState(float(loss), norm, non_finite=origin))
     seconds = _seconds(frozen, setting.params)
     problem = subsampled(setting.problem, seconds, setting.batch_size, budget, setting.seed)
+    budget.gradient_seconds = seconds * (problem.num_examples or 1) / (setting.problem.num_examples or 1)
     setting = dataclasses.replace(setting, problem=problem)
     search = None if problem.data is None else search_outputs(problem.freeze(), setting.params, setting.seed)
     budget.pay(GRADIENT)

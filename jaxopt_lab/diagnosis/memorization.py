@@ -49,12 +49,13 @@ def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization |
     if not budget.allows("memorization", cost):
         return budget.skipped["memorization"]
     budget.pay(cost)
+    params = setting.params if setting.from_init else setting.problem.init(jax.random.key(setting.seed))
     rows = np.sort(np.random.default_rng(setting.seed).permutation(num)[:NUM_EXAMPLES])
     data = jax.tree.map(lambda leaf: leaf[rows], setting.problem.data)
     problem = dataclasses.replace(setting.problem.freeze(), data=data, validation=None, metrics={})
     trace = training.run(
         problem, optax.adam, {"learning_rate": np.array(_RATES)}, steps=steps, every=max(steps // 20, 1),
-        params=setting.params, seeds=setting.seed, execution=training.Execution(progress=False),
+        params=params, seeds=setting.seed, execution=training.Execution(progress=False),
     )  # fmt: skip
     losses = np.where(np.isfinite(trace["loss"]), trace["loss"], np.inf)
     least = losses.min(1)

@@ -108,10 +108,10 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
         batch = _some(batch, kept, seed)
         place = _place(loss, params, batch)
         assert place is not None
-    scale = jnp.asarray(_unit(place, batch))
     outputs, value, slope = jax.device_get(compiled(_actual, (), (loss, params))(loss, params, batch))
+    scale = jnp.asarray(max(_unit(place, batch), float(np.sqrt(np.mean(np.square(outputs, dtype=np.float64))))))
     reachable = _run(loss, params, batch, scale, None, "actual")
-    constant = _constant(loss, params, problem.data, place, seed)
+    constant = _run(loss, params, _some(problem.data, _MOST_EXAMPLES, seed), scale, None, "constant")
     bypassed, name = None, ""
     if reachable.loss > _GAP * max(abs(constant.loss), abs(float(value))):
         bypassed, name = _bypassed(loss, params, batch, scale, place, reachable.loss)
@@ -180,12 +180,6 @@ def _run(loss: Any, params: Any, batch: Any, scale: jax.Array, bypass: int | Non
     )  # fmt: skip
     best = int(np.nanargmin(np.where(np.isnan(losses), np.inf, losses)))
     return Search(float(losses[best]), outputs[best])
-
-
-def _constant(loss: Any, params: Any, data: Any, place: OutputPlace, seed: int) -> Search:
-    """One output for all of some examples."""
-    scale = jnp.asarray(_unit(place, data))
-    return _run(loss, params, _some(data, _MOST_EXAMPLES, seed), scale, None, "constant")
 
 
 def _at_constant(loss: Any, params: Any, data: Any, outputs: jax.Array) -> jax.Array:

@@ -117,6 +117,7 @@ def _tried(
 ) -> list[Finding]:  # fmt: skip
     """The findings with what was tried; without those whose change does not help a run that ends finite."""
     trials = try_prescriptions(evidence, rank(found), account, log)
+    nothing = _learned_nothing(evidence)
     kept = []
     for finding in found:
         trial = trials.get(finding.cause)
@@ -124,17 +125,25 @@ def _tried(
             kept.append(finding)
         elif trial.helps or finding.cause in PROGRAM_CAUSES or evidence.non_finite is not None:
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription))
+        elif nothing or not trial.is_long:
+            kept.append(finding)
     return kept
+
+
+def _learned_nothing(evidence: Evidence) -> bool:
+    """Whether the run ends no lower than one output for all does, or diverges, or its loss has no lower end."""
+    base, run = evidence.point.baseline, evidence.run
+    if run is None or run.diverged:
+        return run is not None
+    search = None if evidence.program is None else evidence.program.outputs
+    ends = evidence.end if evidence.validation is None else min(evidence.end, evidence.validation.loss.value)
+    return (base is not None and ends >= _NOTHING * base) or (search is not None and search.constant_runs_away)
 
 
 def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:
     """What is said where no cause holds: healthy only where training learns and everything was examined."""
-    base, run = evidence.point.baseline, evidence.run
-    search = None if evidence.program is None else evidence.program.outputs
-    ends = evidence.end if evidence.validation is None else min(evidence.end, evidence.validation.loss.value)
-    learned_nothing = base is not None and run is not None and ends >= _NOTHING * base
-    endless = search is not None and search.constant_runs_away
-    if learned_nothing or endless or (run is not None and run.diverged):
+    base = evidence.point.baseline
+    if _learned_nothing(evidence):
         text = "The run learns next to nothing and no cause that was examined holds."
         cure = advise(
             "Try to fit sixteen examples, a rate ten times higher and lower, and a model known to learn this."

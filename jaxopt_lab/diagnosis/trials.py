@@ -20,15 +20,17 @@ from jaxopt_lab.diagnosis.findings import Finding, Prescription
 from jaxopt_lab.diagnosis.gradient_noise import constant_output
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.prescriptions import scale_rate
-from jaxopt_lab.diagnosis.probe_runs import ScaledRule
+from jaxopt_lab.diagnosis.probe_runs import ScaledRule, speed_up
 
 RAISED = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 LOWERED = (1 / 3, 1e-1, 1 / 30, 1e-2, 1e-3)
 RATE_CAUSES = {"learning-rate-too-low": RAISED, "plateau": RAISED, "learning-rate-too-high": LOWERED}
 _RECORDS = 20
 _MOST_STEPS = 400
+_SHARE, _TIMES = 0.2, 20.0  # of the seconds, and at most so many times the budget of what is measured
 _LEAST_STEPS = 20
-_HELPS, _VISIBLE = 0.05, 0.01
+_HELPS, _VISIBLE, _FASTER = 0.2, 0.02, 4.0
+_DRAWS = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,9 +43,10 @@ class Trial:
       steps: of each run.
       before: score without the change: a loss, or where units change a share of the loss of one output for all.
       after: score with it; infinite where the run diverged.
-      start: score of the point.
+      training: the two scores on the training data, where the others are of the validation data.
       scale: the size of the score that training is about.
-      on_validation: whether the scores are of the validation data.
+      speed: how many times fewer steps it takes to what the run without the change gains.
+      is_long: whether the runs are as long as the prediction asks for.
     """
 
     cause: str
@@ -51,26 +54,36 @@ class Trial:
     steps: int
     before: float
     after: float
-    start: float
+    training: tuple[float, float] | None
     scale: float
-    on_validation: bool
+    speed: float
+    is_long: bool
 
     @property
     def helps(self) -> bool:
-        """Whether the loss ends lower, by a twentieth of itself and by a hundredth of what training is about."""
+        """Whether the loss ends lower, by a fifth of itself and by a fiftieth of what training is about.
+
+        Or, if it ends no higher, whether it comes there in a quarter of the steps.
+
+        Where there are validation data, their loss decides: what only fits more of the noise does not help.
+        """
         if not np.isfinite(self.before):
             return bool(np.isfinite(self.after))
-        return self.before - self.after > max(_HELPS * abs(self.before), _VISIBLE * self.scale)
+        fall = self.before - self.after
+        if fall > max(_HELPS * abs(self.before), _VISIBLE * self.scale):
+            return True
+        return self.speed >= _FASTER and fall > -_VISIBLE * self.scale
 
     @property
     def gain(self) -> float:
         """How many times less loss."""
         if not np.isfinite(self.before):
             return float("inf") if np.isfinite(self.after) else 1.0
-        return self.before / max(self.after, 1e-3 * self.scale) if self.after > 0 or self.before > 0 else 1.0
+        less = self.before / max(self.after, 1e-3 * self.scale) if self.after > 0 or self.before > 0 else 1.0
+        return max(less, self.speed) if self.helps else less
 
     def __str__(self) -> str:
-        what = "validation loss" if self.on_validation else "loss"
+        what = "loss" if self.training is None else "validation loss"
         before = f"{self.before:.3g}" if np.isfinite(self.before) else "no finite number"
         after = f"{self.after:.3g}" if np.isfinite(self.after) else "no finite number"
         return f"tried for {self.steps} steps: {what} {after} instead of {before}"
@@ -98,8 +111,11 @@ def try_prescriptions(
         return {}
     a_step = step_cost(setting.problem, setting.batch_size)
     num_runs = sum(len(RATE_CAUSES.get(each.cause, (1,))) for each in wanted)
-    afford = int((0.5 * budget.total / num_runs - _RECORDS * LOSS) / a_step)
-    steps = max(min(max(run.num_steps, 2), _MOST_STEPS, afford), min(_LEAST_STEPS, run.num_steps))
+    most = min(_MOST_STEPS, evidence.setting.total_steps or _MOST_STEPS)
+    horizon = max(run.num_steps, *(int(min(each.predicted_gain.horizon, _MOST_STEPS)) for each in wanted))
+    affords = min(_SHARE * budget.seconds / max(budget.gradient_seconds, 1e-6), _TIMES * budget.total)
+    afford = int((affords / num_runs - _RECORDS * LOSS) / a_step)
+    steps = max(min(horizon, most, afford), min(_LEAST_STEPS, run.num_steps))
     base = _scores(setting.problem, setting.rule, [1.0], evidence, steps, restarts=False)
     found = {}
     for finding in wanted:
@@ -127,33 +143,53 @@ def _try(evidence: Evidence, finding: Finding, steps: int, base: "_Scores") -> T
             prescription = dataclasses.replace(scale_rate(factors[best]), restarts=finding.prescription.restarts)
         else:
             problem, rule = prescription.apply(setting.problem, setting.rule)
-            after = _scores(problem, rule, [1.0], evidence, steps, restarts=prescription.restarts)
+            draws = _DRAWS if finding.cause == "local-minimum" else 1
+            restarts = prescription.restarts
+            several = [_scores(problem, rule, [1.0], evidence, steps, restarts=restarts, draw=k) for k in range(draws)]
+            after = min(several, key=lambda each: np.nan_to_num(each.ends[0], nan=np.inf))
             best = 0
     except InputError:
         return None
+    before, ended = (each.ends[0] if each is base else each.ends[best] for each in (base, after))
+    pair = None if base.training is None or after.training is None else (base.training[0], after.training[best])
     units = (1.0, 1.0)
     if prescription.rescales:
         bases = (evidence.point.baseline, _baseline(problem, evidence))
         if not all(each is not None and each > 0 for each in bases):
             return None
         units = (float(bases[0] or 1.0), float(bases[1] or 1.0))
-    end = float(after.ends[best])
+    curves = base.curves[0], after.curves[best] * units[0] / units[1]
+    speed = speed_up(base.steps, *curves, evidence.point.baseline)
+    training_scores = None if pair is None else (_finite(pair[0] / units[0]), _finite(pair[1] / units[1]))
     return Trial(
-        finding.cause, prescription, steps, float(base.ends[0]) / units[0],
-        end / units[1] if np.isfinite(end) else float("inf"), base.start / units[0], evidence.scale / units[0],
-        base.on_validation,
+        finding.cause, prescription, steps, _finite(before / units[0]), _finite(ended / units[1]), training_scores,
+        evidence.scale / units[0], speed if np.isfinite(speed) else 1.0, steps >= min(finding.predicted_gain.horizon, _MOST_STEPS, setting.total_steps or _MOST_STEPS),
     )  # fmt: skip
+
+
+def _finite(score: float) -> float:
+    return float(score) if np.isfinite(score) else float("inf")
 
 
 @dataclasses.dataclass(frozen=True)
 class _Scores:
+    """Losses at the end of runs, NaN where one diverged: what decides, and on the training data where that is another."""
+
     ends: np.ndarray
-    start: float
-    on_validation: bool
+    training: np.ndarray | None
+    steps: np.ndarray
+    curves: np.ndarray
 
 
 def _scores(
-    problem: Problem, rule: Any, factors: list[float], evidence: Evidence, steps: int, *, restarts: bool
+    problem: Problem,
+    rule: Any,
+    factors: list[float],
+    evidence: Evidence,
+    steps: int,
+    *,
+    restarts: bool,
+    draw: int = 0,
 ) -> _Scores:
     """Where runs of the rule at its rate times each factor end."""
     setting = evidence.setting
@@ -164,15 +200,19 @@ def _scores(
         size = min(size, problem.num_examples)
     params = setting.params
     if restarts:
-        params = problem.init(jax.random.key(setting.seed))
+        params = problem.init(jax.random.key(setting.seed + draw))
     trace = training.run(
         problem, ScaledRule(rule), {"factor": np.array(factors)}, steps=steps, every=max(1, steps // _RECORDS),
         params=params, batch_size=size, seeds=setting.seed, probes=probes, execution=training.Execution(progress=False),
     )  # fmt: skip
-    curves = trace["validation_loss" if on_validation else "loss"]
-    tail = max(1, curves.shape[1] // 4)
-    ends = np.where([status.feasible for status in trace.status], curves[:, -tail:].mean(1), np.nan)
-    return _Scores(ends, float(curves[0, 0]), on_validation)
+    finite = [status.feasible for status in trace.status]
+    ends = {}
+    for probe in probes:
+        curves = trace[probe.name]
+        ends[probe.name] = np.where(finite, curves[:, -max(1, curves.shape[1] // 4) :].mean(1), np.nan)
+    if not on_validation:
+        return _Scores(ends["loss"], None, trace.steps, trace["loss"])
+    return _Scores(ends["validation_loss"], ends["loss"], trace.steps, trace["validation_loss"])
 
 
 def _baseline(problem: Problem, evidence: Evidence) -> float | None:

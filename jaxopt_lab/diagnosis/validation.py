@@ -38,7 +38,7 @@ def measure_validation(evidence: "Evidence", budget: Budget) -> Validation | Ski
     """The end of the run on the validation data, and what shrinking the weights would do there."""
     problem, run = evidence.setting.problem, evidence.run
     if problem.validation is None:
-        return Skipped("the problem has no validation data")
+        return Skipped("the problem has no validation data", applies=False)
     if run is None or run.diverged:
         return Skipped("there is no end of a run")
     frozen = problem.freeze(run.model_state)

@@ -18,7 +18,8 @@ from jaxopt_lab.tracing.layer_detection import find_places
 
 _MOST_ACTIVATIONS = 3
 _MOVES = {"reshape", "squeeze", "convert_element_type", "broadcast_in_dim", "transpose", "copy", "expand_dims"}
-_WORDS = {"logistic": "sigmoid", "max": "relu", "div": "softmax", "exp": "exp", "log": "log"}
+_PARTS = {"sub", "add", "mul", "neg", "exp", "log"}  # of a softmax, or a change of units
+_WORDS = {"logistic": "sigmoid", "max": "relu", "div": "softmax"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -157,7 +158,7 @@ def _activations(
         for number in set(operation.outputs) & set(after) - reached - {value}:
             shape = program.shapes[number].shape
             whole = after[number] * before.get(number, 0) == before[value]
-            if whole and math.prod(shape) == size and operation.name not in _MOVES:
+            if whole and math.prod(shape) == size and operation.name not in _MOVES | _PARTS:
                 found.append((number, _name(program, operation, number)))
     return tuple(found[:_MOST_ACTIVATIONS])
 

@@ -11,7 +11,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise
 LEFT = 0.5
 _BLAMED = (
     "non-finite", "unreachable-loss", "unbounded-loss", "no-gradient", "mixed-examples", "label-range", "dead-units",
-    "exploding-signal", "vanishing-signal", "bad-initialization", "lost-updates",
+    "exploding-signal", "vanishing-signal", "bad-initialization", "lost-updates", "saddle", "plateau", "local-minimum",
 )  # fmt: skip
 
 

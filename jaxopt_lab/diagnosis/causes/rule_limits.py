@@ -22,12 +22,13 @@ SHORTENED = 4.0
 ELASTICITY = 0.5
 ENDS, RISES = 0.6, 0.9
 FALLING = 0.05
+_NARROW = ("bfloat16", "float16")  # in float32 it is what a run at rest does
 
 
 def examine_lost(evidence: Evidence) -> Finding | None:
     """A finding where updates drown in the parameters' rounding."""
     checks = evidence.rule
-    if checks is None or not checks.lost >= LOST or not evidence.is_underperforming:
+    if checks is None or not checks.lost >= LOST or not evidence.is_underperforming or checks.dtype not in _NARROW:
         return None
     text = f"{checks.lost:.0%} of the entries of a leaf ({checks.dtype}) are the same after an update that is not zero."
     numbers = [measured("entries that an update leaves as they are, share", checks.lost, LOST)]
