@@ -1,7 +1,7 @@
 import pytest
 
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
-from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.core import InputError
 
 
 @pytest.mark.parametrize(
@@ -21,20 +21,3 @@ from jaxopt_lab.core import InputError, precision
 def test_a_wrong_config_is_a_clear_sentence(config, options, wording):
     with pytest.raises(InputError, match=wording):
         config(**options)
-
-
-def test_the_parting_after_a_drop_is_that_of_a_plain_loop():
-    config = nesterov_forms.Config()
-    x = y = 1.0
-    v = b = 0.0
-    gaps = []
-    for step in range(60):
-        rate = config.drop_rate / (config.drop_factor if step >= config.drop_step else 1)
-        new = config.rho * v - rate * x
-        x, v = x + new + config.rho * (new - v), new
-        b = config.rho * b + y
-        y -= rate * (y + config.rho * b)
-        gaps.append(x - y)
-    with precision():
-        row = nesterov_forms._after_a_drop(config)
-    assert row["predicted_gap"][1:61] == pytest.approx(gaps, abs=1e-13)

@@ -10,7 +10,7 @@ from experiments.saddles import (
     network_index,
     predictable_plateaus,
 )
-from jaxopt_lab import objectives, theory
+from jaxopt_lab import objectives
 from jaxopt_lab.core import InputError, precision
 from jaxopt_lab.studies import Rows
 
@@ -51,15 +51,6 @@ def test_mirror_images_count_once():
     assert [row["loss"] for row in network_index._critical(Rows(rows))] == [0.2, 0.5]
 
 
-def test_pivots_of_tridiagonal_matrices_count_negative_eigenvalues():
-    counts = theory.random_matrices.sample_negative_counts(np.random.default_rng(0), 12, 20_000)
-    entries = np.random.default_rng(1).normal(size=(20_000, 12, 12))
-    dense = (np.linalg.eigvalsh(entries + entries.transpose(0, 2, 1)) < 0).sum(axis=1)
-    for power in (1, 2):
-        ours, theirs = ((found - 6.0) ** power for found in (counts, dense))
-        assert abs(ours.mean() - theirs.mean()) < 4 * np.hypot(ours.std(), theirs.std()) / np.sqrt(20_000)
-
-
 def test_the_lift_moves_only_the_direction_along_x():
     with precision():
         glass = objectives.spherical_spin_glass(jax.random.key(0), 5)
@@ -94,12 +85,3 @@ def test_the_chain_tells_linear_time_from_exponential():
         False,
         False,
     ]
-
-
-def test_a_mode_alone_leaves_when_the_closed_form_says():
-    times = theory.linear_networks.mode_exit_steps([4.0, 1.0], np.full((1, 2), 1e-6), 1e-3)
-    # In the middle the strength is .29 s, where linear growth of the component would be at .91 sqrt(s).
-    share = 1 - np.sqrt(0.5)
-    end = np.sqrt(2 * np.array([4.0, 1.0]) * share / (1 - share))
-    expected = theory.escapes.escape_steps(1e-3 * np.array([4.0, 1.0]), 1e-6, end)
-    np.testing.assert_allclose(times[0], expected, rtol=5e-4)  # a finite rate

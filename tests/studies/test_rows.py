@@ -71,3 +71,13 @@ def test_the_effective_rate_stands_beside_the_learning_rate(row, effective):
 )
 def test_where_no_effective_rate_can_be_told_none_is(row):
     assert "effective_rate" not in with_effective_rate(row)
+
+
+def test_rows_are_selected_by_a_condition_and_each_number_once():
+    rows = Rows(
+        [{"loss": loss, "kind": kind} for loss, kind in ((0.5, "a"), (0.2, "b"), (0.5 + 1e-12, "a"), (0.9, "a"))]
+    )
+    assert rows.where(loss=lambda loss: loss > 0.3, kind="a")["loss"].tolist() == [0.5, 0.5 + 1e-12, 0.9]
+    assert len(rows.where(missing=lambda value: True)) == 0
+    assert rows.distinct("loss", 1e-9)["loss"].tolist() == [0.2, 0.5, 0.9]
+    assert len(Rows().distinct("loss", 1e-9)) == 0

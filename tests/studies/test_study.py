@@ -112,3 +112,17 @@ def test_a_file_named_like_a_module_hides_none(tmp_path):
     with pytest.raises(InputError, match="a study has a `run`"):
         load_study(tmp_path / "random.py")
     assert sys.modules["random"] is random
+
+
+def test_a_run_that_asks_for_checkpoints_gets_them_and_without_any_keeps_nothing():
+    asked = []
+
+    def run(config, checkpoints):
+        asked.append(checkpoints)
+        return []
+
+    study = load_study(module(run=run))
+    study.run(study.config())
+    study.run(study.config(), "kept")
+    assert asked[0].folder is None
+    assert asked[1] == "kept"
