@@ -6,8 +6,8 @@ dimension"; a rate ten times too low should work in theory, but "one-day trainin
 What is true: on a quadratic with eigenvalues in [mu, L] and kappa = L / mu the error shrinks per step by
     gradient descent (kappa - 1) / (kappa + 1),   Nesterov and triple momentum 1 - 1 / sqrt(kappa),
     heavy ball (sqrt(kappa) - 1) / (sqrt(kappa) + 1),   Chebyshev 1 / T_n after n steps: the best possible,
-so descent pays kappa steps and momentum sqrt(kappa); a rate ten times lower costs ten times the steps, exactly
-ln(eps) / ln(1 - lr mu). Whole loss curves are sums over eigenvalues of known polynomials, with nothing fitted.
+so gradient descent needs O(kappa) steps and momentum O(sqrt(kappa)); a rate ten times lower costs ten times the steps,
+exactly ln(eps) / ln(1 - lr mu). Whole loss curves are sums over eigenvalues of known polynomials, nothing fitted.
 
 Source: CS231n 2017, lecture 7; Polyak 1964; Golub and Varga 1961; Nesterov 2004, section 2.2; Lessard, Recht and
 Packard 2016; Van Scoy, Freeman and Lynch 2018.
@@ -225,13 +225,9 @@ def _measure(config: Config, method: str, kappa: float, checkpoints: training.Ch
 
 def _exact_losses(config: Config, method: str, kappa: float, time: np.ndarray) -> Iterator[float]:
     """The losses at the recorded steps, from the exact polynomials of the eigenvalues."""
-    nodes, steps, tuning = (
-        theory.log_uniform.log_uniform_quadrature(config.dim, kappa),
-        int(time[-1]),
-        METHODS[method][0],
-    )
-    # as the run holds them: heavy ball's end modes turn a rounding of 6e-8 in the rate into t^2 times as much
-    held, (tuning, wanted) = np.dtype(config.dtype).type, (tuning(1.0, 1 / kappa), set(time.tolist()))
+    nodes, tuning = theory.log_uniform.log_uniform_quadrature(config.dim, kappa), METHODS[method][0](1.0, 1 / kappa)
+    # As the run holds them: heavy ball's end modes turn a rounding of 6e-8 in the rate into t^2 times as much.
+    held, steps, wanted = np.dtype(config.dtype).type, int(time[-1]), set(time.tolist())
     rate, rho, ahead = (float(held(value)) for value in (tuning.learning_rate, tuning.rho, tuning.lookahead))
     if method == "Chebyshev":
         rate, rho = theory.trajectories.chebyshev_schedule(1.0, 1 / kappa, steps)
@@ -240,7 +236,7 @@ def _exact_losses(config: Config, method: str, kappa: float, time: np.ndarray) -
     responses = theory.trajectories.stream_mode_responses(nodes.eigenvalues, rate, steps, rho, ahead)
     for step, response in enumerate(responses):
         if step in wanted:
-            # Nesterov and triple momentum hold the point where the gradient is taken
+            # Nesterov and triple momentum hold the point where the gradient is taken.
             point = response + ahead * (response - before) if ahead else response
             yield 0.5 * float(nodes.weights @ (nodes.eigenvalues * point**2))
         before = response

@@ -203,8 +203,10 @@ def _first_block_below(matrix: jax.Array, weights: jax.Array, moments: jax.Array
         moments = matrix @ moments
         return done + BLOCK, jnp.concatenate([risks[-1:], rows @ moments]), moments
 
+    def above(carry: Any) -> jax.Array:
+        return (carry[0] < LONGEST) & ~jnp.any(carry[1] <= target)
+
     first = (0, jnp.concatenate([jnp.ones(1), rows @ moments]), moments)
-    above = lambda carry: (carry[0] < LONGEST) & ~jnp.any(carry[1] <= target)  # noqa: E731
     return jax.lax.while_loop(above, advance, first)[:2]
 
 

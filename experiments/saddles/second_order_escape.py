@@ -3,9 +3,9 @@
 What the lecture says: the function "will get stuck at the saddle point", and velocity will "carry us through".
 
 What is true: a step that knows the curvature leaves a strict saddle in a number of steps that does not depend on how
-flat the saddle is, where descent pays one over the eigenvalue. But such a step takes products with the Hessian, and a
-product costs about two gradients. Counted so, nothing here is far from tuned momentum: Newton-CG costs a little less,
-and both pay the root of one over the eigenvalue; saddle-free Newton, which divides by the whole spectrum, costs more. A
+flat the saddle is, where gradient descent needs O(1 / |eigenvalue|). But such a step takes products with the Hessian,
+and a product costs about two gradients. Counted so, nothing here is far from tuned momentum: Newton-CG costs a little
+less, and both need O(1 / sqrt(|eigenvalue|)); saddle-free Newton, which divides by the whole spectrum, costs more. A
 search for negative curvature with a fixed number of products finds nothing once the saddle is too flat for them (20 at
 an eigenvalue of .001, in an exploratory run), and then costs three times what descent does. And the octopus is no
 easier with curvature: each saddle-free Newton step shrinks the next way out by (2 L + damping) / damping, 11 times
