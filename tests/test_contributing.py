@@ -7,6 +7,7 @@ import pytest
 
 from jaxopt_lab.cli import main
 from jaxopt_lab.storage import read_record, read_verdicts
+from jaxopt_lab.studies import run_suite
 
 TEXT = (pathlib.Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
@@ -52,3 +53,9 @@ def test_a_stopped_study_goes_on_where_its_file_is_named(place, capsys):
     assert f"add --study {file}" in capsys.readouterr().err
     assert main(["resume", str(folder), "--study", str(file)]) == 0
     assert (read_record(folder)["status"], read_record(folder)["config"]["steps"]) == ("done", 20)
+
+
+def test_a_suite_records_the_whole_path_of_a_file(place):
+    assert run_suite(["../mine/halving.py"], "out", "quick", log=None) == 0
+    (folder,) = (path for path in (place / "bench" / "out").iterdir() if path.is_dir())
+    assert read_record(folder)["command"] == f"python {place / 'mine' / 'halving.py'} --preset quick"

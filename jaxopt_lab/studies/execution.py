@@ -130,15 +130,19 @@ def check_folder(study: Study, config: Any, out: Path | str, folder: Path | None
     )  # fmt: skip
 
 
+def place_of(path: Path) -> str:
+    """Where a study's file stands: from `experiments` on where it lies there, else in full."""
+    path = path.resolve()
+    return "/".join(path.parts[-3:]) if path.parent.parent.name == "experiments" else str(path)
+
+
 def _identity(study: Study) -> dict[str, str]:
     """Where the study stands, and the digest of what stands there.
 
     A study in `experiments/<question>/` is found by its name, wherever that folder lies.
     """
     path = study.file.resolve()
-    known = path.parent.parent.name == "experiments"
-    place = "/".join(path.parts[-3:]) if known else str(path)
-    return {"file": place, "source": hashlib.sha256(path.read_bytes()).hexdigest()}
+    return {"file": place_of(path), "source": hashlib.sha256(path.read_bytes()).hexdigest()}
 
 
 def _judged(study: Study, config: Any, rows: Rows) -> list[Verdict]:

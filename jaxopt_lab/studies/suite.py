@@ -4,6 +4,7 @@ Everything that can be checked is checked before the first study runs; a study t
 still run. The report is rewritten after each study, so that it is there whenever the process is stopped.
 """
 
+import shlex
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import require_choice
 from jaxopt_lab.core.exits import CRASHED, FAILS, HOLDS
 from jaxopt_lab.studies.discovery import find_study, load_study
-from jaxopt_lab.studies.execution import Log, check_folder, execute, prepare_engine, print_line
+from jaxopt_lab.studies.execution import Log, check_folder, execute, place_of, prepare_engine, print_line
 from jaxopt_lab.studies.study import Study
 
 
@@ -92,7 +93,7 @@ class _Suite:
         return {script: study for script, study in studies.items() if self.preset in study.presets}
 
     def _execute(self, script: Path, study: Study, place: str) -> None:
-        redo = f"python {'/'.join(script.parts[-3:])} --preset {self.preset}"
+        redo = shlex.join(["python", place_of(script), "--preset", self.preset])
         config = study.presets[self.preset]
         try:
             done = execute(study, config, self.out, preset=self.preset, command=redo, place=place, log=self.log)
