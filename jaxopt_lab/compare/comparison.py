@@ -232,7 +232,7 @@ def load_comparison(folder: str | os.PathLike[str], log: Callable[[str], None] |
     """The comparison that a folder holds, as far as it is finished; needs no problem.
 
     Args:
-      folder: as given to `compare`.
+      folder: the comparison's own folder.
       log: gets a sentence for each damaged file, which then counts as not there; None: that is an error.
 
     Returns:

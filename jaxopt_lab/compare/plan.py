@@ -7,8 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.compare.candidates import Candidate, candidates_of
-from jaxopt_lab.compare.evaluation_params import WithEvaluationParams
+from jaxopt_lab.compare.candidates import Candidate, WithEvaluationParams, candidates_of
 from jaxopt_lab.compare.splits import MEASURES, DataSplit, split_data
 from jaxopt_lab.compare.statistics import seeds_for_misses
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost

@@ -214,8 +214,7 @@ def plan_sweep(
     )
     asked = Objective(objective) if isinstance(objective, str) else objective
     probes = asked.probes(problem)
-    chosen = asked.settled(problem, steps, batch_size)
-    seeds = seed + np.arange(num_seeds)
+    chosen, seeds = asked.settled(problem, steps, batch_size), seed + np.arange(num_seeds)
     work = measure_workload(problem, batch_size, execution.loop, many_trials=True)
     config = {
         "problem": problem.name, "problem_fingerprint": problem_fingerprint(problem), "steps": steps,

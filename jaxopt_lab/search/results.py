@@ -130,7 +130,7 @@ def load_sweep(folder: str | os.PathLike[str], log: Callable[[str], None] | None
     """The sweep that a folder holds, as far as it is finished; needs no problem.
 
     Args:
-      folder: as given to `sweep`.
+      folder: the sweep's own folder.
       log: gets a sentence for each file that is damaged, whose runs then count as not finished; None: that is an error.
 
     Returns:

@@ -101,13 +101,16 @@ def run(
     if alive.any() and "loss" in metrics:
         status[alive] = [limits.at_end(loss) for loss in metrics["loss"][alive, -1]]
     status[status == Status.RUNNING] = Status.COMPLETED
-    final = groups.gather(packed, alive) if execution.keep_final else None
     ended = tuple(Status(code) for code in status)
-    params, state, model_state = (None,) * 3 if final is None else (final.params, final.state, final.model_state)
-    params, state = meshes.as_before((params, state), given)
-    return Trace(
-        plan.steps, metrics, params, state, ended, plan.hyperparameters, plan.seeds, facts, model_state
-    )  # fmt: skip
+    kept = _final(packed, alive, given) if execution.keep_final else (None, None, None)
+    return Trace(plan.steps, metrics, *kept[:2], ended, plan.hyperparameters, plan.seeds, facts, kept[2])
+
+
+def _final(packed: list[groups.Group], alive: np.ndarray, given: Any) -> tuple[Any, Any, Any]:
+    """Parameters, states of the rule and states of the model at the end, on the axes of what was given."""
+    final = groups.gather(packed, alive)
+    params, state = meshes.as_before((final.params, final.state), given)
+    return params, state, final.model_state
 
 
 def _compilers_choice(starts: tuple[Any, np.ndarray], inputs: Inputs) -> tuple[tuple[Any, np.ndarray], Inputs]:

@@ -9,10 +9,9 @@ import jaxopt_lab as lab
 from jaxopt_lab import compare, objectives, rules, search
 from jaxopt_lab.compare import statistics
 from jaxopt_lab.compare.candidates import candidates_of
-from jaxopt_lab.compare.evaluation_params import with_evaluation_params
 from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED, pairwise_results
 from jaxopt_lab.compare.rule_results import FinalRuns
-from jaxopt_lab.compare.splits import split_data
+from jaxopt_lab.compare.splits import split_data, with_evaluation_params
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
 from jaxopt_lab.core import InputError, Stateful, Status, from_loss
 
