@@ -166,7 +166,7 @@ def rank_correlation(x: ArrayLike, y: ArrayLike) -> Estimate:
 
     Example:
       >>> print(rank_correlation([1, 2, 3, 4, 5, 6], [2, 1, 4, 3, 6, 5]))
-      0.828571 in [0.0197384, 0.981722]
+      0.828571 in [0.0184995, 0.981924]
 
     Reference: Fieller, Hartley, Pearson 1957, for the interval.
     """
