@@ -36,17 +36,15 @@ def main(
 
 
 def _run(options: argparse.Namespace, words: list[str], folder: Path, headline: Sequence[str]) -> int:
-    from jaxopt_lab.studies import find_study, list_studies, prepare_engine, run_suite
+    from jaxopt_lab.studies import list_studies, run_suite
 
     if options.list:
         for name, path in list_studies(folder).items():
             print(f"{path.parent.name}/{name}{'' if name in headline else '  (with --all)'}")
         return 0
-    names = options.only or (list_studies(folder) if options.all else headline)
-    scripts = [find_study(folder, name) for name in dict.fromkeys(names)]
-    prepare_engine()
+    names = options.only or list(list_studies(folder) if options.all else headline)
     command = shlex.join(["python", "-m", "experiments", *words])
-    return run_suite(scripts, options.out, options.preset, command=command)
+    return run_suite(names, options.out, options.preset, experiments=folder, command=command)
 
 
 def _parser() -> argparse.ArgumentParser:

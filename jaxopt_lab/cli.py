@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+EXPERIMENTS = Path("experiments")
 _WRONG_INPUT, _STOPPED = 2, 130
 
 
@@ -49,21 +50,26 @@ def _run(words: list[str]) -> int:
 
 def _study(words: list[str]) -> int:
     parser = _parser("study", add_help=not words or words[0].startswith("-"))
-    parser.add_argument("name", nargs="?", metavar="NAME", help="the study; its options follow, see NAME --help")
+    about = "the study, or the path of a file of your own; its options follow, see NAME --help"
+    parser.add_argument("name", nargs="?", metavar="NAME", help=about)
     parser.add_argument("--list", action="store_true", help="list the studies and stop")
     _add_experiments(parser)
     options, rest = parser.parse_known_args(words)
     if options.name is None and not options.list:
         parser.error("name a study, or ask for --list")
-    from jaxopt_lab import studies
+    from jaxopt_lab.studies import command_line, discovery
 
     def action() -> int:
         if options.list:
-            for name, path in studies.list_studies(options.experiments).items():
+            for name, path in discovery.list_studies(options.experiments).items():
                 print(f"{path.parent.name}/{name}")
             return 0
-        study = studies.load_study(studies.find_study(options.experiments, options.name))
-        return studies.main(study, rest, program=f"jaxopt-lab study {options.name}")
+        path = discovery.find_study(options.experiments, options.name)
+        own = options.name.endswith(".py")
+        known = own or options.experiments == EXPERIMENTS
+        place = [] if known else ["--experiments", command_line.shown(options.experiments)]
+        program = ["jaxopt-lab", "study", command_line.shown(path) if own else options.name, *place]
+        return command_line.run_study(discovery.load_study(path), rest, program)
 
     return _guarded(action)
 
@@ -179,9 +185,10 @@ def _resume(words: list[str]) -> int:
     trust = "code of your own that the folder's record names: nothing that it names is run unless you name it too"
     for option in ("--problem", "--rule"):
         parser.add_argument(option, action="append", default=[], metavar="MODULE:FUNCTION", help=trust)
+    parser.add_argument("--study", type=Path, metavar="FILE", help="the file of a study that is not in experiments")
     _add_experiments(parser)
     options = parser.parse_args(words)
-    from jaxopt_lab import storage, studies
+    from jaxopt_lab import storage
 
     def action() -> int:
         kind, trusted = storage.kind_of(options.folder), [*options.problem, *options.rule]
@@ -193,7 +200,9 @@ def _resume(words: list[str]) -> int:
             from jaxopt_lab.compare import command
 
             return command.resume_comparison(options.folder, trusted)
-        return studies.resume(options.folder, options.experiments)
+        from jaxopt_lab.studies import command_line
+
+        return command_line.resume(options.folder, options.experiments, options.study)
 
     return _guarded(action)
 
@@ -211,7 +220,7 @@ def _parser(verb: str, *, add_help: bool = True) -> argparse.ArgumentParser:
 
 def _add_experiments(parser: argparse.ArgumentParser) -> None:
     where = "where the studies lie (default: experiments)"
-    parser.add_argument("--experiments", type=Path, default=Path("experiments"), metavar="DIR", help=where)
+    parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help=where)
 
 
 def _help() -> str:

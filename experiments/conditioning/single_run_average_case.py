@@ -1,7 +1,8 @@
 """Does a bad condition number make high-dimensional problems slow?
 
-The lecture: a large ratio of the Hessian's singular values makes descent slow, and it "actually becomes much more
-common in high dimensions".
+What the lecture says: a large ratio of the Hessian's singular values makes descent slow, and it "actually becomes much
+more common in high dimensions".
+
 What is true: least squares on as many random examples as dimensions has kappa of about d^2, so that a rate read off
 kappa says that nothing ever happens; yet one run of gradient descent at 1 / L, on one draw of the data, from one random
 start, follows the curve (4 / pi) B(3/2, 2 k + 3/2), about k^(-3/2) / sqrt(2 pi), without d in it. Gaussian data or coin
@@ -13,56 +14,56 @@ Source: Paquette, van Merrienboer, Paquette and Pedregosa 2020, arXiv 2006.04299
 1988; Johnstone 2001 (how far the extreme eigenvalues of finite matrices lie inside of the limit's edges).
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab import core, rules, theory, training
-from jaxopt_lab.core import Verdict, judge, require_choice, require_count, require_memory
+from jaxopt_lab import core, rules, training
+from jaxopt_lab.core import Verdict, require_memory
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Row, Rows, main
+from jaxopt_lab.studies.fields import Count, Must, Precision, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import relative, within
+from jaxopt_lab.theory import random_matrices as law
 
 KINDS = ("Gaussian", "coin flips")
 RATE = 0.25  # 1 / L, L = 4 for as many examples as dimensions
 STRETCH, STRIDE = 32, 4  # records a stretch; each stretch has steps STRIDE times farther apart than the one before
 EARLY = 10  # step at which deviations are compared between dimensions
 REFERENCE = "Paquette et al. 2020; closed form from the Marchenko-Pastur law"
+SEVERAL = Must("hold at least two", lambda dims: len(dims) > 1)
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Entries of the n x d data have mean 0 and variance 1 / n; starts have norm 1."""
 
-    dim: int = 1000
+    dim: Annotated[int, Whole(50)] = 1000
     """Dimensions d, and examples n = d, of the single runs, a count."""
-    num_stretches: int = 4
+    num_stretches: Count = 4
     """Length of the single runs: 32, 160, 672, 2720, ... steps for 1, 2, 3, 4, ... stretches, a count."""
-    small_dims: tuple[int, ...] = (40, 80, 160, 320)
+    small_dims: Annotated[tuple[int, ...], Whole(20), SEVERAL] = (40, 80, 160, 320)
     """Dimensions at which many draws are compared, counts."""
-    num_draws: int = 60
+    num_draws: Annotated[int, Whole(4)] = 60
     """Draws at each of them, a count."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds data and starts."""
-    dtype: str = "float64"
+    dtype: Precision = "float64"
     """Floating type of the runs, "float64" or "float32"; with the minimum at 0 both keep their digits."""
 
     def __post_init__(self) -> None:
-        where = "single_run_average_case"
-        for name, minimum in (("dim", 50), ("num_stretches", 1), ("num_draws", 4), ("seed", 0)):
-            require_count(where, name, getattr(self, name), minimum)
-        require_choice(where, "dtype", self.dtype, ("float32", "float64"))
-        if len(self.small_dims) < 2:
-            raise core.fail(where, f"small_dims must hold at least two, got {self.small_dims}")
-        for dim in self.small_dims:
-            require_count(where, "small_dims", dim, minimum=20)
         needed = 3 * 2 * self.dim**2 * np.dtype(self.dtype).itemsize
-        require_memory(where, needed, core.available_memory(), f"data of {self.dim} x {self.dim}")
+        told = f"data of {self.dim} x {self.dim}"
+        require_memory("single_run_average_case", needed, core.available_memory(), told)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(dim=4000, small_dims=(50, 100, 200, 400, 800), num_draws=100),
+    "huge": Config(20_000, 3, (50, 100, 200, 400, 800), num_draws=100, dtype="float32"),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -70,50 +71,71 @@ def run(config: Config) -> list[dict[str, Any]]:
     return [*_single_runs(config), *_many_draws(config), *_condition_numbers(config)]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Each single run against the curve, the size of deviations against dimensions, kappa against dimensions."""
-    found = []
-    for row in _of(rows, "single run"):
-        allowed = _allowed(row["steps"], config.dim)
-        worst = int(np.argmax(np.abs(row["loss"] / row["predicted"] - 1) / allowed))
-        found.append(judge(
-            f"One run on one draw ({row['data']}) follows the closed form, d = {config.dim}",
-            f"loss after {row['steps'][worst]} steps, where it deviates most for its size", row["predicted"][worst],
-            row["loss"][worst], float(allowed[worst]), reference=REFERENCE,
-        ))  # fmt: skip
-    return [*found, *_judge_deviations(rows), *_judge_condition_numbers(rows)]
+    many, kappas = rows.where(kind="many draws"), rows.where(kind="kappa")
+    scaled = core.mean_of_samples(np.concatenate([(row["off"] / row["predicted"]) ** 2 for row in many]))
+    return [
+        *(_on_the_curve(config, row) for row in rows.where(kind="single run")),
+        # Sampling error, and the spectrum's own part of the variance, 1 / m^2 against 2 / m of the start's.
+        within("Runs deviate by sqrt(2 / modes alive), which falls like d^(-1/2),"
+               f" d = {many[0]['dim']} to {many[-1]['dim']}",
+               f"mean square deviation over its prediction, {many['off'].size} draws", 1.0, scaled.value,
+               float(scaled.standard_error or 0) + float(np.mean(many["predicted"] ** 2)),
+               reference="variance of a quadratic form on the sphere"),
+        _kappa(kappas.where(ratio=1.0), "As many examples as dimensions: kappa grows like d^2",
+               "Edelman 1988, theorem 6.1"),
+        _kappa(kappas.where(ratio=0.5), "Two examples a dimension: kappa does not grow with d",
+               "Marchenko, Pastur 1967; Johnstone 2001"),
+    ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def _on_the_curve(config: Config, row: Row) -> Verdict:
+    # Four standard errors of the start's components, plus one or two of the m modes alive more in the spectrum.
+    error = law.square_data_fluctuation(row["steps"], config.dim)
+    allowed = 4 * error + error**2
+    worst = int(np.argmax(np.abs(row["loss"] / row["predicted"] - 1) / allowed))
+    return relative(f"One run on one draw ({row['data']}) follows the closed form, d = {config.dim}",
+                    f"loss after {row['steps'][worst]} steps, where it deviates most for its size",
+                    row["predicted"][worst], row["loss"][worst], float(allowed[worst]),
+                    reference=REFERENCE)  # fmt: skip
+
+
+def _kappa(some: Rows, claim: str, source: str) -> Verdict:
+    error = float(np.sqrt(np.sum(some["error"] ** 2)) / len(some))
+    # Sampling error; both laws are limits, off by about d^(-2/3) of the edge's scale, 1 / d for the square.
+    return within(claim, f"mean of ln kappa minus its law, d = {some[0]['dim']} to {some[-1]['dim']}", 0.0,
+                  float(np.mean(some["log_kappa"] - some["predicted"])), error + min(some["dim"]) ** (-2 / 3),
+                  reference=source)  # fmt: skip
+
+
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """The single runs on the curve; deviations against d; kappa against d."""
     figure, (curve, deviations, kappas) = maker.axes(3, 1, height=9.6, gridspec_kw={"height_ratios": [1.4, 1, 1]})
-    singles = _of(rows, "single run")
+    singles, many = rows.where(kind="single run"), rows.where(kind="many draws")
     steps = singles[0]["steps"][1:]
-    exact = theory.random_matrices.square_data_loss(steps)
-    spread = 2 * _fluctuation(steps, config.dim)
+    exact, spread = law.square_data_loss(steps), 2 * law.square_data_fluctuation(steps, config.dim)
     curve.fill_between(steps, exact * np.maximum(1 - spread, 0.05), exact * (1 + spread), color="#dfe7ee", linewidth=0)
     maker.predicted(curve, steps, exact, color=6)
+    shown = np.unique(np.geomspace(1, len(steps), 34).astype(int)) - 1
     for color, (row, marker) in enumerate(zip(singles, "os", strict=True)):
-        shown = np.unique(np.geomspace(1, len(steps), 34).astype(int)) - 1
         maker.measured(curve, steps[shown], row["loss"][1:][shown], color=color, marker=marker)
         curve.annotate(f"{row['data']}, one run", (0.05, 0.18 - 0.1 * color), xycoords="axes fraction",
                        color=maker.color(color))  # fmt: skip
     curve.annotate("(4 / π) B(3/2, 2k + 3/2)", (0.42, 0.75), xycoords="axes fraction", color=maker.color(6))
-    curve.set(xscale="log", yscale="log", xlabel="step k", ylabel="loss")
-    curve.set_title(f"d = n = {config.dim}; band: two standard errors of one start")
-    many = _of(rows, "many draws")
-    dims = np.array([row["dim"] for row in many])
+    curve.set(xscale="log", yscale="log", xlabel="step k", ylabel="loss",
+              title=f"d = n = {config.dim}; band: two standard errors of one start")  # fmt: skip
+    dims = many["dim"]
     dense = np.geomspace(dims[0] / 1.3, dims[-1] * 1.3, 50)
-    maker.predicted(deviations, dense, _fluctuation(np.array([EARLY]), 1)[0] / np.sqrt(dense), color=2)
-    maker.measured(deviations, dims, [row["deviation"] for row in many], color=2)
-    deviations.set(xscale="log", yscale="log", xlabel="d", ylabel="deviation, relative")
+    maker.predicted(deviations, dense, law.square_data_fluctuation(EARLY, 1) / np.sqrt(dense), color=2)
+    maker.measured(deviations, dims, many["deviation"], color=2)
+    deviations.set(xscale="log", yscale="log", xlabel="d", ylabel="deviation, relative",
+                   title=f"standard deviation of a run from the curve, k = {EARLY}")  # fmt: skip
     deviations.set_yticks([0.05, 0.1, 0.2], ["0.05", "0.1", "0.2"])
-    deviations.set_title(f"standard deviation of a run from the curve, k = {EARLY}")
-    for color, ratio, words in ((1, 1.0, "n = d"), (0, 0.5, "n = 2d")):
-        some = [row for row in _of(rows, "kappa") if row["ratio"] == ratio]
-        maker.predicted(kappas, [row["dim"] for row in some], [np.exp(row["predicted"]) for row in some], color=color,
-                        label=words)  # fmt: skip
-        maker.measured(kappas, [row["dim"] for row in some], [np.exp(row["log_kappa"]) for row in some], color=color)
+    for color, ratio, told in ((1, 1.0, "n = d"), (0, 0.5, "n = 2d")):
+        some = rows.where(kind="kappa", ratio=ratio)
+        maker.predicted(kappas, some["dim"], np.exp(some["predicted"]), color=color, label=told)
+        maker.measured(kappas, some["dim"], np.exp(some["log_kappa"]), color=color)
     kappas.set(xscale="log", yscale="log", xlabel="d", ylabel="kappa", ylim=(10, None))
     for axes in (deviations, kappas):
         axes.set_xticks(dims, [str(dim) for dim in dims])
@@ -122,26 +144,19 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    last = _of(rows, "single run")[0]
-    shown = int(np.searchsorted(last["steps"], 100, side="right"))
-    worst = np.abs(last["loss"] / last["predicted"] - 1)[:shown].max()
-    square, wide = ([row for row in _of(rows, "kappa") if row["ratio"] == ratio] for ratio in (1.0, 0.5))
+    run, square, wide = (rows.where(**which) for which in ({"kind": "single run"}, {"ratio": 1.0}, {"ratio": 0.5}))
+    shown = int(np.searchsorted(run[0]["steps"], 100, side="right"))
+    worst = np.abs(run[0]["loss"] / run[0]["predicted"] - 1)[:shown].max()
     return (
         f"One run of gradient descent on one draw of {config.dim} x {config.dim} random data follows the closed form"
-        f" within {worst:.0%} up to step {last['steps'][shown - 1]}, although kappa is about d^2,"
+        f" within {worst:.0%} up to step {run[0]['steps'][shown - 1]}, although kappa is about d^2,"
         f" {np.exp(square[-1]['log_kappa']):.1g} at d = {square[-1]['dim']}. With two examples a dimension kappa is"
         f" {np.exp(wide[-1]['log_kappa']):.0f} there, and nearly the same at any d."
     )
 
 
-def _problem(data: jax.Array, start: jax.Array) -> core.Problem:
-    """Independent least squares side by side: data [b, n, d], parameters [b, d], the loss their sum."""
-    return core.from_loss(jax.tree_util.Partial(_loss, data), start, name="random-least-squares")
-
-
 def _loss(data: jax.Array, params: jax.Array, batch: Any, key: Any) -> jax.Array:
-    del batch, key
+    """Independent least squares side by side: data [b, n, d], parameters [b, d], the loss their sum."""
     return 0.5 * jnp.sum(jnp.square(jnp.einsum("bnd,bd->bn", data, params)))
 
 
@@ -151,7 +166,10 @@ def _each_loss(seen: training.Observation) -> jax.Array:
     return jax.lax.map(lambda chosen: seen.loss(chosen * seen.params), alone)
 
 
-PROBES = (training.loss(), training.Probe("losses", _each_loss))
+def _descend(data: jax.Array, start: jax.Array, steps: int, every: int, **options: Any) -> training.Trace:
+    problem = core.from_loss(jax.tree_util.Partial(_loss, data), start, name="random-least-squares")
+    probes = (training.loss(), training.Probe("losses", _each_loss))
+    return training.run(problem, rules.sgd, {"learning_rate": RATE}, steps=steps, every=every, probes=probes, **options)
 
 
 def _starts(rng: np.random.Generator, num: int, dim: int) -> jax.Array:
@@ -159,7 +177,7 @@ def _starts(rng: np.random.Generator, num: int, dim: int) -> jax.Array:
     return jnp.asarray(points / np.linalg.norm(points, axis=1, keepdims=True), float)
 
 
-def _single_runs(config: Config) -> list[dict[str, Any]]:
+def _single_runs(config: Config) -> list[Row]:
     rng, real = np.random.default_rng(config.seed), np.dtype(config.dtype)
     data = np.empty((2, config.dim, config.dim), real)
     data[0] = rng.standard_normal((config.dim, config.dim), real)
@@ -169,131 +187,40 @@ def _single_runs(config: Config) -> list[dict[str, Any]]:
     steps, losses = [np.zeros(1, int)], []
     for stretch in range(config.num_stretches):
         every = STRIDE**stretch
-        trace = training.run(
-            _problem(data, point), rules.sgd, {"learning_rate": RATE}, steps=STRETCH * every, every=every,
-            probes=PROBES, execution=training.Execution(segments=1),
-        )  # fmt: skip
+        trace = _descend(data, point, STRETCH * every, every, execution=training.Execution(segments=1))
         point = trace.params_of()
         losses.append(trace["losses"][0] if stretch == 0 else trace["losses"][0, 1:])
         steps.append(steps[-1][-1] + trace.steps[1:])
-    taken = np.concatenate(steps)
-    curves = np.concatenate(losses).astype(np.float64)
-    return [{
-        "kind": "single run", "data": kind, "learning_rate": RATE, "effective_rate": RATE, "steps": taken,
-        "loss": curves[:, k], "predicted": np.asarray(theory.random_matrices.square_data_loss(taken)),
-    } for k, kind in enumerate(KINDS)]  # fmt: skip
+    taken, curves = np.concatenate(steps), np.concatenate(losses).astype(np.float64)
+    return [{"kind": "single run", "data": kind, "learning_rate": RATE, "steps": taken, "loss": curve,
+             "predicted": np.asarray(law.square_data_loss(taken))}
+            for kind, curve in zip(KINDS, curves.T, strict=True)]  # fmt: skip
 
 
-def _many_draws(config: Config) -> list[dict[str, Any]]:
+def _many_draws(config: Config) -> list[Row]:
     rng, rows = np.random.default_rng(config.seed), []
     for dim in config.small_dims:
         data = jnp.asarray(rng.normal(size=(config.num_draws, dim, dim)) / np.sqrt(dim), float)
-        problem = _problem(data, _starts(rng, config.num_draws, dim))
-        trace = training.run(problem, rules.sgd, {"learning_rate": RATE}, steps=EARLY, every=EARLY, probes=PROBES)
-        off = trace["losses"][0, -1].astype(np.float64) / float(theory.random_matrices.square_data_loss(EARLY)) - 1
+        trace = _descend(data, _starts(rng, config.num_draws, dim), EARLY, EARLY)
+        off = trace["losses"][0, -1].astype(np.float64) / float(law.square_data_loss(EARLY)) - 1
+        rows.append({"kind": "many draws", "dim": dim, "deviation": float(np.sqrt(np.mean(off**2))), "off": off,
+                     "predicted": float(law.square_data_fluctuation(EARLY, dim))})  # fmt: skip
+    return rows
+
+
+def _condition_numbers(config: Config) -> list[Row]:
+    rng, rows = np.random.default_rng(config.seed), []
+    for ratio, dim in ((ratio, dim) for ratio in (1.0, 0.5) for dim in config.small_dims):
+        data = rng.normal(size=(config.num_draws, int(dim / ratio), dim))
+        spectra = np.linalg.eigvalsh(data.swapaxes(1, 2) @ data)
+        logs = core.mean_of_samples(np.log(spectra[:, -1] / spectra[:, 0]))
+        square = 2 * float(law.square_gaussian_log_condition_number(dim))
         rows.append({
-            "kind": "many draws", "dim": dim, "deviation": float(np.sqrt(np.mean(off**2))), "off": off,
-            "predicted": float(_fluctuation(np.array([EARLY]), dim)[0]),
+            "kind": "kappa", "ratio": ratio, "dim": dim, "log_kappa": logs.value, "error": logs.standard_error,
+            "predicted": square if ratio == 1.0 else float(law.log_condition_number(dim, ratio)),
         })  # fmt: skip
     return rows
 
 
-def _condition_numbers(config: Config) -> list[dict[str, Any]]:
-    rng, rows = np.random.default_rng(config.seed), []
-    for ratio in (1.0, 0.5):
-        for dim in config.small_dims:
-            data = rng.normal(size=(config.num_draws, int(dim / ratio), dim))
-            spectra = np.linalg.eigvalsh(data.swapaxes(1, 2) @ data)
-            logs = core.mean_of_samples(np.log(spectra[:, -1] / spectra[:, 0]))
-            square = 2 * float(theory.random_matrices.square_gaussian_log_condition_number(dim))
-            rows.append({
-                "kind": "kappa", "ratio": ratio, "dim": dim, "log_kappa": logs.value, "error": logs.standard_error,
-                "predicted": square if ratio == 1.0 else _inside_the_edges(dim, ratio),
-            })  # fmt: skip
-    return rows
-
-
-def _inside_the_edges(dim: int, ratio: float) -> float:
-    """ln kappa with the mean of the Tracy-Widom law: both extremes lie 1.2065 of their scale inside of the edges."""
-    examples, sign = np.sqrt(dim / ratio), np.array([1.0, -1.0])
-    root = examples + sign * np.sqrt(dim)
-    scale = root * (1 / np.sqrt(dim) + sign / examples) ** (1 / 3)
-    high, low = root**2 - sign * 1.2065 * scale
-    return float(np.log(high / low))
-
-
-def _fluctuation(steps: np.ndarray, dim: int) -> np.ndarray:
-    """Relative standard deviation of the loss at given steps over random starts.
-
-    With w = lambda (1 - lambda / 4)^(2 k) the loss is sum w x^2 / 2, and components of a unit vector give the relative
-    variance 2 / d (E w^2 / (E w)^2 - 1); both means in closed form by the law of lambda.
-    """
-    k = np.asarray(steps, float)
-    nodes, weights = theory.random_matrices.marchenko_pastur_quadrature(1.0, 200 + int(60 * np.sqrt(k.max() + 1)))
-    log_w = np.log(nodes) + 2 * k[:, None] * np.log1p(-nodes / 4)
-    mean, square = np.exp(log_w) @ weights, np.exp(2 * log_w) @ weights
-    return np.sqrt(2 / dim * np.maximum(square / mean**2 - 1, 0))
-
-
-def _allowed(steps: np.ndarray, dim: int) -> np.ndarray:
-    """Four standard errors of the start's components, plus one or two of the m modes alive more in the spectrum."""
-    error = _fluctuation(steps, dim)
-    return 4 * error + error**2
-
-
-def _of(rows: Rows, kind: str) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
-
-
-def _judge_deviations(rows: Rows) -> list[Verdict]:
-    many = _of(rows, "many draws")
-    scaled = core.mean_of_samples(np.concatenate([(row["off"] / row["predicted"]) ** 2 for row in many]))
-    count = sum(len(row["off"]) for row in many)
-    # Sampling error, and the spectrum's own part of the variance, of the order 1 / m^2 against 2 / m of the start's.
-    spectrum = float(np.mean([row["predicted"] ** 2 for row in many]))
-    return [judge(
-        f"Runs deviate by sqrt(2 / modes alive), which falls like d^(-1/2), d = {many[0]['dim']} to {many[-1]['dim']}",
-        f"mean square deviation over its prediction, {count} draws", 1.0, scaled.value,
-        4 * float(scaled.standard_error or 0) + spectrum, kind="within",
-        reference="variance of a quadratic form on the sphere",
-    )]  # fmt: skip
-
-
-def _judge_condition_numbers(rows: Rows) -> list[Verdict]:
-    found = []
-    for ratio, words, source in (
-        (1.0, "As many examples as dimensions: kappa grows like d^2", "Edelman 1988, theorem 6.1"),
-        (0.5, "Two examples a dimension: kappa does not grow with d", "Marchenko, Pastur 1967; Johnstone 2001"),
-    ):
-        some = [row for row in _of(rows, "kappa") if row["ratio"] == ratio]
-        off = float(np.mean([row["log_kappa"] - row["predicted"] for row in some]))
-        error = float(np.sqrt(np.sum([row["error"] ** 2 for row in some])) / len(some))
-        # Sampling error; both laws are limits, off by about d^(-2/3) of the edge's scale, 1 / d for the square.
-        bias = min(row["dim"] for row in some) ** (-2 / 3)
-        found.append(judge(
-            words, f"mean of ln kappa minus its law, d = {some[0]['dim']} to {some[-1]['dim']}", 0.0, off,
-            4 * error + bias, kind="within", reference=source,
-        ))  # fmt: skip
-    return found
-
-
-STUDY = Study(
-    name="single_run_average_case",
-    question="Does a bad condition number make high-dimensional problems slow?",
-    lecture='A bad ratio of curvatures is slow, and "much more common in high dimensions".',
-    truth="One run follows a closed curve without d, though kappa is d^2; at two examples a dimension kappa stays 34.",
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(dim=4000, small_dims=(50, 100, 200, 400, 800), num_draws=100),
-        "huge": Config(20_000, 3, (50, 100, 200, 400, 800), num_draws=100, dtype="float32"),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -1,7 +1,8 @@
 """When does gradient descent zig-zag?
 
-The lecture draws a loss shaped like a taco shell: the gradient "does not align with the direction towards the minima",
-so descent shows "zig-zagging behavior" and "very slow progress along the horizontal dimension".
+What the lecture says: it draws a loss shaped like a taco shell: the gradient "does not align with the direction towards
+the minima", so descent shows "zig-zagging behavior" and "very slow progress along the horizontal dimension".
+
 What is true: at the worst point the gradient's cosine to the minimum is only 2 sqrt(kappa) / (kappa + 1), at a random
 point of high dimension a mild tr H / sqrt(d tr H^2). At a constant learning rate the zig-zag lasts only above
 2 / (L + mu); below, it is a transient, successive steps turn parallel, and what remains is a straight crawl. With exact
@@ -12,58 +13,159 @@ line search it lasts always: successive gradients meet at right angles, the step
 Source: Kantorovich 1948; Akaike 1959; Nocedal, Sartenaer and Zhu 2002 (which alternations are stable).
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 import optax
 
 from jaxopt_lab import core, objectives, theory, training
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count, vectors
+from jaxopt_lab.core import Verdict, fail, require_between, vectors
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.rules import sgd
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Row, Rows, main
+from jaxopt_lab.studies.fields import Between, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_least, at_most, relative, within
 
 ANGLE_KAPPAS = (1e1, 1e2, 1e3, 1e4, 1e5, 1e6)
+AKAIKE = "Nocedal, Sartenaer, Zhu 2002; Akaike 1959"
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Spectra are log-uniform with L = 1; the minimum is at 0."""
 
-    kappa: float = 100.0
+    kappa: Annotated[float, Between("[10, 200]", why="Beyond, the edge is too near to the threshold.")] = 100.0
     """Condition number of the runs, a pure number in [10, 200]."""
     rates: tuple[float, ...] = (0.5, 0.96, 0.995, 1.005)
     """Learning rates in units of the threshold 2 / (L + mu), each at least 0.4 % off it and below the edge 2 / L."""
-    dim: int = 1000
+    dim: Annotated[int, Whole(20)] = 1000
     """Parameters of the runs, a count."""
-    steps: int = 3000
+    steps: Annotated[int, Whole(1500)] = 3000
     """Length of the runs, steps; long enough for one side of the spectrum to win."""
-    angle_dim: int = 100_000
+    angle_dim: Annotated[int, Whole(1000)] = 100_000
     """Parameters where angles are taken at random points, a count."""
-    num_points: int = 20
+    num_points: Annotated[int, Whole(5)] = 20
     """Random points for each condition number, a count."""
-    seed: int = 0
+    seed: Seed = 0
     """Seeds the starting point and the random points."""
 
     def __post_init__(self) -> None:
-        require_between("zigzag", "kappa", self.kappa, 10, 200, why="Beyond, the edge is too near to the threshold.")
         for rate in self.rates:
             require_between("zigzag", "rates", rate, 0.1, 1 + 1 / self.kappa, ends="[)", why="Beyond lies 2 / L.")
-        low, high = min(self.rates, default=1), max(self.rates, default=1)
-        if not low < 1 < high or min(abs(rate - 1) for rate in self.rates) < 0.004:
+        if (
+            not min(self.rates, default=1) < 1 < max(self.rates, default=1)
+            or min(abs(np.array(self.rates) - 1)) < 0.004
+        ):
             raise fail("zigzag", f"rates must lie on both sides of 1 and at least 0.4 % off it, got {self.rates}")
-        for name, minimum in (("dim", 20), ("steps", 1500), ("angle_dim", 1000), ("num_points", 5), ("seed", 0)):
-            require_count("zigzag", name, getattr(self, name), minimum)
 
     @property
     def learning_rates(self) -> np.ndarray:
         """The rates as learning rates, in units of 1 / L."""
         return theory.geometry.zig_zag_threshold(1.0, 1 / self.kappa) * np.array(self.rates)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(dim=100_000, angle_dim=1_000_000, num_points=50),
+    "huge": Config(dim=100_000, angle_dim=100_000_000, num_points=5),
+}
+
+
+def run(config: Config) -> list[dict[str, Any]]:
+    """Paths in the plane, cosines of successive updates in high dimension, angles at random and at the worst points."""
+    return [*_paths(config), *_constant_rates(config), _line_search(config), *_angles(config)]
+
+
+def judge(config: Config, rows: Rows) -> list[Verdict]:
+    """Both sides of the threshold, the line search, the angles."""
+    constant, search, angles = (rows.where(kind=kind) for kind in ("constant rate", "line search", "angle"))
+    hard, worst = angles[-1], float(theory.geometry.line_search_loss_ratio(config.kappa))
+    off = [np.abs(row["cosine"][row["checked"]] - row["predicted"]).max() for row in constant]
+    return [
+        *(absolute("Successive steps of gradient descent turn"
+                   f" {'parallel below' if row['rate'] < 1 else 'opposite above'} 2 / (L + mu)",
+                   f"final cosine at {row['rate']:g} times the threshold", 1.0 if row["rate"] < 1 else -1.0,
+                   float(row["cosine"][-1]), _remainder(config, row), reference="q = 1 - lr lambda")
+          for row in constant),
+        # Each cosine is a sum of powers; k roundings of each power, k up to a few thousand.
+        absolute("The whole curves of cosines are those of the modes", "largest difference at all rates", 0.0,
+                 float(max(off)), 1e-9, reference="q = 1 - lr lambda"),
+        # The step's length is right to some eps; its error enters the cosine by as much, times the spread of the modes.
+        absolute("Exact line search turns by a right angle at every step", "largest |cosine of successive steps|", 0.0,
+                 float(np.abs(search[0]["cosine"][2:]).max()), 1e-10, reference="Cauchy 1847"),
+        # The modes next to the extremes leave only like 1 / steps.
+        absolute("Exact line search alternates between two directions for ever", "cosine of every other step", 1.0,
+                 search[0]["two_step_cosine"], 3 / config.steps, reference=AKAIKE),
+        at_most("Exact line search is at least as fast as its worst case", "loss ratio per step", worst,
+                search[0]["ratio"], tolerance=1e-12, reference="Kantorovich 1948"),
+        at_least("Exact line search is at most about twice as fast as that", "loss ratio per step",
+                 worst / (2 - worst), search[0]["ratio"], tolerance=1e-12, reference=AKAIKE),
+        # Sampling error; beyond it the mean of a ratio and the discrete spectrum are off by some 1 / d.
+        *(within("At a random point in high dimension the gradient is mildly misaligned",
+                 f"mean cosine to the minimum at kappa = {row['kappa']:.0e}, {config.angle_dim:.0e} dimensions",
+                 row["typical_predicted"], row["typical"], row["typical_error"] + 4 / config.angle_dim,
+                 reference="tr H / sqrt(d tr H^2)") for row in angles[1::2]),
+        relative("At the worst point the gradient is nearly orthogonal to the way",
+                 f"cosine to the minimum at kappa = {hard['kappa']:.0e}", hard["worst_predicted"], hard["worst"], 1e-10,
+                 reference="Kantorovich 1948"),
+    ]  # fmt: skip
+
+
+def _remainder(config: Config, row: Row) -> float:
+    """How far the final cosine may still be from its limit.
+
+    The losing end of the spectrum has shrunk against the winning one by (q_lose / q_win)^(2 steps), with at most
+    d kappa^2 times its weight. Among the winners' neighbours those are left whose q is within about 1 / steps of the
+    best, relatively, and a spread s of q costs s^2 / 2.
+    """
+    steep, flat = np.log(np.abs(1 - row["learning_rate"])), np.log1p(-row["learning_rate"] / config.kappa)
+    return float(config.dim * config.kappa**2 * np.exp(-2 * abs(steep - flat) * config.steps) + 4 / config.steps**2)
+
+
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
+    """The lecture's picture, the running cosine, and the angle against kappa."""
+    figure, (shell, cosines, angles) = maker.axes(3, 1, height=10.0, gridspec_kw={"height_ratios": [1, 1.35, 1.2]})
+    around = np.linspace(0, 2 * np.pi, 400)
+    for height in (0.3, 0.72, 1.2):
+        shell.plot(
+            height * np.sqrt(config.kappa) * np.cos(around), height * np.sin(around), color="#d5dae0", linewidth=0.8
+        )
+    paths = rows.where(kind="path")["path"]
+    for color in sorted({0, 1, len(paths) - 1}, reverse=True):
+        shell.plot(*paths[color][:60].T, color=maker.color(color), linewidth=0.9, marker="o", markersize=2)
+    shell.plot(0, 0, marker="*", color=maker.color(6), markersize=9)
+    shell.set(xlim=(-10.6, 1.2), ylim=(-1.25, 1.25), xlabel="flat direction", ylabel="steep direction",
+              title=f"kappa = {config.kappa:g}: 60 steps at three of the rates below")  # fmt: skip
+    shown, search = np.unique(np.geomspace(2, config.steps, 40).astype(int)), rows.only(kind="line search")
+    for color, row in enumerate(rows.where(kind="constant rate")):
+        maker.predicted(cosines, row["checked"], row["predicted"], color=color)
+        maker.measured(cosines, shown, row["cosine"][shown], color=color)
+        turned = 2 + int(np.argmax(row["cosine"][2:] > 0.2)) if row["rate"] < 1 else 400
+        cosines.annotate(f"{row['rate']:g}", (turned, row["cosine"][turned]), xytext=(8, -9 if row["rate"] < 1 else 9),
+                         textcoords="offset points", va="center", color=maker.color(color))  # fmt: skip
+    cosines.axhline(0, color=maker.color(6), linewidth=1.2)
+    maker.measured(cosines, shown, search["cosine"][shown], color=6)
+    maker.label(cosines, config.steps, 0, "exact\nline search", color=6)
+    cosines.set(xscale="log", ylim=(-1.12, 1.12), xlabel="step", ylabel="cosine of two steps", xlim=(1.8, config.steps),
+                title="learning rate in units of 2 / (L + mu), as labelled")  # fmt: skip
+    kappas, found = np.geomspace(ANGLE_KAPPAS[0], ANGLE_KAPPAS[-1], 100), rows.where(kind="angle")
+    laws = (theory.geometry.worst_gradient_cosine, theory.geometry.log_uniform_gradient_cosine)
+    for color, (name, law) in enumerate(zip(("worst", "typical"), laws, strict=True), start=1):
+        maker.predicted(angles, kappas, law(kappas), color=color, label=f"{name}\npoint")
+        maker.measured(angles, found["kappa"], found[name], color=color)
+    angles.set(xscale="log", yscale="log", xlabel="kappa", ylabel="cosine to the minimum", ylim=(1e-3, 1.5))
+    return figure
+
+
+def caption(config: Config, rows: Rows) -> str:
+    ends = ", ".join(f"{row['cosine'][-1]:+.4f} at {row['rate']:g}" for row in rows.where(kind="constant rate"))
+    hard = rows.where(kind="angle")[-1]
+    return (
+        "At a constant rate descent zig-zags for ever only above 2 / (L + mu): the cosine of successive steps ends at"
+        f" {ends} times that rate. At a random point of {config.angle_dim:.0e} dimensions the gradient points to the"
+        f" minimum with cosine {hard['typical']:.2f} even where kappa = {hard['kappa']:.0e}."
+    )
 
 
 def exact_line_search() -> optax.GradientTransformationExtraArgs:
@@ -77,67 +179,11 @@ def exact_line_search() -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)  # pyrefly: ignore
 
 
-def run(config: Config) -> list[dict[str, Any]]:
-    """Paths in the plane, cosines of successive updates in high dimension, angles at random and at the worst points."""
-    return [*_paths(config), *_constant_rates(config), _line_search(config), *_angles(config)]
-
-
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
-    """Both sides of the threshold, the line search, the angles."""
-    constant = _of(rows, "constant rate")
-    found = []
-    for row in constant:
-        words = "turn parallel below 2 / (L + mu)" if row["rate"] < 1 else "turn opposite above 2 / (L + mu)"
-        found.append(judge(
-            f"Successive steps of gradient descent {words}", f"final cosine at {row['rate']:g} times the threshold",
-            1.0 if row["rate"] < 1 else -1.0, float(row["cosine"][-1]), _remainder(config, row), kind="absolute",
-            reference="q = 1 - lr lambda",
-        ))  # fmt: skip
-    # Each cosine is a sum of powers; k roundings of each power, k up to a few thousand.
-    worst = max(float(np.abs(row["cosine"][row["checked"]] - row["predicted"]).max()) for row in constant)
-    found.append(judge(
-        "The whole curves of cosines are those of the modes", "largest difference at all rates", 0.0, worst, 1e-9,
-        kind="absolute", reference="q = 1 - lr lambda",
-    ))  # fmt: skip
-    return [*found, *_judge_line_search(config, rows), *_judge_angles(config, rows)]
-
-
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
-    """The lecture's picture, the running cosine, and the angle against kappa."""
-    figure, (shell, cosines, angles) = maker.axes(3, 1, height=10.0, gridspec_kw={"height_ratios": [1, 1.35, 1.2]})
-    _draw_paths(config, rows, shell, maker)
-    shown, (search,) = np.unique(np.geomspace(2, config.steps, 40).astype(int)), _of(rows, "line search")
-    for color, row in enumerate(_of(rows, "constant rate")):
-        maker.predicted(cosines, row["checked"], row["predicted"], color=color)
-        maker.measured(cosines, shown, row["cosine"][shown], color=color)
-        turned = 2 + int(np.argmax(row["cosine"][2:] > 0.2)) if row["rate"] < 1 else 400
-        cosines.annotate(f"{row['rate']:g}", (turned, row["cosine"][turned]), xytext=(8, -9 if row["rate"] < 1 else 9),
-                         textcoords="offset points", va="center", color=maker.color(color))  # fmt: skip
-    cosines.axhline(0, color=maker.color(6), linewidth=1.2)
-    maker.measured(cosines, shown, search["cosine"][shown], color=6)
-    maker.label(cosines, config.steps, 0, "exact\nline search", color=6)
-    cosines.set(xscale="log", ylim=(-1.12, 1.12), xlabel="step", ylabel="cosine of two steps", xlim=(1.8, config.steps))
-    cosines.set_title("learning rate in units of 2 / (L + mu), as labelled")
-    _draw_angles(rows, angles, maker)
-    return figure
-
-
-def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    ends = ", ".join(f"{row['cosine'][-1]:+.4f} at {row['rate']:g}" for row in _of(rows, "constant rate"))
-    hard = _of(rows, "angle")[-1]
-    return (
-        "At a constant rate descent zig-zags for ever only above 2 / (L + mu): the cosine of successive steps ends at"
-        f" {ends} times that rate. At a random point of {config.angle_dim:.0e} dimensions the gradient points to the"
-        f" minimum with cosine {hard['typical']:.2f} even where kappa = {hard['kappa']:.0e}."
-    )
-
-
-def _paths(config: Config) -> list[dict[str, Any]]:
+def _paths(config: Config) -> list[Row]:
     """Two dimensions, seen from above: the flat direction first."""
     problem = objectives.quadratic(np.array([1 / config.kappa, 1.0]), start=np.array([-10.0, 1.0]))
-    probes, hyper = [training.loss(), training.coordinates(0, 1)], {"learning_rate": config.learning_rates}
-    trace = training.run(problem, sgd, hyper, steps=120, probes=probes)
+    trace = training.run(problem, sgd, {"learning_rate": config.learning_rates}, steps=120,
+                         probes=[training.loss(), training.coordinates(0, 1)])  # fmt: skip
     return [{"kind": "path", "rate": rate, "path": trace["coordinates"][k]} for k, rate in enumerate(config.rates)]
 
 
@@ -146,17 +192,16 @@ def _problem(config: Config) -> core.Problem:
     return objectives.quadratic(objectives.spectra.log_uniform(config.dim, config.kappa), start=start)
 
 
-def _constant_rates(config: Config) -> list[dict[str, Any]]:
+def _constant_rates(config: Config) -> list[Row]:
     problem = _problem(config)
     eigenvalues, start = np.asarray(problem.truth.eigenvalues), np.asarray(problem.init(jax.random.key(0)))
     rates, probes = config.learning_rates, [training.loss(), training.update_cosine()]
     trace = training.run(problem, sgd, {"learning_rate": rates}, steps=config.steps, probes=probes)
     checked = np.unique(np.geomspace(2, config.steps, 120).astype(int))
-    return [{
-        "kind": "constant rate", "rate": rate, "learning_rate": float(rates[k]), "effective_rate": float(rates[k]),
-        "cosine": trace["update_cosine"][k], "checked": checked,
-        "predicted": np.array([_exact_cosine(eigenvalues, start, float(rates[k]), step) for step in checked]),
-    } for k, rate in enumerate(config.rates)]  # fmt: skip
+    return [{"kind": "constant rate", "rate": rate, "learning_rate": own, "cosine": cosine, "checked": checked,
+             "predicted": np.array([_exact_cosine(eigenvalues, start, own, step) for step in checked])}
+            for rate, own, cosine
+            in zip(config.rates, rates.tolist(), trace["update_cosine"], strict=True)]  # fmt: skip
 
 
 def _exact_cosine(eigenvalues: np.ndarray, start: np.ndarray, rate: float, step: int) -> float:
@@ -165,27 +210,23 @@ def _exact_cosine(eigenvalues: np.ndarray, start: np.ndarray, rate: float, step:
     return float(last @ before / np.sqrt((last @ last) * (before @ before)))
 
 
-def _line_search(config: Config) -> dict[str, Any]:
+def _line_search(config: Config) -> Row:
     problem = _problem(config)
     probes = [training.loss(), training.update_cosine()]
     trace = training.run(problem, exact_line_search, steps=config.steps, probes=probes)
     later = training.run(problem, exact_line_search, steps=2, params=trace.params_of())
     gradients = [jax.grad(problem.full_loss)(run.params_of()) for run in (trace, later)]
-    return {
-        "kind": "line search", "cosine": trace["update_cosine"][0], "loss": trace["loss"][0],
-        "two_step_cosine": float(vectors.cosine(*gradients)),
-        "ratio": float(np.sqrt(later["loss"][0, 2] / later["loss"][0, 0])),
-    }  # fmt: skip
+    return {"kind": "line search", "cosine": trace["update_cosine"][0], "loss": trace["loss"][0],
+            "two_step_cosine": float(vectors.cosine(*gradients)),
+            "ratio": float(np.sqrt(later["loss"][0, 2] / later["loss"][0, 0]))}  # fmt: skip
 
 
-def _angles(config: Config) -> list[dict[str, Any]]:
+def _angles(config: Config) -> list[Row]:
     rows = []
     for kappa in ANGLE_KAPPAS:
         problem = objectives.quadratic(objectives.spectra.log_uniform(config.angle_dim, kappa))
-        keys = jax.random.split(jax.random.key(config.seed), config.num_points)
-        cosines = core.mean_of_samples(
-            np.array([float(_gradient_cosine(problem.loss, problem.init(key))) for key in keys])
-        )
+        points = map(problem.init, jax.random.split(jax.random.key(config.seed), config.num_points))
+        cosines = core.mean_of_samples(np.array([float(_gradient_cosine(problem.loss, point)) for point in points]))
         # The worst point lies in the plane of both extreme modes, where each contributes as much to the loss.
         worst = np.zeros(config.angle_dim)
         worst[0], worst[-1] = np.sqrt(kappa), 1.0
@@ -204,97 +245,5 @@ def _gradient_cosine(loss: Any, point: jax.Array) -> jax.Array:
     return vectors.cosine(jax.grad(lambda params: loss(params, None, None))(point), point)
 
 
-def _of(rows: Rows, kind: str) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
-
-
-def _remainder(config: Config, row: Any) -> float:
-    """How far the final cosine may still be from its limit.
-
-    The losing end of the spectrum has shrunk against the winning one by (q_lose / q_win)^(2 steps), with at most
-    d kappa^2 times its weight. Among the winners' neighbours those are left whose q is within about 1 / steps of the
-    best, relatively, and a spread s of q costs s^2 / 2.
-    """
-    rate = row["learning_rate"]
-    steep, flat = np.log(np.abs(1 - rate)), np.log1p(-rate / config.kappa)
-    return float(config.dim * config.kappa**2 * np.exp(-2 * abs(steep - flat) * config.steps) + 4 / config.steps**2)
-
-
-def _judge_line_search(config: Config, rows: Rows) -> list[Verdict]:
-    (row,), source = _of(rows, "line search"), "Nocedal, Sartenaer, Zhu 2002; Akaike 1959"
-    worst = float(theory.geometry.line_search_loss_ratio(config.kappa))
-    return [
-        # The step's length is right to some eps; its error enters the cosine by as much, times the spread of the modes.
-        judge("Exact line search turns by a right angle at every step", "largest |cosine of successive steps|", 0.0,
-              float(np.abs(row["cosine"][2:]).max()), 1e-10, kind="absolute", reference="Cauchy 1847"),
-        # The modes next to the extremes leave only like 1 / steps.
-        judge("Exact line search alternates between two directions for ever", "cosine of every other step", 1.0,
-              row["two_step_cosine"], 3 / config.steps, kind="absolute", reference=source),
-        judge("Exact line search is at least as fast as its worst case", "loss ratio per step", worst, row["ratio"],
-              1e-12, kind="at-most", reference="Kantorovich 1948"),
-        judge("Exact line search is at most about twice as fast as that", "loss ratio per step", worst / (2 - worst),
-              row["ratio"], 1e-12, kind="at-least", reference=source),
-    ]  # fmt: skip
-
-
-def _judge_angles(config: Config, rows: Rows) -> list[Verdict]:
-    found, angles = [], _of(rows, "angle")
-    for row in angles[1::2]:
-        # Sampling error; beyond it the mean of a ratio and the discrete spectrum are off by some 1 / d.
-        found.append(judge(
-            "At a random point in high dimension the gradient is mildly misaligned",
-            f"mean cosine to the minimum at kappa = {row['kappa']:.0e}, {config.angle_dim:.0e} dimensions",
-            row["typical_predicted"], row["typical"], 4 * row["typical_error"] + 4 / config.angle_dim, kind="within",
-            reference="tr H / sqrt(d tr H^2)",
-        ))  # fmt: skip
-    hard = angles[-1]
-    return [*found, judge(
-        "At the worst point the gradient is nearly orthogonal to the way",
-        f"cosine to the minimum at kappa = {hard['kappa']:.0e}", hard["worst_predicted"], hard["worst"], 1e-10,
-        reference="Kantorovich 1948",
-    )]  # fmt: skip
-
-
-def _draw_paths(config: Config, rows: Rows, axes: Any, maker: FigureMaker) -> None:
-    angle = np.linspace(0, 2 * np.pi, 400)
-    for height in (0.25, 0.6, 1.0):
-        flat, steep = 1.2 * height * np.sqrt(config.kappa) * np.cos(angle), 1.2 * height * np.sin(angle)
-        axes.plot(flat, steep, color="#d5dae0", linewidth=0.8)
-    paths = _of(rows, "path")
-    for color in sorted({0, 1, len(paths) - 1}, reverse=True):
-        path = paths[color]["path"][:60]
-        axes.plot(path[:, 0], path[:, 1], color=maker.color(color), linewidth=0.9, marker="o", markersize=2)
-    axes.plot(0, 0, marker="*", color=maker.color(6), markersize=9)
-    axes.set(xlim=(-10.6, 1.2), ylim=(-1.25, 1.25), xlabel="flat direction", ylabel="steep direction")
-    axes.set_title(f"kappa = {config.kappa:g}: 60 steps at three of the rates below")
-
-
-def _draw_angles(rows: Rows, axes: Any, maker: FigureMaker) -> None:
-    kappas, found = np.geomspace(ANGLE_KAPPAS[0], ANGLE_KAPPAS[-1], 100), _of(rows, "angle")
-    laws = (theory.geometry.worst_gradient_cosine, theory.geometry.log_uniform_gradient_cosine)
-    for color, name, law in zip((1, 2), ("worst", "typical"), laws, strict=True):
-        maker.predicted(axes, kappas, law(kappas), color=color, label=f"{name}\npoint")
-        maker.measured(axes, [row["kappa"] for row in found], [row[name] for row in found], color=color)
-    axes.set(xscale="log", yscale="log", xlabel="kappa", ylabel="cosine to the minimum", ylim=(1e-3, 1.5))
-
-
-STUDY = Study(
-    name="zigzag",
-    question="When does gradient descent zig-zag, and how wrong is its direction?",
-    lecture='The gradient "does not align with the direction towards the minima"; "zig-zagging behavior".',
-    truth="At a constant rate for ever only above 2 / (L + mu); a random point is far better than the worst one.",
-    reference="Kantorovich 1948; Akaike 1959; Nocedal, Sartenaer, Zhu 2002",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(dim=100_000, angle_dim=1_000_000, num_points=50),
-        "huge": Config(dim=100_000, angle_dim=100_000_000, num_points=5),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -26,45 +26,45 @@ Source: the idea of planted truth is that of fault injection; Wilson 1927, Proba
 Spearman 1904 for the correlation of ranks.
 """
 
-import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import jax
 import numpy as np
-import scipy.stats
 
 import jaxopt_lab as lab
 from experiments.diagnosis.planting import CAUSES, FAMILIES, Case, causes_of, plant
-from jaxopt_lab.core import InputError, Verdict, fail, judge, require_between, require_choice, require_count
+from jaxopt_lab.core import InputError, Verdict, require_choice
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
+from jaxopt_lab.studies import Row, Rows, main, measures
+from jaxopt_lab.studies.fields import Between, Count, NotEmpty, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import at_least, at_most
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-WHERE, LECTURE = "confusion_matrix", "CS231n 2017, lecture 7"
+LECTURE = "CS231n 2017, lecture 7"
 TOP_ONE, TOP_TWO, FALSE_ALARMS, RANKS = 0.95, 0.99, 0.02, 0.8
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
-    families: tuple[str, ...] = tuple(FAMILIES)
+    families: Annotated[tuple[str, ...], NotEmpty("family")] = tuple(FAMILIES)
     """Families of problems, of `planting.FAMILIES`."""
     causes: tuple[str, ...] = ()
     """What is planted; two causes at once are joined by "+". Nothing: all that a family can have."""
-    severities: tuple[float, ...] = (0.0, 0.5, 1.0)
+    severities: Annotated[tuple[float, ...], NotEmpty("severity"), Between("[0, 1]", name="a severity")] = (
+        0.0,
+        0.5,
+        1.0,
+    )
     """From 0, mild, to 1, severe; seeds take them in turn."""
-    first_seed: int = 0
+    first_seed: Seed = 0
     """Seeds go up from here."""
-    num_seeds: int = 20
+    num_seeds: Count = 20
     """Runs of each family and cause."""
-    num_proofs: int = 3
+    num_proofs: Seed = 3
     """Of these, for how many the prescription is carried out."""
-    proof_seeds: int = 3
+    proof_seeds: Annotated[int, Whole(2, why="One pair has no interval.")] = 3
     """Paired runs for each proof, at least 2."""
     seconds: float = 600.0
     """Wall seconds for one diagnosis: so many that the machine's load decides nothing."""
@@ -72,17 +72,19 @@ class Config:
     """What arrays default to, as in practice."""
 
     def __post_init__(self) -> None:
-        if not self.families or not self.severities:
-            raise fail(WHERE, "families and severities must not be empty")
         known = [cause for family in self.families for cause in causes_of(family)]
         for cause in self.causes:
-            require_choice(WHERE, "a cause", cause, known)
-        for severity in self.severities:
-            require_between(WHERE, "a severity", severity, 0, 1)
-        require_count(WHERE, "first_seed", self.first_seed, 0)
-        require_count(WHERE, "num_seeds", self.num_seeds)
-        require_count(WHERE, "num_proofs", self.num_proofs, 0)
-        require_count(WHERE, "proof_seeds", self.proof_seeds, 2, why="One pair has no interval.")
+            require_choice("confusion_matrix", "a cause", cause, known)
+
+
+PRESETS = {
+    "quick": Config(
+        families=("quadratics", "regressions", "perceptrons"), severities=(0.5,), num_seeds=1,
+        causes=("healthy", "ill-conditioned", "plateau", "gradient-noise", "learning-rate-too-low", "overfitting"),
+    ),
+    "full": Config(first_seed=4000),
+    "huge": Config(first_seed=5000, num_seeds=300, num_proofs=15),
+}  # fmt: skip
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -95,41 +97,52 @@ def run(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """How often the cause is named first, among the first two, how often health is called sick; and the gains."""
-    sick, healthy = _sick(rows), [row for row in rows if row["planted"] == "healthy"]
-    found = []
+    sick, healthy, proved = rows.where(planted=_is_sick), rows.where(planted="healthy"), _proved(rows)
+    first, second, right = (_hits(runs, place) for runs, place in ((sick, 1), (sick, 2), (healthy, 1)))
+    alarms, found = len(healthy) - right, []
     if sick:
-        for claim, place, least in (
-            ("The illness that holds a run back is named first", 1, TOP_ONE),
-            ("The illness is among the first two that are named", 2, TOP_TWO),
-        ):
-            hits = sum(_hit(row, place) for row in sick)
-            found.append(judge(claim, f"share of {_share(hits, len(sick))}", least, hits / len(sick), 0.0,
-                               kind="at-least", reference=LECTURE))  # fmt: skip
+        found += [
+            at_least("The illness that holds a run back is named first", f"share of {_share(first, len(sick))}",
+                     TOP_ONE, first / len(sick), reference=LECTURE),
+            at_least("The illness is among the first two that are named", f"share of {_share(second, len(sick))}",
+                     TOP_TWO, second / len(sick), reference=LECTURE),
+        ]  # fmt: skip
     if healthy:
-        alarms = sum(not _hit(row, 1) for row in healthy)
-        found.append(judge("A healthy run is called healthy", f"share of false alarms, {_share(alarms, len(healthy))}",
-                           FALSE_ALARMS, alarms / len(healthy), 0.0, kind="at-most", reference=LECTURE))  # fmt: skip
-    proved = _proved(rows)
+        found.append(at_most("A healthy run is called healthy",
+                             f"share of false alarms, {_share(alarms, len(healthy))}", FALSE_ALARMS,
+                             alarms / len(healthy), reference=LECTURE))  # fmt: skip
     if len(proved) > 2:
-        claim = "What a prescription gains is what was predicted, in rank"
-        quantity = f"Spearman's correlation of {len(proved)} measured and predicted gains"
-        found.append(judge(claim, quantity, RANKS, _ranks(proved), 0.0, kind="at-least", reference="Spearman 1904"))
+        found.append(at_least("What a prescription gains is what was predicted, in rank",
+                              f"Spearman's correlation of {len(proved)} measured and predicted gains", RANKS,
+                              _ranks(proved), reference="Spearman 1904"))  # fmt: skip
     return found
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """What was planted against what was found, and below it measured gains against predicted ones."""
     figure, (top, bottom) = maker.axes(2, height=9.6, gridspec_kw={"height_ratios": [1.55, 1]})
-    _draw_matrix(top, rows)
+    counts, names = _counts(rows)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    top.imshow(np.where(counts, shares, np.nan), cmap="Blues", vmin=-0.3, vmax=1.3, aspect="auto")
+    for i, j in np.argwhere(counts):
+        top.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9,
+                 color="white" if shares[i, j] > 0.6 else "black")  # fmt: skip
+    top.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
+    top.set_yticks(range(len(names)), names, fontsize=9)
+    top.grid(visible=False)
+    top.set(
+        xlabel="found first", ylabel="planted", title=f"{_hits(rows, 1)} of {len(rows)} runs are told apart rightly"
+    )
     proved = _proved(rows)
-    highest = max([2.0, *(gain for row in proved for gain in (row["predicted"], row["measured"]))])
-    maker.predicted(bottom, [0.8, 2 * highest], [0.8, 2 * highest])
-    for place, cause in enumerate(dict.fromkeys(_found(row)[0] for row in proved)):
-        ours = [row for row in proved if _found(row)[0] == cause]
-        bottom.plot([row["predicted"] for row in ours], [row["measured"] for row in ours], linestyle="none",
-                    marker="os^Dv<>P"[place // 7], color=maker.color(place), label=cause, markersize=6)  # fmt: skip
+    highest = 2 * max([2.0, *proved["predicted"], *proved["measured"]])
+    maker.predicted(bottom, [0.8, highest], [0.8, highest])
+    first = [_found(row)[0] for row in proved]
+    for place, cause in enumerate(dict.fromkeys(first)):
+        ours = Rows(row for row, name in zip(proved, first, strict=True) if name == cause)
+        bottom.plot(ours["predicted"], ours["measured"], linestyle="none", marker="os^Dv<>P"[place // 7],
+                    color=maker.color(place), label=cause, markersize=6)  # fmt: skip
     bottom.set(xscale="log", yscale="log", xlabel="predicted gain of the prescription", ylabel="measured gain")
     if proved:
         bottom.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -138,15 +151,13 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    sick, healthy, proved = _sick(rows), [row for row in rows if row["planted"] == "healthy"], _proved(rows)
+    sick, healthy, proved = rows.where(planted=_is_sick), rows.where(planted="healthy"), _proved(rows)
     parts = []
     if sick:
-        first, second = (sum(_hit(row, place) for row in sick) / len(sick) for place in (1, 2))
+        first, second = (_hits(sick, place) / len(sick) for place in (1, 2))
         parts.append(f"of {len(sick)} sick runs the illness is named first in {first:.1%}, within two in {second:.1%}")
     if healthy:
-        alarms = sum(not _hit(row, 1) for row in healthy)
-        parts.append(f"{alarms} of {len(healthy)} healthy runs are called sick")
+        parts.append(f"{len(healthy) - _hits(healthy, 1)} of {len(healthy)} healthy runs are called sick")
     if len(proved) > 2:
         parts.append(f"measured and predicted gains agree in rank to {_ranks(proved):.2f}")
     text = "; ".join(parts)
@@ -156,28 +167,14 @@ def caption(config: Config, rows: Rows) -> str:
 def facts(config: Config, rows: Rows) -> dict[str, Any]:
     """For each cause: cases, share named first and within two, and the rank correlation of its gains."""
     table = {}
-    for cause in dict.fromkeys(row["planted"] for row in rows):
-        ours = [row for row in rows if row["planted"] == cause]
+    for cause, ours in rows.by("planted").items():
         proved = _proved(ours)
         table[cause] = {
-            "cases": len(ours),
-            "first": float(np.mean([_hit(row, 1) for row in ours])),
-            "within two": float(np.mean([_hit(row, 2) for row in ours])),
+            "cases": len(ours), "first": _hits(ours, 1) / len(ours), "within two": _hits(ours, 2) / len(ours),
             "gains": [[round(row["predicted"], 3), round(row["measured"], 3)] for row in proved],
             "ranks": _ranks(proved) if len(proved) > 2 else None,
-        }
+        }  # fmt: skip
     return {"by_cause": table}
-
-
-def wilson(hits: int, num: int) -> tuple[float, float]:
-    """The 95 % interval of a share, sensible also where nothing or everything is a hit.
-
-    Example:
-      >>> [round(end, 4) for end in wilson(95, 100)]
-      [0.8882, 0.9785]
-    """
-    interval = scipy.stats.binomtest(hits, num).proportion_ci(method="wilson")
-    return float(interval.low), float(interval.high)
 
 
 def _cases(config: Config, family: str) -> Iterator[Case]:
@@ -189,28 +186,24 @@ def _cases(config: Config, family: str) -> Iterator[Case]:
             yield plant(family, cause, severity, config.first_seed + number)
 
 
-def _examined(config: Config, case: Case) -> dict[str, Any]:
+def _examined(config: Config, case: Case) -> Row:
     diagnosis = lab.diagnose(
         case.problem, case.rule, params=case.params, steps=case.steps, batch_size=case.batch_size, seed=case.seed,
         seconds=config.seconds,
     )  # fmt: skip
-    first = diagnosis.findings[0]
+    first, planted = diagnosis.findings[0], (case.cause, *case.also)
     row = {
-        "planted": "+".join((case.cause, *case.also)), "family": case.family, "severity": case.severity,
+        "planted": "+".join(planted), "family": case.family, "severity": case.severity,
         "seed": case.seed, "found": ", ".join(diagnosis.causes), "predicted": float(first.predicted_gain.value),
-        "evidence": _in_words(first), "spent": float(diagnosis.spent), "seconds": float(diagnosis.seconds),
+        "evidence": "; ".join(f"{reading.name} {reading.value:.3g}" for reading in first.evidence),
+        "spent": float(diagnosis.spent), "seconds": float(diagnosis.seconds),
         "measured": np.nan, "low": np.nan, "high": np.nan, "unit": "", "not_proved": "",
     }  # fmt: skip
-    if (
-        case.seed < config.first_seed + config.num_proofs
-        and case.cause != "healthy"
-        and first.cause in (case.cause, *case.also)
-    ):
-        row |= _proof(config, case, first)
-    return row
+    wanted = case.seed < config.first_seed + config.num_proofs and case.cause != "healthy"
+    return row | (_proof(config, case, first) if wanted and first.cause in planted else {})
 
 
-def _proof(config: Config, case: Case, finding: Any) -> dict[str, Any]:
+def _proof(config: Config, case: Case, finding: Any) -> Row:
     try:
         proof = lab.diagnosis.prove(
             case.problem, case.rule, finding, params=case.params, batch_size=case.batch_size,
@@ -219,94 +212,49 @@ def _proof(config: Config, case: Case, finding: Any) -> dict[str, Any]:
     except InputError as error:  # a prescription that only a person can carry out
         return {"not_proved": str(error)}
     low, high = proof.measured.interval or (np.nan, np.nan)
-    return {
-        "predicted": float(proof.predicted.value), "measured": float(proof.measured.value),
-        "low": float(low), "high": float(high), "unit": proof.unit,
-    }  # fmt: skip
+    return {"predicted": float(proof.predicted.value), "measured": float(proof.measured.value), "low": float(low),
+            "high": float(high), "unit": proof.unit}  # fmt: skip
 
 
-def _in_words(finding: Any) -> str:
-    return "; ".join(f"{reading.name} {reading.value:.3g}" for reading in finding.evidence)
+def _is_sick(planted: str) -> bool:
+    return planted != "healthy"
 
 
-def _hit(row: Any, place: int) -> bool:
-    """Whether one of the planted causes is among the first `place` that were found."""
-    return bool(set(row["planted"].split("+")) & set(_found(row)[:place]))
-
-
-def _found(row: Any) -> list[str]:
+def _found(row: Row) -> list[str]:
     return row["found"].split(", ")
 
 
-def _sick(rows: Rows) -> list[Any]:
-    return [row for row in rows if row["planted"] != "healthy"]
+def _hits(rows: Rows, place: int) -> int:
+    """In how many one of the planted causes is among the first `place` that were found."""
+    return sum(bool(set(row["planted"].split("+")) & set(_found(row)[:place])) for row in rows)
 
 
-def _proved(rows: Rows) -> list[Any]:
-    return [row for row in rows if np.isfinite(row["measured"]) and np.isfinite(row["predicted"])]
+def _proved(rows: Rows) -> Rows:
+    return rows.where(measured=np.isfinite, predicted=np.isfinite)
 
 
-def _ranks(proved: Sequence[Any]) -> float:
+def _ranks(proved: Rows) -> float:
     """Spearman's correlation; NaN, which fails a claim, where all gains are equal."""
-    predicted, measured = ([row[name] for row in proved] for name in ("predicted", "measured"))
-    if len(set(predicted)) < 2 or len(set(measured)) < 2:
-        return float("nan")
-    return float(scipy.stats.spearmanr(predicted, measured).statistic)
+    predicted, measured = proved["predicted"], proved["measured"]
+    several = len(set(predicted)) > 1 and len(set(measured)) > 1
+    return measures.rank_correlation(predicted, measured).value if several else float("nan")
 
 
 def _share(hits: int, num: int) -> str:
-    low, high = wilson(hits, num)
+    low, high = measures.share_interval(hits, num)
     return f"{hits} in {num}, 95 % interval {low:.3f} to {high:.3f}"
 
 
-def _draw_matrix(axes: "Axes", rows: Rows) -> None:
-    """Shares of each row as shades, with counts; a case of two causes stands in the row of the one that was found."""
-    counts = np.zeros((len(CAUSES), len(CAUSES)), int)
+def _counts(rows: Rows) -> tuple[np.ndarray, list[str]]:
+    """Cases by planted and found cause; a case of two causes stands in the row of the one that was found."""
+    causes = list(dict.fromkeys([*CAUSES, *(_found(row)[0] for row in rows)]))  # more are known than are planted
+    counts = np.zeros((len(causes), len(causes)), int)
     for row in rows:
-        found = _found(row)[0]
-        planted = found if _hit(row, 1) else row["planted"].split("+")[0]
-        counts[CAUSES.index(planted), CAUSES.index(found)] += 1
+        found, planted = _found(row)[0], row["planted"].split("+")
+        counts[causes.index(found if found in planted else planted[0]), causes.index(found)] += 1
     used = np.flatnonzero(counts.sum(0) + counts.sum(1))
-    counts = counts[np.ix_(used, used)]
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(np.where(counts, shares, np.nan), cmap="Blues", vmin=-0.3, vmax=1.3, aspect="auto")
-    for i, j in np.argwhere(counts):
-        axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9,
-                  color="white" if shares[i, j] > 0.6 else "black")  # fmt: skip
-    names = [CAUSES[place] for place in used]
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
-    axes.set_yticks(range(len(names)), names, fontsize=9)
-    axes.grid(visible=False)
-    axes.set(xlabel="found first", ylabel="planted")
-    axes.set_title(f"{sum(_hit(row, 1) for row in rows)} of {len(rows)} runs are told apart rightly")
+    return counts[np.ix_(used, used)], [causes[place] for place in used]
 
-
-STUDY = Study(
-    name="confusion_matrix",
-    question="Can a program tell why a run trains badly, and does its prescription gain what it promises?",
-    lecture='Look "at your loss curves during training"; momentum "helps for all of these problems".',
-    truth=(
-        "Loss curves of a saddle, a plateau, noise, dead units and a low rate look alike and need different cures;"
-        " curvature, noise and signals tell them apart."
-    ),
-    reference="planted illnesses; Wilson 1927; Spearman 1904",
-    config=Config,
-    presets={
-        "quick": Config(
-            families=("quadratics", "regressions", "perceptrons"),
-            severities=(0.5,),
-            num_seeds=1,
-            causes=("healthy", "ill-conditioned", "plateau", "gradient-noise", "learning-rate-too-low", "overfitting"),
-        ),
-        "full": Config(first_seed=4000),
-        "huge": Config(first_seed=5000, num_seeds=300, num_proofs=15),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-    facts=facts,
-)
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

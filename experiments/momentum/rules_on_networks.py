@@ -23,74 +23,72 @@ Schneider and Hennig, Descending through a crowded valley, ICML 2021 (tuning mat
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import numpy as np
 
 from jaxopt_lab import compare, problems, training
-from jaxopt_lab.core import Problem, Verdict, fail, judge, require_choice, require_count, require_positive
+from jaxopt_lab.core import Problem, Verdict, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Rows, main
+from jaxopt_lab.studies.fields import Count, Must, OneOf, Positive, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_most
 
 SHALLUE = "Shallue et al. 2019, section 4.7"
-SCHMIDT = "Schmidt, Schneider and Hennig, ICML 2021"
-ZHANG = "Zhang et al. 2020"
 PROTOCOL = "the protocol of compare.compare"
 NETWORKS = ("digits-mlp", "digits-convnet", "text-transformer")
 ALL_RULES = ("sgd", "heavy_ball", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "muon", "schedule_free_adamw")
+CLAIMED = Must(
+    "hold sgd, heavy_ball and adam", lambda names: {"sgd", "heavy_ball", "adam"} <= set(names),
+    why="The claims are about these.",
+)  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
-    networks: tuple[str, ...] = ("digits-mlp", "text-transformer")
+    networks: Annotated[tuple[str, ...], OneOf(NETWORKS, name="a network")] = ("digits-mlp", "text-transformer")
     """Ready-made problems."""
-    rules: tuple[str, ...] = ("sgd", "heavy_ball", "adam")
+    rules: Annotated[tuple[str, ...], OneOf(compare.CANDIDATES, name="a rule"), CLAIMED] = ("sgd", "heavy_ball", "adam")
     """Rules that are compared, with their default spaces; sgd, heavy_ball and adam among them."""
     baseline: str = "heavy_ball"
     """The rule whose own search sets the targets."""
-    budget: float = 200.0
+    budget: Positive = 200.0
     """Gradients of each run."""
-    trials: int = 12
+    trials: Annotated[int, Whole(2)] = 12
     """Trials of each rule's search on each problem."""
-    fresh: int = 10
+    fresh: Annotated[int, Whole(2)] = 10
     """Fresh seeds of the winners."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Examples a step."""
-    width: int = 16
+    width: Annotated[int, Whole(2)] = 16
     """Units of each layer of the perceptron and the transformer; half as many channels."""
     num_examples: int = 500
     """Examples that are trained on."""
-    num_held_out: int = 200
+    num_held_out: Annotated[int, Whole(20)] = 200
     """Examples held out, half of which select and half are the test."""
-    length: int = 8
+    length: Count = 8
     """Characters that the transformer reads."""
-    seed: int = 0
+    seed: Seed = 0
     """The first of all seeds."""
     dtype: str = "float32"
     """Of parameters and computation."""
 
     def __post_init__(self) -> None:
-        where = "rules_on_networks"
-        for name in self.networks:
-            require_choice(where, "a network", name, NETWORKS)
-        for name in self.rules:
-            require_choice(where, "a rule", name, compare.CANDIDATES)
-        if not {"sgd", "heavy_ball", "adam"} <= set(self.rules):
-            raise fail(
-                where, f"rules must hold sgd, heavy_ball and adam, got {self.rules}", "The claims are about these."
-            )
-        require_positive(where, "budget", self.budget)
-        for name, least in (("trials", 2), ("fresh", 2), ("batch_size", 1), ("width", 2), ("num_held_out", 20)):
-            require_count(where, name, getattr(self, name), least)
-        require_count(where, "num_examples", self.num_examples, self.batch_size)
-        require_count(where, "length", self.length)
-        require_count(where, "seed", self.seed, 0)
+        require_count("rules_on_networks", "num_examples", self.num_examples, self.batch_size)
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(
+        NETWORKS, ALL_RULES, budget=500, trials=24, width=32, num_examples=1000, num_held_out=300, length=16
+    ),
+    "huge": Config(
+        NETWORKS, ALL_RULES, budget=5000, trials=128, width=64, num_examples=1400, num_held_out=350, length=32
+    ),
+}
 
 
 def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
@@ -103,85 +101,66 @@ def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any
     rows: list[dict[str, Any]] = [{"kind": "verdict", "words": " ".join(line.strip() for line in found.verdict())}]
     for row in found.table():
         final_runs = found.results[row["problem"], row["rule"]].final_runs
-        ladder = found.ladder(row["problem"], row["rule"])
-        rows.append(
-            {
-                "kind": "rule",
-                "problem": row["problem"],
-                "rule": row["rule"],
-                "quality": np.array(row["seeds"]),
-                "gradients": found.arrivals(row["problem"], row["rule"])[0],
-                "start": np.full(config.fresh, np.nan) if final_runs is None else final_runs.curves["loss"][:, 0],
-                "share_spent": 0.0 if final_runs is None else float(final_runs.spent.max()) / config.budget,
-                "infeasible": row["infeasible"],
-                "decades": row["good_decades"],
-                "best_of_two": ladder[1]["median"],
-                "edges": ", ".join(f"{name} {end}" for name, end in row["edges"].items()),
-                "settings": ", ".join(f"{name} = {value:.3g}" for name, value in row["hyperparameters"].items()),
-            }
-        )
+        rows.append({
+            "kind": "rule", "problem": row["problem"], "rule": row["rule"], "quality": np.array(row["seeds"]),
+            "gradients": found.arrivals(row["problem"], row["rule"])[0],
+            "start": np.full(config.fresh, np.nan) if final_runs is None else final_runs.curves["loss"][:, 0],
+            "share_spent": 0.0 if final_runs is None else float(final_runs.spent.max()) / config.budget,
+            "infeasible": row["infeasible"], "decades": row["good_decades"],
+            "best_of_two": found.ladder(row["problem"], row["rule"])[1]["median"],
+            "edges": ", ".join(f"{name} {end}" for name, end in row["edges"].items()),
+            "settings": ", ".join(f"{name} = {value:.3g}" for name, value in row["hyperparameters"].items()),
+        })  # fmt: skip
     for claim in found.pairs:
         names = {"problem": claim.problem, "measure": claim.measure, "first": claim.first, "second": claim.second}
         rows.append({"kind": "claim", **names, "p": claim.corrected, "outcome": claim.outcome, "words": str(claim)})
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """The comparison is fair in starts and gradients; momentum neither loses nor wins shown; Adam is found sooner."""
-    shown = [row for row in rows if row["kind"] == "rule"]
-    starts = [np.stack([row["start"] for row in shown if row["problem"] == name]) for name in _names(rows)]
-    unpaired = max(float(np.nanmax(np.ptp(start, 0) / start.mean(0))) for start in starts)
-    claims = [row for row in rows if row["kind"] == "claim" and row["measure"] != compare.GRADIENTS]
-    perceptron = [row for row in claims if row["problem"].startswith("digits")]
-    two = {(row["problem"], row["rule"]): row["best_of_two"] for row in shown}
-    sooner = [two[name, "adam"] / two[name, "sgd"] for name in _names(rows)]
-    found = [
-        judge("Every rule starts each fresh seed from the same parameters", "largest spread of the first loss",
-              0.0, unpaired, 1e-6, kind="absolute", unit="relative", reference=PROTOCOL),
-        judge("No rule spends more gradients than the budget", "most gradients of a run, over the budget",
-              1.0, max(row["share_spent"] for row in shown), 0.0, kind="at-most", reference=PROTOCOL),
-        judge("Heavy ball contains descent, and tuned it does not lose to it", "problems on which it is shown worse",
-              0, _shown(claims, "sgd", "heavy_ball"), 0.0, kind="at-most", unit="problems", reference=SHALLUE),
-        judge("At a small batch tuned momentum is not shown better than tuned descent on digits",
-              "problems on which it is", 0, _shown(perceptron, "heavy_ball", "sgd"), 0.0, kind="at-most",
-              unit="problems", reference=SHALLUE),
-        judge("A search of two trials does better with Adam than with descent, in spaces of five decades each",
-              "largest ratio of the validation losses over the problems", 1.0, max(sooner), 0.0, kind="at-most",
-              reference=SCHMIDT),
+    shown, claims, text = rows.where(kind="rule"), _claims(rows), _of(rows, "text")
+    starts = [runs["start"] for runs in shown.by("problem").values()]
+    sooner = [runs.only(rule="adam")["best_of_two"] / runs.only(rule="sgd")["best_of_two"]
+              for runs in shown.by("problem").values()]  # fmt: skip
+    quality = {row["rule"]: float(np.median(row["quality"])) for row in text.where(kind="rule")}
+    return [
+        absolute("Every rule starts each fresh seed from the same parameters", "largest spread of the first loss", 0.0,
+                 max(float(np.nanmax(np.ptp(start, 0) / start.mean(0))) for start in starts), 1e-6, unit="relative",
+                 reference=PROTOCOL),
+        at_most("No rule spends more gradients than the budget", "most gradients of a run, over the budget", 1.0,
+                max(shown["share_spent"]), reference=PROTOCOL),
+        at_most("Heavy ball contains descent, and tuned it does not lose to it", "problems on which it is shown worse",
+                0, _shown(claims, "sgd", "heavy_ball"), unit="problems", reference=SHALLUE),
+        at_most("At a small batch tuned momentum is not shown better than tuned descent on digits",
+                "problems on which it is", 0, _shown(_of(claims, "digits"), "heavy_ball", "sgd"), unit="problems",
+                reference=SHALLUE),
+        at_most("A search of two trials does better with Adam than with descent, in spaces of five decades each",
+                "largest ratio of the validation losses over the problems", 1.0, max(sooner),
+                reference="Schmidt, Schneider and Hennig, ICML 2021"),
+        *([at_most("On the transformer Adam ends below descent", "median test loss of Adam less that of descent", 0.0,
+                   quality["adam"] - quality["sgd"], unit="nats", reference="Zhang et al. 2020")] if quality else []),
     ]  # fmt: skip
-    if any(row["problem"].startswith("text") for row in shown):
-        text = {row["rule"]: float(np.median(row["quality"])) for row in shown if row["problem"].startswith("text")}
-        found.append(
-            judge("On the transformer Adam ends below descent", "median test loss of Adam less that of descent",
-                  0.0, text["adam"] - text["sgd"], 0.0, kind="at-most", unit="nats", reference=ZHANG)
-        )  # fmt: skip
-    return found
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """The test loss of every fresh seed, a panel a problem, the lowest median on top; colour says what is shown."""
-    names = _names(rows)
-    num_rules = len(config.rules)
-    figure, panels = maker.axes(len(names), squeeze=False, height=(0.9 + 0.34 * num_rules) * len(names) + 0.4)
-    for axes, name in zip(panels[:, 0], names, strict=True):
-        shown = sorted((row for row in rows if row["kind"] == "rule" and row["problem"] == name),
-                       key=lambda row: np.median(row["quality"]))  # fmt: skip
-        leader = shown[0]["rule"]
-        claims = {row["second"]: row["outcome"] for row in rows if row["kind"] == "claim" and row["problem"] == name
-                  and row["measure"] != compare.GRADIENTS and row["first"] == leader}  # fmt: skip
-        labels = []
-        for place, row in enumerate(shown):
-            outcome = claims.get(row["rule"], "lowest median" + (", at an edge" if row["edges"] else ""))
+    shown = rows.where(kind="rule").by("problem")
+    figure, panels = maker.axes(len(shown), squeeze=False, height=(0.9 + 0.34 * len(config.rules)) * len(shown) + 0.4)
+    for axes, (name, runs) in zip(panels[:, 0], shown.items(), strict=True):
+        ordered = sorted(runs, key=lambda row: np.median(row["quality"]))
+        claims = _claims(rows).where(problem=name, first=ordered[0]["rule"])
+        outcomes = {row["second"]: row["outcome"] for row in claims}
+        axes.set_yticks(range(len(ordered)), [row["rule"].replace("_", " ") for row in ordered])
+        axes.set_ylim(len(ordered) - 0.4, -0.6)
+        for place, row in enumerate(ordered):
+            outcome = outcomes.get(row["rule"], "lowest median" + (", at an edge" if row["edges"] else ""))
             color = {"better": 1, "under-tuned": 1, "inconclusive, widen": 6}.get(outcome, 0)
             finite = row["quality"][np.isfinite(row["quality"])]
             maker.measured(axes, finite, np.full(len(finite), place), color=color, markersize=5, alpha=0.75)
             axes.plot(np.median(row["quality"]), place, "|", color=maker.color(color), markersize=16, markeredgewidth=2)
-            outcome = {"better": "shown worse", "under-tuned": "shown worse: under-tuned"}.get(outcome, outcome)
-            labels.append((place, outcome, color))
-        axes.set_yticks(range(len(shown)), [row["rule"].replace("_", " ") for row in shown])
-        axes.set_ylim(len(shown) - 0.4, -0.6)
-        for place, outcome, color in labels:
-            axes.annotate(outcome, (1.0, place), xycoords=("axes fraction", "data"), xytext=(6, 0),
+            told = {"better": "shown worse", "under-tuned": "shown worse: under-tuned"}.get(outcome, outcome)
+            axes.annotate(told, (1.0, place), xycoords=("axes fraction", "data"), xytext=(6, 0),
                           textcoords="offset points", va="center", fontsize=9.5, color=maker.color(color))  # fmt: skip
         axes.set_title(name)
     panels[-1, 0].set_xlabel("test loss of the tuned rule, a dot a fresh seed")
@@ -189,11 +168,9 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    claims = [row for row in rows if row["kind"] == "claim" and row["measure"] != compare.GRADIENTS]
-    better = sum(row["outcome"] in ("better", "under-tuned") for row in claims)
-    none = sum(row["outcome"] == "no difference shown" for row in claims)
-    said = next(row for row in rows if row["kind"] == "verdict")["words"].split(". ")[0]
+    claims, said = _claims(rows), rows.only(kind="verdict")["words"].split(". ")[0]
+    better = len(claims.where(outcome=_is_better))
+    none = len(claims.where(outcome="no difference shown"))
     return (
         f"{said.rstrip('.')}: of {len(claims)} pairs a difference is shown in {better}, none in {none}, and"
         f" {len(claims) - better - none} are inconclusive."
@@ -202,54 +179,33 @@ def caption(config: Config, rows: Rows) -> str:
 
 def _problem(config: Config, name: str) -> Problem:
     """A ready-made problem, small, with few examples held out."""
-    options: dict[str, Any] = {"num_examples": config.num_examples, "dtype": config.dtype}
-    if name == "digits-convnet":
-        options |= {"width": max(config.width // 2, 1), "depth": 1}
-    elif name == "digits-mlp":
-        options |= {"width": config.width}
-    else:
-        options |= {"width": config.width, "depth": 1, "num_heads": 2, "length": config.length}
-    problem = problems.load_problem(name, **options)
+    options: dict[str, Any] = {
+        "digits-convnet": {"width": max(config.width // 2, 1), "depth": 1},
+        "digits-mlp": {"width": config.width},
+        "text-transformer": {"width": config.width, "depth": 1, "num_heads": 2, "length": config.length},
+    }[name]
+    problem = problems.load_problem(name, num_examples=config.num_examples, dtype=config.dtype, **options)
     held_out = jax.tree.map(lambda leaf: leaf[: config.num_held_out], problem.validation)
     return dataclasses.replace(problem, name=name, validation=held_out)
 
 
-def _names(rows: Rows) -> list[str]:
-    return list(dict.fromkeys(row["problem"] for row in rows if row["kind"] == "rule"))
+def _claims(rows: Rows) -> Rows:
+    """What is claimed of pairs of rules about their losses."""
+    return rows.where(kind="claim", measure=lambda measure: measure != compare.GRADIENTS)
 
 
-def _shown(claims: Any, first: str, second: str) -> int:
+def _of(rows: Rows, problems_of: str) -> Rows:
+    return rows.where(problem=lambda name: name.startswith(problems_of))
+
+
+def _shown(claims: Rows, first: str, second: str) -> int:
     """Problems on which the first rule is shown better than the second."""
-    return sum(row["outcome"] in ("better", "under-tuned") and (row["first"], row["second"]) == (first, second)
-               for row in claims)  # fmt: skip
+    return len(claims.where(first=first, second=second, outcome=_is_better))
 
 
-STUDY = Study(
-    name="rules_on_networks",
-    question="Which update rule is better on networks, once each is tuned as well as the others?",
-    lecture='Momentum "helps for all of these problems"; "fancier, more powerful" algorithms are announced.',
-    truth=(
-        "Adam is ahead after a short search; after a longer one few differences survive ten seeds and a correction for"
-        " many pairs, and momentum is shown neither better nor worse than descent."
-    ),
-    reference=SCHMIDT,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(
-            networks=NETWORKS, rules=ALL_RULES, budget=500, trials=24, width=32, num_examples=1000, num_held_out=300,
-            length=16,
-        ),
-        "huge": Config(
-            networks=NETWORKS, rules=ALL_RULES, budget=5000, trials=128, width=64, num_examples=1400, num_held_out=350,
-            length=32,
-        ),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)  # fmt: skip
+def _is_better(outcome: str) -> bool:
+    return outcome in ("better", "under-tuned")
+
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

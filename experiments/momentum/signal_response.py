@@ -13,62 +13,58 @@ another only adds a displacement.
 Source: Goh 2017; Sutskever, Martens, Dahl and Hinton 2013; the transfer function 1 / (1 - rho exp(-i w)).
 """
 
-import dataclasses
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab import rules, theory
-from jaxopt_lab.core import Verdict, fail, judge, mean_of_samples, require_between, require_count, require_positive
+from jaxopt_lab import rules
+from jaxopt_lab.core import Verdict, fail, mean_of_samples
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Row, Rows, main
+from jaxopt_lab.studies.fields import Between, MultipleOf, Positive, configclass
+from jaxopt_lab.studies.verdicts import absolute, relative, within
+from jaxopt_lab.theory import momentum_response as law
 
 METHODS: dict[str, Callable[..., Any]] = {
-    "heavy ball": rules.heavy_ball,
-    "Nesterov": rules.nesterov,
-    "averaged": partial(rules.quasi_hyperbolic, nu=1.0),
-}
+    "heavy ball": rules.heavy_ball, "Nesterov": rules.nesterov, "averaged": partial(rules.quasi_hyperbolic, nu=1.0),
+}  # fmt: skip
 PERIOD, NUM_GROUPS = 64, 40
-REFERENCE = "transfer function of v <- rho v + g"
+REFERENCE, SERIES = "transfer function of v <- rho v + g", "geometric series"
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. The gradients are given, so that no loss is needed."""
 
-    rhos: tuple[float, ...] = (0.5, 0.9, 0.99)
+    rhos: Annotated[tuple[float, ...], Between("(0, 1)", why="At 1 it never forgets a gradient.")] = (0.5, 0.9, 0.99)
     """Momentum constants, pure numbers in (0, 1)."""
     shown_rho: float = 0.9
     """The one of them whose gain is drawn."""
-    learning_rate: float = 0.1
+    learning_rate: Positive = 0.1
     """Learning rate, in units of a step over a gradient; gains do not depend on it."""
-    slope: int = 4096
+    slope: Annotated[int, MultipleOf(PERIOD)] = 4096
     """Steps of gradient, a multiple of 64; as many without it follow."""
-    num_chains: int = 400
+    num_chains: Annotated[int, MultipleOf(NUM_GROUPS)] = 400
     """Independent sequences of white noise, a multiple of 40."""
     seed: int = 0
     """Seeds the noise."""
 
     def __post_init__(self) -> None:
-        if not self.rhos or self.shown_rho not in self.rhos:
+        if self.shown_rho not in self.rhos:
             raise fail("signal_response", f"shown_rho must be one of rhos, got {self.shown_rho} and {self.rhos}")
-        for rho in self.rhos:
-            require_between("signal_response", "rhos", rho, 0, 1, ends="()", why="At 1 it never forgets a gradient.")
-        require_positive("signal_response", "learning_rate", self.learning_rate)
-        for name, unit in (("slope", PERIOD), ("num_chains", NUM_GROUPS)):
-            require_count("signal_response", name, getattr(self, name), minimum=unit)
-            if getattr(self, name) % unit:
-                raise fail("signal_response", f"{name} must be a multiple of {unit}, got {getattr(self, name)}")
         if max(self.rhos) ** self.slope > 1e-9:
             shortest = int(-20.8 / np.log(max(self.rhos)))
             raise fail("signal_response", f"slope must be at least {shortest} steps at rho {max(self.rhos)}")
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(rhos=(0.5, 0.9, 0.95, 0.99, 0.999), slope=32_768, num_chains=400),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -76,68 +72,113 @@ def run(config: Config) -> list[dict[str, Any]]:
     noise = np.random.default_rng(config.seed).standard_normal((config.slope, config.num_chains))
     frequencies = 2 * np.pi * np.arange(PERIOD // 2 + 1) / PERIOD
     waves = np.cos(np.arange(config.slope)[:, None] * frequencies)
-    zeros = np.zeros(config.slope)
-    on_slope = {"waves": waves, "noise": noise, "impulse": np.eye(1, config.slope)[0], "pushed": zeros}
+    on_slope = {"waves": waves, "noise": noise, "impulse": np.eye(1, config.slope)[0], "pushed": np.zeros(config.slope)}
+    on_slope = jax.tree.map(jnp.asarray, on_slope)
     rows = []
     for method, rule in METHODS.items():
-        steps: dict[str, jax.Array] = _respond(
-            rule, jnp.asarray(config.rhos), config.learning_rate, jax.tree.map(jnp.asarray, on_slope)
-        )
+        steps: dict[str, jax.Array] = _respond(rule, jnp.asarray(config.rhos), config.learning_rate, on_slope)
         for k, rho in enumerate(config.rhos):
             moves = {name: -np.asarray(values[k], float) / config.learning_rate for name, values in steps.items()}
-            rows.append(_row(config, method, rho, frequencies, moves))
+            # The averaged rule multiplies the gradient by 1 - rho itself.
+            effective = config.learning_rate * (1.0 if method == "averaged" else 1 / (1 - rho))
+            rows.append({"method": method, "rho": rho, "learning_rate": config.learning_rate,
+                         "effective_rate": effective, "frequency": frequencies}
+                        | _answers(config, frequencies, moves))  # fmt: skip
     return rows
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Gains for constant, alternating and noisy gradients; speed; coasting; a first velocity; the weights."""
-    heavy, nesterov, averaged = (_find(rows, method, config.shown_rho) for method in METHODS)
+    heavy, nesterov, averaged = rows.where(rho=config.shown_rho)
     return [
-        *(verdict for row in (heavy, nesterov) for verdict in _gains(row)),
-        *(_every_frequency([row for row in rows if row["method"] == method]) for method in ("heavy ball", "Nesterov")),
-        *_motion(heavy),
-        *(_weights(row) for row in (heavy, averaged)),
-        _every_rho([row for row in rows if row["method"] == "heavy ball"]),
-    ]
+        *_gains(heavy), *_gains(nesterov),
+        *(_every_frequency(rows.where(method=row["method"])) for row in (heavy, nesterov)),
+        *_motion(heavy, heavy["rho"]),
+        relative(f"The velocity is no weighted average: its weights add up to 1 / (1 - rho) at rho = {heavy['rho']:g}",
+                 "sum of the weights of past gradients", float(law.constant_gain(heavy["rho"])),
+                 heavy["sum_of_weights"], 1e-8, reference=SERIES),
+        relative(f"With v <- rho v + (1 - rho) g it is an average at rho = {averaged['rho']:g}",
+                 "sum of the weights of past gradients", 1.0, averaged["sum_of_weights"], 1e-8, reference=SERIES),
+        _every_rho(rows.where(method="heavy ball")),
+    ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def _gains(row: Row) -> list[Verdict]:
+    rho, ahead, who = row["rho"], _ahead(row), f"{row['method']}, rho = {row['rho']:g}"
+    # What is left of the start after `slope` steps is rho^slope < 1e-9 of the whole; so for all that follows but noise.
+    return [
+        relative(f"A slope is amplified 1 / (1 - rho) times ({who})", "step over SGD's step, constant gradient",
+                 float(law.constant_gain(rho)), row["gain"][0], 1e-8, reference=REFERENCE),
+        relative(f"A zig-zag is {'amplified' if ahead else 'halved at best'} ({who})",
+                 "step over SGD's step, alternating gradient", float(law.alternating_gain(rho, ahead)),
+                 row["gain"][-1], 1e-8, reference=REFERENCE),
+        within(f"White noise is amplified, less than a slope ({who})", "variance of a step over SGD's",
+               float(law.noise_gain(rho, ahead)), row["noise_gain"], row["noise_gain_error"],
+               reference="sum of the squared impulse response"),
+    ]  # fmt: skip
+
+
+def _every_frequency(rows: Rows) -> Verdict:
+    errors = [row["gain"] / law.transfer_gain(row["frequency"], row["rho"], _ahead(row)) - 1 for row in rows]
+    # The smallest gain, 1/2, is 200 times below the largest, so that what is left of the start weighs 200 times more.
+    return absolute(f"{rows[0]['method']} answers every frequency by its transfer function",
+                    f"largest relative error of {len(rows)} x {PERIOD // 2 + 1} gains", 0.0,
+                    float(np.abs(errors).max()), 1e-6, reference=REFERENCE)  # fmt: skip
+
+
+def _motion(row: Row, rho: float) -> list[Verdict]:
+    return [
+        absolute(f"Velocity builds up to 90 % in ln 0.1 / ln rho steps, rho = {rho:g}",
+                 "first step at 90 % of the limit", float(np.ceil(law.steps_to_speed(0.9, rho))),
+                 row["steps_to_90"], unit="steps", reference=SERIES),
+        relative(f"Without a gradient a run coasts rho / (1 - rho) last steps, no further, rho = {rho:g}",
+                 "distance over the last step", float(law.coasting_distance(1.0, rho)), row["coasting"], 1e-8,
+                 unit="steps", reference=SERIES),
+        relative(f"A first velocity of 1 only adds a displacement, rho = {rho:g}", "total displacement on flat ground",
+                 -float(law.initial_velocity_displacement(1.0, 1.0, rho)), row["displacement"], 1e-8,
+                 unit="learning rates", reference=SERIES),
+    ]  # fmt: skip
+
+
+def _every_rho(rows: Rows) -> Verdict:
+    laws = {"coasting": law.mean_gradient_age, "displacement": law.mean_gradient_age,
+            "sum_of_weights": law.constant_gain, "number_averaged": law.effective_number_averaged}  # fmt: skip
+    errors = [abs(row[name] / float(exact(row["rho"])) - 1) for row in rows for name, exact in laws.items()]
+    late = [row["steps_to_90"] - np.ceil(law.steps_to_speed(0.9, row["rho"])) for row in rows]
+    return absolute("So it is at every rho: coasting, first velocity, weights, gradients averaged, steps to 90 %",
+                    f"largest relative error at rho = {', '.join(str(row['rho']) for row in rows)}", 0.0,
+                    max(*errors, *np.abs(late)), 1e-8, reference=SERIES)  # fmt: skip
+
+
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Gain against frequency for one rho (above), and how speed builds up for all of them (below)."""
     figure, (gains, speeds) = maker.axes(2, 1, height=7.2)
     rho, dense = config.shown_rho, np.linspace(0, np.pi, 400)
-    for color, method in enumerate(("heavy ball", "Nesterov")):
-        ahead = rho if method == "Nesterov" else 0.0
-        maker.predicted(
-            gains, dense / np.pi, theory.momentum_response.transfer_gain(dense, rho, ahead), color=color, label=method
-        )
-        row = _find(rows, method, rho)
+    for color, row in enumerate(rows.where(rho=rho)[:2]):
+        exact = law.transfer_gain(dense, rho, _ahead(row))
+        maker.predicted(gains, dense / np.pi, exact, color=color, label=row["method"])
         maker.measured(gains, row["frequency"] / np.pi, row["gain"], color=color)
+        zigzag = {"xytext": (-4, 10), "textcoords": "offset points", "ha": "right"}
+        gains.annotate(f"zig-zag: x {exact[-1]:.2f}", (1, exact[-1]), **zigzag)
     maker.predicted(gains, [0, 1], [1, 1], color=6, label="plain SGD", linestyle=":")
-    low, high = theory.momentum_response.alternating_gain(rho), theory.momentum_response.alternating_gain(rho, rho)
-    steady = theory.momentum_response.constant_gain(rho)
+    steady = law.constant_gain(rho)
     gains.annotate(f"slope: x {steady:.3g}", (0, steady), xytext=(10, -4), textcoords="offset points")
-    for gain in (low, high):
-        gains.annotate(f"zig-zag: x {gain:.2f}", (1, gain), xytext=(-4, 10), textcoords="offset points", ha="right")
-    gains.set(
-        yscale="log", xlabel="frequency of the gradient: 0 constant, 1 alternating", ylabel="step over SGD's step"
-    )
-    gains.set_title(f"Gain at rho = {rho:g}")
+    gains.set(yscale="log", xlabel="frequency of the gradient: 0 constant, 1 alternating",
+              ylabel="step over SGD's step",
+              title=f"Gain at rho = {rho:g}")  # fmt: skip
     steps = np.arange(1, 81)
-    for color, rho in enumerate(config.rhos, start=2):
-        maker.predicted(
-            speeds, steps, theory.momentum_response.speed_fraction(steps, rho), color=color, label=f"rho = {rho:g}"
-        )
-        speed = _find(rows, "heavy ball", rho)["speed"]
-        maker.measured(speeds, steps[1::4], speed[1 : len(steps) : 4] * (1 - rho), color=color)
+    for color, row in enumerate(rows.where(method="heavy ball"), start=2):
+        exact = law.speed_fraction(steps, row["rho"])
+        maker.predicted(speeds, steps, exact, color=color, label=f"rho = {row['rho']:g}")
+        maker.measured(speeds, steps[1::4], row["speed"][1 : len(steps) : 4] * (1 - row["rho"]), color=color)
     speeds.axhline(0.9, color=maker.color(6), linewidth=0.8, linestyle=":")
-    speeds.set(xlabel="steps on a constant slope", ylabel="speed over its limit", ylim=(0, 1.05))
-    speeds.set_title("Building up speed; dotted: 90 %")
+    speeds.set(xlabel="steps on a constant slope", ylabel="speed over its limit", ylim=(0, 1.05),
+               title="Building up speed; dotted: 90 %")  # fmt: skip
     return figure
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    heavy, nesterov = (_find(rows, method, config.shown_rho) for method in ("heavy ball", "Nesterov"))
+    heavy, nesterov, _ = rows.where(rho=config.shown_rho)
     return (
         f"At rho = {config.shown_rho:g} momentum makes steps {heavy['gain'][0]:.3g} times as long on a slope and only"
         f" {heavy['gain'][-1]:.2f} times as long in a zig-zag ({nesterov['gain'][-1]:.2f} times with Nesterov): the"
@@ -166,127 +207,24 @@ def _respond(rule: Callable[..., Any], rhos: jax.Array, rate: float, signals: di
     return jax.vmap(single)(rhos)
 
 
-def _row(config: Config, method: str, rho: float, frequencies: np.ndarray, moves: dict[str, np.ndarray]) -> Any:
+def _answers(config: Config, frequencies: np.ndarray, moves: dict[str, np.ndarray]) -> dict[str, Any]:
     times = np.arange(config.slope)[-PERIOD:, None]
     wave = (moves["waves"][-PERIOD:] * np.exp(-1j * frequencies * times)).mean(0)
     strength = np.where((frequencies == 0) | (frequencies == np.pi), 1.0, 2.0)  # a cosine is half of a wave
     settled = moves["noise"][config.slope // 4 :]
     noise = mean_of_samples(np.square(settled).reshape(len(settled), NUM_GROUPS, -1).mean((0, 2)))
-    speed = moves["waves"][:, 0]
+    speed, weights = moves["waves"][:, 0], moves["impulse"]
     return {
-        "method": method,
-        "rho": rho,
-        "learning_rate": config.learning_rate,
-        "effective_rate": config.learning_rate * (1.0 if method == "averaged" else 1 / (1 - rho)),
-        "frequency": frequencies,
-        "gain": strength * np.abs(wave),
-        "noise_gain": noise.value,
-        "noise_gain_error": noise.standard_error,
-        "sum_of_weights": moves["impulse"].sum(),
-        "number_averaged": moves["impulse"].sum() ** 2 / np.square(moves["impulse"]).sum(),
-        "speed": speed[:200],
-        "steps_to_90": int(np.argmax(speed >= 0.9 * speed[-1])) + 1,
-        "coasting": moves["coasting"].sum() / speed[-1],
-        "displacement": moves["pushed"].sum(),
-    }
+        "gain": strength * np.abs(wave), "noise_gain": noise.value, "noise_gain_error": noise.standard_error,
+        "sum_of_weights": weights.sum(), "number_averaged": weights.sum() ** 2 / np.square(weights).sum(),
+        "speed": speed[:200], "steps_to_90": int(np.argmax(speed >= 0.9 * speed[-1])) + 1,
+        "coasting": moves["coasting"].sum() / speed[-1], "displacement": moves["pushed"].sum(),
+    }  # fmt: skip
 
 
-def _find(rows: Rows, method: str, rho: float) -> Any:
-    return next(row for row in rows if row["method"] == method and row["rho"] == rho)
+def _ahead(row: Row) -> float:
+    return row["rho"] if row["method"] == "Nesterov" else 0.0
 
-
-def _gains(row: Any) -> list[Verdict]:
-    rho, who = row["rho"], f"{row['method']}, rho = {row['rho']:g}"
-    ahead = rho if row["method"] == "Nesterov" else 0.0
-    turn = "halved at best" if ahead == 0 else "amplified"
-    # What is left of the start after `slope` steps is rho^slope < 1e-9 of the whole; so for all that follows but noise.
-    return [
-        judge(f"A slope is amplified 1 / (1 - rho) times ({who})", "step over SGD's step, constant gradient",
-              float(theory.momentum_response.constant_gain(rho)), row["gain"][0], 1e-8, reference=REFERENCE),
-        judge(f"A zig-zag is {turn} ({who})", "step over SGD's step, alternating gradient",
-              float(theory.momentum_response.alternating_gain(rho, ahead)), row["gain"][-1], 1e-8, reference=REFERENCE),
-        judge(f"White noise is amplified, less than a slope ({who})", "variance of a step over SGD's",
-              float(theory.momentum_response.noise_gain(rho, ahead)), row["noise_gain"], 4 * row["noise_gain_error"],
-              kind="within", reference="sum of the squared impulse response"),
-    ]  # fmt: skip
-
-
-def _every_frequency(rows: Rows) -> Verdict:
-    worst = 0.0
-    for row in rows:
-        exact = theory.momentum_response.transfer_gain(
-            row["frequency"], row["rho"], row["rho"] if row["method"] == "Nesterov" else 0.0
-        )
-        worst = max(worst, float(np.abs(row["gain"] / exact - 1).max()))
-    # The smallest gain, 1/2, is 200 times below the largest, so that what is left of the start weighs 200 times more.
-    return judge(
-        f"{rows[0]['method']} answers every frequency by its transfer function",
-        f"largest relative error of {len(rows)} x {PERIOD // 2 + 1} gains", 0.0, worst, 1e-6,
-        kind="absolute", reference=REFERENCE,
-    )  # fmt: skip
-
-
-def _every_rho(rows: Rows) -> Verdict:
-    laws = {
-        "coasting": theory.momentum_response.mean_gradient_age,
-        "displacement": theory.momentum_response.mean_gradient_age,
-        "sum_of_weights": theory.momentum_response.constant_gain,
-        "number_averaged": theory.momentum_response.effective_number_averaged,
-    }
-    errors = [abs(row[name] / float(law(row["rho"])) - 1) for row in rows for name, law in laws.items()]
-    late = [row["steps_to_90"] - np.ceil(theory.momentum_response.steps_to_speed(0.9, row["rho"])) for row in rows]
-    return judge(
-        "So it is at every rho: coasting, first velocity, weights, gradients averaged, steps to 90 %",
-        f"largest relative error at rho = {', '.join(str(row['rho']) for row in rows)}", 0.0,
-        max(*errors, *np.abs(late)), 1e-8, kind="absolute", reference="geometric series",
-    )  # fmt: skip
-
-
-def _motion(row: Any) -> list[Verdict]:
-    rho = row["rho"]
-    return [
-        judge(f"Velocity builds up to 90 % in ln 0.1 / ln rho steps, rho = {rho:g}", "first step at 90 % of the limit",
-              float(np.ceil(theory.momentum_response.steps_to_speed(0.9, rho))), row["steps_to_90"], 0, kind="absolute",
-              unit="steps", reference="geometric series"),
-        judge(f"Without a gradient a run coasts rho / (1 - rho) last steps, no further, rho = {rho:g}",
-              "distance over the last step", float(theory.momentum_response.coasting_distance(1.0, rho)),
-              row["coasting"], 1e-8, unit="steps", reference="geometric series"),
-        judge(f"A first velocity of 1 only adds a displacement, rho = {rho:g}", "total displacement on flat ground",
-              -float(theory.momentum_response.initial_velocity_displacement(1.0, 1.0, rho)), row["displacement"], 1e-8,
-              unit="learning rates", reference="geometric series"),
-    ]  # fmt: skip
-
-
-def _weights(row: Any) -> Verdict:
-    rho = row["rho"]
-    averaged = row["method"] == "averaged"
-    claim = "With v <- rho v + (1 - rho) g it is" if averaged else "The velocity is no weighted average:"
-    return judge(
-        f"{claim} {'an average' if averaged else 'its weights add up to 1 / (1 - rho)'} at rho = {rho:g}",
-        "sum of the weights of past gradients", 1.0 if averaged else float(theory.momentum_response.constant_gain(rho)),
-        row["sum_of_weights"], 1e-8, reference="geometric series",
-    )  # fmt: skip
-
-
-STUDY = Study(
-    name="signal_response",
-    question="What does momentum do to a slope, a zig-zag, noise, and flat ground?",
-    lecture='Velocity keeps "building up"; zig-zags "cancel each other out pretty fast"; a "weighted average".',
-    truth=(
-        "A slope is amplified 1 / (1 - rho) times, a zig-zag at best halved (amplified by Nesterov); the weights add"
-        " up to 1 / (1 - rho); on flat ground it coasts rho / (1 - rho) steps."
-    ),
-    reference=REFERENCE,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(rhos=(0.5, 0.9, 0.95, 0.99, 0.999), slope=32_768, num_chains=400),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

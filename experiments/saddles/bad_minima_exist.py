@@ -16,19 +16,16 @@ come with exact binomial intervals (Clopper and Pearson 1934); the error of the 
 Source: Safran and Shamir 2018, arXiv 1712.08968, for the minima and the shares.
 """
 
-import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import numpy as np
-from scipy import stats
 
 from jaxopt_lab import curvature, objectives, rules, training
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count, require_positive
+from jaxopt_lab.core import Verdict, require_count
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Row, Rows, main, measures
+from jaxopt_lab.studies.fields import Between, Count, NotEmpty, OpenUnit, Positive, Whole, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_most, within
 
 SAFRAN = "Safran and Shamir 2018, arXiv 1712.08968"
 LECTURE = "CS231n 2017, lecture 7"
@@ -37,41 +34,41 @@ STUCK, REST = 3e-3, 1e-4  # loss above which, and gradient below which, a run co
 FLAT = 1e-9  # eigenvalues above -FLAT are not negative, in float64
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Heavy ball on the exact population loss from weights N(0, 1 / k)."""
 
-    networks: tuple[tuple[int, int], ...] = ((6, 6), (8, 8), (10, 10), (11, 10))
+    networks: Annotated[tuple[tuple[int, int], ...], Whole(2), NotEmpty("pair (students, teachers)")] = (
+        (6, 6), (8, 8), (10, 10), (11, 10),
+    )  # fmt: skip
     """Neurons of the student and of the teacher, the student's at least as many."""
-    num_runs: int = 100
+    num_runs: Annotated[int, Whole(2)] = 100
     """Runs from different initial weights for each of them, a count."""
-    learning_rate: float = 0.02
+    learning_rate: Positive = 0.02
     """In units of 1 / curvature."""
-    rho: float = 0.9
+    rho: Annotated[float, Between("[0, 1)")] = 0.9
     """Momentum, in [0, 1)."""
-    steps: int = 4_000
+    steps: Count = 4_000
     """Of each run."""
-    num_checked: int = 6
+    num_checked: Count = 6
     """Stuck ends of each network whose gradient and Hessian are looked at, a count."""
-    level: float = 0.99
+    level: OpenUnit = 0.99
     """Confidence level of the intervals."""
     seed: int = 0
     """Seeds the initial weights."""
 
     def __post_init__(self) -> None:
-        if not self.networks:
-            raise fail("bad_minima_exist", "networks must hold at least one pair (students, teachers)")
+        narrow = "A narrower student cannot learn its teacher."
         for width, teachers in self.networks:
-            require_count("bad_minima_exist", "networks", teachers, minimum=2)
-            require_count(
-                "bad_minima_exist", "networks", width, teachers, "A narrower student cannot learn its teacher."
-            )
-        require_count("bad_minima_exist", "num_runs", self.num_runs, minimum=2)
-        require_count("bad_minima_exist", "steps", self.steps)
-        require_count("bad_minima_exist", "num_checked", self.num_checked)
-        require_positive("bad_minima_exist", "learning_rate", self.learning_rate)
-        require_between("bad_minima_exist", "rho", self.rho, 0, 1, ends="[)")
-        require_between("bad_minima_exist", "level", self.level, 0, 1, ends="()")
+            require_count("bad_minima_exist", "networks", width, teachers, narrow)
+
+
+LARGER = ((6, 6), (8, 8), (10, 10), (11, 10), (15, 15), (16, 15), (20, 20), (21, 20))
+PRESETS = {
+    "quick": Config(),
+    "full": Config(num_runs=1_000, num_checked=20),
+    "huge": Config(networks=LARGER, num_runs=10_000, num_checked=20),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -79,88 +76,75 @@ def run(config: Config) -> list[dict[str, Any]]:
     return [row for width, teachers in config.networks for row in _network(config, width, teachers)]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Shares against the paper's, one more neuron, and whether stuck ends are minima."""
-    shares, checks = _of(rows, "network"), _of(rows, "end")
-    found = []
-    for row in shares:
-        published = PUBLISHED.get((row["width"], row["teachers"]))
-        if published is None:
-            continue
-        room = row["high"] - row["share"] if published > row["share"] else row["share"] - row["low"]
-        found.append(
-            judge(f"{_name(row)}: as many runs end in a bad minimum as published",
-                  f"share of {config.num_runs} runs, {config.level:.0%} interval {row['low']:.3f} to {row['high']:.3f}",
-                  published, row["share"], room, kind="within", reference=SAFRAN),
-        )  # fmt: skip
-    for wide in shares:
-        narrow = next((r for r in shares if r["width"] == r["teachers"] == wide["teachers"]), None)
-        if wide["width"] > wide["teachers"] and narrow:
-            found.append(
-                judge(f"{wide['width'] - wide['teachers']} neuron more than the {wide['teachers']} needed makes bad"
-                      " minima at least five times rarer", "share of runs", narrow["share"] / 5, wide["share"], 0.0,
-                      kind="at-most", reference=SAFRAN),
-            )  # fmt: skip
+    shares, checks = rows.where(kind="network"), rows.where(kind="end")
     near = [(row["loss"] > STUCK / 3) & ((row["loss"] < 3 * STUCK) | (row["slope"] > REST)) for row in shares]
     minima = [row["outcome"] == "accepted" and row["smallest"] >= -FLAT and row["loss"] > STUCK for row in checks]
+    pairs = [(wide, narrow) for wide in shares for narrow in shares
+             if narrow["width"] == narrow["teachers"] == wide["teachers"] < wide["width"]]  # fmt: skip
     return [
-        *found,
-        judge("A run either learns its teacher or is stuck",
-              f"share of runs that are still moving, or end within a factor 3 of the loss {STUCK:g}", 0.01,
-              float(np.mean(near)), 0.0, kind="at-most", reference=SAFRAN),
-        judge("Runs that are stuck are stuck in minima: no gradient, no direction down",
-              f"share of {len(minima)} stuck ends that were looked at", 1.0,
-              float(np.mean(minima)) if minima else np.nan, 0.0, kind="absolute", reference=LECTURE),
+        *(_as_published(config, row, published) for row in shares if (published := _published(row)) is not None),
+        *(at_most(f"{wide['width'] - wide['teachers']} neuron more than the {wide['teachers']} needed makes bad minima"
+                  " at least five times rarer", "share of runs", narrow["share"] / 5, wide["share"], reference=SAFRAN)
+          for wide, narrow in pairs),
+        at_most("A run either learns its teacher or is stuck",
+                f"share of runs that are still moving, or end within a factor 3 of the loss {STUCK:g}", 0.01,
+                float(np.mean(near)), reference=SAFRAN),
+        absolute("Runs that are stuck are stuck in minima: no gradient, no direction down",
+                 f"share of {len(minima)} stuck ends that were looked at", 1.0,
+                 float(np.mean(minima)) if minima else np.nan, reference=LECTURE),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def _as_published(config: Config, row: Row, published: float) -> Verdict:
+    room = row["high"] - row["share"] if published > row["share"] else row["share"] - row["low"]
+    return within(f"{_name(row)}: as many runs end in a bad minimum as published",
+                  f"share of {config.num_runs} runs, {config.level:.0%} interval {row['low']:.3f} to {row['high']:.3f}",
+                  published, row["share"], None, beyond=room, reference=SAFRAN)  # fmt: skip
+
+
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """The share of stuck runs with its interval beside the published one; below, all final losses."""
     figure, (top, bottom) = maker.axes(2, height=7.0)
-    shares = _of(rows, "network")
+    shares = rows.where(kind="network")
     for place, row in enumerate(shares):
-        published = PUBLISHED.get((row["width"], row["teachers"]))
-        if published is not None:
-            top.plot(
-                [place - 0.3, place + 0.3], [published] * 2, color=maker.color(0), label="" if place else "published"
-            )
+        told = ("", "") if place else ("published", f"{config.num_runs} runs, {config.level:.0%} interval")
+        if (published := _published(row)) is not None:
+            top.plot([place - 0.3, place + 0.3], [published] * 2, color=maker.color(0), label=told[0])
         spread = [[row["share"] - row["low"]], [row["high"] - row["share"]]]
-        top.errorbar([place], [row["share"]], yerr=spread, fmt="o", color=maker.color(1),
-                     label="" if place else f"{config.num_runs} runs, {config.level:.0%} interval")  # fmt: skip
+        top.errorbar([place], [row["share"]], yerr=spread, fmt="o", color=maker.color(1), label=told[1])
         ordered = np.sort(np.maximum(row["loss"], 1e-14))[::-1]
-        ranks = np.arange(1, len(ordered) + 1) / len(ordered)
-        bottom.plot(ranks, ordered, color=maker.color(place + 1), label=_name(row))
+        bottom.plot(np.arange(1, len(ordered) + 1) / len(ordered), ordered, color=maker.color(place + 1),
+                    label=_name(row))  # fmt: skip
     top.set_xticks(range(len(shares)), [f"{row['width']} for {row['teachers']}" for row in shares])
     worst = max(shares, key=lambda row: row["share"])
-    top.set(xlim=(-0.5, len(shares) - 0.5), ylim=(-0.01, None), ylabel="share of runs that are stuck")
-    top.set_xlabel("neurons of the student for those of the teacher")
-    top.set_title(f"{_name(worst)}: {worst['share']:.0%} of all runs end in a bad minimum")
+    top.set(xlim=(-0.5, len(shares) - 0.5), ylim=(-0.01, None), ylabel="share of runs that are stuck",
+            xlabel="neurons of the student for those of the teacher",
+            title=f"{_name(worst)}: {worst['share']:.0%} of all runs end in a bad minimum")  # fmt: skip
     top.legend(loc="upper left")
     bottom.axhline(STUCK, color="#8a94a0", linestyle=":")
     bottom.text(0.99, 1.4 * STUCK, "above: stuck", ha="right", va="bottom")
-    bottom.set(yscale="log", ylim=(3e-15, 1.0), xlabel="share of runs", ylabel="at least this loss after the last step")
-    bottom.set_title("A run either learns its teacher or stays far above")
+    bottom.set(yscale="log", ylim=(3e-15, 1.0), xlabel="share of runs", ylabel="at least this loss after the last step",
+               title="A run either learns its teacher or stays far above")  # fmt: skip
     bottom.legend(loc="upper right", bbox_to_anchor=(1.0, 0.81))
     return figure
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    parts = [
-        f"{row['share']:.1%} ({row['low']:.1%} to {row['high']:.1%}) of runs of {_name(row)}"
-        for row in _of(rows, "network")
-    ]
-    checks = _of(rows, "end")
+    checks = rows.where(kind="end")
     lowest = min((row["smallest"] for row in checks), default=np.nan)
+    parts = [f"{row['share']:.1%} ({row['low']:.1%} to {row['high']:.1%}) of runs of {_name(row)}"
+             for row in rows.where(kind="network")]  # fmt: skip
     return (
         f"Stuck in a bad minimum end {', '.join(parts)}; at {len(checks)} of these ends the gradient vanishes and the"
         f" smallest eigenvalue of the Hessian is {lowest:.1e} or more."
     )
 
 
-def _network(config: Config, width: int, teachers: int) -> list[dict[str, Any]]:
+def _network(config: Config, width: int, teachers: int) -> list[Row]:
     """The runs of one network, and a look at some of its stuck ends."""
-    problem = objectives.student_teacher(width, teachers)
+    problem, known = objectives.student_teacher(width, teachers), {"width": width, "teachers": teachers}
     trace = training.run(
         problem, rules.heavy_ball, {"learning_rate": config.learning_rate, "rho": config.rho}, steps=config.steps,
         every=config.steps, seeds=config.seed + np.arange(config.num_runs),
@@ -168,19 +152,10 @@ def _network(config: Config, width: int, teachers: int) -> list[dict[str, Any]]:
     )  # fmt: skip
     loss, slope = trace["loss"][:, -1], trace["gradient_norm"][:, -1]
     stuck = np.flatnonzero((loss > STUCK) & (slope < REST))
-    interval = stats.binomtest(len(stuck), config.num_runs).proportion_ci(config.level, method="exact")
-    known = {"width": width, "teachers": teachers}
-    rows: list[dict[str, Any]] = [{
-        "kind": "network",
-        **known,
-        "learning_rate": config.learning_rate,
-        "rho": config.rho,
-        "effective_rate": config.learning_rate / (1 - config.rho),
-        "loss": loss,
-        "slope": slope,
-        "share": len(stuck) / config.num_runs,
-        "low": float(interval.low),
-        "high": float(interval.high),
+    low, high = measures.share_interval(len(stuck), config.num_runs, level=config.level, exact=True)
+    rows: list[Row] = [{
+        "kind": "network", **known, "learning_rate": config.learning_rate, "rho": config.rho, "loss": loss,
+        "slope": slope, "share": len(stuck) / config.num_runs, "low": low, "high": high,
     }]  # fmt: skip
     if not len(stuck):
         return rows
@@ -189,49 +164,19 @@ def _network(config: Config, width: int, teachers: int) -> list[dict[str, Any]]:
     for place, end in zip(places, ends, strict=True):
         point = curvature.examine_point(problem, end)
         rows.append({
-            "kind": "end",
-            **known,
-            "run": int(place),
-            "run_loss": float(loss[place]),
-            "loss": point.loss,
-            "gradient_norm": point.gradient_norm,
-            "smallest": float(point.eigenvalues[0]),
-            "outcome": point.outcome,
+            "kind": "end", **known, "run": int(place), "run_loss": float(loss[place]), "loss": point.loss,
+            "gradient_norm": point.gradient_norm, "smallest": float(point.eigenvalues[0]), "outcome": point.outcome,
         })  # fmt: skip
     return rows
 
 
-def _name(row: Any) -> str:
+def _name(row: Row) -> str:
     return f"{row['width']} neurons for {row['teachers']}"
 
 
-def _of(rows: Rows, kind: str) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
+def _published(row: Row) -> float | None:
+    return PUBLISHED.get((row["width"], row["teachers"]))
 
-
-STUDY = Study(
-    name="bad_minima_exist",
-    question="Are local minima rare enough in a network to be forgotten?",
-    lecture='In high dimension it is "more about saddle points and less about local minima".',
-    truth=(
-        "A third of all runs of a 10-neuron student end in a minimum that is not global; one neuron more than needed"
-        " makes that rare."
-    ),
-    reference=SAFRAN,
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(num_runs=1_000, num_checked=20),
-        "huge": Config(
-            networks=((6, 6), (8, 8), (10, 10), (11, 10), (15, 15), (16, 15), (20, 20), (21, 20)), num_runs=10_000,
-            num_checked=20,
-        ),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)  # fmt: skip
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -24,61 +24,65 @@ field; Frye et al. 2021, Neural Computation 33, for gradient-flat points.
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import curvature, objectives, rules, theory, training
-from jaxopt_lab.core import Problem, Verdict, fail, judge, require_count, require_positive, vectors
+from jaxopt_lab.core import Problem, Verdict, require_count, vectors
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, main
+from jaxopt_lab.studies import Row, Rows, main
+from jaxopt_lab.studies.fields import Count, Increasing, Positive, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import at_least, at_most
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-AUFFINGER = "Auffinger, Ben Arous and Cerny 2013, Comm. Pure Appl. Math. 66"
-BRAY = "Bray and Dean 2007, PRL 98, 150201"
 FRYE = "Frye et al. 2021, Neural Computation 33"
-SPIN_GLASS, FIELD = "spin glass", "Gaussian field"
+LANDSCAPES = {  # the law of the index, the energy below which there are only minima, title, source
+    "spin glass": (theory.landscapes.spherical_index, theory.landscapes.spherical_threshold(3), "Spherical 3-spin",
+                   "Auffinger, Ben Arous and Cerny 2013, Comm. Pure Appl. Math. 66"),
+    "Gaussian field": (theory.landscapes.gaussian_field_index, -2.0, "Gaussian field",
+                       "Bray and Dean 2007, PRL 98, 150201"),
+}  # fmt: skip
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. Energies are per dimension."""
 
-    dim: int = 100
+    dim: Annotated[int, Whole(4)] = 100
     """Spins N of the spherical 3-spin model, a count."""
-    num_runs: int = 12
+    num_runs: Count = 12
     """Runs of descent over it, a count; a search starts from each of their kept points."""
-    field_dim: int = 40
+    field_dim: Annotated[int, Whole(4)] = 40
     """Dimensions N of the Gaussian field, a count."""
     num_features: int = 6_000
     """Random features M of the field, a count, far above N."""
-    num_field_runs: int = 6
+    num_field_runs: Count = 6
     """Runs of descent over the field, a count."""
-    kept_steps: tuple[int, ...] = (0, 2, 5, 10, 20, 40, 80, 200)
+    kept_steps: Annotated[tuple[Seed, ...], Increasing("hold two numbers that increase")] = (
+        0, 2, 5, 10, 20, 40, 80, 200,
+    )  # fmt: skip
     """Steps of descent after which a search starts, increasing."""
-    learning_rate: float = 0.05
+    learning_rate: Positive = 0.05
     """Of descent, in units of 1 / curvature; curvatures are at most about 10."""
-    iterations: int = 60
+    iterations: Count = 60
     """Newton steps of a search at most, a count."""
-    least_points: int = 40
+    least_points: Annotated[int, Whole(2)] = 40
     """Distinct accepted critical points of the spin glass that the claim asks for, a count."""
     seed: int = 0
     """Seeds the landscapes and the starts."""
 
     def __post_init__(self) -> None:
-        counts = {"dim": 4, "field_dim": 4, "num_runs": 1, "num_field_runs": 1, "iterations": 1, "least_points": 2}
-        for name, minimum in counts.items():
-            require_count("index_against_energy", name, getattr(self, name), minimum)
-        require_count(
-            "index_against_energy", "num_features", self.num_features, 10 * self.field_dim, "It is not Gaussian."
-        )
-        require_positive("index_against_energy", "learning_rate", self.learning_rate)
-        if len(self.kept_steps) < 2 or list(self.kept_steps) != sorted(set(self.kept_steps)) or self.kept_steps[0] < 0:
-            raise fail("index_against_energy", f"kept_steps must hold two numbers that increase, got {self.kept_steps}")
+        least = 10 * self.field_dim
+        require_count("index_against_energy", "num_features", self.num_features, least, "It is not Gaussian.")
+
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(dim=160, num_runs=12, num_features=12_000),
+    "huge": Config(dim=1_000, num_runs=16, field_dim=200, num_features=100_000, num_field_runs=16, iterations=200),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
@@ -88,66 +92,56 @@ def run(config: Config) -> list[dict[str, Any]]:
     field = objectives.gaussian_field(field_key, config.field_dim, config.num_features)
     starts = _descend(config, glass, config.num_runs)
     starts *= np.sqrt(config.dim) / np.linalg.norm(starts, axis=1, keepdims=True)
-    rows = _search(config, SPIN_GLASS, _lifted(glass), starts, config.dim - 1)
-    return rows + _search(config, FIELD, field, _descend(config, field, config.num_field_runs), config.field_dim)
+    rows = _search(config, "spin glass", _lifted(glass), starts, config.dim - 1)
+    starts = _descend(config, field, config.num_field_runs)
+    return rows + _search(config, "Gaussian field", field, starts, config.field_dim)
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """The number of critical points, their index against the law, and what the rejected ends are."""
-    found: list[Verdict] = []
-    for name, source in ((SPIN_GLASS, AUFFINGER), (FIELD, BRAY)):
-        points = _distinct(rows, name)
-        if name == SPIN_GLASS:
-            found.append(
-                judge("The searches find enough critical points of the spin glass", "distinct accepted critical points",
-                      config.least_points, len(points), 0.0, kind="at-least", reference=source),
-            )  # fmt: skip
-        dim = config.dim if name == SPIN_GLASS else config.field_dim
-        found += [
-            judge(f"The height says the index of a critical point of the {name}, to one direction in {dim}",
-                  f"rms deviation of the index fraction over {len(points)} points", 1 / dim,
-                  _deviation(points), 0.0, kind="at-most", reference=source),
-            judge(f"The lower a critical point of the {name}, the fewer ways down",
-                  "correlation of the index with its law", 0.97, _correlation(points), 0.0, kind="at-least",
-                  reference=source),
-        ]  # fmt: skip
-    lost = [row for row in rows if row["outcome"] != "accepted"]
-    flat = float(np.mean([row["outcome"] == "gradient-flat" for row in lost])) if lost else np.nan
+    points = {name: _points(ends) for name, ends in rows.by("landscape").items()}
+    lost = rows.where(outcome=_is_rejected)
     return [
-        *found,
-        judge("Most searches that miss end at gradient-flat points",
-              f"share of {len(lost)} rejected among {len(rows)} ends", 0.5, flat, 0.0, kind="at-least", reference=FRYE),
+        at_least("The searches find enough critical points of the spin glass", "distinct accepted critical points",
+                 config.least_points, len(points["spin glass"]), reference=LANDSCAPES["spin glass"][3]),
+        *(verdict for name, dim in (("spin glass", config.dim), ("Gaussian field", config.field_dim)) for verdict in (
+            at_most(f"The height says the index of a critical point of the {name}, to one direction in {dim}",
+                    f"rms deviation of the index fraction over {len(points[name])} points", 1 / dim,
+                    _deviation(points[name]), reference=LANDSCAPES[name][3]),
+            at_least(f"The lower a critical point of the {name}, the fewer ways down",
+                     "correlation of the index with its law", 0.97, _correlation(points[name]),
+                     reference=LANDSCAPES[name][3]))),
+        at_least("Most searches that miss end at gradient-flat points",
+                 f"share of {len(lost)} rejected among {len(rows)} ends", 0.5,
+                 float(np.mean(lost["outcome"] == "gradient-flat")) if lost else np.nan, reference=FRYE),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Index against energy in both landscapes, with the law, the threshold and the rejected ends."""
     figure, panels = maker.axes(2, height=7.4)
-    edges = {SPIN_GLASS: theory.landscapes.spherical_threshold(3), FIELD: -2.0}
-    for axes, name in zip(panels, (SPIN_GLASS, FIELD), strict=True):
-        points, lost = _distinct(rows, name), [row for row in _of(rows, name) if row["outcome"] != "accepted"]
-        highest = max(0.1, *(row["energy"] for row in _of(rows, name)))
-        energies = np.linspace(1.12 * edges[name], highest, 200)
-        maker.predicted(axes, energies, _law(name)(energies))
-        axes.plot(*_columns(lost), "o", markerfacecolor="none", color="#8a94a0", label=f"{len(lost)} ends rejected")
-        maker.measured(axes, *_columns(points), color=1, markersize=6, label="")
+    for axes, (name, ends) in zip(panels, rows.by("landscape").items(), strict=True):
+        law, edge, title, _ = LANDSCAPES[name]
+        points, lost = _points(ends), ends.where(outcome=_is_rejected)
+        energies = np.linspace(1.12 * edge, max(0.1, *ends["energy"]), 200)
+        maker.predicted(axes, energies, law(energies))
+        axes.plot(lost["energy"], lost["index"], "o", markerfacecolor="none", color="#8a94a0",
+                  label=f"{len(lost)} ends rejected")  # fmt: skip
+        maker.measured(axes, points["energy"], points["index"], color=1, markersize=6)
         axes.plot([], [], "o", color=maker.color(1), label=f"{len(points)} critical points")
-        axes.axvline(edges[name], color="#8a94a0", linestyle=":")
-        axes.text(edges[name], 0.3, " below:\n only\n minima", va="center")
+        axes.axvline(edge, color="#8a94a0", linestyle=":")
+        axes.text(edge, 0.3, " below:\n only\n minima", va="center")
         axes.legend(loc="upper left", bbox_to_anchor=(0.2, 1.0))
-        axes.set(ylim=(-0.02, None), ylabel="share of directions down")
-        title = "Spherical 3-spin" if name == SPIN_GLASS else "Gaussian field"
-        axes.set_title(f"{title}: the height says the index, to {_deviation(points):.4f}")
+        axes.set(ylim=(-0.02, None), ylabel="share of directions down",
+                 title=f"{title}: the height says the index, to {_deviation(points):.4f}")  # fmt: skip
     panels[-1].set_xlabel("energy per dimension")
     return figure
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
     parts = []
-    for name in (SPIN_GLASS, FIELD):
-        points, ends = _distinct(rows, name), _of(rows, name)
-        lost = [row for row in ends if row["outcome"] != "accepted"]
+    for name, ends in rows.by("landscape").items():
+        points, lost = _points(ends), ends.where(outcome=_is_rejected)
         parts.append(
             f"{len(points)} critical points of the {name} between energies {points[0]['energy']:.2f} and"
             f" {points[-1]['energy']:.2f} lie on the law to {_deviation(points):.4f} rms (correlation"
@@ -176,76 +170,39 @@ def _lifted(glass: Problem) -> Problem:
     return dataclasses.replace(glass, loss=jax.tree_util.Partial(loss, glass.loss))
 
 
-def _search(config: Config, name: str, problem: Problem, starts: np.ndarray, directions: int) -> list[dict[str, Any]]:
+def _search(config: Config, name: str, problem: Problem, starts: np.ndarray, directions: int) -> list[Row]:
     """Searches from the starts, and what each end turned out to be."""
-    ends = curvature.find_critical_points(problem, starts, iterations=config.iterations)
-    known = {"learning_rate": config.learning_rate, "effective_rate": config.learning_rate, "directions": directions}
     rows = []
-    for end in ends:
+    for end in curvature.find_critical_points(problem, starts, iterations=config.iterations):
         point = curvature.examine_point(problem, end)
         energy = point.loss / len(end)
         rows.append({
-            "landscape": name,
-            "energy": energy,
-            "index": float(np.sum(point.eigenvalues < 0)) / directions,
-            "predicted": float(_law(name)(energy)),
-            "outcome": point.outcome,
-            "gradient_norm": point.gradient_norm,
-            "newton_step": point.step_norm,
-            **known,
+            "landscape": name, "energy": energy, "index": float(np.sum(point.eigenvalues < 0)) / directions,
+            "predicted": float(LANDSCAPES[name][0](energy)), "outcome": point.outcome, "directions": directions,
+            "gradient_norm": point.gradient_norm, "newton_step": point.step_norm, "learning_rate": config.learning_rate,
         })  # fmt: skip
     return rows
 
 
-def _law(name: str) -> Any:
-    return theory.landscapes.spherical_index if name == SPIN_GLASS else theory.landscapes.gaussian_field_index
+def _points(ends: Rows) -> Rows:
+    """The critical points among the ends of searches, by increasing energy."""
+    return ends.where(outcome="accepted").distinct("energy", 1e-9)
 
 
-def _distinct(rows: Rows, name: str) -> list[Any]:
-    """The accepted critical points by increasing energy, each once."""
-    accepted = sorted((row for row in _of(rows, name) if row["outcome"] == "accepted"), key=lambda row: row["energy"])
-    gaps = np.diff([-np.inf, *(row["energy"] for row in accepted)])
-    return [row for row, gap in zip(accepted, gaps, strict=True) if gap > 1e-9]
+def _is_rejected(outcome: str) -> bool:
+    return outcome != "accepted"
 
 
-def _of(rows: Rows, name: str) -> list[Any]:
-    return [row for row in rows if row["landscape"] == name]
-
-
-def _columns(points: list[Any]) -> tuple[list[float], list[float]]:
-    return [row["energy"] for row in points], [row["index"] for row in points]
-
-
-def _deviation(points: list[Any]) -> float:
+def _deviation(points: Rows) -> float:
     """Root of the mean squared distance from the law; NaN without points."""
-    return float(np.sqrt(np.mean([(row["index"] - row["predicted"]) ** 2 for row in points]))) if points else np.nan
+    return float(np.sqrt(np.mean((points["index"] - points["predicted"]) ** 2))) if points else np.nan
 
 
-def _correlation(points: list[Any]) -> float:
-    pairs = np.array([(row["index"], row["predicted"]) for row in points])
-    return float(np.corrcoef(pairs.T)[0, 1]) if len(points) > 2 else np.nan
+def _correlation(points: Rows) -> float:
+    if len(points) < 3:
+        return np.nan
+    return float(np.corrcoef(np.stack([points["index"], points["predicted"]], axis=1).T)[0, 1])
 
-
-STUDY = Study(
-    name="index_against_energy",
-    question="Does the height of a critical point say how many directions lead down from it?",
-    lecture='Saddles: "that\'s probably going to happen almost everywhere, basically".',
-    truth=(
-        "In random landscapes the height alone says it: half of the directions lead down half way up, none below a"
-        " threshold, where every critical point is a minimum."
-    ),
-    reference=f"{AUFFINGER}; {BRAY}",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(dim=160, num_runs=12, num_features=12_000),
-        "huge": Config(dim=1_000, num_runs=16, field_dim=200, num_features=100_000, num_field_runs=16, iterations=200),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -18,137 +18,121 @@ Source: Gauss-Seidel's rate on a 2 x 2 matrix; Shallue et al., Measuring the eff
 4.7, for the effective rate.
 """
 
-import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Annotated, Any
 
 import numpy as np
 from scipy.optimize import minimize, minimize_scalar
 
 from jaxopt_lab import objectives, rules, search, theory, training
-from jaxopt_lab.core import Verdict, fail, judge, require_between, require_count
+from jaxopt_lab.core import Verdict
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Rows, Study, lowest_point, main
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from jaxopt_lab.studies import Row, Rows, main, measures
+from jaxopt_lab.studies.fields import Between, Increasing, NotEmpty, OpenUnit, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import absolute, at_least, at_most, everywhere, within
 
 GAUSS_SEIDEL = "Gauss-Seidel's rate on a 2 x 2 matrix"
 SHALLUE = "Shallue et al. 2019, section 4.7"
 RECURSION = "exact recursion of second moments"
 SPECTRUM, NOISE = (1.0, 1e-3), 1.0
 START = (1.0, 1000**0.5)
-RESAMPLES = 400
-FIRST = {"learning_rate": 0.1, "rho": 0.0}
 LOWEST, HIGHEST, LARGEST_RHO = 3e-4, 3.0, 0.995
 NEAR = 0.02
-
+FROM_ZERO = Increasing("be three or more that increase from 0", least=3, first=0)
 Response = Callable[[np.ndarray], float]
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number. The noisy quadratic has eigenvalues 1 and 1/1000 and starts with equal losses."""
 
-    correlations: tuple[float, ...] = (0.5, 0.9, 0.99)
+    correlations: Annotated[tuple[OpenUnit, ...], NotEmpty("number")] = (0.5, 0.9, 0.99)
     """Correlations r of the quadratic responses, in (0, 1)."""
-    rhos: tuple[float, ...] = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
+    rhos: Annotated[tuple[float, ...], FROM_ZERO, Between(f"[0, {LARGEST_RHO}]")] = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99)
     """Momenta of the runs, increasing from 0."""
-    horizon: int = 1000
+    horizon: Annotated[int, Whole(10)] = 1000
     """Length of a run, steps."""
-    num_rates: int = 12
+    num_rates: Annotated[int, Whole(5)] = 12
     """Effective rates from 0.05 to 1.5 for each momentum, evenly spaced in logarithm."""
-    num_seeds: int = 200
+    num_seeds: Annotated[int, Whole(20)] = 200
     """Runs for each rate and momentum; the same noise for all."""
-    sweeps: int = 6
+    sweeps: Annotated[int, Whole(2)] = 6
     """Sweeps of a search over both hyperparameters."""
-    trials: int = 15
+    trials: Annotated[int, Whole(5)] = 15
     """Trials on each line of a search."""
-    seed: int = 0
+    seed: Seed = 0
     """The first of the seeds."""
 
-    def __post_init__(self) -> None:
-        for name, least in (("horizon", 10), ("num_rates", 5), ("num_seeds", 20), ("sweeps", 2), ("trials", 5)):
-            require_count("block_coordinate", name, getattr(self, name), least)
-        require_count("block_coordinate", "seed", self.seed, 0)
-        if len(self.rhos) < 3 or self.rhos[0] != 0 or list(self.rhos) != sorted(set(self.rhos)):
-            raise fail("block_coordinate", f"rhos must be three or more that increase from 0, got {self.rhos}")
-        for rho in self.rhos:
-            require_between("block_coordinate", "rhos", rho, 0, LARGEST_RHO)
-        if not self.correlations:
-            raise fail("block_coordinate", "correlations must hold at least one number, got none")
-        for correlation in self.correlations:
-            require_between("block_coordinate", "correlations", correlation, 0, 1, ends="()")
+
+PRESETS = {
+    "quick": Config(),
+    "full": Config(num_rates=20, num_seeds=1000),
+}
 
 
 def run(config: Config) -> list[dict[str, Any]]:
     """One row a correlation; one a momentum, with the losses of runs; one a way to search rate and momentum."""
-    return [
-        *(_quadratic(config, correlation) for correlation in config.correlations),
-        *_runs(config),
-        *(_search(config, name) for name in ("lr", "effective rate")),
-    ]
+    quadratics = [_quadratic(config, correlation) for correlation in config.correlations]
+    return [*quadratics, *_runs(config), *(_search(config, name) for name in ("lr", "effective rate"))]
 
 
-def verdicts(config: Config, rows: Rows) -> list[Verdict]:
+def judge(config: Config, rows: Rows) -> list[Verdict]:
     """Factors of a sweep; the runs against the recursion; how the best rate moves; the two searches."""
-    quadratics, runs, searches = (_of(rows, kind) for kind in ("quadratic", "runs", "search"))
-    plain, effective = searches
-    worst = max(quadratics, key=lambda row: abs(row["factor"] - row["predicted_factor"]))
-    apart = max(float(np.max(np.abs(row["loss"] - row["predicted"]) / row["error"])) for row in runs)
-    off = max(abs(np.log(row["best_rate"] / row["predicted_rate"])) / row["log_error"] for row in runs)
-    slope, error, predicted = _slope(runs)
+    quadratics, runs, (plain, effective) = (rows.where(kind=kind) for kind in ("quadratic", "runs", "search"))
+    off = np.abs(np.log(runs["best_rate"] / runs["predicted_rate"])) / runs["log_error"]
+    logs = np.log1p(-runs["rho"])
+    weights = (logs - logs.mean()) / np.sum(np.square(logs - logs.mean()))  # of a slope, as if momenta were independent
     return [
         # Differences of losses of 1e-9 and of the curve's third order decide the digits.
-        judge("A sweep leaves r^2 of the distance to the optimum of a quadratic response",
-              f"factor a sweep at r = {worst['correlation']:g}", worst["predicted_factor"], worst["factor"], 1e-6,
-              reference=GAUSS_SEIDEL),
-        judge("The loss after runs is that of the recursion",
-              f"largest difference in standard errors, {len(runs) * config.num_rates} losses", 4.0, apart, 0.0,
-              kind="at-most", reference=RECURSION),
-        judge("So is the best rate for each momentum", "largest difference in standard errors", 4.0, off, 0.0,
-              kind="at-most", reference=RECURSION),
-        judge("The best learning rate falls like 1 - rho", "slope of ln(best rate) by ln(1 - rho)", predicted, slope,
-              4 * error, kind="within", reference=SHALLUE),
+        everywhere("A sweep leaves r^2 of the distance to the optimum of a quadratic response",
+                   "factor a sweep at r = {correlation:g}", quadratics, "factor", "predicted_factor", relatively=1e-6,
+                   reference=GAUSS_SEIDEL),
+        at_most("The loss after runs is that of the recursion",
+                f"largest difference in standard errors, {len(runs) * config.num_rates} losses", 4.0,
+                max(float(np.max(np.abs(row["loss"] - row["predicted"]) / row["error"])) for row in runs),
+                reference=RECURSION),
+        at_most("So is the best rate for each momentum", "largest difference in standard errors", 4.0, max(off),
+                reference=RECURSION),
+        within("The best learning rate falls like 1 - rho", "slope of ln(best rate) by ln(1 - rho)",
+               float(weights @ np.log(runs["predicted_rate"])), float(weights @ np.log(runs["best_rate"])),
+               float(np.linalg.norm(weights * runs["log_error"])), reference=SHALLUE),
         # Third-order terms of the response at this small a distance.
-        *(judge(f"Near its optimum a sweep in {row['search']} and rho leaves r^4 of the excess loss",
-                f"factor at r = {row['correlation']:.3f}", row["correlation"] ** 4, row["factor"], 1e-3,
-                kind="absolute", reference=GAUSS_SEIDEL) for row in searches),
-        judge("Searched in lr / (1 - rho) and rho, as many trials leave less than a tenth of the excess loss",
-              f"excess of the search in lr over it, {effective['num_trials']} trials each", 10.0,
-              plain["excess"][-1] / effective["excess"][-1], 0.0, kind="at-least", reference=SHALLUE),
+        *(absolute(f"Near its optimum a sweep in {row['search']} and rho leaves r^4 of the excess loss",
+                   f"factor at r = {row['correlation']:.3f}", row["correlation"] ** 4, row["factor"], 1e-3,
+                   reference=GAUSS_SEIDEL) for row in (plain, effective)),
+        at_least("Searched in lr / (1 - rho) and rho, as many trials leave less than a tenth of the excess loss",
+                 f"excess of the search in lr over it, {effective['num_trials']} trials each", 10.0,
+                 plain["excess"][-1] / effective["excess"][-1], reference=SHALLUE),
     ]  # fmt: skip
 
 
-def draw(config: Config, rows: Rows, maker: FigureMaker) -> "Figure":
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """Above: the best rate against 1 - rho, runs on the recursion's line. Below: excess loss by sweep, two searches."""
     figure, (above, below) = maker.axes(2, height=7.0)
-    runs, searches = _of(rows, "runs"), _of(rows, "search")
-    kept = np.array([1 - row["rho"] for row in runs])
-    for color, name, by in ((0, "lr", np.ones(len(kept))), (1, "lr / (1 - rho)", kept)):
-        maker.predicted(above, kept, [row["predicted_rate"] for row in runs] / by, color=color)
-        best = np.array([row["best_rate"] for row in runs]) / by
-        spread = np.exp(4 * np.array([row["log_error"] for row in runs]))
+    runs = rows.where(kind="runs")
+    kept, spread = 1 - runs["rho"], np.exp(4 * runs["log_error"])
+    for color, name, by in ((0, "lr", 1.0), (1, "lr / (1 - rho)", kept)):
+        best = runs["best_rate"] / by
+        maker.predicted(above, kept, runs["predicted_rate"] / by, color=color)
         above.errorbar(kept, best, yerr=[best - best / spread, best * spread - best], fmt="none",
                        ecolor=maker.color(color))  # fmt: skip
         maker.measured(above, kept, best, color=color, label=name, markersize=7)
-    above.set(xscale="log", yscale="log", xlabel="1 - rho", ylabel="best value")
+    above.set(xscale="log", yscale="log", xlabel="1 - rho", ylabel="best value",
+              title="The best lr falls with 1 - rho, lr / (1 - rho) stays")  # fmt: skip
     above.invert_xaxis()
-    above.set_title("The best lr falls with 1 - rho, lr / (1 - rho) stays")
-    for color, row in enumerate(searches):
-        sweeps = np.arange(1, config.sweeps + 1)
-        name = "lr, rho" if color == 0 else "lr / (1 - rho), rho"
+    sweeps = np.arange(1, config.sweeps + 1)
+    for color, (row, name, side) in enumerate(
+        zip(rows.where(kind="search"), ("lr, rho", "lr / (1 - rho), rho"), (0.4, 2.5), strict=True)
+    ):
         below.plot(sweeps, row["excess"], "o-", color=maker.color(color), markersize=7)
-        maker.label(below, sweeps[1], row["excess"][1] * (0.4 if color == 0 else 2.5), name, color=color)
-    below.set(yscale="log", xlabel=f"sweeps, {2 * config.trials} trials each", ylabel="loss above the smallest")
-    below.set_xticks(range(1, config.sweeps + 1))
-    below.set_title("One at a time, lr and rho hardly get on")
+        maker.label(below, sweeps[1], row["excess"][1] * side, name, color=color)
+    below.set(yscale="log", xlabel=f"sweeps, {2 * config.trials} trials each", ylabel="loss above the smallest",
+              xticks=sweeps, title="One at a time, lr and rho hardly get on")  # fmt: skip
     return figure
 
 
 def caption(config: Config, rows: Rows) -> str:
-    """The conclusion."""
-    plain, effective = _of(rows, "search")
+    plain, effective = rows.where(kind="search")
     return (
         f"The learning rate and rho interact with r = {plain['correlation']:.3f}, lr / (1 - rho) and rho with"
         f" {effective['correlation']:.2f}: after {plain['num_trials']} trials, one hyperparameter at a time, the first"
@@ -157,106 +141,80 @@ def caption(config: Config, rows: Rows) -> str:
     )
 
 
-def _quadratic(config: Config, correlation: float) -> dict[str, Any]:
+def _quadratic(config: Config, correlation: float) -> Row:
     """Sweeps of exact line searches on a quadratic response in two hyperparameters."""
-
-    def response(point: np.ndarray) -> float:
-        return 0.5 * float(point @ point) + correlation * float(point[0] * point[1])
-
-    point = np.array([1.0, 1.0])
-    distances = []
+    point, distances = np.array([1.0, 1.0]), []
     for _ in range(config.sweeps):
-        point = _line_searches(response, point)
+        point = _line_searches(lambda at: 0.5 * float(at @ at) + correlation * float(at[0] * at[1]), point)
         distances.append(float(np.linalg.norm(point)))
-    return {
-        "kind": "quadratic",
-        "correlation": correlation,
-        "distances": np.array(distances),
-        "factor": distances[1] / distances[0],
-        "predicted_factor": float(theory.search.block_coordinate_factor(correlation)),
-    }
+    return {"kind": "quadratic", "correlation": correlation, "distances": np.array(distances),
+            "factor": distances[1] / distances[0],
+            "predicted_factor": float(theory.search.block_coordinate_factor(correlation))}  # fmt: skip
 
 
-def _runs(config: Config) -> list[dict[str, Any]]:
+def _runs(config: Config) -> list[Row]:
     """Mean losses of heavy ball after the horizon, and for each momentum the best rate with its bootstrap error."""
     problem = objectives.with_noise(objectives.quadratic(SPECTRUM, start=np.array(START)), "gaussian", NOISE)
     effective, rhos = np.geomspace(0.05, 1.5, config.num_rates), np.array(config.rhos)
-    rates = effective * (1 - rhos[:, None])
-    num = rates.size
+    rates, rows = effective * (1 - rhos[:, None]), []
     trace = training.run(
         problem, rules.heavy_ball, {"learning_rate": np.repeat(rates.ravel(), config.num_seeds),
                                     "rho": np.repeat(rhos, config.num_rates * config.num_seeds)},
-        steps=config.horizon, every=config.horizon, seeds=np.tile(config.seed + np.arange(config.num_seeds), num),
-        feasibility=training.Feasibility(blow_up=np.inf),
+        steps=config.horizon, every=config.horizon, feasibility=training.Feasibility(blow_up=np.inf),
+        seeds=np.tile(config.seed + np.arange(config.num_seeds), rates.size),
     )  # fmt: skip
     losses = trace["loss"][:, -1].reshape(*rates.shape, config.num_seeds)
-    picked = np.random.default_rng(config.seed).integers(0, config.num_seeds, (RESAMPLES, config.num_seeds))
-    rows = []
     for rho, own, each in zip(config.rhos, rates, losses, strict=True):
-        again = [lowest_point(np.log(own), each[:, chosen].mean(1)) for chosen in picked]
-        rows.append(
-            {
-                "kind": "runs",
-                "rho": rho,
-                "learning_rate": own,
-                "effective_rate": effective,
-                "loss": each.mean(1),
-                "error": each.std(1, ddof=1) / np.sqrt(config.num_seeds),
-                "predicted": theory.short_horizon.noisy_quadratic_loss(
-                    SPECTRUM, own, config.horizon, NOISE, rho, START
-                ),
-                "best_rate": float(np.exp(lowest_point(np.log(own), each.mean(1)))),
-                "log_error": float(np.std(again)),
-                "predicted_rate": theory.short_horizon.best_constant_learning_rate(
-                    SPECTRUM, config.horizon, NOISE, rho, START
-                ),
-            }
-        )
+
+        def lowest(chosen: Any, own: np.ndarray = own, each: np.ndarray = each) -> float:
+            return measures.lowest_point(np.log(own), each[:, chosen].mean(1))
+
+        best = theory.short_horizon.best_constant_learning_rate(SPECTRUM, config.horizon, NOISE, rho, START)
+        rows.append({
+            "kind": "runs", "rho": rho, "learning_rate": own, "effective_rate": effective, "loss": each.mean(1),
+            "error": each.std(1, ddof=1) / np.sqrt(config.num_seeds), "predicted": _expected(config, own, rho),
+            "best_rate": float(np.exp(lowest(slice(None)))), "predicted_rate": best,
+            "log_error": measures.bootstrap_error(lowest, config.num_seeds, seed=config.seed),
+        })  # fmt: skip
     return rows
 
 
-def _search(config: Config, name: str) -> dict[str, Any]:
+def _search(config: Config, name: str) -> Row:
     """One at a time from the same start, in one of the two pairs; and the factor of a sweep near the optimum."""
-
-    def expected(rates: Any, rhos: Any) -> np.ndarray:
-        return theory.short_horizon.noisy_quadratic_loss(SPECTRUM, rates, config.horizon, NOISE, rhos, START)
 
     def response(point: np.ndarray) -> float:  # of (ln rate, ln(1 - rho))
         kept = np.exp(np.clip(point[1], np.log(1 - LARGEST_RHO), 0.0))
-        return float(expected(np.exp(point[0]) * (kept if name != "lr" else 1.0), 1 - kept))
+        return float(_expected(config, np.exp(point[0]) * (kept if name != "lr" else 1.0), 1 - kept))
 
     rate = search.log_uniform(LOWEST, HIGHEST) if name == "lr" else search.effective_rate(LOWEST, HIGHEST)
     space = search.Space(learning_rate=rate, rho=search.one_minus_log_uniform(0.0, LARGEST_RHO))
     found = search.block_coordinate(
-        lambda columns, steps: expected(columns["learning_rate"], columns["rho"]), space, num_sweeps=config.sweeps,
-        num_trials=config.trials, steps=config.horizon, start=FIRST,
+        lambda columns, steps: _expected(config, columns["learning_rate"], columns["rho"]), space,
+        num_sweeps=config.sweeps, num_trials=config.trials, steps=config.horizon,
+        start={"learning_rate": 0.1, "rho": 0.0},
     )  # fmt: skip
     begin = np.log([0.035, 0.1]) if name == "lr" else np.log([0.35, 0.1])
     best = minimize(response, begin, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-15, "maxiter": 2000})
-    lowest = np.minimum.accumulate([box.losses.min() for box in found.rounds])[1::2]
+    lowest = np.minimum.accumulate([line.losses.min() for line in found.rounds])[1::2]
     hessian = _hessian(response, best.x)
-    valley = np.linalg.eigh(hessian)[1][:, 0]
-    once = _line_searches(response, best.x + NEAR * valley)
+    once = _line_searches(response, best.x + NEAR * np.linalg.eigh(hessian)[1][:, 0])
     twice = _line_searches(response, once)
     return {
-        "kind": "search",
-        "search": name,
+        "kind": "search", "search": name, "smallest": float(best.fun), "num_trials": found.num_trials,
         "correlation": float(hessian[0, 1] / np.sqrt(hessian[0, 0] * hessian[1, 1])),
         "factor": (response(twice) - best.fun) / (response(once) - best.fun),
         "excess": np.maximum(lowest - best.fun, 1e-9),  # the smallest loss is known so far
-        "smallest": float(best.fun),
-        "learning_rate": found.values["learning_rate"],
-        "rho": found.values["rho"],
-        "effective_rate": found.values["learning_rate"] / (1 - found.values["rho"]),
-        "num_trials": found.num_trials,
-    }
+        "learning_rate": found.values["learning_rate"], "rho": found.values["rho"],
+    }  # fmt: skip
+
+
+def _expected(config: Config, rates: Any, rhos: Any) -> Any:
+    return theory.short_horizon.noisy_quadratic_loss(SPECTRUM, rates, config.horizon, NOISE, rhos, START)
 
 
 def _line_searches(response: Response, point: np.ndarray) -> np.ndarray:
     """One sweep: along each coordinate to the lowest response, the other held."""
-    point = point.copy()
-    for place in range(2):
-        axis = np.eye(2)[place]
+    for axis in np.eye(2):
 
         def along(step: float, origin: np.ndarray = point, axis: np.ndarray = axis) -> float:
             return response(origin + step * axis)
@@ -272,38 +230,5 @@ def _hessian(response: Response, point: np.ndarray, step: float = 1e-2) -> np.nd
                       for second in axes] for first in axes]) / (4 * step**2)  # fmt: skip
 
 
-def _slope(runs: list[Any]) -> tuple[float, float, float]:
-    """Slope of ln(best rate) by ln(1 - rho): measured, its error as if momenta were independent, and predicted."""
-    logs = np.log1p(-np.array([row["rho"] for row in runs]))
-    weights = (logs - logs.mean()) / np.sum(np.square(logs - logs.mean()))
-    measured, predicted = (np.log([row[name] for row in runs]) for name in ("best_rate", "predicted_rate"))
-    errors = np.array([row["log_error"] for row in runs])
-    return float(weights @ measured), float(np.linalg.norm(weights * errors)), float(weights @ predicted)
-
-
-def _of(rows: Rows, kind: str) -> list[Any]:
-    return [row for row in rows if row["kind"] == kind]
-
-
-STUDY = Study(
-    name="block_coordinate",
-    question="May hyperparameters be searched one at a time?",
-    lecture='"You might do kind of a block coordinate descent"; learning rates are "less of a problem".',
-    truth=(
-        "A sweep leaves r^2 of the distance: learning rate and momentum have r near -1 and are searched as"
-        " lr / (1 - rho) and rho, which barely interact."
-    ),
-    reference=f"{GAUSS_SEIDEL}; {SHALLUE}",
-    config=Config,
-    presets={
-        "quick": Config(),
-        "full": Config(num_rates=20, num_seeds=1000),
-    },
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=caption,
-)
-
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -47,9 +47,10 @@ KINDS = ("study", "sweep", "comparison")
 RECORD = "study.json"
 _NEEDED: dict[str, type | tuple[type, ...]] = {"study": str, "config": dict, "status": str}
 _TYPES: dict[str, type | tuple[type, ...]] = _NEEDED | {
-    "preset": str, "command": str, "question": str, "truth": str, "reference": str, "caption": str, "dtype": str,
-    "facts": dict, "versions": dict, "device": dict, "prng": str, "argv": list, "sessions": list, "files": dict,
-    "settled": dict, "step_costs": dict, "wall_seconds": (int, float), "cpu_seconds": (int, float),
+    "preset": str, "command": str, "file": str, "source": str, "question": str, "belief": str, "truth": str,
+    "reference": str, "caption": str, "dtype": str, "facts": dict, "versions": dict, "device": dict, "prng": str,
+    "argv": list, "sessions": list, "files": dict, "settled": dict, "step_costs": dict, "wall_seconds": (int, float),
+    "cpu_seconds": (int, float),
 }  # fmt: skip
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jaxopt_lab")
 _DATA = ("configs.jsonl", "curves/rows.npz", "verdicts.json", "figure.svg")

@@ -1,25 +1,27 @@
-"""A study is a claim, a config, a run and its verdicts, executed into a results folder by a command line of its own."""
+"""A study is a question, a config, a run and its verdicts in one file, executed into a results folder.
 
-from jaxopt_lab.studies.command_line import main, prepare_engine, resume
-from jaxopt_lab.studies.discovery import find_study, list_studies, load_study
-from jaxopt_lab.studies.execution import Outcome, execute, log
-from jaxopt_lab.studies.fits import contraction_per_step, lowest_point
-from jaxopt_lab.studies.study import Rows, Study
+In a study's file: `fields` (the config and its checks), `verdicts` (the forms of a claim), `measures` (numbers read off
+curves and samples), `Rows`, `main`. To run studies from Python: `load_study`, `execute`, `run_suite`.
+"""
+
+from jaxopt_lab.studies import fields, measures, verdicts
+from jaxopt_lab.studies.command_line import main
+from jaxopt_lab.studies.discovery import list_studies, load_study
+from jaxopt_lab.studies.execution import execute
+from jaxopt_lab.studies.rows import Row, Rows
+from jaxopt_lab.studies.study import Study
 from jaxopt_lab.studies.suite import run_suite
 
 __all__ = [
-    "Outcome",
+    "Row",
     "Rows",
     "Study",
-    "contraction_per_step",
     "execute",
-    "find_study",
+    "fields",
     "list_studies",
     "load_study",
-    "lowest_point",
     "main",
-    "prepare_engine",
-    "resume",
+    "measures",
     "run_suite",
-    "log",
+    "verdicts",
 ]

@@ -1,12 +1,14 @@
-"""Finds studies in an `experiments` folder: `experiments/<question>/<name>.py` has a module-level `STUDY`."""
+"""Finds and loads studies: by name in an `experiments` folder, `experiments/<question>/<name>.py`, or by their path."""
 
 import difflib
+import hashlib
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from jaxopt_lab.core import fail
-from jaxopt_lab.studies.study import Study
+from jaxopt_lab.studies.study import Study, study_of
 
 
 def list_studies(experiments: Path | str) -> dict[str, Path]:
@@ -38,9 +40,19 @@ def list_studies(experiments: Path | str) -> dict[str, Path]:
 def find_study(experiments: Path | str, name: str) -> Path:
     """The path of one study.
 
+    Args:
+      experiments: the folder with one folder a question.
+      name: a study's name there; or the path of a file anywhere, which ends with ".py".
+
     Raises:
       InputError: there is no such study; the message names the nearest one.
     """
+    if name.endswith(".py"):
+        if not Path(name).is_file():
+            raise fail("studies", f"there is no file {name}", "Name the file of a study, or a study of --list.")
+        return Path(name)
+    if Path(f"{name}.py").is_file() and not Path(experiments).is_dir():
+        raise fail("studies", f"{experiments} holds no studies", f"Did you mean the file {name}.py?")
     known = list_studies(experiments)
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
@@ -49,23 +61,43 @@ def find_study(experiments: Path | str, name: str) -> Path:
     return known[name]
 
 
-def load_study(path: Path | str) -> Study:
-    """Imports a study's file and returns its `STUDY`.
+def load_study(source: Path | str | ModuleType) -> Study:
+    """The study of a file, or of a module that is already there.
+
+    A file is run as Python runs a script: modules beside it can be imported; where it lies in a package, as those of
+    the experiments do, the modules of the package as well.
+
+    Args:
+      source: the path of the file, or the module.
 
     Raises:
-      InputError: the file has no `STUDY`, or the study has another name than the file.
+      InputError: it is no study; the message says what is missing and what to write.
     """
-    path = Path(path)
-    module_name = f"experiments.{path.parent.name}.{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise fail("studies", f"{path} is not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
+    if isinstance(source, ModuleType):
+        return study_of(source)
+    path = Path(source)
+    spec = importlib.util.spec_from_file_location(_module_name(path), path.resolve()) if path.is_file() else None
+    if spec is None or spec.loader is None:
+        raise fail("studies", f"{path} is not a Python file", "Name the file of a study.")
+    root = str(_root(path))
+    if root not in sys.path:
+        sys.path.insert(0, root)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    study = getattr(module, "STUDY", None)
-    if not isinstance(study, Study):
-        raise fail("studies", f"{path} has no STUDY", "A study's file ends with `STUDY = Study(...)`.")
-    if study.name != path.stem:
-        raise fail("studies", f"the study in {path} is named {study.name!r}", "Name it like its file.")
-    return study
+    return study_of(module)
+
+
+def _root(path: Path) -> Path:
+    """The folder from which the file's imports start: its own, or the one that holds its outermost package."""
+    folder = path.resolve().parent
+    while (folder / "__init__.py").is_file():
+        folder = folder.parent
+    return folder
+
+
+def _module_name(path: Path) -> str:
+    """The dotted name inside of a package; elsewhere one that no other module has, whatever the file is named."""
+    dotted = path.resolve().relative_to(_root(path)).with_suffix("").parts
+    if len(dotted) > 1:
+        return ".".join(dotted)
+    return f"study_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"

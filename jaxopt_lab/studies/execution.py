@@ -1,15 +1,33 @@
 """Runs a study into its results folder: the folder is checked first, and what is written is whole at any moment."""
 
+import hashlib
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxopt_lab import reporting, storage
-from jaxopt_lab.core import Verdict, precision, require_choice
+from jaxopt_lab.core import Verdict, fail, precision, require_choice
+from jaxopt_lab.studies.rows import Rows
 from jaxopt_lab.studies.study import Study
 
 _CHECKPOINTS = "checkpoints"
+Log = Callable[[str], None]
+
+
+def print_line(line: str) -> None:
+    """Prints a line at once; a terminal without Greek letters gets question marks."""
+    encoding = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+    sys.stdout.flush()
+
+
+def prepare_engine() -> None:
+    """Switches the persistent compilation cache on, so that a second run of the same programs compiles nothing."""
+    from jaxopt_lab import training
+
+    training.enable_compilation_cache()
 
 
 class Outcome(NamedTuple):
@@ -38,7 +56,7 @@ def execute(
     command: str = "",
     place: str = "",
     folder: Path | None = None,
-    quiet: bool = False,
+    log: Log | None = print_line,
 ) -> Outcome:
     """Runs a study, judges it, and writes everything into its results folder.
 
@@ -54,7 +72,7 @@ def execute(
       command: what redoes it, for the record.
       place: printed before the study's name, such as "[3/11] ".
       folder: the results folder itself, in place of the one in `out` that the config's hash names.
-      quiet: print nothing.
+      log: gets the question, the verdicts and the time, a line at a time; by default they are printed.
 
     Returns:
       The folder and the verdicts.
@@ -64,47 +82,80 @@ def execute(
     """
     from jaxopt_lab import training
 
-    dtype = getattr(config, "dtype", "float64")
+    dtype, log = getattr(config, "dtype", "float64"), log or (lambda line: None)
     require_choice(study.name, "dtype", dtype, ("float32", "float64"))
+    check_folder(study, config, out, folder)
     folder = storage.open_folder(out, study.name, config, folder)
-    log(f"{place}{study.name}: {study.question}", quiet)
+    log(f"{place}{study.name}: {study.question}")
     clock = _Clock(folder)
     record = _first_record(study, config, preset, command, dtype)
     storage.write_record(folder, record | clock.times())
     try:
         with precision(dtype):
-            rows = study.rows(config, training.Checkpoints(folder / _CHECKPOINTS))
+            rows = study.run(config, training.Checkpoints(folder / _CHECKPOINTS))
             storage.write_rows(folder, rows)
             verdicts = _judged(study, config, rows)
-            record |= {"caption": study.caption(config, rows), "facts": dict(study.facts(config, rows))}
+            record |= {"caption": _caption(study, config, rows, verdicts), "facts": dict(study.facts(config, rows))}
     except BaseException:
         storage.write_record(folder, record | clock.times())
         raise
     storage.write_verdicts(folder, verdicts)
-    with reporting.house_style() as maker:
-        reporting.save_svg(study.draw(config, rows, maker), folder / "figure.svg")
+    if study.draw is not None:
+        with reporting.house_style() as maker:
+            reporting.save_svg(study.draw(config, rows, maker), folder / "figure.svg")
     storage.write_record(folder, record | clock.times() | {"status": "done", "files": storage.digests(folder)})
     storage.remove_folder(folder / _CHECKPOINTS)
     reporting.write_page(folder / "report.html", [reporting.read_result(folder)])
     for verdict in verdicts:
-        log(f"  {verdict}", quiet)
-    log(f"  {reporting.format_duration(clock.times()['wall_seconds'])}, kept in {folder}", quiet)
+        log(f"  {verdict}")
+    log(f"  {reporting.format_duration(clock.times()['wall_seconds'])}, kept in {folder}")
     return Outcome(folder, verdicts)
 
 
-def log(line: str, quiet: bool = False) -> None:
-    """Prints a line at once, unless `quiet`; a terminal without Greek letters gets question marks."""
-    if not quiet:
-        encoding = sys.stdout.encoding or "utf-8"
-        sys.stdout.write(line.encode(encoding, "replace").decode(encoding) + "\n")
-        sys.stdout.flush()
+def check_folder(study: Study, config: Any, out: Path | str, folder: Path | None = None) -> None:
+    """Raises InputError unless the results folder is free, or this study wrote it; writes nothing.
+
+    Files of one name are told apart by where they stand, unless what is in them is the same.
+    """
+    folder = Path(out) / storage.folder_name(study.name, config) if folder is None else folder
+    storage.check_folder(folder, "study", config, study.name)
+    if not (folder / storage.RECORD).is_file():
+        return
+    record, own = storage.read_record(folder), _identity(study)
+    if not {"file", "source"} <= record.keys() or any(record[name] == own[name] for name in own):
+        return
+    raise fail(
+        str(folder), f"the folder holds the study {study.name} of another file, {record['file']}",
+        f"Rename one of the two, or name another folder than {folder.parent}; nothing was overwritten.",
+    )  # fmt: skip
 
 
-def _judged(study: Study, config: Any, rows: list[dict[str, Any]]) -> list[Verdict]:
+def place_of(path: Path) -> str:
+    """Where a study's file stands: from `experiments` on where it lies there, else in full."""
+    path = path.resolve()
+    return "/".join(path.parts[-3:]) if path.parent.parent.name == "experiments" else str(path)
+
+
+def _identity(study: Study) -> dict[str, str]:
+    """Where the study stands, and the digest of what stands there.
+
+    A study in `experiments/<question>/` is found by its name, wherever that folder lies.
+    """
+    path = study.file.resolve()
+    return {"file": place_of(path), "source": hashlib.sha256(path.read_bytes()).hexdigest()}
+
+
+def _judged(study: Study, config: Any, rows: Rows) -> list[Verdict]:
     verdicts = list(study.judge(config, rows))
     if not verdicts:
         raise ValueError(f"{study.name}: judge returned no verdict, and a study ends in at least one.")
     return verdicts
+
+
+def _caption(study: Study, config: Any, rows: Rows, verdicts: list[Verdict]) -> str:
+    if study.caption is not None:
+        return study.caption(config, rows)
+    return f"{sum(verdict.holds for verdict in verdicts)} of {len(verdicts)} claims hold."
 
 
 def _first_record(study: Study, config: Any, preset: str, command: str, dtype: str) -> dict[str, Any]:
@@ -113,9 +164,10 @@ def _first_record(study: Study, config: Any, preset: str, command: str, dtype: s
         "status": "running",
         "preset": preset,
         "command": command,
+        **_identity(study),
         "config": storage.to_json(config),
         "question": study.question,
-        "lecture": study.lecture,
+        "belief": study.belief,
         "truth": study.truth,
         "reference": study.reference,
         "caption": "",

@@ -42,7 +42,7 @@ def parse(study: Study, arguments: Sequence[str], program: str) -> tuple[Any, st
                 args=list(arguments),
                 default=chosen,
                 prog=program,
-                description=f"{study.question} What the lecture says: {study.lecture}",
+                description=f"{study.question} What is true: {study.truth}",
                 return_unknown_args=True,
             )
     except SystemExit as stop:

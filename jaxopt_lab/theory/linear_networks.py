@@ -41,6 +41,7 @@ __all__ = [
     "deep_learning_time",
     "deep_plateau_time",
     "linear_network_saddle",
+    "mode_exit_steps",
     "mode_strength",
     "plateau_exit_steps",
     "plateau_losses",
@@ -125,6 +126,45 @@ def plateau_exit_steps(
     root = np.sqrt(singular_values)
     Range("(0, 1)", "Start smaller.")("plateau_exit_steps", "start / sqrt(s)", start / root)
     return np.log(root / start) / np.log(growth_factor(learning_rate * singular_values, rho, lookahead))
+
+
+@checked
+def mode_exit_steps(
+    singular_values: Positive,
+    components: Positive,
+    learning_rate: Positive,
+    rho: Momentum = 0.0,
+    lookahead: FractionBelowOne = 0.0,
+) -> Floats:
+    """Steps after which each mode alone has lost half of its loss: equal weights w in both layers, run to the end.
+
+    Args:
+      singular_values: s of the modes, shape [r].
+      components: the growing part of the start of each, sqrt(2) w, shape [..., r].
+      learning_rate: step size.
+      rho: momentum.
+      lookahead: 0 for heavy ball, rho for Nesterov's reported point.
+
+    Returns:
+      Real steps, between two of which the loss is taken for a straight line, shape [..., r].
+
+    Example:
+      >>> mode_exit_steps([4.0, 1.0], [1e-6, 1e-6], 0.01).round(1).tolist()
+      [367.3, 1378.7]
+
+    Cost: O(size of components) a step.
+    """
+    values, weight = singular_values, np.sqrt(0.5) * components
+    velocity, times, middle = np.zeros(weight.shape), np.zeros(weight.shape), 0.25 * values**2
+    after = np.broadcast_to(0.5 * values**2, times.shape)
+    while (after > middle).any():
+        push = -learning_rate * (weight**2 - values) * weight
+        velocity = rho * velocity + push
+        weight = weight + (lookahead * velocity + push if lookahead else velocity)
+        before, after = after, np.where(after > middle, 0.5 * (values - weight**2) ** 2, after)
+        share = (before - middle) / np.where(before > after, before - after, 1)
+        times += np.where(before > middle, np.minimum(share, 1), 0)
+    return times
 
 
 @checked

@@ -18,11 +18,14 @@ from jaxopt_lab.theory.arguments import AtLeastOne, Count, Finite, Floats, NonNe
 __all__ = [
     "Quadrature",
     "average_gradient_descent_loss",
+    "log_condition_number",
     "marchenko_pastur_condition_number",
     "marchenko_pastur_density",
     "marchenko_pastur_edges",
     "marchenko_pastur_quadrature",
     "marchenko_pastur_spectrum",
+    "sample_negative_counts",
+    "square_data_fluctuation",
     "square_data_loss",
     "square_gaussian_condition_cdf",
     "square_gaussian_log_condition_number",
@@ -209,3 +212,79 @@ def _distribution(angles: Floats, aspect_ratio: float) -> Floats:
         return 2 / np.pi * total
     turn = 2 * np.arctan2((1 + t) * np.sin(angles / 2), (1 - t) * np.cos(angles / 2))
     return (2 * t * np.sin(angles) + (1 + t**2) * angles - (1 - t**2) * turn) / (2 * np.pi * t**2)
+
+
+@checked
+def log_condition_number(dim: Positive, aspect_ratio: Positive) -> Floats:
+    """ln kappa of finite data with more examples than dimensions: both extremes lie inside of the law's edges.
+
+    They follow the Tracy-Widom law, whose mean lies 1.2065 of its scale inside.
+
+    Args:
+      dim: dimensions d.
+      aspect_ratio: d / n, below 1.
+
+    Example:
+      >>> print(f"{np.exp(log_condition_number(100, 0.5)):.1f} {marchenko_pastur_condition_number(0.5):.1f}")
+      30.3 34.0
+
+    Reference: Johnstone 2001, On the distribution of the largest eigenvalue in principal components analysis.
+    """
+    examples, sign = np.sqrt(dim / aspect_ratio), np.array([1.0, -1.0])
+    root = examples + sign * np.sqrt(dim)
+    scale = root * (1 / np.sqrt(dim) + sign / examples) ** (1 / 3)
+    high, low = root**2 - sign * 1.2065 * scale
+    return np.log(high / low)
+
+
+@checked
+def square_data_fluctuation(steps: NonNegative, dim: Count) -> Floats:
+    """Relative standard deviation over random starts of the loss of `square_data_loss`, one run on one spectrum.
+
+    With w = lambda (1 - lambda / 4)^(2 k) the loss is sum w x^2 / 2, and components of a unit vector give the relative
+    variance 2 / d (E w^2 / (E w)^2 - 1); both means in closed form by the law of lambda.
+
+    Args:
+      steps: k, any shape.
+      dim: dimensions d.
+
+    Example:
+      >>> square_data_fluctuation([0, 10], 50).round(3).tolist()
+      [0.2, 0.233]
+
+    Reference: derived here.
+    """
+    k = np.atleast_1d(steps)
+    nodes, weights = marchenko_pastur_quadrature(1.0, 200 + int(60 * np.sqrt(k.max() + 1)))
+    log_w = np.log(nodes) + 2 * k[..., None] * np.log1p(-nodes / 4)
+    mean, square = np.exp(log_w) @ weights, np.exp(2 * log_w) @ weights
+    return np.sqrt(2 / dim * np.maximum(square / mean**2 - 1, 0)).reshape(np.shape(steps))[()]
+
+
+def sample_negative_counts(random: np.random.Generator, dim: int, num: int) -> np.ndarray:
+    """Numbers of negative eigenvalues of random symmetric Gaussian matrices (GOE), without the matrices.
+
+    The tridiagonal matrix with N(0, 2) on its diagonal and chi_1 .. chi_(N - 1) beside it has the same eigenvalues in
+    law, and by Sylvester's law as many negative ones as elimination has negative pivots.
+
+    Args:
+      random: draws the matrices.
+      dim: rows of a matrix, N.
+      num: number of matrices.
+
+    Returns:
+      The counts, shape [num].
+
+    Example:
+      >>> print(f"{sample_negative_counts(np.random.default_rng(0), 100, 1000).mean():.0f}")
+      50
+
+    Cost: O(N) a matrix.
+    Reference: Dumitriu and Edelman 2002, J. Math. Phys. 43.
+    """
+    pivot = np.sqrt(2) * random.standard_normal(num)
+    counts = (pivot < 0).astype(np.int64)
+    for freedom in range(1, dim):
+        pivot = np.sqrt(2) * random.standard_normal(num) - random.chisquare(freedom, num) / pivot
+        counts += pivot < 0
+    return counts

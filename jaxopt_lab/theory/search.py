@@ -25,6 +25,7 @@ __all__ = [
     "block_coordinate_factor",
     "coarse_to_fine_width",
     "expected_best_rank",
+    "first_box_misses",
     "grid_hit_probability",
     "grid_search_distance",
     "random_hit_probability",
@@ -143,6 +144,23 @@ def coarse_to_fine_width(trials: AtLeastOne, stages: NonNegative) -> Floats:
       0.0110 0.0800
     """
     return (2 / (trials + 1)) ** stages
+
+
+@checked
+def first_box_misses(trials: AtLeastOne) -> Floats:
+    """The chance that the first box of a search by random trials, one gap 1 / (N + 1) to each side, misses the optimum.
+
+    No trial lies within 1 / (N + 1) of it: the stretch is twice as wide, but for optima nearer than that to an end.
+
+    Example:
+      >>> print(f"{first_box_misses(8):.4f}")
+      0.1580
+
+    Reference: derived here.
+    """
+    half = 1 / (trials + 1)
+    inner, outer = (1 - 2 * half) ** (trials + 1), (1 - half) ** (trials + 1)
+    return (inner + 2 * (outer - inner) * half)[()]
 
 
 @checked

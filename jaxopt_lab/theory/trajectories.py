@@ -10,9 +10,11 @@ from typing import NamedTuple
 import numpy as np
 
 from jaxopt_lab.theory.arguments import (
+    Count,
     Finite,
     Floats,
     LookaheadSchedule,
+    Momentum,
     MomentumSchedule,
     NotNaN,
     Positive,
@@ -27,6 +29,7 @@ __all__ = [
     "chebyshev_responses",
     "chebyshev_schedule",
     "expected_losses",
+    "gap_after_drop",
     "mode_responses",
     "stream_mode_responses",
 ]
@@ -149,6 +152,39 @@ def expected_losses(responses: NotNaN, eigenvalues: Finite, start: Finite = 1.0)
       [1.0, 0.25]
     """
     return 0.5 * np.sum(eigenvalues * (responses * start) ** 2, axis=-1)
+
+
+@checked
+def gap_after_drop(rate: Positive, factor: Positive, drop_step: Count, after: Count, rho: Momentum) -> Floats:
+    """How far Nesterov's two forms part on eigenvalue 1, start 1, once the learning rate drops by a factor.
+
+    With the rate inside of the velocity the run keeps its step, with the rate outside the step shrinks with it. At the
+    drop both report the same point x + rho v, but only one keeps what the other lost of the step: the difference is a
+    free motion from x = -rho lost with a first step of lost. From rest at 1 a mode does q_k; from 0 with a step of 1 it
+    does ((1 - h) q_k - q_{k+1}) / h.
+
+    Args:
+      rate: learning rate before the drop.
+      factor: the rate falls by it.
+      drop_step: steps before the drop.
+      after: steps after it.
+      rho: momentum.
+
+    Returns:
+      The difference of the reported points at each step, [drop_step + after + 1].
+
+    Example:
+      >>> gap_after_drop(0.05, 10.0, 10, 3, 0.9)[10:].round(4).tolist()
+      [0.0, -0.0672, -0.1271, -0.18]
+
+    Reference: derived here from the two-step recursion.
+    """
+    before = mode_responses(1.0, rate, drop_step, rho, rho)[:, 0]
+    lost = (1 - 1 / factor) * (before[-1] - before[-2])
+    h = rate / factor
+    q = mode_responses(1.0, h, after + 1, rho, rho)[:, 0]
+    x = lost * (((1 - h) * q[:-1] - q[1:]) / h - rho * q[:-1])
+    return np.concatenate([np.zeros(drop_step + 1), x[1:] + rho * np.diff(x)])
 
 
 def _recursion(eigenvalues: Floats, learning_rates: Floats, rhos: Floats, lookaheads: Floats) -> Iterator[Floats]:

@@ -19,6 +19,8 @@ from jaxopt_lab.theory.arguments import (
     checked,
 )
 from jaxopt_lab.theory.modes import mode_value, spectral_radius
+from jaxopt_lab.theory.stability import nesterov_edge
+from jaxopt_lab.theory.trajectories import mode_responses
 
 __all__ = [
     "Peak",
@@ -30,6 +32,8 @@ __all__ = [
     "heavy_ball_transient",
     "overshoot",
     "overshoot_of_oscillator",
+    "overshoot_of_path",
+    "overshoot_of_reported_point",
 ]
 
 
@@ -135,6 +139,46 @@ def overshoot_of_oscillator(
     damping = (1 - rho + lookahead * h) / (2 * np.sqrt(h))
     inside = np.minimum(damping, 1 - 1e-16)
     return np.where(damping < 1, np.exp(-np.pi * inside / np.sqrt((1 - inside) * (1 + inside))), 0.0)[()]
+
+
+def overshoot_of_path(path: np.ndarray) -> float:
+    """Minus the first local minimum of a path, 0 where it is not below zero.
+
+    Args:
+      path: one coordinate along a run, shape [t].
+
+    Example:
+      >>> overshoot_of_path(np.array([1.0, -0.2, 0.1, -0.5]))
+      0.2
+    """
+    rising = np.flatnonzero(np.diff(path) > 0)
+    lowest = path[rising[0]] if rising.size else path[-1]
+    return max(-float(lowest), 0.0)
+
+
+@checked
+def overshoot_of_reported_point(learning_rates: Positive, rho: Momentum) -> Floats:
+    """Overshoot of the point x_k + rho (x_k - x_{k-1}) that libraries report for Nesterov's method.
+
+    Its first minimum is read off its exact path, mode by mode; the eigenvalue is 1.
+
+    Args:
+      learning_rates: shape [n], in units of 1 / eigenvalue.
+      rho: momentum.
+
+    Example:
+      >>> overshoot_of_reported_point(np.array([1.0, 2.0]), 0.9).round(6).tolist()
+      [0.9, inf]
+
+    Cost: memory O(n / sqrt(the smallest rate)).
+    """
+    edge = nesterov_edge(rho)
+    inside = np.minimum(learning_rates, 0.999 * edge)
+    half_period = int(np.pi / np.sqrt(inside.min()))
+    paths = mode_responses(inside, 1.0, 2 * half_period + 10, float(rho), float(rho))
+    paths[1:] += rho * np.diff(paths, axis=0)
+    depths = np.array([overshoot_of_path(path) for path in paths.T])
+    return np.where(learning_rates < edge, depths, np.inf)
 
 
 @checked

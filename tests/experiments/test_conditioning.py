@@ -10,7 +10,7 @@ from experiments.conditioning import (
     transient_growth,
     zigzag,
 )
-from jaxopt_lab import objectives, theory, training
+from jaxopt_lab import objectives, training
 from jaxopt_lab.core import InputError, precision
 
 
@@ -56,34 +56,6 @@ def test_exact_line_search_reaches_the_lowest_point_along_the_gradient():
             gradient = eigenvalues * (x - np.array([0.5, 0.0, -1.0]))
             x = x - gradient @ gradient / (gradient @ (eigenvalues * gradient)) * gradient
         assert trace.params_of() == pytest.approx(x, rel=1e-13)
-
-
-def test_steps_that_suffice_for_heavy_ball_solve_their_equation():
-    config = preprocessing.Config()
-    tuning = theory.rates.optimal_heavy_ball(146.0, 1.0)
-    steps = preprocessing._bound(config, "heavy ball", tuning)
-    size = np.abs(theory.transients.heavy_ball_transient([steps - 1, steps], 146.0))
-    assert size[1] <= config.accuracy < size[0]
-
-
-def test_the_fluctuation_of_a_run_is_that_of_random_starts():
-    # sqrt(2 / d) at step 0, where w = lambda has E w^2 / (E w)^2 = 2; then against 4000 starts on one spectrum, of which
-    # the standard error is 1 / sqrt(8000); the spectrum of 400 quantiles errs by as much again.
-    assert single_run_average_case._fluctuation(np.array([0]), 50) == pytest.approx(0.2, rel=1e-9)
-    spectrum = theory.random_matrices.marchenko_pastur_spectrum(400, 1.0)
-    starts = np.random.default_rng(0).normal(size=(4000, 400))
-    starts /= np.linalg.norm(starts, axis=1, keepdims=True)
-    losses = starts**2 @ (spectrum * (1 - spectrum / 4) ** 20)
-    measured = losses.std() / losses.mean()
-    assert single_run_average_case._fluctuation(np.array([10]), 400)[0] == pytest.approx(measured, rel=0.05)
-
-
-def test_extreme_eigenvalues_lie_inside_of_the_edges():
-    limit = np.log(theory.random_matrices.marchenko_pastur_condition_number(0.5))
-    gaps = [limit - single_run_average_case._inside_the_edges(dim, 0.5) for dim in (100, 800, 6400)]
-    # Towards the limit like d^(-2/3): a factor 4 for a factor 8.
-    assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.05)
-    assert gaps[1] / gaps[2] == pytest.approx(4, rel=0.02)
 
 
 def test_class_gradients_add_up_to_the_gradient():

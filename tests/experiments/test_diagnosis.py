@@ -5,6 +5,7 @@ import pytest
 from experiments.diagnosis import confusion_matrix
 from experiments.diagnosis.planting import CAUSES, FAMILIES, causes_of, curved, digits, plant, quadratics, regressions
 from jaxopt_lab.core import InputError
+from jaxopt_lab.studies import Rows
 
 CHEAP = [(family, cause) for family in ("quadratics", "regressions") for cause in causes_of(family)]
 
@@ -100,7 +101,7 @@ def test_a_plateau_has_neither_slope_nor_curvature_though_the_loss_is_high():
         (lambda: plant("quadratics", "dead-units", 0.5, 0), "plant: cause must be one of: healthy"),
         (lambda: plant("quadratics", "saddle", 1.5, 0), r"severity must be in \[0, 1\], got 1.5"),
         (lambda: plant("quadratics", "saddle", 0.5, -1), "seed must be a whole number of at least 0, got -1"),
-        (lambda: confusion_matrix.Config(families=()), "families and severities must not be empty"),
+        (lambda: confusion_matrix.Config(families=()), "families must hold at least one family, got none"),
         (lambda: confusion_matrix.Config(causes=("boredom",)), "a cause must be one of: healthy"),
         (lambda: confusion_matrix.Config(severities=(2.0,)), r"a severity must be in \[0, 1\], got 2.0"),
         (lambda: confusion_matrix.Config(proof_seeds=1), "at least 2, got 1. One pair has no interval"),
@@ -117,14 +118,14 @@ def row(planted, found, predicted=np.nan, measured=np.nan):
 
 def test_two_causes_are_right_when_either_is_named():
     pair = row("saddle+gradient-noise", "plateau, gradient-noise, saddle")
-    assert [confusion_matrix._hit(pair, place) for place in (1, 2)] == [False, True]
-    assert confusion_matrix._hit(row("saddle", "saddle"), 1)
+    assert [confusion_matrix._hits([pair], place) for place in (1, 2)] == [0, 1]
+    assert confusion_matrix._hits([row("saddle", "saddle")], 1) == 1
 
 
 def test_gains_in_the_wrong_order_fail_their_claim():
     rows = [row("saddle", "saddle", predicted, 100 / predicted) for predicted in (2.0, 5.0, 40.0)]
-    *_, gains = confusion_matrix.verdicts(confusion_matrix.Config(), rows)
+    *_, gains = confusion_matrix.judge(confusion_matrix.Config(), Rows(rows))
     assert gains.measured == -1
     assert not gains.holds
     same = [row("saddle", "saddle", 5.0, measured) for measured in (1.0, 2.0, 3.0)]
-    assert not confusion_matrix.verdicts(confusion_matrix.Config(), same)[-1].holds
+    assert not confusion_matrix.judge(confusion_matrix.Config(), Rows(same))[-1].holds

@@ -1,8 +1,7 @@
-import numpy as np
 import pytest
 
 from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
-from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.core import InputError
 
 
 @pytest.mark.parametrize(
@@ -22,33 +21,3 @@ from jaxopt_lab.core import InputError, precision
 def test_a_wrong_config_is_a_clear_sentence(config, options, wording):
     with pytest.raises(InputError, match=wording):
         config(**options)
-
-
-def test_the_first_local_minimum_counts_and_not_a_deeper_one_later():
-    assert overshoot._first_depth(np.array([1.0, -0.2, 0.1, -0.5])) == 0.2
-    assert overshoot._first_depth(np.array([1.0, 0.5, 0.2, 0.1])) == 0.0
-
-
-def test_a_rate_is_read_off_before_the_numbers_leave_float64():
-    steps = np.arange(2000)
-    with np.errstate(under="ignore"):
-        assert phase_diagram._slope(steps, np.exp(-1.0 * steps)) == pytest.approx(-1.0, rel=1e-9)
-    assert phase_diagram._slope(steps, np.exp(0.3 * steps)) == pytest.approx(0.3, rel=1e-9)
-    assert phase_diagram._slope(steps, np.where(steps < 2, 1.0, 0.0)) == -np.inf
-
-
-def test_the_parting_after_a_drop_is_that_of_a_plain_loop():
-    config = nesterov_forms.Config()
-    x = y = 1.0
-    v = b = 0.0
-    gaps = []
-    for step in range(60):
-        rate = config.drop_rate / (config.drop_factor if step >= config.drop_step else 1)
-        new = config.rho * v - rate * x
-        x, v = x + new + config.rho * (new - v), new
-        b = config.rho * b + y
-        y -= rate * (y + config.rho * b)
-        gaps.append(x - y)
-    with precision():
-        row = nesterov_forms._after_a_drop(config)
-    assert row["predicted_gap"][1:61] == pytest.approx(gaps, abs=1e-13)

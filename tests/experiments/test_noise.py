@@ -39,21 +39,16 @@ def test_steps_by_blocks_of_the_second_moment_matrix_are_those_of_the_recursion(
     assert np.ceil(steps) == theory.second_moments.steps_to_target(risks, 1e-3 * risks[0])
 
 
-def test_a_crossing_lies_between_two_records_by_the_logarithm():
-    assert batch_size_map._crossing(np.array([0, 10]), np.array([1.0, 0.01]), 0.1) == pytest.approx(5.0)
-    assert batch_size_map._crossing(np.array([0, 10]), np.array([1.0, 0.5]), 0.1) == np.inf
-
-
 @pytest.mark.slow
 def test_noise_scales_of_a_network_are_those_of_the_dense_matrices():
     config = network_noise_scale.Config(num_batches=20, num_drawn=2048, num_products=600)
     with precision():
         problem = problems.load_problem("digits-mlp", width=3, depth=1, num_examples=50)
         params = problem.init(jax.random.key(0))
-        flat, rebuild = jax.flatten_util.ravel_pytree(params)
         row, _ = network_noise_scale._measure(config, problem, params)
-        each = np.asarray(network_noise_scale._gradients(problem, params)[0])
-        hessian = np.asarray(jax.hessian(lambda vector: problem.full_loss(rebuild(vector)))(flat))
+        flat, vector = problems.flattened(problem), jax.flatten_util.ravel_pytree(params)[0]
+        each = np.asarray(network_noise_scale._gradients(flat, vector))
+        hessian = np.asarray(jax.hessian(flat.full_loss)(vector))
     mean, covariance = each.mean(0), np.cov(each.T, bias=True)
     assert row["simple"] == pytest.approx(np.trace(covariance) / (mean @ mean), rel=1e-10)
     # All 50 products of the n x n operator are made: exact up to rounding.

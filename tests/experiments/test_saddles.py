@@ -10,8 +10,9 @@ from experiments.saddles import (
     network_index,
     predictable_plateaus,
 )
-from jaxopt_lab import objectives, theory
+from jaxopt_lab import objectives
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.studies import Rows
 
 
 @pytest.mark.parametrize(
@@ -47,16 +48,7 @@ def test_a_wrong_config_is_a_clear_sentence(study, options, wording):
 def test_mirror_images_count_once():
     rows = [{"kind": "search", "outcome": "accepted", "loss": loss, "index": 0.1} for loss in (0.5, 0.2, 0.5 + 1e-12)]
     rows.append({"kind": "search", "outcome": "gradient-flat", "loss": 0.3, "index": 0.1})
-    assert [row["loss"] for row in network_index._distinct(rows)] == [0.2, 0.5]
-
-
-def test_pivots_of_tridiagonal_matrices_count_negative_eigenvalues():
-    counts = minima_are_rare._negative_counts(np.random.default_rng(0), 12, 20_000)
-    entries = np.random.default_rng(1).normal(size=(20_000, 12, 12))
-    dense = (np.linalg.eigvalsh(entries + entries.transpose(0, 2, 1)) < 0).sum(axis=1)
-    for power in (1, 2):
-        ours, theirs = ((found - 6.0) ** power for found in (counts, dense))
-        assert abs(ours.mean() - theirs.mean()) < 4 * np.hypot(ours.std(), theirs.std()) / np.sqrt(20_000)
+    assert [row["loss"] for row in network_index._critical(Rows(rows))] == [0.2, 0.5]
 
 
 def test_the_lift_moves_only_the_direction_along_x():
@@ -84,8 +76,8 @@ def test_the_chain_tells_linear_time_from_exponential():
         right[2] | {"passed": 7},
     ]
     config = exponential_octopus.Config()
-    assert all(verdict.holds for verdict in exponential_octopus.verdicts(config, right))
-    assert [verdict.holds for verdict in exponential_octopus.verdicts(config, wrong)] == [
+    assert all(verdict.holds for verdict in exponential_octopus.judge(config, Rows(right)))
+    assert [verdict.holds for verdict in exponential_octopus.judge(config, Rows(wrong))] == [
         False,
         False,
         True,
@@ -93,13 +85,3 @@ def test_the_chain_tells_linear_time_from_exponential():
         False,
         False,
     ]
-
-
-def test_a_mode_alone_leaves_when_the_closed_form_says():
-    config = predictable_plateaus.Config(singular_values=(4.0, 1.0), learning_rate=1e-3)
-    times = predictable_plateaus._alone(config, np.full((1, 2), 1e-6), 0.0, 0.0)
-    # In the middle the strength is .29 s, where linear growth of the component would be at .91 sqrt(s).
-    share = 1 - np.sqrt(0.5)
-    end = np.sqrt(2 * np.array([4.0, 1.0]) * share / (1 - share))
-    expected = theory.escapes.escape_steps(1e-3 * np.array([4.0, 1.0]), 1e-6, end)
-    np.testing.assert_allclose(times[0], expected, rtol=5e-4)  # a finite rate

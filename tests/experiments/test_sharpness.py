@@ -32,7 +32,7 @@ def test_the_sharpness_of_a_run_is_the_top_of_the_dense_hessian():
 
     config = edge_of_stability.Config(width=3, depth=1, num_examples=20, steps=12, every=2)
     with precision():
-        problem = edge_of_stability._flat_problem(config, seed=0)
+        problem = edge_of_stability._problem(config)
         (row,) = edge_of_stability._runs(config, "gradient descent", 0, ["edge"], [0.05], training.Checkpoints())
         hessian = np.asarray(jax.jit(jax.hessian(problem.full_loss))(problem.init(jax.random.key(0))))
     # The tolerance of the tracked eigenvalue.

@@ -37,7 +37,7 @@ from experiments.search import (
 from experiments.sharpness import edge_of_stability, low_rate_and_catapult, sharp_minima_race
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
-from jaxopt_lab.studies import list_studies
+from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
     convergence_rates: {"kappas": (1e2, 1e3, 1e4), "dim": 20, "max_steps": 2000, "slower_rates": (0.1,)},
@@ -135,18 +135,18 @@ SLOW = (network_spectra, network_noise_scale, second_order_escape, learning_rate
 PARAMETERS = [pytest.param(module, marks=pytest.mark.slow) if module in SLOW else module for module in TINY]
 
 
-@pytest.fixture(scope="module", params=PARAMETERS, ids=lambda module: module.STUDY.name)
+@pytest.fixture(scope="module", params=PARAMETERS, ids=lambda module: module.__name__.rpartition(".")[2])
 def outcome(request):
-    study = request.param.STUDY
+    study = load_study(request.param)
     config = dataclasses.replace(study.presets["quick"], **TINY[request.param])
     with precision():
-        rows = study.rows(config)
+        rows = study.run(config)
         return study, config, rows, study.judge(config, rows)
 
 
 def test_every_study_is_under_these_laws():
     folder = pathlib.Path(__file__).parents[2] / "experiments"
-    assert {module.STUDY.name for module in TINY} == set(list_studies(folder))
+    assert {module.__name__.rpartition(".")[2] for module in TINY} == set(list_studies(folder))
 
 
 def test_every_claim_holds_at_a_tiny_size(outcome):

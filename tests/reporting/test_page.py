@@ -54,7 +54,7 @@ def result(name="zigzag", *, status="done", holds=True, figure=SVG):
         "command": f"python experiments/toys/{name}.py",
         "config": {"kappas": [10.0, 1e6, "inf"], "steps": 500, "rotate": False},
         "question": "Does it zigzag when 1 < kappa?",
-        "lecture": "Yes.",
+        "belief": "Yes.",
         "truth": "Only <if> the learning rate is large.",
         "reference": "Nesterov & others",
         "caption": 'A "zigzag".',

@@ -1,17 +1,22 @@
-"""A study that trains twice, and on request is killed in between: for the test that it continues afterwards."""
+"""Does it go down?
 
-import dataclasses
+What is true: yes. On request it is killed in between, for the test that it continues afterwards.
+
+Source: Cauchy 1847
+"""
+
 import os
 import signal
 
 import numpy as np
 
 from jaxopt_lab import objectives, rules, training
-from jaxopt_lab.core import judge
-from jaxopt_lab.studies import Study, main
+from jaxopt_lab.studies import main
+from jaxopt_lab.studies.fields import configclass
+from jaxopt_lab.studies.verdicts import at_most
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
@@ -31,21 +36,9 @@ def run(config, checkpoints):
     return rows
 
 
-STUDY = Study(
-    name="descent",
-    question="Does it go down?",
-    lecture="Yes.",
-    truth="Yes.",
-    reference="Cauchy 1847",
-    config=Config,
-    presets={"quick": Config()},
-    run=run,
-    judge=lambda config, rows: [
-        judge("it goes down", "loss", rows[0]["loss"][0], rows[1]["loss"][-1], 0, kind="at-most")
-    ],
-    draw=lambda config, rows, maker: maker.axes()[0],
-    caption=lambda config, rows: "It goes down.",
-)
+def judge(config, rows):
+    return [at_most("it goes down", "loss", rows[0]["loss"][0], rows[1]["loss"][-1])]
+
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

@@ -25,6 +25,5 @@ def make_experiments(folder: Path, *names: str) -> Path:
     source = Path(__file__).with_name("halving.py").read_text(encoding="utf-8")
     (folder / "experiments" / "toys").mkdir(parents=True)
     for name in ("halving", *names):
-        text = source.replace('name="halving"', f'name="{name}"')
-        (folder / "experiments" / "toys" / f"{name}.py").write_text(text, encoding="utf-8")
+        (folder / "experiments" / "toys" / f"{name}.py").write_text(source, encoding="utf-8")
     return folder / "experiments"

@@ -1,18 +1,26 @@
-"""A tiny study for tests: x halves at every step, so that after t steps it is 2^-t."""
+"""Does x halve?
 
-import dataclasses
+What is believed: it gets smaller.
+
+What is true: it is exactly 2^-t of its start.
+
+Source: arithmetic
+"""
+
+from typing import Annotated
 
 import numpy as np
 
-from jaxopt_lab.core import judge, require_positive
-from jaxopt_lab.studies import Study, main
+from jaxopt_lab.studies import main
+from jaxopt_lab.studies.fields import AboveZero, configclass
+from jaxopt_lab.studies.verdicts import relative
 
 
-@dataclasses.dataclass(frozen=True)
+@configclass
 class Config:
     """All that can change a number."""
 
-    steps: int = 8
+    steps: Annotated[int, AboveZero(why="Nothing happens in no steps.")] = 8
     """Number of halvings."""
     starts: tuple[float, ...] = (1.0, 3.0)
     """Where x starts, pure numbers."""
@@ -21,8 +29,8 @@ class Config:
     crash: bool = False
     """Raise instead of running."""
 
-    def __post_init__(self) -> None:
-        require_positive("halving", "steps", self.steps, "Nothing happens in no steps.")
+
+PRESETS = {"quick": Config(), "full": Config(steps=20)}
 
 
 def run(config):
@@ -32,12 +40,9 @@ def run(config):
     return [{"start": start, "x": start * config.factor**steps} for start in config.starts]
 
 
-def verdicts(config, rows):
-    claim = "x halves at every step"
-    return [
-        judge(claim, f"x after {config.steps} steps", row["start"] * 0.5**config.steps, row["x"][-1], 1e-12)
-        for row in rows
-    ]
+def judge(config, rows):
+    claim, quantity = "x halves at every step", f"x after {config.steps} steps"
+    return [relative(claim, quantity, row["start"] * 0.5**config.steps, row["x"][-1], 1e-12) for row in rows]
 
 
 def draw(config, rows, maker):
@@ -50,20 +55,13 @@ def draw(config, rows, maker):
     return figure
 
 
-STUDY = Study(
-    name="halving",
-    question="Does x halve?",
-    lecture="It gets smaller.",
-    truth="It is exactly 2^-t of its start.",
-    reference="arithmetic",
-    config=Config,
-    presets={"quick": Config(), "full": Config(steps=20)},
-    run=run,
-    judge=verdicts,
-    draw=draw,
-    caption=lambda config, rows: "Every dot lies on its line: x halves at every step.",
-    facts=lambda config, rows: {"side by side (K)": len(rows)},
-)
+def caption(config, rows):
+    return "Every dot lies on its line: x halves at every step."
+
+
+def facts(config, rows):
+    return {"side by side (K)": len(rows)}
+
 
 if __name__ == "__main__":
-    raise SystemExit(main(STUDY))
+    raise SystemExit(main())

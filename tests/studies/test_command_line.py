@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from jaxopt_lab.core.exits import guarded
 from jaxopt_lab.reporting import find_results
-from jaxopt_lab.studies import main
+from jaxopt_lab.studies import load_study
+from jaxopt_lab.studies.command_line import run_study
+from tests.studies import halving
 from tests.studies.engine import replace_engine
-from tests.studies.halving import STUDY
+
+STUDY = load_study(halving)
 
 
 @pytest.fixture(autouse=True)
@@ -17,8 +21,12 @@ def engine(monkeypatch):
     return replace_engine(monkeypatch)
 
 
+def main(*words):
+    return guarded(lambda: run_study(STUDY, words, ["python", "halving.py"]))
+
+
 def run(tmp_path, *words):
-    return main(STUDY, [*words, "--out", str(tmp_path / "out")], program="python halving.py")
+    return main(*words, "--out", str(tmp_path / "out"))
 
 
 def config_of(tmp_path):
@@ -43,7 +51,7 @@ def test_a_preset_gives_the_defaults_and_options_change_them(tmp_path):
 
 
 def test_the_command_is_recorded_without_the_place_of_the_results(tmp_path):
-    main(STUDY, [f"--out={tmp_path / 'out'}", "--starts", "2", "--preset", "full"], program="python halving.py")
+    main(f"--out={tmp_path / 'out'}", "--starts", "2", "--preset", "full")
     ((result,), _) = find_results(tmp_path / "out")
     assert result.record["command"] == "python halving.py --starts 2 --preset full"
 
@@ -67,7 +75,7 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(tmp_path, capsys, words, wo
 
 
 def test_a_preset_without_a_name_is_wrong_input(capsys):
-    assert main(STUDY, ["--preset"]) == 2
+    assert main("--preset") == 2
     assert capsys.readouterr().err == "halving: --preset needs a name. There are: quick, full.\n"
 
 
@@ -79,7 +87,7 @@ def test_a_file_in_place_of_the_results_is_wrong_input(tmp_path, capsys):
 
 def test_help_shows_the_fields_with_their_meaning(capsys):
     with pytest.raises(SystemExit) as stop:
-        main(STUDY, ["--help"])
+        main("--help")
     assert stop.value.code == 0
     text = capsys.readouterr().out
     for shown in ("--preset", "quick | full", "--out", "--steps", "Number of halvings."):

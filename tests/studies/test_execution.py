@@ -9,10 +9,13 @@ import pytest
 from jaxopt_lab.core import InputError
 from jaxopt_lab.reporting import find_results, render_page
 from jaxopt_lab.storage import folder_name, read_record, read_rows, read_verdicts
-from jaxopt_lab.studies import execute, log
+from jaxopt_lab.studies import execute, load_study
+from jaxopt_lab.studies.execution import print_line
+from tests.studies import halving
 from tests.studies.engine import replace_engine
-from tests.studies.halving import STUDY, Config
+from tests.studies.halving import Config
 
+STUDY = load_study(halving)
 FILES = {"study.json", "configs.jsonl", "curves", "verdicts.json", "figure.svg", "report.html"}
 
 
@@ -27,7 +30,7 @@ class Typed:
 
 
 def test_everything_lands_in_the_folder(tmp_path, engine):
-    folder, verdicts = execute(STUDY, Config(), tmp_path, preset="quick", command="redo me", quiet=True)
+    folder, verdicts = execute(STUDY, Config(), tmp_path, preset="quick", command="redo me", log=None)
     assert folder == tmp_path / folder_name("halving", Config())
     assert {path.name for path in folder.iterdir()} == FILES
     assert engine == [folder / "checkpoints"]
@@ -35,6 +38,7 @@ def test_everything_lands_in_the_folder(tmp_path, engine):
     assert [row["start"] for row in read_rows(folder)] == [1.0, 3.0]
     record = read_record(folder)
     assert (record["status"], record["preset"], record["command"]) == ("done", "quick", "redo me")
+    assert (record["belief"], record["truth"]) == ("It gets smaller.", "It is exactly 2^-t of its start.")
     assert record["config"] == {"steps": 8, "starts": [1.0, 3.0], "factor": 0.5, "crash": False}
     assert set(record["versions"]) == {"python", "jax", "jaxlib", "flax", "optax", "numpy", "jaxopt_lab"}
     assert (record["device"]["count"], record["prng"], record["dtype"]) == (
@@ -46,27 +50,30 @@ def test_everything_lands_in_the_folder(tmp_path, engine):
     assert record["wall_seconds"] >= 0
 
 
-def test_verdict_lines_are_printed_unless_quiet(tmp_path, capsys):
+def test_verdict_lines_are_printed_or_logged_or_nothing_is_said(tmp_path, capsys):
     execute(STUDY, Config(), tmp_path, place="[3/11] ")
     printed = capsys.readouterr().out
     assert printed.startswith(
         "[3/11] halving: Does x halve?\n  [holds] x halves at every step: x after 8 steps, measured"
     )
-    execute(STUDY, Config(), tmp_path, quiet=True)
+    lines = []
+    execute(STUDY, Config(), tmp_path, place="[3/11] ", log=lines.append)
+    assert [*lines[:-1]] == printed.splitlines()[:-1]  # the last one tells the time
+    execute(STUDY, Config(), tmp_path, log=None)
     assert capsys.readouterr().out == ""
 
 
 def test_a_terminal_without_greek_letters_does_not_stop_a_run(monkeypatch):
     stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", stream)
-    log("κ = 10")
+    print_line("κ = 10")
     assert stream.buffer.getvalue() == b"? = 10\n"
 
 
 def test_two_executions_differ_in_their_times_alone(tmp_path):
     pages = []
     for out in ("a", "b"):
-        folder = execute(STUDY, Config(), tmp_path / out, quiet=True).folder
+        folder = execute(STUDY, Config(), tmp_path / out, log=None).folder
         ((result,), _) = find_results(folder)
         pages.append(
             render_page([dataclasses.replace(result, record=result.record | {"wall_seconds": 1, "cpu_seconds": 1})])
@@ -77,24 +84,24 @@ def test_two_executions_differ_in_their_times_alone(tmp_path):
 
 
 def test_a_run_that_raises_is_kept_as_not_finished_and_its_time_counts(tmp_path):
-    def stop(config):
+    def stop(config, checkpoints):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        execute(dataclasses.replace(STUDY, run=stop), Config(), tmp_path, quiet=True)
+        execute(dataclasses.replace(STUDY, run=stop), Config(), tmp_path, log=None)
     folder = tmp_path / folder_name("halving", Config())
     record = read_record(folder)
     assert record["status"] == "running"
     (folder / "study.json").write_text(json.dumps(record | {"wall_seconds": 1000.0}))
-    execute(STUDY, Config(), tmp_path, quiet=True)
+    execute(STUDY, Config(), tmp_path, log=None)
     assert read_record(folder)["wall_seconds"] >= 1000.0
 
 
 def test_checkpoints_go_only_when_the_study_is_finished(tmp_path, engine):
     with pytest.raises(RuntimeError, match="caught fire"):
-        execute(STUDY, Config(crash=True), tmp_path, quiet=True)
+        execute(STUDY, Config(crash=True), tmp_path, log=None)
     assert engine[0].is_dir()
-    execute(STUDY, Config(), tmp_path, quiet=True)
+    execute(STUDY, Config(), tmp_path, log=None)
     assert not engine[1].exists()
 
 
@@ -109,14 +116,14 @@ def test_a_folder_of_someone_else_stops_it_before_it_runs(tmp_path):
 
 def test_a_study_without_verdicts_is_an_error(tmp_path):
     with pytest.raises(ValueError, match="a study ends in at least one"):
-        execute(dataclasses.replace(STUDY, judge=lambda config, rows: []), Config(), tmp_path, quiet=True)
+        execute(dataclasses.replace(STUDY, judge=lambda config, rows: []), Config(), tmp_path, log=None)
 
 
 @pytest.mark.parametrize("config", [Config(), Typed()], ids=["float64", "float32"])
 def test_arrays_have_the_precision_that_is_recorded(tmp_path, config):
     seen = []
 
-    def run(config):
+    def run(config, checkpoints):
         seen.append(str(jnp.zeros(()).dtype))
         return [{"start": 1.0, "x": [1.0, 0.5]}]
 
@@ -128,7 +135,7 @@ def test_arrays_have_the_precision_that_is_recorded(tmp_path, config):
         judge=lambda config, rows: STUDY.judge(Config(steps=1), [{"start": 1.0, "x": [0.5]}]),
         draw=lambda config, rows, maker: maker.axes()[0],
     )
-    folder = execute(study, config, tmp_path, quiet=True).folder
+    folder = execute(study, config, tmp_path, log=None).folder
     assert seen == [read_record(folder)["dtype"]]
 
 

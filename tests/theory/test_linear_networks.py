@@ -3,7 +3,7 @@ import pytest
 from scipy.integrate import quad
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.theory import linear_networks
+from jaxopt_lab.theory import escapes, linear_networks
 
 
 @pytest.mark.parametrize("depth", [2, 3, 4, 8])
@@ -69,3 +69,12 @@ def test_index_and_smallest_eigenvalue_are_those_of_the_dense_hessian():
 def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+def test_a_mode_alone_leaves_when_the_closed_form_says():
+    times = linear_networks.mode_exit_steps([4.0, 1.0], np.full((1, 2), 1e-6), 1e-3)
+    # In the middle the strength is .29 s, where linear growth of the component would be at .91 sqrt(s).
+    share = 1 - np.sqrt(0.5)
+    end = np.sqrt(2 * np.array([4.0, 1.0]) * share / (1 - share))
+    expected = escapes.escape_steps(1e-3 * np.array([4.0, 1.0]), 1e-6, end)
+    np.testing.assert_allclose(times[0], expected, rtol=5e-4)  # a finite rate

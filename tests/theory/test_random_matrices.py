@@ -114,3 +114,32 @@ def test_wrong_arguments_are_named():
         random_matrices.marchenko_pastur_condition_number(0.0)
     with pytest.raises(InputError, match=r"^marchenko_pastur_spectrum: dim must be a whole number of at least 1"):
         random_matrices.marchenko_pastur_spectrum(0, 0.5)
+
+
+def test_the_fluctuation_of_a_run_is_that_of_random_starts():
+    # sqrt(2 / d) at step 0, where w = lambda has E w^2 / (E w)^2 = 2; then against 4000 starts on one spectrum, of which
+    # the standard error is 1 / sqrt(8000); the spectrum of 400 quantiles errs by as much again.
+    assert random_matrices.square_data_fluctuation([0], 50) == pytest.approx(0.2, rel=1e-9)
+    spectrum = random_matrices.marchenko_pastur_spectrum(400, 1.0)
+    starts = np.random.default_rng(0).normal(size=(4000, 400))
+    starts /= np.linalg.norm(starts, axis=1, keepdims=True)
+    losses = starts**2 @ (spectrum * (1 - spectrum / 4) ** 20)
+    measured = losses.std() / losses.mean()
+    assert random_matrices.square_data_fluctuation(10, 400) == pytest.approx(measured, rel=0.05)
+
+
+def test_extreme_eigenvalues_lie_inside_of_the_edges():
+    limit = np.log(random_matrices.marchenko_pastur_condition_number(0.5))
+    gaps = [limit - random_matrices.log_condition_number(dim, 0.5) for dim in (100, 800, 6400)]
+    # Towards the limit like d^(-2/3): a factor 4 for a factor 8.
+    assert gaps[0] / gaps[1] == pytest.approx(4, rel=0.05)
+    assert gaps[1] / gaps[2] == pytest.approx(4, rel=0.02)
+
+
+def test_pivots_of_tridiagonal_matrices_count_negative_eigenvalues():
+    counts = random_matrices.sample_negative_counts(np.random.default_rng(0), 12, 20_000)
+    entries = np.random.default_rng(1).normal(size=(20_000, 12, 12))
+    dense = (np.linalg.eigvalsh(entries + entries.transpose(0, 2, 1)) < 0).sum(axis=1)
+    for power in (1, 2):
+        ours, theirs = ((found - 6.0) ** power for found in (counts, dense))
+        assert abs(ours.mean() - theirs.mean()) < 4 * np.hypot(ours.std(), theirs.std()) / np.sqrt(20_000)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.theory import rates
+from jaxopt_lab.theory import rates, transients
 
 TUNINGS = [
     rates.optimal_gradient_descent,
@@ -98,3 +98,10 @@ def test_wrong_arguments_are_named_with_a_remedy():
         rates.optimal_heavy_ball(2.0, 1.0).steps_to(0.0)
     with pytest.raises(InputError, match=r"smoothness must be a number or an array of numbers, got 'big'"):
         rates.optimal_heavy_ball("big", 1.0)
+
+
+def test_steps_that_suffice_for_heavy_ball_solve_their_equation():
+    tuning = rates.optimal_heavy_ball(146.0, 1.0)
+    steps = np.ceil(rates.sufficient_heavy_ball_steps(tuning, 1e-6))
+    size = np.abs(transients.heavy_ball_transient([steps - 1, steps], 146.0))
+    assert size[1] <= 1e-6 < size[0]

@@ -84,3 +84,12 @@ def test_a_sweep_of_exact_line_searches_shrinks_by_the_square(correlation):
 def test_wrong_arguments_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("trials", [2, 8, 30])
+def test_a_first_box_misses_as_often_as_random_trials_do(trials):
+    rng, num, half = np.random.default_rng(0), 20_000, 1 / (trials + 1)
+    points, optima = rng.random((num, trials)), rng.random(num)
+    missed = np.abs(points - optima[:, None]).min(1) > half
+    chance = float(search.first_box_misses(trials))
+    assert missed.mean() == pytest.approx(chance, abs=4 * np.sqrt(chance * (1 - chance) / num))

@@ -64,3 +64,18 @@ def test_wrong_arguments_are_named_at_the_call():
         trajectories.stream_mode_responses([1.0], 0.1, 3, [0.5, 0.5])
     with pytest.raises(InputError, match=r"^mode_responses: steps must be a whole number of at least 0, got -1"):
         trajectories.mode_responses([1.0], 0.1, -1)
+
+
+def test_the_gap_after_a_drop_is_that_of_a_plain_loop():
+    rate, factor, drop, rho = 0.05, 10.0, 10, 0.9
+    x = y = 1.0
+    v = b = 0.0
+    gaps = []
+    for step in range(60):
+        own = rate / (factor if step >= drop else 1)
+        new = rho * v - own * x
+        x, v = x + new + rho * (new - v), new
+        b = rho * b + y
+        y -= own * (y + rho * b)
+        gaps.append(x - y)
+    assert trajectories.gap_after_drop(rate, factor, drop, 150, rho)[1:61] == pytest.approx(gaps, abs=1e-13)

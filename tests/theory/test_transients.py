@@ -107,3 +107,19 @@ def test_wrong_arguments_are_named():
         transients.heavy_ball_peak(0.5)
     with pytest.raises(InputError, match=r"^overshoot: eigenvalue must be in \(0, inf\), got 0"):
         transients.overshoot(0.1, 0.0)
+
+
+def test_the_first_local_minimum_counts_and_not_a_deeper_one_later():
+    assert transients.overshoot_of_path(np.array([1.0, -0.2, 0.1, -0.5])) == 0.2
+    assert transients.overshoot_of_path(np.array([1.0, 0.5, 0.2, 0.1])) == 0.0
+
+
+@pytest.mark.parametrize(("rate", "rho"), [(0.01, 0.9), (0.5, 0.9), (1.0, 0.5)])
+def test_the_reported_point_overshoots_as_in_a_plain_loop(rate, rho):
+    x, v, path = 1.0, 0.0, [1.0]
+    for _ in range(200):
+        new = rho * v - rate * (x + rho * v)
+        x, v = x + new, new
+        path.append(x + rho * v)
+    measured = transients.overshoot_of_path(np.array(path))
+    assert transients.overshoot_of_reported_point(np.array([rate]), rho) == pytest.approx(measured, abs=1e-12)
