@@ -1,5 +1,4 @@
-"""Whether data and labels are what a model can learn from: the classes, a probe of the labels, training against
-validation inputs.
+"""Whether a model can learn from data and labels: the classes, a probe of the labels, training against validation.
 
 A probe is a k-nearest-neighbour, a linear or a boosted model, fitted to the training examples, or to half of them where
 there are no others. Labels are told by the inputs where what one of them predicts on examples that it has not seen

@@ -153,7 +153,7 @@ def standardize_targets(leaf: int) -> Prescription:
 
         return dataclasses.replace(problem, data=scaled(problem.data), validation=scaled(problem.validation)), rule
 
-    text = "Standardize the targets: subtract their mean over the training data, divide by their deviation; undo it behind."
+    text = "Standardize the targets: subtract their mean over the training data, divide by their deviation."
     return Prescription(text, change, rescales=True)
 
 
@@ -177,7 +177,7 @@ def raise_clip(factor: float) -> Prescription:
 
 def hold_rate(step: int) -> Prescription:
     """The schedule held at one step."""
-    text = f"Hold the learning rate at its largest value, that of step {step} of the schedule, for as long as the loss falls."
+    text = f"Hold the learning rate at its largest value, that of step {step}, for as long as the loss falls."
     return Prescription(text, lambda p, r: (p, held_at(r, step)))
 
 
@@ -237,7 +237,7 @@ def _is_schedule(node: Any) -> bool:
 
 def _with_losses(problem: Problem, change: Any) -> Problem:
     """The problem with `change(loss, params, ...)` in the place of its losses, arrays in them kept as arguments."""
-    bound = lambda function: None if function is None else jax.tree_util.Partial(change, as_partial(function))  # noqa: E731
+    bound = lambda function: jax.tree_util.Partial(change, as_partial(function))  # noqa: E731
     stateful = problem.stateful
     if stateful is not None:
         quiet = change is _without_key  # what is evaluated has no key

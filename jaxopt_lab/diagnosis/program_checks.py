@@ -1,6 +1,4 @@
-"""Whether the program is what its author means: what its outputs can reach, where its gradient arrives, what its two
-modes do.
-"""
+"""Whether the program is what its author means: what its outputs reach, where its gradient arrives, its two modes."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple

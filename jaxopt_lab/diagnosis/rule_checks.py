@@ -1,9 +1,8 @@
-"""What the rule does with the gradients of this problem: cut off, divided by an epsilon, lost in rounding, or ended by a
-schedule.
+"""What the rule does with the gradients: cut off, divided by an epsilon, lost in rounding, ended by a schedule.
 
-    response(c)   |update to c g| from a fresh state: c for a linear rule, constant above a clipping norm, and constant
-                  for an adaptive rule but where its epsilon exceeds the gradient
-    rate(t)       |update| to a constant gradient, step after step: the schedule
+response(c)   |update to c g| from a fresh state: c for a linear rule, constant above a clipping norm, and constant
+              for an adaptive rule but where its epsilon exceeds the gradient
+rate(t)       |update| to a constant gradient, step after step: the schedule
 """
 
 import dataclasses

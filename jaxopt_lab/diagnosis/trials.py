@@ -120,7 +120,7 @@ def try_prescriptions(
     affords = min(_SHARE * budget.seconds / max(budget.gradient_seconds, 1e-6), ASIDE * budget.total - budget.aside)
     afford = int((affords / num_runs - _RECORDS * LOSS) / a_step)
     steps = max(min(horizon, most, afford), min(_LEAST_STEPS, run.num_steps))
-    base = _scores(setting.problem, setting.rule, [1.0], evidence, steps, restarts=False)
+    base = _scores(setting.problem, setting.rule, [1.0], evidence, steps)
     found = {}
     for finding in wanted:
         if budget.elapsed > budget.seconds:
@@ -135,40 +135,42 @@ def try_prescriptions(
 
 
 def _try(evidence: Evidence, finding: Finding, steps: int, base: "_Scores") -> Trial | None:
-    setting = evidence.setting
+    """The trial of one finding's change; None where it cannot be made, or its units cannot be compared."""
+    setting, prescription = evidence.setting, finding.prescription
     factors = RATE_CAUSES.get(finding.cause)
-    prescription = finding.prescription
     try:
-        if factors is not None:
-            problem, rule = setting.problem, setting.rule
-            after = _scores(problem, rule, list(factors), evidence, steps, restarts=False)
-            ends = np.where(np.isfinite(after.ends), after.ends, np.inf)
-            best = int(ends.argmin())
-            prescription = dataclasses.replace(scale_rate(factors[best]), restarts=finding.prescription.restarts)
+        problem, rule = setting.problem, setting.rule
+        if factors is None:
+            problem, rule = prescription.apply(problem, rule)
+            draws = range(_DRAWS if finding.cause == "local-minimum" else 1)
+            several = [_scores(problem, rule, [1.0], evidence, steps, prescription.restarts, draw) for draw in draws]
+            after, best = min(several, key=lambda each: _finite(each.ends[0])), 0
         else:
-            problem, rule = prescription.apply(setting.problem, setting.rule)
-            draws = _DRAWS if finding.cause == "local-minimum" else 1
-            restarts = prescription.restarts
-            several = [_scores(problem, rule, [1.0], evidence, steps, restarts=restarts, draw=k) for k in range(draws)]
-            after = min(several, key=lambda each: np.nan_to_num(each.ends[0], nan=np.inf))
-            best = 0
+            after = _scores(problem, rule, list(factors), evidence, steps)
+            best = int(np.argmin([_finite(end) for end in after.ends]))
+            prescription = scale_rate(factors[best])
     except InputError:
         return None
-    before, ended = (each.ends[0] if each is base else each.ends[best] for each in (base, after))
-    pair = None if base.training is None or after.training is None else (base.training[0], after.training[best])
-    units = (1.0, 1.0)
-    if prescription.rescales:
-        bases = (evidence.point.baseline, _baseline(problem, evidence))
-        if not all(each is not None and each > 0 for each in bases):
-            return None
-        units = (float(bases[0] or 1.0), float(bases[1] or 1.0))
-    curves = base.curves[0], after.curves[best] * units[0] / units[1]
-    speed = speed_up(base.steps, *curves, evidence.point.baseline)
-    training_scores = None if pair is None else (_finite(pair[0] / units[0]), _finite(pair[1] / units[1]))
+    units = _units(evidence, problem) if prescription.rescales else (1.0, 1.0)
+    if units is None:
+        return None
+    pair = None
+    if base.training is not None and after.training is not None:
+        pair = _finite(base.training[0] / units[0]), _finite(after.training[best] / units[1])
+    speed = speed_up(base.steps, base.curves[0], after.curves[best] * units[0] / units[1], evidence.point.baseline)
+    asked = min(finding.predicted_gain.horizon, _MOST_STEPS, setting.total_steps or _MOST_STEPS)
     return Trial(
-        finding.cause, prescription, steps, _finite(before / units[0]), _finite(ended / units[1]), training_scores,
-        evidence.scale / units[0], speed if np.isfinite(speed) else 1.0, steps >= min(finding.predicted_gain.horizon, _MOST_STEPS, setting.total_steps or _MOST_STEPS),
+        finding.cause, prescription, steps, _finite(base.ends[0] / units[0]), _finite(after.ends[best] / units[1]),
+        pair, evidence.scale / units[0], float(np.nan_to_num(speed, nan=1.0)), steps >= asked,
     )  # fmt: skip
+
+
+def _units(evidence: Evidence, problem: Problem) -> tuple[float, float] | None:
+    """The losses of one output for all before and after a change of units; None where they are not known."""
+    before, params = evidence.point.baseline, evidence.setting.params
+    search = search_outputs(problem.freeze(), params, evidence.setting.seed)
+    after = constant_output(problem, params, search)[0]
+    return (before, after) if before is not None and before > 0 and after is not None and after > 0 else None
 
 
 def _finite(score: float) -> float:
@@ -177,7 +179,7 @@ def _finite(score: float) -> float:
 
 @dataclasses.dataclass(frozen=True)
 class _Scores:
-    """Losses at the end of runs, NaN where one diverged: what decides, and on the training data where that is another."""
+    """Losses at the end of runs, NaN where one diverged: what decides; on the training data where that is another."""
 
     ends: np.ndarray
     training: np.ndarray | None
@@ -191,8 +193,7 @@ def _scores(
     factors: list[float],
     evidence: Evidence,
     steps: int,
-    *,
-    restarts: bool,
+    restarts: bool = False,
     draw: int = 0,
 ) -> _Scores:
     """Where runs of the rule at its rate times each factor end."""
@@ -217,9 +218,3 @@ def _scores(
     if not on_validation:
         return _Scores(ends["loss"], None, trace.steps, trace["loss"])
     return _Scores(ends["validation_loss"], ends["loss"], trace.steps, trace["validation_loss"])
-
-
-def _baseline(problem: Problem, evidence: Evidence) -> float | None:
-    params = evidence.setting.params
-    search = search_outputs(problem.freeze(), params, evidence.setting.seed)
-    return constant_output(problem, params, search)[0]

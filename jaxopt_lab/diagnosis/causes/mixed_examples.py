@@ -1,8 +1,8 @@
 """mixed-examples: in evaluation mode, what one example is pulled to depends on which others stand beside it.
 
 The derivative of the loss with respect to an example's outputs is taken with two sets of neighbours. A mean over a mask
-changes its size and not its direction; outputs [n, 1] minus targets [n], or a softmax over the examples, turn it. A loss
-that multiplies outputs with outputs compares examples on purpose.
+changes its size and not its direction; outputs [n, 1] minus targets [n], or a softmax over the examples, turn it. A
+loss that multiplies outputs with outputs compares examples on purpose.
 """
 
 from jaxopt_lab.diagnosis.evidence import Evidence

@@ -1,8 +1,8 @@
 """no-gradient: parameters that the loss never moves, for no data, before and after a run.
 
-Exactly zero, for all examples: a stop_gradient, a loss that is constant, a weight that the loss never reads; or a weight
-that is drawn anew in each call and so is no parameter. What a rule freezes has a gradient and no update: it is no
-finding.
+Exactly zero, for all examples: a stop_gradient, a loss that is constant, a weight that the loss never reads; or a
+weight that is drawn anew in each call and so is no parameter. What a rule freezes has a gradient and no update: it is
+no finding.
 """
 
 from jaxopt_lab.diagnosis.evidence import Evidence

@@ -94,15 +94,11 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
 
 def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
     found = classes_of(search.place, evidence.setting.problem.data)
-    if (
-        found is not None
-        and found[0].size
-        and found[0].max() > 1
-        and (search.place.shape[-1:] in ((), (1,)) or len(search.place.shape) == 1)
-    ):
+    single = len(search.place.shape) < 2 or search.place.shape[-1] == 1
+    if found is not None and found[0].size and found[0].max() > 1 and single:
         return advise(
-            f"The labels run to {found[0].max()}: a binary criterion takes 0 and 1. Give the model an output a class and"
-            " use optax.softmax_cross_entropy_with_integer_labels."
+            f"The labels run to {found[0].max()}: a binary criterion takes 0 and 1. Give the model an output for each"
+            " class and use optax.softmax_cross_entropy_with_integer_labels."
         )
     return advise("Look at the sign of the loss: a likelihood is to be maximized, its negative logarithm minimized.")
 

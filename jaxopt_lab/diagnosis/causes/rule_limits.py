@@ -1,7 +1,7 @@
-"""lost-updates, clipped-steps and schedule: what the rule makes of a gradient before it reaches the parameters.
+"""lost-updates, clipped-steps, schedule: what the rule makes of a gradient before it reaches the parameters.
 
-    lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its precision
-                    is too low for steps of this size
+    lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its
+                    precision is too low for steps of this size
     clipped-steps   the update is four times shorter than without the limit on the gradient, at the gradients that it
                     meets in the median; or an adaptive rule answers in proportion to the gradient, as it does where its
                     epsilon exceeds it

@@ -42,7 +42,7 @@ def examine(evidence: Evidence) -> Finding | None:
         text = "Batches hold one example: its batch statistics are its own, and evaluation uses others."
         cure = advise("Take larger batches, or a normalization over features (LayerNorm, GroupNorm).")
     elif worse:
-        text = "In evaluation mode the model is another one than was trained: its running statistics lag behind, or differ."
+        text = "In evaluation mode the model is another one than was trained: its running statistics lag, or differ."
         cure = advise("Let the running statistics move faster (momentum .9), and train until they have caught up.")
     else:
         text = "The random part of training mode, such as dropout, makes most of each step's gradient."
