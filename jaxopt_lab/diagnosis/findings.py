@@ -190,7 +190,7 @@ class Finding:
             "prescription": self.prescription.text, "applicable": self.prescription.change is not None,
             "alternatives": [each.text for each in self.alternatives],
             "predicted_gain": dataclasses.asdict(self.predicted_gain.estimate), "gain_in": self.predicted_gain.unit,
-            "horizon": self.predicted_gain.horizon,
+            "horizon": self.predicted_gain.horizon, "trial": None if self.trial is None else self.trial.to_json(),
         }  # fmt: skip
 
 

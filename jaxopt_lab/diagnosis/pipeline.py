@@ -124,17 +124,16 @@ def _tried(
 ) -> list[Finding]:  # fmt: skip
     """The findings with what was tried; without those whose change does not help a run that ends finite."""
     trials = try_prescriptions(evidence, rank(found), account, log)
-    nothing = _learned_nothing(evidence)
-    kept = []
+    kept, dropped = [], []
     for finding in found:
         trial = trials.get(finding.cause)
         if trial is None:
             kept.append(finding)
         elif trial.helps or finding.cause in PROGRAM_CAUSES or evidence.non_finite is not None:
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription))
-        elif nothing or not trial.is_long:
-            kept.append(finding)
-    return kept
+        else:
+            (dropped if trial.is_long else kept).append(finding)
+    return kept if kept or not _learned_nothing(evidence) else dropped
 
 
 def _learned_nothing(evidence: Evidence) -> bool:

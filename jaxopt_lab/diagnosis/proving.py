@@ -2,6 +2,9 @@
 
 gain in steps   steps of the run before to 90 % of what it gains over a constant output, over those of the run after
 gain in loss    loss above the lowest known at the end, before over after
+
+A change is proven where of four judgements (steps to the old end, loss at the end, worst loss on the way, validation
+loss at the end) none is worse and one is better.
 """
 
 import dataclasses
@@ -11,12 +14,12 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from scipy.special import stdtrit
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Estimate, Problem, fail, mean_of_samples, require_count
+from jaxopt_lab.core import Estimate, Problem, fail, require_count
 from jaxopt_lab.diagnosis.findings import UNITS, Finding
 from jaxopt_lab.diagnosis.gradient_noise import constant_output
+from jaxopt_lab.diagnosis.judgements import Curves, Judgement, geometric, judge_runs
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.probe_runs import speed_up
 
@@ -36,6 +39,7 @@ class Proof:
       steps: steps at each record, [R].
       before: losses [seeds, R]; of the validation data where the unit says so.
       after: the same with the prescription applied.
+      judgements: of the runs after against those before.
     """
 
     cause: str
@@ -45,22 +49,32 @@ class Proof:
     steps: np.ndarray
     before: np.ndarray
     after: np.ndarray
+    judgements: tuple[Judgement, ...] = ()
 
     @property
     def shown(self) -> bool:
-        """Whether the whole interval lies above 1."""
-        return self.measured.interval is not None and self.measured.interval[0] > 1
+        """Whether the change is proven: no judgement is worse, and one is better."""
+        return not self.worse and any(each.is_better for each in self.judgements)
+
+    @property
+    def worse(self) -> tuple[Judgement, ...]:
+        """What the change makes worse."""
+        return tuple(each for each in self.judgements if each.is_worse)
 
     def __str__(self) -> str:
         low, high = self.measured.interval or (np.nan, np.nan)
         what = UNITS[self.unit]
         if not np.isfinite(self.measured.value):
             return f"{self.cause}: no result, the run with the prescription did not stay finite either."
-        if not self.shown and not (low == high and low > 1):
+        if self.worse:
+            better = [each.name for each in self.judgements if each.is_better]
+            gained = f"better in {', '.join(better)}, but worse" if better else "worse"
+            return f"{self.cause}: not proven, {gained}: {'; '.join(map(str, self.worse))}."
+        if not self.shown:
             return f"{self.cause}: no gain shown: {self.measured.value:.3g} {what}, in [{low:.3g}, {high:.3g}]."
         return (
-            f"{self.cause}: {self.measured.value:.3g} {what}, in [{low:.3g}, {high:.3g}];"
-            f" predicted {self.predicted.value:.3g}."
+            f"{self.cause}: proven: {self.measured.value:.3g} {what}, in [{low:.3g}, {high:.3g}];"
+            f" predicted {self.predicted.value:.3g}; {'; '.join(map(str, self.judgements[1:]))}."
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +82,7 @@ class Proof:
         return {
             "cause": self.cause, "unit": self.unit, "shown": self.shown,
             "measured": dataclasses.asdict(self.measured), "predicted": dataclasses.asdict(self.predicted),
+            "judgements": [dataclasses.asdict(each) for each in self.judgements],
         }  # fmt: skip
 
 
@@ -105,34 +120,48 @@ def prove(
     require_count("prove", "steps", count, 2)
     other_problem, other_rule = finding.prescription.apply(problem, rule)
     restarts = finding.prescription.restarts
-    on_validation = finding.predicted_gain.unit == "validation loss"
-    size = batch_size
-    taken, before = _curves(problem, rule, params, count, size, seeds, on_validation)
+    gain, size = finding.predicted_gain, batch_size
+    taken, before = _curves(problem, rule, params, count, size, seeds)
     if size is not None and other_problem.num_examples is not None:
         size = min(size, other_problem.num_examples)
-    _, after = _curves(other_problem, other_rule, None if restarts else params, count, size, seeds, on_validation)
-    lower = 0.0 if problem.truth.minimum is None else float(problem.truth.minimum)
     start = params if params is not None else problem.init(jax.random.key(seeds[0]))
-    search = None if problem.data is None else search_outputs(problem.freeze(), start)
-    base = constant_output(problem, start, search)[0]
-    gain = finding.predicted_gain
-    pairs = zip(before, after, strict=True)
-    gains = np.array([_gain(taken, *pair, gain.unit, lower, base) for pair in pairs])
+    _, after = _curves(other_problem, other_rule, None if restarts else params, count, size, seeds)
+    base = _baseline(problem, start)
+    if finding.prescription.rescales:
+        before, after = (
+            dataclasses.replace(each, unit=_baseline(of, start) or 1.0)
+            for each, of in ((before, problem), (after, other_problem))
+        )
+    lower = 0.0 if problem.truth.minimum is None else float(problem.truth.minimum)
+    judged = judge_runs(taken, before, after, lower=lower, baseline=base)
+    on_validation = gain.unit == "validation loss"
+    ours = [
+        each.validation if on_validation and each.validation is not None else each.training for each in (before, after)
+    ]
+    pairs = zip(ours[0] / before.unit, ours[1] / after.unit, strict=True)
+    known = None if base is None else base / before.unit
+    gains = np.array([_gain(taken, *pair, gain.unit, lower / before.unit, known) for pair in pairs])
     expected = gain.value if gain.in_run_of is None else gain.in_run_of(count)
     predicted = min(expected, float(count)) if gain.unit == "steps" else expected
-    return Proof(finding.cause, _geometric(gains), Estimate(predicted), gain.unit, taken, before, after)
+    return Proof(finding.cause, geometric(gains), Estimate(predicted), gain.unit, taken, *ours, judged)
+
+
+def _baseline(problem: Problem, params: Any) -> float | None:
+    search = None if problem.data is None else search_outputs(problem.freeze(), params)
+    return constant_output(problem, params, search)[0]
 
 
 def _curves(
-    problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seeds: Sequence[int], validation: bool
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seeds: Sequence[int]
+) -> tuple[np.ndarray, Curves]:
     every = 1 if batch_size is None else max(1, steps // _RECORDS)
-    probes = [training.loss(), *([training.validation_loss()] if validation else [])]
+    held = problem.validation is not None
+    probes = [training.loss(), *([training.validation_loss()] if held else [])]
     trace = training.run(
         problem, rule, steps=steps, every=every, params=params,
         batch_size=batch_size, seeds=list(seeds), probes=probes, execution=training.Execution(progress=False),
     )  # fmt: skip
-    return trace.steps, trace["validation_loss" if validation else "loss"]
+    return trace.steps, Curves(trace["loss"], trace["validation_loss"] if held else None)
 
 
 def _gain(
@@ -145,15 +174,3 @@ def _gain(
     if not np.isfinite(ends[1]):
         return float("nan")
     return ends[0] / max(ends[1], 1e-300) if np.isfinite(ends[0]) else float(steps[-1])
-
-
-def _geometric(gains: np.ndarray) -> Estimate:
-    """Geometric mean with the t-interval of the logarithms; of one seed the value alone."""
-    known = gains[np.isfinite(gains) & (gains > 0)]
-    if len(known) < len(gains) or not known.size:
-        return Estimate(float("nan"))
-    logs = mean_of_samples(np.log(known))
-    if len(known) < 2:
-        return Estimate(float(np.exp(logs.value)))
-    half = float(stdtrit(len(known) - 1, 0.975)) * (logs.standard_error or 0.0)
-    return Estimate(float(np.exp(logs.value)), interval=tuple(np.exp([logs.value - half, logs.value + half]).tolist()))

@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from jaxopt_lab import reporting
 from jaxopt_lab.diagnosis.figures import draw_curvature, draw_layers, draw_losses, draw_proof
 from jaxopt_lab.diagnosis.findings import Diagnosis, Finding
@@ -47,14 +49,27 @@ def verdict_of(diagnosis: Diagnosis) -> str:
 
     Example:
       >>> from jaxopt_lab.diagnosis.findings import Prescription, make_finding
-      >>> found = make_finding("saddle", "", [], Prescription(""), 8.0)
+      >>> found = make_finding("saddle", "", [], Prescription("", lambda p, r: (p, r)), 8.0)
       >>> verdict_of(Diagnosis("loss", "sgd", (found,), {}, 1.0, 1.0))
       'Verdict: saddle (removing it: 8 times fewer steps).'
     """
     if diagnosis.causes == ("healthy",):
         return "Verdict: healthy."
-    named = [f"{finding.cause} (removing it: {finding.predicted_gain})" for finding in diagnosis.findings]
-    return f"Verdict: {'; '.join(named)}."
+    if diagnosis.causes == ("nothing-found",):
+        return f"Verdict: nothing found; not examined: {', '.join(diagnosis.not_examined)}."
+    if diagnosis.causes == ("unexplained",):
+        return "Verdict: unexplained: the run learns next to nothing, and no cause that was examined holds."
+    return f"Verdict: {'; '.join(map(_named, diagnosis.findings))}."
+
+
+def _named(finding: Finding) -> str:
+    """The cause with what removing it gave, or where it was not tried is predicted to give."""
+    if finding.trial is not None and finding.trial.helps:
+        gain = "it trains" if np.isinf(finding.trial.gain) else f"{finding.trial.gain:.3g} times better"
+        return f"{finding.cause} (removed in a short run: {gain})"
+    if finding.prescription.change is None or finding.trial is not None:
+        return finding.cause
+    return f"{finding.cause} (removing it: {finding.predicted_gain})"
 
 
 def page_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> str:
@@ -93,9 +108,11 @@ def _finding_lines(place: int, finding: Finding, proof: Proof | None) -> list[st
     numbers = [str(measurement) for measurement in finding.evidence]
     more = [f"and {len(numbers) - _SHOWN_NUMBERS} more numbers"] if len(numbers) > _SHOWN_NUMBERS else []
     lines += ["   Evidence", *_wrapped([*numbers[:_SHOWN_NUMBERS], *more], "     ")]
-    if finding.cause == "healthy":
+    if finding.cause in ("healthy", "nothing-found"):
         return lines
     lines += ["   Prescription", *_wrapped([finding.prescription.text], "     ")]
+    if finding.trial is not None:
+        lines += _wrapped([f"Measured: {finding.trial}."], "     ")
     lines += _wrapped([f"Predicted: {_prediction(finding)}."], "     ")
     lines += _wrapped([f"Or: {each.text}" for each in finding.alternatives], "     ")
     return lines if proof is None else [*lines, "   Proof", *_wrapped([str(proof)], "     ")]

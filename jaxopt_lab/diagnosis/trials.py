@@ -89,6 +89,14 @@ class Trial:
         after = f"{self.after:.3g}" if np.isfinite(self.after) else "no finite number"
         return f"tried for {self.steps} steps: {what} {after} instead of {before}"
 
+    def to_json(self) -> dict[str, Any]:
+        """The scores as plain values."""
+        return {
+            "steps": self.steps, "before": self.before, "after": self.after, "training": self.training,
+            "helps": self.helps, "gain": self.gain, "speed": self.speed, "is_long": self.is_long,
+            "prescription": self.prescription.text,
+        }  # fmt: skip
+
 
 def try_prescriptions(
     evidence: Evidence, findings: Sequence[Finding], budget: Budget, log: Callable[[str], None]
