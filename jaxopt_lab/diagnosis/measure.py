@@ -36,7 +36,7 @@ from jaxopt_lab.diagnosis.memorization import measure_memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, search_outputs
 from jaxopt_lab.diagnosis.probe_runs import RATES, OtherRates, ProbeRun, find_on_the_way, probe_run, rate_runs
 from jaxopt_lab.diagnosis.program_checks import ProgramChecks, measure_program
-from jaxopt_lab.diagnosis.quadratic_model import measure_curvature
+from jaxopt_lab.diagnosis.quadratic_model import in_structure_of, measure_curvature
 from jaxopt_lab.diagnosis.rule_checks import measure_rule
 from jaxopt_lab.diagnosis.stationary_point import NUM_LOSSES, StationaryPoint, look_around, scan_line
 from jaxopt_lab.diagnosis.validation import measure_validation
@@ -170,7 +170,7 @@ def measure_gradient_noise(evidence: Evidence, budget: Budget) -> GradientNoise 
     seen = model is not None and model.preconditioned
     noise = measure_noise(
         frozen, run.params, gradient, batch_size=setting.batch_size, num_samples=count, seed=setting.seed,
-        preconditioner=curvature.preconditioner_of(run.state) if seen else None,
+        preconditioner=in_structure_of(curvature.preconditioner_of(run.state), run.params) if seen else None,
     )  # fmt: skip
     budget.pay(count * a_sample)
     return noise
@@ -211,10 +211,12 @@ def measure_other_rates(evidence: Evidence, budget: Budget) -> OtherRates | Skip
     taken = min(evidence.num_steps, afford)
     if taken < 3:
         return Skipped("too little of the budget is left")
-    rates = rate_runs(
+    rates = budget.attempt("rates", lambda: rate_runs(
         setting.problem, setting.rule, setting.params, steps=taken, every=max(1, taken // records),
         batch_size=setting.batch_size, seed=setting.seed,
-    )  # fmt: skip
+    ))  # fmt: skip
+    if rates is None:
+        return budget.skipped["rates"]
     budget.pay(taken * a_step + records * len(RATES) * LOSS)
     return rates
 

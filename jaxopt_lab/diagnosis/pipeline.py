@@ -15,6 +15,7 @@ from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
 from jaxopt_lab.diagnosis.evidence import Evidence, Setting
 from jaxopt_lab.diagnosis.findings import PROGRAM_CAUSES, Diagnosis, Finding, Measurement, make_finding, measured, rank
+from jaxopt_lab.diagnosis.frozen import frozen_leaves, without_frozen
 from jaxopt_lab.diagnosis.measure import measure
 from jaxopt_lab.diagnosis.prescriptions import advise
 from jaxopt_lab.diagnosis.trials import try_prescriptions
@@ -196,6 +197,7 @@ def _setting(
     _require_real(point)
     training.require_rule("diagnose", lambda: rule, {}, point)
     monitor = _summary(opt_state, batch_size)
+    problem, rule, point = without_frozen(problem, rule, point, frozen_leaves(rule, point))
     return Setting(
         problem, rule, point, params is None, steps, batch_size, seed, opt_state, monitor, identify(rule, point)
     )

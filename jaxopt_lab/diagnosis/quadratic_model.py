@@ -261,10 +261,23 @@ def model_around(
     preconditioner = None
     if state is not None:
         try:
-            preconditioner = curvature.preconditioner_of(state)
+            preconditioner = in_structure_of(curvature.preconditioner_of(state), params)
         except ValueError:
             preconditioner = None
     return measure_model(
         curvature.hessian(frozen, params), gradient, float(loss), num_products=counts[0], num_random=counts[1],
         seed=seed, preconditioner=preconditioner,
     )  # fmt: skip
+
+
+def in_structure_of(tree: Any, params: Any) -> Any:
+    """The leaves of a tree that stand where the parameters have theirs, in the parameters' structure.
+
+    Raises:
+      ValueError: some are missing.
+    """
+    known = dict(zip(vectors.parameter_paths(tree), jax.tree.leaves(tree), strict=True))
+    paths = vectors.parameter_paths(params)
+    if not known.keys() >= set(paths):
+        raise ValueError("the rule's state holds no second moment for some of the parameters")
+    return jax.tree.unflatten(jax.tree.structure(params), [known[path] for path in paths])

@@ -50,7 +50,8 @@ class RuleChecks:
 
     Attributes:
       is_adaptive: whether its state holds a second moment.
-      elasticity: d ln |update| / d ln |gradient| at the gradients it meets; 1 for a linear rule, 0 for an adaptive one.
+      elasticity: d ln |update| / d ln |gradient| at the gradients it meets, of the leaf where it is least; 1 for a
+        linear rule, 0 for an adaptive one.
       shortened: how many times shorter the update is than that of the same rule without a limit on the gradient;
         median over the gradients it meets; 1 where there is none.
       lost: share of the entries with an update that the update leaves as they were.
@@ -126,23 +127,24 @@ def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) ->
     """Elasticity at the gradient, and how much longer the update would be without a limit."""
     answer = compiled(_answers, (rule,), params)
     norms, cosine = (np.asarray(each, np.float64) for each in answer(params, gradient))
-    tiny, one, ten = norms
+    tiny, one, _ = np.sqrt(np.square(norms).sum(1))
     if not one > 0 or not np.isfinite(norms).all():
         return float("nan"), 1.0
-    linear = tiny / _TINY
-    return float(np.log10(max(ten, 1e-300) / one)), float(max(linear / one, 1.0)) if cosine > _PARALLEL else 1.0
+    moved = norms[1] > 0
+    elasticity = np.log10(np.maximum(norms[2][moved], 1e-300) / norms[1][moved]).min()
+    return float(elasticity), float(max(tiny / _TINY / one, 1.0)) if cosine > _PARALLEL else 1.0
 
 
 def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[jax.Array, jax.Array]:
-    """Norms of the answers to a millionth of the gradient, to it and to ten times it; cosine of answer and gradient."""
+    """Norms of the answers to a millionth of the gradient, to it and to ten times it, [3, leaves]; and a cosine."""
     origin = jax.tree.map(jnp.zeros_like, params)
     norms, answer = [], None
     for factor in (_TINY, 1.0, 10.0):
         scaled = jax.tree.map(lambda leaf, c=factor: leaf * jnp.asarray(c, leaf.dtype), gradient)
         updates, _ = rule.update(scaled, rule.init(params), origin)
-        norms.append(vectors.norm(updates))
+        norms.append(jnp.stack([vectors.norm(leaf) for leaf in jax.tree.leaves(updates)]))
         answer = updates if factor == 1.0 else answer
-    size = norms[1] * vectors.norm(gradient)
+    size = vectors.norm(answer) * vectors.norm(gradient)
     return jnp.stack(norms), jnp.abs(vectors.dot(answer, gradient)) / jnp.maximum(size, 1e-30)
 
 

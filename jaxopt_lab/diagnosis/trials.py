@@ -214,8 +214,9 @@ def _scores(
     params = setting.params
     if restarts:
         params = problem.init(jax.random.key(setting.seed + draw))
+    scaled: tuple[Any, ...] = (rule,) if factors == [1.0] else (ScaledRule(rule), {"factor": np.array(factors)})
     trace = training.run(
-        problem, ScaledRule(rule), {"factor": np.array(factors)}, steps=steps, every=max(1, steps // _RECORDS),
+        problem, *scaled, steps=steps, every=max(1, steps // _RECORDS),
         params=params, batch_size=size, seeds=setting.seed, probes=probes, execution=training.Execution(progress=False),
     )  # fmt: skip
     finite = [status.feasible for status in trace.status]
