@@ -101,7 +101,9 @@ def curve(num: int, dim: int, seed: int, noise: float = 0.0) -> tuple[np.ndarray
     inputs, weights = rng.standard_normal((num, dim)), rng.standard_normal((dim, 3)) / np.sqrt(dim)
     first, second, third = (inputs @ weights).T
     targets = np.tanh(2 * first) + 0.5 * second * third
-    targets = (targets - targets.mean()) / targets.std() * np.sqrt(1 - noise) + np.sqrt(noise) * rng.standard_normal(num)
+    targets = (targets - targets.mean()) / targets.std() * np.sqrt(1 - noise) + np.sqrt(noise) * rng.standard_normal(
+        num
+    )
     return inputs.astype(np.float32), targets.astype(np.float32)
 
 

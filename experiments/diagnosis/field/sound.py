@@ -342,7 +342,9 @@ def logistic(seed: int) -> Setup:
     """Two classes, nearly apart."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, 1000).astype(np.int32)
-    inputs = (1.5 * (2 * labels[:, None] - 1) / np.sqrt(5) * np.ones(5) + rng.standard_normal((1000, 5))).astype(np.float32)
+    inputs = (1.5 * (2 * labels[:, None] - 1) / np.sqrt(5) * np.ones(5) + rng.standard_normal((1000, 5))).astype(
+        np.float32
+    )
     problem = classifier((inputs[:700], labels[:700]), (inputs[700:], labels[700:]), [5, 2], gain=1.0)
     return Setup(problem, optax.sgd(0.5), 32, 300)
 
