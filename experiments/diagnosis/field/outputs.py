@@ -185,7 +185,8 @@ class _OverBatch(nn.Module):
 
 
 @fault(
-    "softmax-over-batch", ["mixed-examples"], "github DeepReinforcementLearning/DeepReinforcementLearningInAction issue 32",
+    "softmax-over-batch", ["mixed-examples"],
+    "github DeepReinforcementLearning/DeepReinforcementLearningInAction issue 32",
     "softmax over the examples of a batch and not over the classes; an image on its own always gets the first class",
 )  # fmt: skip
 def softmax_over_batch(mended: bool, seed: int) -> Setup:
