@@ -1,1 +1,6 @@
-"""Faults that people reported, as small programs, sick and mended, beside sound ones."""
+"""Trainings as people have them: reported faults, each sick and mended, and sound ones that look suspicious."""
+
+from experiments.diagnosis.field import data, outputs, rules, sound
+from experiments.diagnosis.field.programs import PROGRAMS, Program, Setup
+
+__all__ = ["PROGRAMS", "Program", "Setup", "data", "outputs", "rules", "sound"]
