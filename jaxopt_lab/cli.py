@@ -118,7 +118,7 @@ def _diagnose(words: list[str]) -> int:
         "--train", type=int, default=0, metavar="STEPS", help="first train so many steps with Adam, 1e-3"
     )
     parser.add_argument("--budget", type=float, default=200.0, help="gradient-equivalents to spend (default: 200)")
-    parser.add_argument("--seconds", type=float, default=60.0, help="begin nothing more after so long (default: 60)")
+    parser.add_argument("--seconds", type=float, default=120.0, help="begin nothing more after so long (default: 120)")
     parser.add_argument("--seed", type=int, default=0, help="seeds initialization, batches and probes (default: 0)")
     parser.add_argument("--prove", action="store_true", help="run before and after each prescription, paired")
     parser.add_argument("--proofs", type=int, default=3, metavar="SEEDS", help="seeds of each proof (default: 3)")

@@ -48,7 +48,7 @@ class Budget:
     """
 
     total: float = 200.0
-    seconds: float = 60.0
+    seconds: float = 120.0
     spent: float = 0.0
     aside: float = 0.0
     gradient_seconds: float = float("nan")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
 FEWEST = 20
+SURE = 1e-4
 _MOST_EXAMPLES, _MOST_FEATURES = 1000, 256
 _MOST_CLASSES = 50
 _NEIGHBOURS = 5
@@ -71,14 +72,16 @@ class DataChecks:
 
     Attributes:
       labels: the class numbers, or None.
-      probe: the least chance, of the probes that were fitted, of a dependence as strong between predicted and true
-        targets on the half that was held out; None where no probe applies.
+      probe: the least chance, of the probes that were fitted, of an agreement as good between predicted and true
+        targets of examples that they have not seen; None where no probe applies.
+      across: the same of the validation data alone, by probes of the training data; None without them.
       split: validation against training inputs, or None.
     """
 
     labels: Labels | None
     probe: float | None
     split: Split | None
+    across: float | None = None
 
 
 def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
@@ -86,7 +89,7 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
     problem, search = evidence.setting.problem, None if evidence.program is None else evidence.program.outputs
     if problem.data is None:
         return Skipped("the problem has no data", applies=False)
-    labels = probe = None
+    labels = probe = across = None
     if search is not None:
         labels = _labels(search.place, problem.data)
         validation = evidence.validation
@@ -95,11 +98,11 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
             validation is not None and base is not None and validation.loss.value > 0.7 * base
         )
         if poor and (labels is None or len(labels.counts) > 1):
-            probe = probe_labels(search.place, problem)
+            probe, across = probe_labels(search.place, problem)
             if probe is None:
                 why = f"no probe applies: fewer than {FEWEST} examples, or inputs that are no floating numbers"
                 budget.skipped["uninformative-labels"] = Skipped(why, applies=False)
-    return DataChecks(labels, probe, compare_split(problem, None if search is None else search.place))
+    return DataChecks(labels, probe, compare_split(problem, None if search is None else search.place), across)
 
 
 def _labels(place: OutputPlace, data: Any) -> Labels | None:
@@ -116,31 +119,35 @@ def _labels(place: OutputPlace, data: Any) -> Labels | None:
     return Labels(dict(zip(names.tolist(), counts.tolist(), strict=True)), outputs, float(counts.min() / counts.sum()))
 
 
-def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> float | None:
-    """The least chance of the dependence that the probes find between inputs and targets; None where none applies."""
+def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> tuple[float | None, float | None]:
+    """The chances of what probes find: in all that they have not seen, in the validation data alone; None for none."""
     inputs, targets, is_class = _pairs(place, problem.data)
     if inputs is None or targets is None:
-        return None
+        return None, None
     rows = np.random.default_rng(seed).permutation(len(inputs))[: 2 * _MOST_EXAMPLES]
     inputs, targets = inputs[rows], targets[rows]
-    if problem.validation is None:
-        half = len(inputs) // 2
-        held, truth = inputs[half:], targets[half:]
-        inputs, targets = inputs[:half], targets[:half]
-    else:
+    half = len(inputs) // 2
+    found = [_probe((inputs[:half], targets[:half]), (inputs[half:], targets[half:]), is_class, seed)]
+    across = None
+    if problem.validation is not None:
         held, truth, _ = _pairs(place, problem.validation)
-    if held is None or truth is None or min(len(inputs), len(held)) < FEWEST:
+        if held is not None and truth is not None:
+            across = _probe((inputs, targets), (held[:_MOST_EXAMPLES], truth[:_MOST_EXAMPLES]), is_class, seed)
+    known = [each for each in (*found, across) if each is not None]
+    return min(known, default=None), across
+
+
+def _probe(train: Any, held: Any, is_class: bool, seed: int) -> float | None:
+    if min(len(train[0]), len(held[0])) < FEWEST:
         return None
-    deviation = inputs.std(0)
-    scaled = [
-        ((each - inputs.mean(0)) / np.where(deviation > 0, deviation, 1.0))[:, :_MOST_FEATURES]
-        for each in (inputs, held[:_MOST_EXAMPLES])
-    ]
+    mean, deviation = train[0].mean(0), train[0].std(0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    inputs, others = (((each - mean) / deviation)[:, :_MOST_FEATURES] for each in (train[0], held[0]))
     chances = []
     for model in _probes(is_class, seed):
-        model.fit(scaled[0], targets)
-        chances.append(_chance(model.predict(scaled[1]), truth[:_MOST_EXAMPLES], is_class))
-        if chances[-1] < 1e-4:
+        model.fit(inputs, train[1])
+        chances.append(_chance(model.predict(others), held[1], is_class))
+        if chances[-1] < SURE:
             break
     return float(min(chances))
 

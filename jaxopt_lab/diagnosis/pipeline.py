@@ -1,6 +1,7 @@
 """`diagnose`: why is this training slow, in numbers, and what fixes it."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from jaxopt_lab.diagnosis.causes import EXAMINATIONS
 from jaxopt_lab.diagnosis.evidence import Evidence, Setting
 from jaxopt_lab.diagnosis.findings import PROGRAM_CAUSES, Diagnosis, Finding, Measurement, make_finding, measured, rank
 from jaxopt_lab.diagnosis.frozen import frozen_leaves, without_frozen
+from jaxopt_lab.diagnosis.logged_curve import diagnose_log
 from jaxopt_lab.diagnosis.measure import measure
 from jaxopt_lab.diagnosis.prescriptions import advise
 from jaxopt_lab.diagnosis.trials import try_prescriptions
@@ -24,11 +26,12 @@ from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 
 _NOTHING = 0.95
+_SEEN = ("non-finite", "overfitting", "underfitting")  # there whether or not the change that is tried mends it
 
 
 def diagnose(
-    problem: Problem,
-    rule: optax.GradientTransformation,
+    problem: Problem | None = None,
+    rule: optax.GradientTransformation | None = None,
     *,
     params: Any = None,
     steps: int | None = None,
@@ -37,8 +40,8 @@ def diagnose(
     seed: int = 0,
     opt_state: Any = None,
     budget: float = 200.0,
-    seconds: float = 60.0,
-    log: Callable[[str], None] | None = None,
+    seconds: float = 120.0,
+    log: Callable[[str], None] | str | os.PathLike[str] | None = None,
 ) -> Diagnosis:
     """Looks at a loss, a point, the data and the rule in use, and says what holds training back.
 
@@ -55,7 +58,8 @@ def diagnose(
       budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; at least 10. What is
         checked and tried beside the run and the curvature may take twice as much again.
       seconds: wall seconds after which nothing more is begun.
-      log: told what is being done, a sentence at a time.
+      log: told what is being done, a sentence at a time. Without a problem: the path of a logged curve (CSV, JSON
+        lines, TensorBoard events), from which alone is told what it tells.
 
     Returns:
       The diagnosis: findings ranked by the gain that removing each is predicted to give; what could not be examined.
@@ -70,6 +74,12 @@ def diagnose(
       >>> lab.diagnose(problem, optax.sgd(1.0), steps=30).causes
       ('ill-conditioned',)
     """
+    if isinstance(log, str | os.PathLike):
+        if problem is not None or rule is not None:
+            raise fail(
+                "diagnose", "log is the path of a curve beside a problem", "Give the curve alone, or a function."
+            )
+        return diagnose_log(log)
     if not isinstance(rule, optax.GradientTransformation):
         raise fail("diagnose", f"rule must be an optax.GradientTransformation, got {rule!r}", "Call the factory first.")
     if not isinstance(problem, Problem):
@@ -130,7 +140,7 @@ def _tried(
         trial = trials.get(finding.cause)
         if trial is None:
             kept.append(finding)
-        elif trial.helps or finding.cause in PROGRAM_CAUSES or evidence.non_finite is not None:
+        elif trial.helps or finding.cause in (*PROGRAM_CAUSES, *_SEEN) or evidence.non_finite is not None:
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription))
         else:
             (dropped if trial.is_long else kept).append(finding)

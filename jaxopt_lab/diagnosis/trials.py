@@ -1,8 +1,8 @@
 """Prescriptions tried: short runs from the same point, seeds and batches as the run in use, one for each change.
 
-The score is the loss at the end, the mean of the last quarter's records: of the validation data where there are any,
-else of the training data; over that of one output for all where the change gives the loss other units. A rate is
-searched in a bracket around the predicted one, and the prescription then names the one that did best.
+The score is the lowest validation loss on the way, as a run would be stopped there; without validation data the loss
+at the end, the mean of the last quarter's records. Where a change gives the loss other units, both are divided by the
+loss of one output for all. A rate is searched in a bracket of decades, and the prescription names the one that did best.
 """
 
 import dataclasses
@@ -62,15 +62,18 @@ class Trial:
 
     @property
     def helps(self) -> bool:
-        """Whether the loss ends lower, by a fifth of itself and by a fiftieth of what training is about.
+        """Whether the score is lower, by a fifth of itself and by a fiftieth of what training is about.
 
-        Or, if it ends no higher, whether it comes there in a quarter of the steps.
+        Or, if it ends no higher, whether it comes there in a quarter of the steps. A rate is too low where a higher one
+        takes a quarter of the steps or halves the score; a factor of two or three is a matter of tuning.
 
         Where there are validation data, their loss decides: what only fits more of the noise does not help.
         """
         if not np.isfinite(self.before):
             return bool(np.isfinite(self.after))
         fall = self.before - self.after
+        if self.cause == "learning-rate-too-low":
+            return bool(self.speed >= _FASTER or self.after < 0.5 * self.before) and fall > -_VISIBLE * self.scale
         if fall > max(_HELPS * abs(self.before), _VISIBLE * self.scale):
             return True
         return self.speed >= _FASTER and fall > -_VISIBLE * self.scale
@@ -135,16 +138,19 @@ def try_prescriptions(
             budget.skip(f"the change against {finding.cause}", f"{budget.elapsed:.0f} s are over")
             continue
         log(f"Trying what is against {finding.cause} ...")
-        trial = _try(evidence, finding, steps, base)
-        if trial is not None:
-            found[finding.cause] = trial
+        for prescription in (finding.prescription, *finding.alternatives):
+            trial = None if prescription.change is None else _try(evidence, finding, prescription, steps, base)
+            if trial is not None and (finding.cause not in found or trial.gain > found[finding.cause].gain):
+                found[finding.cause] = trial
             budget.aside += len(RATE_CAUSES.get(finding.cause, (1,))) * (steps * a_step + _RECORDS * LOSS)
+            if finding.cause in found and found[finding.cause].helps:
+                break
     return found
 
 
-def _try(evidence: Evidence, finding: Finding, steps: int, base: "_Scores") -> Trial | None:
-    """The trial of one finding's change; None where it cannot be made, or its units cannot be compared."""
-    setting, prescription = evidence.setting, finding.prescription
+def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps: int, base: "_Scores") -> Trial | None:
+    """The trial of one change; None where it cannot be made, or its units cannot be compared."""
+    setting = evidence.setting
     factors = RATE_CAUSES.get(finding.cause)
     try:
         problem, rule = setting.problem, setting.rule
@@ -223,7 +229,8 @@ def _scores(
     ends = {}
     for probe in probes:
         curves = trace[probe.name]
-        ends[probe.name] = np.where(finite, curves[:, -max(1, curves.shape[1] // 4) :].mean(1), np.nan)
+        tail = curves[:, -max(1, curves.shape[1] // 4) :].mean(1)
+        ends[probe.name] = np.where(finite, tail if probe.name == "loss" else curves.min(1), np.nan)
     if not on_validation:
         return _Scores(ends["loss"], None, trace.steps, trace["loss"])
     return _Scores(ends["validation_loss"], ends["loss"], trace.steps, trace["validation_loss"])

@@ -1,16 +1,30 @@
 """data-mismatch: validation examples that are not of the training data's kind, or are training examples.
 
 Thresholds: means half a deviation apart (root mean square over the features), deviations a factor of two, class shares
-three tenths apart in total variation, a tenth of the validation examples among the training examples.
+three tenths apart in total variation, a tenth of the validation examples among the training examples; or probes that
+tell the labels of held out training examples tell those of the validation data no better than chance.
 """
 
 import numpy as np
 
+from jaxopt_lab.diagnosis.data_checks import SURE
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise
 
+CHANCE = 0.01
 OFFSET, SCALE, LABELS, DUPLICATES = 0.5, 2.0, 0.3, 0.1
+
+
+def _other_labels(evidence: Evidence) -> bool:
+    """Whether probes tell the labels of the training data, and those of the validation data no better than chance."""
+    data = evidence.data
+    return (
+        data is not None
+        and data.across is not None
+        and data.probe is not None
+        and (data.probe < SURE and data.across > CHANCE)
+    )
 
 
 def examine(evidence: Evidence) -> Finding | None:
@@ -36,6 +50,9 @@ def examine(evidence: Evidence) -> Finding | None:
     elif split.labels > LABELS:
         text = "The classes have other shares in the validation data: the split is not drawn at random."
         cure = advise("Shuffle the examples before they are split, or split within each class.")
+    elif _other_labels(evidence):
+        text = "Training inputs tell training labels; what they tell of the validation labels is no better than chance."
+        cure = advise("Number the classes of both with one encoder, and give both the same preprocessing.")
     elif split.duplicates > DUPLICATES:
         text = (
             f"{split.duplicates:.0%} of the validation examples are training examples: the validation loss is too low."

@@ -58,7 +58,8 @@ def examine(evidence: Evidence) -> Finding | None:
     gain = float("inf") if diverged else inputs.gain if forecast is None else forecast(horizon)
     return make_finding(
         "unnormalized-inputs", text, measurements, standardize_inputs(factor), gain, horizon=horizon,
-        forecast=forecast, follows_from=("non-finite",),
+        forecast=forecast, alternatives=(standardize_inputs(),) if factor != 1.0 else (),
+        follows_from=("non-finite",),
     )  # fmt: skip
 
 

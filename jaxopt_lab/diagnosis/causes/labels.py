@@ -13,6 +13,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise
 
 CHANCE = 0.01 / 3  # three probes
 RARE = 0.01
+POOR = 0.2
 NO_BETTER = 0.95
 
 
@@ -40,7 +41,7 @@ def examine_range(evidence: Evidence) -> Finding | None:
             f" model has {labels.num_outputs}. JAX clamps or drops such an index without a word."
         )
         cure = advise(f"Number the classes from 0, or give the model {classes[-1] + 1} outputs.")
-    elif labels.rarest < RARE and len(classes) <= labels.num_outputs and evidence.is_underperforming:
+    elif labels.rarest < RARE and len(classes) <= labels.num_outputs and _is_poor(evidence):
         rare = min(labels.counts, key=labels.counts.__getitem__)
         text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean of the losses hardly sees it."
         numbers.append(measured("share of the rarest class", labels.rarest, RARE))
@@ -48,6 +49,12 @@ def examine_range(evidence: Evidence) -> Finding | None:
     else:
         return None
     return make_finding("label-range", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
+
+
+def _is_poor(evidence: Evidence) -> bool:
+    """Whether training goes badly, or what is learned does not carry over to the validation data."""
+    held = evidence.validation
+    return evidence.is_underperforming or (held is not None and held.loss.value > POOR * evidence.scale)
 
 
 def evidence_of_binary(evidence: Evidence) -> bool:

@@ -9,7 +9,7 @@ the rate is not to blame. A share of the edge of 1 and more alone is no illness:
 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
 the share must be below 0.2 too: from there a factor of four is left with room to the edge
-(`theory.stability.two_step_edge`).
+(`theory.stability.two_step_edge`). With data, training must suffer: more than a fifth of a constant output's loss is left.
 """
 
 import dataclasses
@@ -83,6 +83,8 @@ def examine_low(evidence: Evidence) -> Finding | None:
     if run is None or run.diverged or evidence.non_finite is not None:
         return None
     if not run.losses[-1] < run.losses[0] or not _most_gained(evidence) > _VISIBLE * evidence.resolution:
+        return None
+    if evidence.setting.problem.data is not None and not evidence.is_underperforming:
         return None
     share = evidence.relative_sharpness
     if share > MOST_SHARE or evidence.is_converged or (evidence.progress > 0.9 and not evidence.follows_model):

@@ -12,6 +12,7 @@ LEFT = 0.5
 _BLAMED = (
     "non-finite", "unreachable-loss", "unbounded-loss", "no-gradient", "mixed-examples", "label-range", "dead-units",
     "exploding-signal", "vanishing-signal", "bad-initialization", "lost-updates", "saddle", "plateau", "local-minimum",
+    "unnormalized-inputs", "learning-rate-too-high",
 )  # fmt: skip
 
 
