@@ -2,7 +2,7 @@
 
 The score is the lowest validation loss on the way, as a run would be stopped there; without validation data the loss
 at the end, the mean of the last quarter's records. Where a change gives the loss other units, both are divided by the
-loss of one output for all. A rate is searched in a bracket of decades, and the prescription names the one that did best.
+loss of one output for all. A rate is searched in a bracket of decades; the prescription names the best.
 """
 
 import dataclasses

@@ -9,7 +9,7 @@ the rate is not to blame. A share of the edge of 1 and more alone is no illness:
 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
 the share must be below 0.2 too: from there a factor of four is left with room to the edge
-(`theory.stability.two_step_edge`). With data, training must suffer: more than a fifth of a constant output's loss is left.
+(`theory.stability.two_step_edge`). With data, training must suffer: a fifth of a constant output's loss is left.
 """
 
 import dataclasses
