@@ -90,7 +90,7 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         found += [
             at_least("The reported fault is named first", f"share of {_share(first, len(sick))}", TOP_ONE,
                      first / len(sick), reference=REFERENCE),
-            at_least("The reported fault is among the first two causes", f"share of {_share(second, len(sick))}", TOP_TWO,
+            at_least("The reported fault is among the first two", f"share of {_share(second, len(sick))}", TOP_TWO,
                      second / len(sick), reference=REFERENCE),
             at_most("A sick program is not called healthy", f"share of {_share(missed, len(sick))}", MISSED,
                     missed / len(sick), reference=REFERENCE),

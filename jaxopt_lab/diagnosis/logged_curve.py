@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import storage
 from jaxopt_lab.core import fail
 from jaxopt_lab.diagnosis.findings import CAUSES, Diagnosis, Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise
+from jaxopt_lab.storage import files
 
 Column = tuple[np.ndarray, np.ndarray]
 """Rows and values, without those in which the column is empty."""
@@ -159,7 +159,7 @@ def _read(place: Path) -> Mapping[str, Column]:
         raise fail(str(place), "there is no such file", "Give a CSV file, JSON lines, or a folder of events.")
     if place.is_dir() or "tfevents" in place.name:
         return _events(place)
-    lines = [line for line in storage.read_text(place, "a log").splitlines() if line.strip()]
+    lines = [line for line in files.read_text(place, "a log").splitlines() if line.strip()]
     if lines and lines[0].lstrip().startswith("{"):
         return _table(_json_rows(place, lines))
     return _table(list(csv.DictReader(io.StringIO("\n".join(lines)))))
