@@ -229,7 +229,7 @@ def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _order(found: Finding) -> tuple[float, ...]:
     place = CAUSES.index(found.cause)
-    if found.cause == "non-finite" or found.cause in PROGRAM_CAUSES:
+    if found.cause == "non-finite" or (found.cause in PROGRAM_CAUSES and not found.follows_from):
         return (0, place)
     if found.measured_gain is None:
         return (1, -found.predicted_gain.value, place)

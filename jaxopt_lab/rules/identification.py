@@ -22,6 +22,7 @@ import optax
 from jaxopt_lab import theory
 from jaxopt_lab.core import compiled
 
+_SETTLED = 100
 _LENGTH = 5
 _CLOSE = 1e-3
 _SMALL = 0.03
@@ -38,7 +39,8 @@ class IdentifiedRule:
       rho: the momentum, 0 without.
       lookahead: as in `theory.stability.two_step_edge`: 0, or rho for Nesterov.
       effective_rate: the sum of the impulse response, lr / (1 - rho) for those named.
-      weight_decay: the share of themselves by which it shrinks the parameters in a step without a gradient.
+      weight_decay: the share of themselves by which it shrinks the parameters in a step without a gradient, once its
+        momentum has come to rest.
     """
 
     kind: str
@@ -126,9 +128,16 @@ def weight_decay(rule: optax.GradientTransformation, params: Any) -> float:
 
 
 def _decays(rule: optax.GradientTransformation, params: Any) -> jax.Array:
-    """The mean of each leaf's step from ones without a gradient, [leaves]."""
-    ones = jax.tree.map(jnp.ones_like, params)
-    updates, _ = rule.update(jax.tree.map(jnp.zeros_like, params), rule.init(ones), ones)
+    """The mean of each leaf's hundredth step from ones without a gradient, when momentum has come to rest, [leaves]."""
+    ones = jax.tree.map(lambda leaf: jnp.ones((min(leaf.size, 1),) * max(leaf.ndim, 1), leaf.dtype), params)
+    ones = jax.tree.map(lambda one, leaf: one.reshape(()) if leaf.ndim == 0 else one, ones, params)
+    zeros = jax.tree.map(jnp.zeros_like, ones)
+
+    def step(carry: Any, _: None) -> tuple[Any, None]:
+        updates, state = rule.update(zeros, carry[0], ones)
+        return (state, jax.tree.map(lambda new, old: new.astype(old.dtype), updates, ones)), None
+
+    (_, updates), _ = jax.lax.scan(step, (rule.init(ones), zeros), None, length=_SETTLED)
     return jnp.stack([jnp.mean(leaf).astype(float) for leaf in jax.tree.leaves(updates) if leaf.size])
 
 

@@ -4,6 +4,7 @@ import optax
 import pytest
 
 from jaxopt_lab import rules
+from jaxopt_lab.rules.identification import weight_decay
 
 PARAMS = {"w": jnp.ones((2, 3)), "b": jnp.zeros(2)}
 
@@ -37,3 +38,10 @@ def test_other_filters_and_rules_that_need_more_are_not_given_a_name():
     assert rules.identify(warm, PARAMS).kind == "unknown"
     assert np.isnan(rules.identify(warm, PARAMS).edge)
     assert "unknown form" in str(rules.identify(warm, PARAMS))
+
+
+@pytest.mark.parametrize("momentum", [None, 0.5, 0.9])
+def test_a_decay_before_the_momentum_is_counted_as_often_as_the_gradient(momentum):
+    rule = optax.chain(optax.add_decayed_weights(0.5), optax.sgd(0.1, momentum=momentum))
+    expected = 0.1 * 0.5 / (1 - (momentum or 0.0))
+    assert weight_decay(rule, {"a": jnp.ones((3, 2)), "b": jnp.ones(2)}) == pytest.approx(expected, rel=1e-3)

@@ -35,5 +35,5 @@ def examine(evidence: Evidence) -> Finding | None:
         "no-gradient", text,
         [measured("share of the parameters without a gradient", flow.share, LEAST_SHARE)], cure,
         float("inf") if whole else 1 / max(1 - flow.share, 1e-3), horizon=evidence.num_steps,
-        follows_from=("dead-units", "unreachable-loss", "vanishing-signal"),
+        follows_from=("dead-units", "vanishing-signal") if not whole else (),
     )  # fmt: skip

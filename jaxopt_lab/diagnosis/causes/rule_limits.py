@@ -22,6 +22,21 @@ SHORTENED = 4.0
 ELASTICITY = 0.5
 ENDS, RISES = 0.6, 0.9
 FALLING = 0.05
+_FASTER = (
+    "learning-rate-too-low",
+    "learning-rate-too-high",
+    "bad-initialization",
+    "unnormalized-inputs",
+    "saddle",
+    "plateau",
+    "ill-conditioned",
+    "gradient-noise",
+    "underfitting",
+    "vanishing-signal",
+    "exploding-signal",
+    "dead-units",
+    "cannot-memorize",
+)  # with them mended the planned steps may do
 _NARROW = ("bfloat16", "float16")  # in float32 it is what a run at rest does
 
 
@@ -87,4 +102,4 @@ def examine_schedule(evidence: Evidence) -> Finding | None:
         return None
     text = f"The run ends after {schedule.steps} steps while its loss still falls."
     cure = advise("Plan more steps.")
-    return make_finding("schedule", text, numbers, cure, 2.0, horizon=schedule.steps)
+    return make_finding("schedule", text, numbers, cure, 2.0, horizon=schedule.steps, follows_from=_FASTER)
