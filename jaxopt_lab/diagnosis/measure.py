@@ -129,7 +129,7 @@ def measure_run(evidence: Evidence, budget: Budget) -> ProbeRun | Skipped:
     problem, steps, a_step = setting.problem, setting.steps, step_cost(setting.problem, setting.batch_size)
     records = min(_RECORDS, steps or _RECORDS)
     afford = int((_RUN_SHARE * budget.total - records * LOSS) / a_step)
-    taken = min(steps or _MOST_STEPS, afford, _MOST_STEPS)
+    taken = min(steps or setting.total_steps or _MOST_STEPS, afford, _MOST_STEPS)
     if taken < 2 or not budget.allows("run", taken * a_step):
         return Skipped("a few steps cost more than the budget: give a larger one")
     if steps is not None and taken < steps:

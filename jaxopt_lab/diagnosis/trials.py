@@ -32,6 +32,7 @@ _LEAST_BUDGET = 100.0
 _LEAST_STEPS = 20
 _HELPS, _VISIBLE, _FASTER = 0.2, 0.02, 4.0
 _DRAWS = 3
+_LESS = 1.25  # below it, of what helps, the steps count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Trial:
         if not np.isfinite(self.before):
             return float("inf") if np.isfinite(self.after) else 1.0
         less = self.before / max(self.after, 1e-3 * self.scale) if self.after > 0 or self.before > 0 else 1.0
-        return max(less, self.speed) if self.helps else less
+        return max(less, self.speed) if self.helps and less < _LESS else less
 
     def __str__(self) -> str:
         what = "loss" if self.training is None else "validation loss"

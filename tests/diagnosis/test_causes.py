@@ -187,12 +187,12 @@ def test_a_limit_on_the_gradient_decides_the_steps(changes, found):
 
 
 @pytest.mark.parametrize(
-    ("ends", "peak", "first", "found"),
-    [(61, 0, 1.0, False), (59, 0, 1.0, True), (100, 89, 0.01, False), (100, 91, 0.01, True), (100, 91, 0.6, False)],
+    ("ends", "peak", "halfway", "found"),
+    [(61, 0, 1.0, False), (59, 0, 1.0, True), (100, 89, 0.7, False), (100, 91, 0.7, True), (100, 91, 0.8, False)],
 )
-def test_a_schedule_ends_early_or_never_rises(ends, peak, first, found):
+def test_a_schedule_ends_early_or_never_rises(ends, peak, halfway, found):
     rates = np.ones(100)
-    rates[0] = first
+    rates[50] = halfway
     made = evidence(rule=checks(schedule=Schedule(100, rates, ends, peak)))
     assert (rule_limits.examine_schedule(made) is not None) == found
 

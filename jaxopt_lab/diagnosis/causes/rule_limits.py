@@ -6,7 +6,8 @@
                     meets in the median; or an adaptive rule answers in proportion to the gradient, as it does where its
                     epsilon exceeds it
     schedule        the rate of the planned run falls below a hundredth of its largest before six tenths of the run, or
-                    rises until its last tenth; or the planned run ends while its loss still falls
+                    rises until its last tenth, from less than three quarters halfway; or the planned run ends while
+                    its loss still falls
 
 Reference: Kingma and Ba 2015 (epsilon); Pascanu, Mikolov, Bengio 2013 (clipping); Micikevicius et al. 2018 (precision).
 """
@@ -20,7 +21,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise, hold_rate, keep_precision
 LOST = 0.5
 SHORTENED = 4.0
 ELASTICITY = 0.5
-ENDS, RISES = 0.6, 0.9
+ENDS, RISES, HALFWAY = 0.6, 0.9, 0.75
 FALLING = 0.05
 _FASTER = (
     "learning-rate-too-low",
@@ -84,7 +85,7 @@ def examine_schedule(evidence: Evidence) -> Finding | None:
         measured("share of them with more than a hundredth of the largest rate", part, ENDS),
         measured("share of them before the largest rate", peak, RISES),
     ]
-    warmed = peak >= RISES and schedule.rates[0] < 0.5
+    warmed = peak >= RISES and schedule.rates[schedule.steps // 2] < HALFWAY  # a momentum's rise is over by then
     if part < ENDS or warmed:
         how = "rises until the run is over" if warmed else f"is over after {schedule.ends} of {schedule.steps} steps"
         text = f"The learning rate {how}."
