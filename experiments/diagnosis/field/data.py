@@ -122,13 +122,13 @@ def _of_nnx(
 
 @fault(
     "validation-not-standardized", ["data-mismatch"], "github JeasunLok/ResNet-pytorch issue 1",
-    "training images are standardized, validation images are pixels between 0 and 255",
+    "the features are standardized for training and as they are for validation",
 )  # fmt: skip
 def validation_not_standardized(mended: bool, seed: int) -> Setup:
     """The transformation stands in one of the two loaders."""
-    train, held = digits(seed, standardized=True)
-    raw = digits(seed)[1]
-    return _of_nnx(train, held if mended else (255 * raw[0], raw[1]), (64, 48, 10), optax.adam(2e-3), 400)
+    train, held = table("tumours", seed, 400)
+    raw = table("tumours", seed, 400, raw=True)[1]
+    return _of_nnx(train, held if mended else raw, (30, 16, 2), optax.adam(3e-3), 300)
 
 
 @fault(
