@@ -88,7 +88,7 @@ def one_example(mended: bool, seed: int) -> Setup:
     "momentum by the other library's convention: the running statistics are those of the last batch of four",
 )  # fmt: skip
 def other_convention(mended: bool, seed: int) -> Setup:
-    """A tenth is kept where nine tenths were meant."""
+    """A hundredth is kept where 99 were meant."""
     problem = of_module(seed, _Normalized(0.99 if mended else 0.01), *digits(seed))
     return Setup(problem, optax.sgd(0.02), 4, 600)
 

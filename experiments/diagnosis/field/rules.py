@@ -24,10 +24,11 @@ def sgd_diverges(mended: bool, seed: int) -> Setup:
 
 
 @fault(
-    "adam-at-a-tenth", ["learning-rate-too-high", "dead-units"], "github guillaumegenthial/sequence_tagging issue 47",
+    "adam-at-three-tenths", ["learning-rate-too-high", "dead-units"],
+    "github guillaumegenthial/sequence_tagging issue 47",
     "Adam at 0.3 where 0.003 works: the loss falls and then rises again",
 )  # fmt: skip
-def adam_at_a_tenth(mended: bool, seed: int) -> Setup:
+def adam_at_three_tenths(mended: bool, seed: int) -> Setup:
     """Three hidden layers."""
     problem = classifier(*digits(seed, standardized=True), [64, 64, 64, 64, 10])
     return Setup(problem, optax.adam(0.003 if mended else 0.3), 64, 400)
@@ -171,7 +172,7 @@ def warmup_too_long(mended: bool, seed: int) -> Setup:
 
 @fault(
     "hundred-iterations", ["schedule", "learning-rate-too-low"], "github zenecture/neuroflow issue 5",
-    "a run of a tenth of the steps that the problem takes at this rate",
+    "a run of a thirtieth of the steps that the problem takes at this rate",
 )  # fmt: skip
 def hundred_iterations(mended: bool, seed: int) -> Setup:
     """The default number of iterations, kept."""
