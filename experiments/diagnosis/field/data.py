@@ -122,13 +122,13 @@ def _of_nnx(
 
 @fault(
     "validation-not-standardized", ["data-mismatch"], "github JeasunLok/ResNet-pytorch issue 1",
-    "training images are standardized, validation images are not",
+    "the features are standardized for training and as they are for validation",
 )  # fmt: skip
 def validation_not_standardized(mended: bool, seed: int) -> Setup:
     """The transformation stands in one of the two loaders."""
-    train, held = digits(seed, standardized=True)
-    raw = digits(seed)[1]
-    return _of_nnx(train, held if mended else (16 * raw[0], raw[1]), (64, 48, 10), optax.adam(2e-3), 400)
+    train, held = table("tumours", seed, 400)
+    raw = table("tumours", seed, 400, raw=True)[1]
+    return _of_nnx(train, held if mended else raw, (30, 16, 2), optax.adam(3e-3), 300)
 
 
 @fault(
@@ -244,3 +244,41 @@ def many_features(mended: bool, seed: int) -> Setup:
     num_train = 1100 if mended else 60
     train, held = (inputs[:num_train], targets[:num_train]), (inputs[1100:], targets[1100:])
     return Setup(regression(train, held, [40, 128, 1]), optax.adam(2e-3), 30, 500)
+
+
+@fault(
+    "labels-of-minus-one", ["label-range", "uninformative-labels"],
+    "github crazydemo/facial-attribute-classification-with-graph issue 1",
+    "classes -1 and 1 as indices of two outputs: -1 counts from the end, so that both mean the last",
+)  # fmt: skip
+def labels_of_minus_one(mended: bool, seed: int) -> Setup:
+    """Tumours; the score takes the first output for -1."""
+    (inputs, labels), (held, truth) = table("tumours", seed, 400)
+    told, told_held = (labels, truth) if mended else (2 * labels - 1, 2 * truth - 1)
+
+    def criterion(z: jax.Array, told: jax.Array) -> jax.Array:
+        return -jax.nn.log_softmax(z)[jnp.arange(len(told)), told]
+
+    measure = lambda z, _: accuracy(z, truth)  # noqa: E731
+    init = lambda key: layers(key, [30, 16, 2])  # noqa: E731
+    train, held = (inputs, told), (held, told_held)
+    return Setup(
+        of_outputs(perceptron, init, train, held, criterion=criterion, measure=measure), optax.adam(2e-3), 32, 300
+    )
+
+
+@fault(
+    "powers-of-one-feature", ["ill-conditioned", "learning-rate-too-low"], "github nndl/exercise issue 9",
+    "a linear model on ten powers of one number, which are nearly the same: gradient descent is slow on most of them",
+)  # fmt: skip
+def powers(mended: bool, seed: int) -> Setup:
+    """Orthogonal polynomials of the same degree mend it."""
+    rng = np.random.default_rng(seed)
+    points = rng.uniform(0, 1, 1400)
+    basis = (
+        np.polynomial.legendre.legvander(2 * points - 1, 10)[:, 1:] if mended else points[:, None] ** np.arange(1, 11)
+    )
+    basis = standardized(basis)[0]
+    targets = (np.sin(9 * points) + 0.05 * rng.standard_normal(1400)).astype(np.float32)
+    train, held = split(basis, targets, 1000)
+    return Setup(regression(train, held, [10, 1], gain=1.0), optax.sgd(0.05), 64, 500)

@@ -244,3 +244,51 @@ def hard_code(mended: bool, seed: int) -> Setup:
         return {"encoder": layers(first, [64, 32, 12]), "decoder": layers(second, [12, 32, 10])}
 
     return Setup(of_outputs(outputs, init, *digits(seed)), optax.adam(3e-3), 64, 500)
+
+
+@fault(
+    "both-factors-zero", ["no-gradient", "saddle", "bad-initialization"], "github Guitaricet/relora issue 18",
+    "the two factors of a correction of low rank both start at zero: neither has a gradient while the other is zero",
+)  # fmt: skip
+def both_factors_zero(mended: bool, seed: int) -> Setup:
+    """A fixed random layer under a fixed head; the correction alone trains, and one factor at random mends it."""
+    first, second, third = jax.random.split(jax.random.key(seed), 3)
+    base, head = jax.random.normal(first, (64, 32)) / 8, jax.random.normal(second, (32, 10)) / 4
+
+    def outputs(params: Any, x: Any) -> jax.Array:
+        return jax.nn.relu(x @ (base + params["left"] @ params["right"])) @ head
+
+    def init(key: jax.Array) -> Any:
+        scale = 0.1 if mended else 0.0
+        return {"left": scale * jax.random.normal(third, (64, 12)), "right": jnp.zeros((12, 32))}
+
+    return Setup(of_outputs(outputs, init, *digits(seed)), optax.adam(3e-3), 64, 500)
+
+
+class _Relation(nnx.Module):
+    def __init__(self, mended: bool, rngs: nnx.Rngs) -> None:
+        start = nnx.initializers.normal(0.5) if mended else nnx.initializers.zeros
+        self.words = nnx.Embed(40, 8, embedding_init=start, rngs=rngs)
+        self.gate = nnx.Linear(8, 16, use_bias=False, rngs=rngs)
+        self.head = nnx.Linear(16, 2, rngs=rngs)
+
+    def __call__(self, words: jax.Array) -> jax.Array:
+        return self.head(nnx.relu(self.gate(self.words(words))).sum(1))
+
+
+@fault(
+    "zero-embedding-under-relu", ["no-gradient", "bad-initialization", "dead-units", "saddle"],
+    "github mrchor/HiNet issue 1",
+    "an embedding that starts at zero under a relu: the relu is off at zero, so that neither is ever moved",
+)  # fmt: skip
+def zero_embedding(mended: bool, seed: int) -> Setup:
+    """Which texts have more of the first twenty words?"""
+    words = np.random.default_rng(seed).integers(0, 40, (1600, 7)).astype(np.int32)
+    train, held = split(words, ((words < 20).sum(1) > 3).astype(np.int32), 1200)
+
+    def loss(model: Any, batch: Any) -> jax.Array:
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(model(batch[0]), batch[1]))
+
+    score = lambda model, batch: accuracy(model(batch[0]), batch[1])  # noqa: E731
+    build = lambda rngs: _Relation(mended, rngs)  # noqa: E731
+    return Setup(lab.from_nnx(build, loss, train, validation=held, metrics={"score": score}), optax.adam(5e-3), 64, 400)

@@ -21,7 +21,11 @@ cross_entropy: Criterion = optax.softmax_cross_entropy_with_integer_labels
 
 @functools.cache
 def _table(name: str) -> Pair:
-    loaders = {"tumours": datasets.load_breast_cancer, "wine": datasets.load_wine, "diabetes": datasets.load_diabetes}
+    loaders: dict[str, Any] = {
+        "tumours": datasets.load_breast_cancer,
+        "wine": datasets.load_wine,
+        "diabetes": datasets.load_diabetes,
+    }
     return loaders[name](return_X_y=True)
 
 

@@ -88,9 +88,40 @@ def one_example(mended: bool, seed: int) -> Setup:
     "momentum by the other library's convention: the running statistics are those of the last batch of four",
 )  # fmt: skip
 def other_convention(mended: bool, seed: int) -> Setup:
-    """A tenth is kept where nine tenths were meant."""
+    """A hundredth is kept where 99 were meant."""
     problem = of_module(seed, _Normalized(0.99 if mended else 0.01), *digits(seed))
     return Setup(problem, optax.sgd(0.02), 4, 600)
+
+
+class _ByBatch(nn.Module):
+    kept: bool
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        x = nn.Dense(48)(x)
+        if self.kept:
+            x = nn.BatchNorm(use_running_average=not train, momentum=0.9)(x)
+        else:
+            x = (x - x.mean(0)) / jnp.sqrt(x.var(0) + 1e-5)
+        return nn.Dense(10)(nn.relu(x))
+
+
+@fault(
+    "batch-statistics-in-use", ["mixed-examples", "train-eval-mismatch"], "github keras-team/keras issue 4708",
+    "batch normalization takes the statistics of the batch in evaluation too: an image on its own has none",
+)  # fmt: skip
+def batch_statistics(mended: bool, seed: int) -> Setup:
+    """The score asks for one image at a time."""
+    train, held = digits(seed)
+    module = _ByBatch(mended)
+    variables = module.init(jax.random.key(seed), jnp.asarray(train[0][:2]))
+    loss = lambda model, batch: jnp.mean(cross_entropy(model(batch[0]), batch[1]))  # noqa: E731
+
+    def score(model: Any, batch: Any) -> jax.Array:
+        return accuracy(jax.lax.map(lambda image: model(image[None])[0], batch[0]), batch[1])
+
+    problem = lab.from_linen(module, variables, loss, train, validation=held, metrics={"score": score})
+    return Setup(problem, optax.adam(2e-3), 64, 300)
 
 
 @fault(
