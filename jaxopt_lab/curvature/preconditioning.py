@@ -98,7 +98,12 @@ def _inverse_root(preconditioner: Any) -> tuple[Any, list[jax.Array]]:
 @jax.jit
 def _adam_scale(moments: Any, count: jax.Array, b2: float, eps: float) -> Any:
     correction = 1 - b2 ** jnp.asarray(count, float)
-    return jax.tree.map(lambda moment: jnp.sqrt(vectors.widened(moment) / correction) + eps, moments)
+
+    def scale(moment: jax.Array) -> jax.Array:
+        wide = vectors.widened(moment)
+        return jnp.sqrt(wide / correction.astype(wide.dtype)) + jnp.asarray(eps, wide.dtype)
+
+    return jax.tree.map(scale, moments)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -32,6 +32,7 @@ _LEAST_BUDGET = 100.0
 _LEAST_STEPS = 20
 _HELPS, _VISIBLE, _FASTER = 0.2, 0.02, 4.0
 _DRAWS = 3
+_HALF = 0.5
 _LESS = 1.25  # below it, of what helps, the steps count
 
 
@@ -66,7 +67,7 @@ class Trial:
         """Whether the score is lower, by a fifth of itself and by a fiftieth of what training is about.
 
         Or, if it ends no higher, whether it comes there in a quarter of the steps. A rate is too low where a higher one
-        takes a quarter of the steps or halves the score; a factor of two or three is a matter of tuning.
+        does both or halves the score; a factor of two or three is a matter of tuning.
 
         Where there are validation data, their loss decides: what only fits more of the noise does not help.
         """
@@ -74,7 +75,8 @@ class Trial:
             return bool(np.isfinite(self.after))
         fall = self.before - self.after
         if self.cause == "learning-rate-too-low":
-            return bool(self.speed >= _FASTER or self.after < 0.5 * self.before) and fall > -_VISIBLE * self.scale
+            wanted = _HALF if self.speed < _FASTER else 1 - _HELPS
+            return bool(self.after < wanted * self.before)
         if fall > max(_HELPS * abs(self.before), _VISIBLE * self.scale):
             return True
         return self.speed >= _FASTER and fall > -_VISIBLE * self.scale
