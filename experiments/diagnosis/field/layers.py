@@ -49,13 +49,13 @@ def weights_all_alike(mended: bool, seed: int) -> Setup:
 @fault(
     "weights-of-deviation-one", ["bad-initialization", "exploding-signal", "learning-rate-too-high"],
     "github MichalDanielDobrzanski/DeepLearningPython issue 13",
-    "weights of deviation 1 under relu units: outputs in the hundreds at the start",
+    "weights of deviation 1 under relu units: outputs in the thousands at the start",
 )  # fmt: skip
 def weights_of_one(mended: bool, seed: int) -> Setup:
     """The start was made for sigmoid units."""
 
     def init(key: jax.Array) -> Any:
-        params = layers(key, [64, 100, 100, 10])
+        params = layers(key, [64, 100, 100, 100, 10])
         if mended:
             return params
         return [{**p, "weight": p["weight"] * np.float32(np.sqrt(len(p["weight"]) / 2))} for p in params]
@@ -152,7 +152,7 @@ def xor(mended: bool, seed: int) -> Setup:
     criterion = lambda p, y: (p - y) ** 2  # noqa: E731
     measure = lambda p, y: jnp.mean((p > 0.5) == (y > 0))  # noqa: E731
     gain = 40.0 if mended else 1e-4
-    init = lambda key: layers(key, [2, 6, 1], gain)  # noqa: E731
+    init = lambda key: layers(key, [2, 16, 1], gain)  # noqa: E731
     return Setup(
         of_outputs(outputs, init, *_xor(seed), criterion=criterion, measure=measure), optax.sgd(0.2, 0.7), 32, 800
     )

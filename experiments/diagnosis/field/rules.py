@@ -239,7 +239,7 @@ def batches_of_one(mended: bool, seed: int) -> Setup:
     loss = lambda model, batch: jnp.mean((model(batch[0]) - batch[1]) ** 2)  # noqa: E731
     score = lambda model, batch: explained(model(batch[0]), batch[1])  # noqa: E731
     problem = lab.from_nnx(lambda rngs: _Narrow(rngs), loss, train, validation=held, metrics={"score": score})
-    return Setup(problem, optax.sgd(0.05), 64 if mended else 1, 1500)
+    return Setup(problem, optax.sgd(0.042), 64 if mended else 1, 1500)
 
 
 class _Encoder(nn.Module):
