@@ -26,7 +26,10 @@ from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 
 _NOTHING = 0.95
-_SEEN = ("non-finite", "overfitting", "underfitting")  # there whether or not the change that is tried mends it
+_TRIED = ("clipped-steps", "lost-updates", "schedule")  # of what a rule may do on purpose
+_SEEN = (  # there whether or not the change that is tried mends it
+    "non-finite", "overfitting", "underfitting", *(cause for cause in PROGRAM_CAUSES if cause not in _TRIED),
+)  # fmt: skip
 
 
 def diagnose(
@@ -140,7 +143,7 @@ def _tried(
         trial = trials.get(finding.cause)
         if trial is None:
             kept.append(finding)
-        elif trial.helps or finding.cause in (*PROGRAM_CAUSES, *_SEEN) or evidence.non_finite is not None:
+        elif trial.helps or finding.cause in _SEEN or evidence.non_finite is not None:
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription))
         else:
             (dropped if trial.is_long else kept).append(finding)
@@ -168,7 +171,7 @@ def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:
         numbers = [measured("loss at the end of the short run", evidence.end)]
         numbers.append(measured("loss of one output for all", base if base is not None else np.nan))
         return make_finding("unexplained", text, numbers, cure, 1.0)
-    if missing:
+    if set(missing) & set(EXAMINATIONS):
         cure = advise("Give a larger budget or more seconds; what was not examined is listed.")
         return make_finding("nothing-found", "Nothing that was examined holds training back.", [], cure, 1.0)
     return _healthy(evidence)

@@ -45,6 +45,12 @@ def use_heavy_ball(learning_rate: float, rho: float) -> Prescription:
     return Prescription(text, lambda p, r: (p, rules.heavy_ball(learning_rate, rho)))
 
 
+def use_adam(learning_rate: float) -> Prescription:
+    """Adam at a rate that was tried."""
+    text = f"Use Adam with learning rate {learning_rate:.3g}, at which sixteen examples are fitted from here."
+    return Prescription(text, lambda p, r: (p, optax.adam(learning_rate)))
+
+
 def leave_saddle(gradient_threshold: float, curvature_threshold: float, distance: float) -> Prescription:
     """Steps along negative curvature where the gradient is small."""
     text = (

@@ -61,7 +61,7 @@ EXAMINATIONS: dict[str, Examination] = {
     "plateau": Examination(stationarity.examine_plateau, ("stationary_point",)),
     "local-minimum": Examination(stationarity.examine_local_minimum, ("stationary_point",)),
     "gradient-noise": Examination(noise.examine, ("noise",)),
-    "learning-rate-too-low": Examination(learning_rates.examine_low, ("run",)),
+    "learning-rate-too-low": Examination(learning_rates.examine_low, ("run", "rates")),
     "ill-conditioned": Examination(conditioning.examine, ("curvature",)),
     "overfitting": Examination(generalization.examine, ("validation",)),
     "underfitting": Examination(stationarity.examine_underfitting, ("stationary_point",)),

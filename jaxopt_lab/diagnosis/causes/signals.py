@@ -37,7 +37,7 @@ def examine_vanishing(evidence: Evidence) -> Finding | None:
     if signals is None or signals.num_hidden < 2:
         return None
     least = min(signals.forward_gain, signals.backward_gain)
-    if not least < 1 / TOO_MUCH:
+    if not 0 < least < 1 / TOO_MUCH:  # a signal that is exactly zero is cut off, or its units are dead
         return None
     text = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: they hardly learn."
     return make_finding(

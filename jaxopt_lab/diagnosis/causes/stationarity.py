@@ -18,7 +18,7 @@ import numpy as np
 from jaxopt_lab.core import vectors
 from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere, leave_saddle, scale_rate, stop_decay
+from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere, leave_saddle, scale_rate, stop_decay, use_adam
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 
 CONVEX = "convexity: f(x) - f(x + s) <= |g| |s|"
@@ -90,6 +90,8 @@ def examine_plateau(evidence: Evidence) -> Finding | None:
     around = _stands(evidence)
     if around is None or examine_saddle(evidence) is not None:
         return None
+    if _fits_a_few(evidence):
+        return _left_by_another_rule(evidence)
     fall = max(evidence.line_scans, key=lambda each: each.drop)
     ratio = _superlinear(evidence, fall)
     if not _falls(evidence, fall.drop) or ratio < SUPERLINEAR:
@@ -106,6 +108,30 @@ def examine_plateau(evidence: Evidence) -> Finding | None:
     return make_finding(
         "plateau", text, measurements, scale_rate(factor), factor, horizon=horizon_for(evidence, factor),
         forecast=lambda count: count if _unseen(evidence, count) else factor, follows_from=(*_BLAMED, "saddle"),
+    )  # fmt: skip
+
+
+def _fits_a_few(evidence: Evidence) -> bool:
+    """Whether sixteen examples are fitted from the point at which the run learns nothing."""
+    few, base = evidence.memorization, evidence.point.baseline
+    if few is None or base is None or not evidence.setting.from_init:
+        return False
+    return few.least < LEFT * base <= evidence.end
+
+
+def _left_by_another_rule(evidence: Evidence) -> Finding:
+    few, base = evidence.memorization, evidence.point.baseline
+    assert few is not None
+    assert base is not None
+    measurements = [
+        measured("gradient norm", evidence.point.gradient_norm),
+        measured("loss at the end of the run over that of one output for all", evidence.end / base, LEFT),
+        measured("least loss of sixteen examples over it, by Adam from the same point", few.least / base, LEFT),
+    ]
+    text = "The run stands still where Adam fits sixteen examples from the same point: the way is flat, not barred."
+    return make_finding(
+        "plateau", text, measurements, use_adam(few.rate), float(max(evidence.num_steps, 2)),
+        horizon=horizon_for(evidence, 10.0), follows_from=(*_BLAMED, "saddle", "learning-rate-too-low"),
     )  # fmt: skip
 
 
@@ -145,6 +171,8 @@ def examine_underfitting(evidence: Evidence) -> Finding | None:
     if base is None or base <= 0 or not np.isfinite(evidence.end):
         return None
     left = evidence.end / base
+    if held < HELD and _fits_a_few(evidence):
+        return None
     if not (held >= HELD and not evidence.is_converged) and not (left >= LEFT and _exhausted(evidence)):
         return None
     measurements = [
