@@ -2,6 +2,7 @@
 
 import ast
 import pathlib
+import re
 
 import pytest
 
@@ -71,6 +72,14 @@ def test_imports_point_down_the_floors(path):
 def test_every_folder_has_a_floor():
     folders = {path.name for path in (ROOT / "jaxopt_lab").iterdir() if (path / "__init__.py").exists()}
     assert folders <= set(FLOORS)
+
+
+def test_the_floors_are_those_that_contributors_read():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    told = {}
+    for row in re.findall(r"^\| (\d) \| (.*) \|$", text, flags=re.MULTILINE):
+        told |= dict.fromkeys(re.findall(r"`(\w+)(?:\.py)?`(?=[,;:]| \(|$)", row[1]), int(row[0]))
+    assert {name: told.get(name) for name in FLOORS} == FLOORS
 
 
 def test_the_law_would_notice():
