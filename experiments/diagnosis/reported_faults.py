@@ -169,7 +169,7 @@ def _scores(program: Program, setup: Setup, diagnosis: Any, seed: int) -> Row:
         if finding.prescription.change is not None:
             try:
                 changed = finding.prescription.apply(setup.problem, setup.rule)
-                return found | {"prescribed": _score(setup, *changed, seed)}
+                return found | {"prescribed": _score(setup, changed[0], changed[1], seed)}
             except InputError:
                 continue
     return found

@@ -229,7 +229,8 @@ def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _order(found: Finding) -> tuple[float, ...]:
     place = CAUSES.index(found.cause)
-    if found.cause == "non-finite" or (found.cause in PROGRAM_CAUSES and not found.follows_from):
+    is_end = found.cause == "schedule" and found.prescription.change is None  # more steps are no other program
+    if found.cause == "non-finite" or (found.cause in PROGRAM_CAUSES and not is_end):
         return (0, place)
     if found.measured_gain is None:
         return (1, -found.predicted_gain.value, place)

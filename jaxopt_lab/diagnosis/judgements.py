@@ -117,11 +117,11 @@ def _judgement(name: str, pairs: Sequence[tuple[float, ...]]) -> Judgement:
     table = np.array(pairs, float)
     with np.errstate(all="ignore"):
         ratios = table[:, 0] / table[:, 1]
-    medians = np.median(table, axis=0)
+    before, after = np.median(table, axis=0).tolist()
     if np.isinf(table[:, 1]).any() and not np.isinf(table[:, 0]).all():
-        return Judgement(name, *medians.tolist(), Estimate(0.0))
+        return Judgement(name, before, after, Estimate(0.0))
     finite = np.where(np.isinf(table[:, 0]) & np.isfinite(table[:, 1]), 1e6, ratios)
-    return Judgement(name, *medians.tolist(), geometric(np.where(table.sum(1) == 0, 1.0, finite)))
+    return Judgement(name, before, after, geometric(np.where(table.sum(1) == 0, 1.0, finite)))
 
 
 def _steps_of(steps: np.ndarray, before: np.ndarray, after: np.ndarray, baseline: float | None) -> float:

@@ -11,6 +11,7 @@ A curve that is flat may be a saddle, a plateau, noise, a dead network or a rate
 """
 
 import csv
+import importlib
 import io
 import json
 import os
@@ -195,11 +196,11 @@ def _number(cell: Any) -> float | None:
 
 def _events(place: Path) -> Mapping[str, Column]:
     try:
-        from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        reader = importlib.import_module("tensorboard.backend.event_processing.event_accumulator")
     except ImportError as error:
         remedy = "Install tensorboard, or export the scalars as CSV."
         raise fail(str(place), "TensorBoard events need its reader", remedy) from error
-    found = EventAccumulator(str(place))
+    found = reader.EventAccumulator(str(place))
     found.Reload()
     scalars = {tag: found.Scalars(tag) for tag in found.Tags()["scalars"]}
     return {

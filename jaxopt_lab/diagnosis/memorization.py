@@ -12,6 +12,7 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.diagnosis.budget import Budget, Skipped, step_cost
+from jaxopt_lab.diagnosis.prescriptions import without_randomness
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -51,7 +52,8 @@ def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization |
     params = setting.params if setting.from_init else setting.problem.init(jax.random.key(setting.seed))
     rows = np.sort(np.random.default_rng(setting.seed).permutation(num)[:NUM_EXAMPLES])
     data = jax.tree.map(lambda leaf: leaf[rows], setting.problem.data)
-    problem = dataclasses.replace(setting.problem.freeze(), data=data, validation=None, metrics={})
+    problem, _ = without_randomness().apply(setting.problem.freeze(), setting.rule)
+    problem = dataclasses.replace(problem, data=data, validation=None, metrics={})
     trace = training.run(
         problem, optax.adam, {"learning_rate": np.array(_RATES)}, steps=steps, every=max(steps // 20, 1),
         params=params, seeds=setting.seed, execution=training.Execution(progress=False),

@@ -26,10 +26,9 @@ from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 
 _NOTHING = 0.95
-_TRIED = ("clipped-steps", "lost-updates", "schedule")  # of what a rule may do on purpose
-_SEEN = (  # there whether or not the change that is tried mends it
-    "non-finite", "overfitting", "underfitting", *(cause for cause in PROGRAM_CAUSES if cause not in _TRIED),
-)  # fmt: skip
+_TRIED = ("clipped-steps", "lost-updates", "schedule", "train-eval-mismatch")  # what may be so on purpose
+_SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", "underfitting", *PROGRAM_CAUSES)
+"""Causes that are there whether or not the change that is tried mends them, but for those of `_TRIED`."""
 
 
 def diagnose(
@@ -143,7 +142,7 @@ def _tried(
         trial = trials.get(finding.cause)
         if trial is None:
             kept.append(finding)
-        elif trial.helps or finding.cause in _SEEN or evidence.non_finite is not None:
+        elif trial.helps or finding.cause in set(_SEEN) - set(_TRIED) or evidence.non_finite is not None:
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription))
         else:
             (dropped if trial.is_long else kept).append(finding)

@@ -211,7 +211,7 @@ def with_wide_copy(rule: Rule) -> optax.GradientTransformationExtraArgs:
     def init(params: Any) -> tuple[Any, Any]:
         return wide(params), inner.init(wide(params))
 
-    def update(updates: Any, state: tuple[Any, Any], params: Any = None, **extra: Any) -> tuple[Any, tuple[Any, Any]]:
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         copy, own = state
         steps, own = inner.update(wide(updates), own, copy, **extra)
         copy = optax.apply_updates(copy, steps)

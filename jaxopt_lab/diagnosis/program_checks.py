@@ -24,7 +24,8 @@ class Modes(NamedTuple):
     Attributes:
       training: loss in training mode, batches as in use.
       evaluation: loss in evaluation mode.
-      key_share: of the variance of a step's gradient, what the key alone makes.
+      key_share: of the variance of a step's gradient, what the key alone makes; median over the leaves of two or more
+        axes.
     """
 
     training: float
@@ -73,8 +74,12 @@ def _modes(evidence: "Evidence", budget: Budget) -> Modes | None:
     spread = compiled(_slope, (problem.stateful is not None,), (forms, run.params, state))
     one_batch = [spread(forms, run.params, state, batches[0], key) for key in keys]
     all_batches = [spread(forms, run.params, state, batch, key) for batch, key in zip(batches, keys, strict=True)]
-    share = _variance(one_batch) / max(_variance(all_batches), 1e-300)
-    return Modes(float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(min(share, 1.0)))
+    shares = [
+        min(own / whole, 1.0)
+        for own, whole in zip(_variances(one_batch), _variances(all_batches), strict=True)
+        if whole > 0
+    ]
+    return Modes(float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(np.median(shares)) if shares else 0.0)
 
 
 def _forms(problem: Problem) -> Any:
@@ -90,15 +95,20 @@ def _both_modes(stateful: bool, forms: Any, params: Any, state: Any, batch: Any,
     return train(params, batch, key), evaluate(params, batch, None)
 
 
-def _slope(stateful: bool, forms: Any, params: Any, state: Any, batch: Any, key: Any) -> jax.Array:
+def _slope(stateful: bool, forms: Any, params: Any, state: Any, batch: Any, key: Any) -> list[jax.Array]:
     train = forms[0]
     loss = (lambda p: train(p, state, batch, key)[0]) if stateful else (lambda p: train(p, batch, key))
-    return jnp.concatenate([vectors.widened(leaf).ravel() for leaf in jax.tree.leaves(jax.grad(loss)(params))])
+    leaves = [vectors.widened(leaf) for leaf in jax.tree.leaves(jax.grad(loss)(params))]
+    return [leaf for leaf in leaves if leaf.ndim > 1] or leaves
 
 
-def _variance(gradients: list[jax.Array]) -> float:
-    table = np.stack([np.asarray(each, np.float64) for each in gradients])
-    return float(np.square(table - table.mean(0)).sum() / (len(table) - 1))
+def _variances(gradients: list[list[jax.Array]]) -> list[float]:
+    """The variance of each leaf over the gradients, summed over its entries."""
+    found = []
+    for leaves in zip(*gradients, strict=True):
+        table = np.stack([np.asarray(leaf, np.float64) for leaf in leaves])
+        found.append(float(np.square(table - table.mean(0)).sum() / (len(table) - 1)))
+    return found
 
 
 def _batch(problem: Problem, batch_size: int | None, seed: tuple[int, int]) -> Any:

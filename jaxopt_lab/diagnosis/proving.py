@@ -143,7 +143,7 @@ def prove(
     gains = np.array([_gain(taken, *pair, gain.unit, lower / before.unit, known) for pair in pairs])
     expected = gain.value if gain.in_run_of is None else gain.in_run_of(count)
     predicted = min(expected, float(count)) if gain.unit == "steps" else expected
-    return Proof(finding.cause, geometric(gains), Estimate(predicted), gain.unit, taken, *ours, judged)
+    return Proof(finding.cause, geometric(gains), Estimate(predicted), gain.unit, taken, ours[0], ours[1], judged)
 
 
 def _baseline(problem: Problem, params: Any) -> float | None:

@@ -32,7 +32,7 @@ _LEAST_BUDGET = 100.0
 _LEAST_STEPS = 20
 _HELPS, _VISIBLE, _FASTER = 0.2, 0.02, 4.0
 _DRAWS = 3
-_HALF = 0.5
+_HALF, _GAINED = 0.5, 0.05
 _LESS = 1.25  # below it, of what helps, the steps count
 
 
@@ -175,6 +175,9 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
     if base.training is not None and after.training is not None:
         pair = _finite(base.training[0] / units[0]), _finite(after.training[best] / units[1])
     speed = speed_up(base.steps, base.curves[0], after.curves[best] * units[0] / units[1], evidence.point.baseline)
+    known = base.curves[0][0] if evidence.point.baseline is None else min(evidence.point.baseline, base.curves[0][0])
+    if not known - np.nanmin(base.curves[0]) > _GAINED * evidence.scale:
+        speed = 1.0  # what next to nothing is gained faster does not count
     asked = min(finding.predicted_gain.horizon, _MOST_STEPS, setting.total_steps or _MOST_STEPS)
     return Trial(
         finding.cause, prescription, steps, _finite(base.ends[0] / units[0]), _finite(after.ends[best] / units[1]),

@@ -80,7 +80,7 @@ def sound(name: str, truth: str) -> Callable[[Any], Any]:
 
 @functools.cache
 def _digits() -> tuple[np.ndarray, np.ndarray]:
-    images, labels = datasets.load_digits(return_X_y=True)
+    images, labels = map(np.asarray, datasets.load_digits(return_X_y=True))
     return (images / 16).astype(np.float32), labels.astype(np.int32)
 
 
@@ -119,7 +119,7 @@ def layers(key: jax.Array, sizes: Sequence[int], gain: float = 2.0, dtype: Any =
     ]
 
 
-def perceptron(params: Sequence[Any], inputs: jax.Array, activation: Any = jax.nn.relu) -> jax.Array:
+def perceptron(params: Sequence[Any], inputs: Any, activation: Any = jax.nn.relu) -> jax.Array:
     """The outputs of a perceptron, the last layer linear."""
     for layer in params[:-1]:
         inputs = activation(inputs @ layer["weight"] + layer["bias"])

@@ -259,7 +259,7 @@ class _Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        attend = nn.SelfAttention(2)
+        attend: Any = nn.SelfAttention(2)
         inner = lambda h: nn.Dense(24)(nn.gelu(nn.Dense(48)(h)))  # noqa: E731
         if self.before:
             x = x + attend(nn.LayerNorm()(x))

@@ -2,7 +2,8 @@
 
 Thresholds: evaluation mode has twice the loss of training mode on the same examples, or training mode twice that of
 evaluation mode while the key alone makes more than half of the gradient's variance; or batch statistics are taken over
-one example. Half of the units dropped, the usual most, leaves both below.
+one example. Half of the units dropped, the usual most, leaves both below. Where a random loss is not learned, the run
+without its key tells.
 
 Reference: Srivastava et al. 2014 (dropout); Ioffe and Szegedy 2015 (batch normalization).
 """
@@ -29,7 +30,7 @@ def examine(evidence: Evidence) -> Finding | None:
     )
     problem = evidence.setting.problem
     single = problem.stateful is not None and evidence.setting.batch_size == 1 and bool(problem.model_state)
-    drowned = modes.key_share > SHARE and evidence.point.is_random and evidence.is_underperforming
+    drowned = evidence.point.is_random and evidence.is_underperforming and problem.data is not None
     if not (worse or noisier or drowned or (single and evidence.is_underperforming)):
         return None
     numbers = [
