@@ -15,7 +15,14 @@ from experiments.conditioning import (
     zigzag,
 )
 from experiments.diagnosis import confusion_matrix
-from experiments.momentum import nesterov_forms, overshoot, phase_diagram, rules_on_networks, signal_response
+from experiments.momentum import (
+    adaptive_methods,
+    nesterov_forms,
+    overshoot,
+    phase_diagram,
+    rules_on_networks,
+    signal_response,
+)
 from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
 from experiments.saddles import (
     bad_minima_exist,
@@ -59,6 +66,13 @@ TINY = {
         "num_examples": 200,
         "num_held_out": 60,
         "dtype": "float64",
+    },
+    adaptive_methods: {
+        "dim": 50,
+        "edge_rates": (0.3,),
+        "edge_steps": 20_000,
+        "rounds": 10_000,
+        "num_classes": 32,
     },
     noise_floors: {"effective_rates": (0.1, 1.0), "num_chains": 200, "settling": 150, "steps": 500},
     batch_size_map: {"dim": 32, "target": 1e-4, "batch_sizes": (1, 64, 8192), "simulated": (64,), "num_seeds": 4},
@@ -246,7 +260,18 @@ def spoil_comparison(row):
         row.update(first="sgd", second="heavy_ball", outcome="under-tuned")
 
 
+def spoil_adaptive(row):
+    scaled(step=1.001, distance=1.01, median=0.5)(row)
+    if row["kind"] == "counterexample":
+        row["end"] *= -1
+    elif row["kind"] == "rotation" and row["axes"] == "turned":
+        row["loss"] = row["loss"] * (1e-40 if row["method"] == "Adam" else 1.1)
+    elif row["kind"] == "classes" and row["frequencies"] == "equal":
+        row["best"] *= 0.5 if row["method"] == "Adam" else 2
+
+
 SPOILERS = {
+    "adaptive_methods": (spoil_adaptive, 7),
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),
     "zigzag": (spoil_cosine, 2),
