@@ -42,11 +42,13 @@ from experiments.search import (
     small_rate_cost,
 )
 from experiments.sharpness import edge_of_stability, low_rate_and_catapult, sharp_minima_race
+from experiments.signal import wiggling_line
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    wiggling_line: {"distances": (0.0, 50.0), "num_points": 5000, "num_angles": 5},
     convergence_rates: {"kappas": (1e2, 1e3, 1e4), "dim": 20, "max_steps": 2000, "slower_rates": (0.1,)},
     transient_growth: {"kappas": (1e2, 1e4), "dim": 50, "chain_dim": 20, "cycle_steps": 300},
     zigzag: {"dim": 50, "steps": 2000, "angle_dim": 2000, "num_points": 5},
@@ -271,6 +273,7 @@ def spoil_adaptive(row):
 
 
 SPOILERS = {
+    "wiggling_line": (scaled(error=1.3, ratio=2.0, worst_class=0.8), 3),
     "adaptive_methods": (spoil_adaptive, 7),
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),

@@ -1,0 +1,16 @@
+import pytest
+
+from experiments.signal import wiggling_line
+from jaxopt_lab.core import InputError
+
+
+@pytest.mark.parametrize(
+    ("config", "options", "wording"),
+    [
+        (wiggling_line.Config, {"distances": (5.0, 50.0)}, "distances must start with 0 and increase"),
+        (wiggling_line.Config, {"num_points": 10}, "num_points must be a whole number of at least 1000, got 10"),
+    ],
+)
+def test_a_wrong_config_is_a_clear_sentence(config, options, wording):
+    with pytest.raises(InputError, match=wording):
+        config(**options)
