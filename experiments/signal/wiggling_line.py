@@ -65,8 +65,16 @@ def run(config: Config) -> list[dict[str, Any]]:
             predicted = float(theory.preprocessing.rotated_line_error(angle, distance, config.separation))
             worst = max(wrong[side < 0].mean(), wrong[side > 0].mean())
             error = np.sqrt(predicted * (1 - predicted) / config.num_points)
-            rows.append({"distance": distance, "angle": float(angle), "error": float(wrong.mean()),
-                         "predicted": predicted, "worst_class": float(worst), "standard_error": float(error)})
+            rows.append(
+                {
+                    "distance": distance,
+                    "angle": float(angle),
+                    "error": float(wrong.mean()),
+                    "predicted": predicted,
+                    "worst_class": float(worst),
+                    "standard_error": float(error),
+                }
+            )
         rows.append(_curvature(config, distance, normal, side, noise))
     return rows
 

@@ -6,9 +6,9 @@ Deterministic quadratics: `rates` (tuned methods), `modes` (one eigenvalue), `tr
 Noise: `noise_floors` (additive), `minibatch` and `second_moments` (linear regression on fresh batches: edges, curves),
 `noise_scale` (critical batch), `short_horizon` (the best rate of a horizon).
 Saddles: `escapes`, `saddle_chains` (the octopus), `linear_networks`; `landscapes` and `positivity` (indices of random
-Hessians). Data: `random_matrices` (Marchenko-Pastur), `log_uniform`, `preprocessing` (centring). Wide networks:
-`mean_field`. Rules that divide by past gradients: `adaptive`. Wells of known sharpness: `wells`. Search for
-hyperparameters: `search` (chances to hit, distances).
+Hessians). Data: `random_matrices` (Marchenko-Pastur), `spectral_edges` (finite sizes), `log_uniform`, `preprocessing`
+(centring). Wide networks: `mean_field`. Rules that divide by past gradients: `adaptive`. Wells of known sharpness:
+`wells`. Search for hyperparameters: `search` (chances to hit, distances).
 
 Functions take numbers or arrays and broadcast. A symbol has one name everywhere: `smoothness` L and `strong_convexity`
 mu are the largest and the smallest eigenvalue, `kappa` = L / mu; `rho` is momentum, v <- rho v + g; `lookahead` is 0
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         search,
         second_moments,
         short_horizon,
+        spectral_edges,
         stability,
         trajectories,
         transients,
@@ -70,6 +71,7 @@ __all__ = [
     "search",
     "second_moments",
     "short_horizon",
+    "spectral_edges",
     "stability",
     "trajectories",
     "transients",

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.conditioning import (
     convergence_rates,
+    kappa_and_dimension,
     network_spectra,
     preprocessing,
     single_run_average_case,
@@ -48,6 +49,13 @@ from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    kappa_and_dimension: {
+        "dims": (25, 50, 100),
+        "num_draws": 80,
+        "widths": (4, 8),
+        "num_examples": 50,
+        "num_networks": 1,
+    },
     wiggling_line: {"distances": (0.0, 50.0), "num_points": 5000, "num_angles": 5},
     convergence_rates: {"kappas": (1e2, 1e3, 1e4), "dim": 20, "max_steps": 2000, "slower_rates": (0.1,)},
     transient_growth: {"kappas": (1e2, 1e4), "dim": 50, "chain_dim": 20, "cycle_steps": 300},
@@ -272,7 +280,20 @@ def spoil_adaptive(row):
         row["best"] *= 0.5 if row["method"] == "Adam" else 2
 
 
+def spoil_kappas(row):
+    if row["kind"] == "square":
+        row["log_kappa"] *= 1.5
+    scaled(share=2.0)(row)
+    if row["kind"] == "data":
+        row["kappa"] *= (row["dim"] / 25) ** 0.5
+    if row["kind"] == "symmetric":
+        row["log_kappa"] *= 1.3
+    if row["kind"] == "network":
+        row.update(largest=row["largest"] * row["dim"] ** 2, ratio=row["ratio"] * row["dim"] ** 2, smallest=1e-3)
+
+
 SPOILERS = {
+    "kappa_and_dimension": (spoil_kappas, 6),
     "wiggling_line": (scaled(error=1.3, ratio=2.0, worst_class=0.8), 3),
     "adaptive_methods": (spoil_adaptive, 7),
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
