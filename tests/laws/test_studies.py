@@ -38,6 +38,7 @@ from experiments.saddles import (
 from experiments.search import (
     block_coordinate,
     coarse_to_fine,
+    how_many_at_once,
     learning_rate_matters_most,
     random_against_grid,
     small_rate_cost,
@@ -49,6 +50,7 @@ from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    how_many_at_once: {"dims": (1, 3), "num_searches": 300},
     kappa_and_dimension: {
         "dims": (25, 50, 100),
         "num_draws": 80,
@@ -293,6 +295,7 @@ def spoil_kappas(row):
 
 
 SPOILERS = {
+    "how_many_at_once": (scaled(hits=0.7, rank_hits=0.8, log_trials=1.3, one_by_one=0.99), 4),
     "kappa_and_dimension": (spoil_kappas, 6),
     "wiggling_line": (scaled(error=1.3, ratio=2.0, worst_class=0.8), 3),
     "adaptive_methods": (spoil_adaptive, 7),
