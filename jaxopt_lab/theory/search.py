@@ -77,7 +77,8 @@ def accurate_share(dim: AtLeastOne, tolerance: OpenFraction) -> Floats:
     """Share of all settings of D hyperparameters whose root-mean-square error is at most t.
 
     It is a ball of radius t sqrt(D):
-    pi^(D / 2) (t sqrt(D))^D / Gamma(D / 2 + 1), about (4.13 t)^D, for an optimum at least t sqrt(D) away from every end.
+    pi^(D / 2) (t sqrt(D))^D / Gamma(D / 2 + 1), about (4.13 t)^D, for an optimum at least t sqrt(D) from
+    every end.
 
     Example:
       >>> accurate_share([1, 2, 3, 6], 0.1).round(4).tolist()

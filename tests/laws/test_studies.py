@@ -43,13 +43,21 @@ from experiments.search import (
     random_against_grid,
     small_rate_cost,
 )
-from experiments.sharpness import edge_of_stability, low_rate_and_catapult, sharp_minima_race
+from experiments.sharpness import edge_of_stability, flat_and_sharp, low_rate_and_catapult, sharp_minima_race
 from experiments.signal import wiggling_line
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    flat_and_sharp: {
+        "dim": 100,
+        "num_examples": (110, 220),
+        "num_draws": 60,
+        "batch_sizes": (100,),
+        "rates": (0.8,),
+        "num_networks": 12,
+    },
     how_many_at_once: {"dims": (1, 3), "num_searches": 300},
     kappa_and_dimension: {
         "dims": (25, 50, 100),
@@ -294,7 +302,16 @@ def spoil_kappas(row):
         row.update(largest=row["largest"] * row["dim"] ** 2, ratio=row["ratio"] * row["dim"] ** 2, smallest=1e-3)
 
 
+def spoil_flatness(row):
+    scaled(risk=2.0 * (row.get("num", 0) / 110) ** 2, flat=0.5, sharpness=1.1)(row)
+    if row["kind"] == "least squares":
+        row["largest"] /= row["num"]
+    if row["kind"] == "network":
+        row["sharpness"] = row["gap"]
+
+
 SPOILERS = {
+    "flat_and_sharp": (spoil_flatness, 6),
     "how_many_at_once": (scaled(hits=0.7, rank_hits=0.8, log_trials=1.3, one_by_one=0.99), 4),
     "kappa_and_dimension": (spoil_kappas, 6),
     "wiggling_line": (scaled(error=1.3, ratio=2.0, worst_class=0.8), 3),
