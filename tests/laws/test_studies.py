@@ -44,12 +44,13 @@ from experiments.search import (
     small_rate_cost,
 )
 from experiments.sharpness import edge_of_stability, flat_and_sharp, low_rate_and_catapult, sharp_minima_race
-from experiments.signal import wiggling_line
+from experiments.signal import activations_and_depth, wiggling_line
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    activations_and_depth: {"width": 300, "sigmoid_depths": (2, 4), "deep": 4, "num_draws": 5},
     flat_and_sharp: {
         "dim": 100,
         "num_examples": (110, 220),
@@ -165,7 +166,14 @@ TINY = {
 
 
 # Eight networks with normalization of their own take more than a minute to compile; hundreds of networks, to run.
-SLOW = (network_spectra, network_noise_scale, second_order_escape, learning_rate_matters_most, rules_on_networks)
+SLOW = (
+    activations_and_depth,
+    network_spectra,
+    network_noise_scale,
+    second_order_escape,
+    learning_rate_matters_most,
+    rules_on_networks,
+)
 PARAMETERS = [pytest.param(module, marks=pytest.mark.slow) if module in SLOW else module for module in TINY]
 
 
@@ -310,7 +318,15 @@ def spoil_flatness(row):
         row["sharpness"] = row["gap"]
 
 
+def spoil_activations(row):
+    if row["kind"] == "random":
+        row.update(log_factor=0.7 * row["log_factor"] - 0.1, left=1.0)
+    else:
+        row["loss"] = 2.3 - row["loss"]
+
+
 SPOILERS = {
+    "activations_and_depth": (spoil_activations, 5),
     "flat_and_sharp": (spoil_flatness, 6),
     "how_many_at_once": (scaled(hits=0.7, rank_hits=0.8, log_trials=1.3, one_by_one=0.99), 4),
     "kappa_and_dimension": (spoil_kappas, 6),
