@@ -3,12 +3,12 @@
 What the lecture says: the sigmoid "has this problem with vanishing gradients"; "tanh has this similar sort of problem";
 "you probably wanna stick with ReLU".
 
-What is true: right for the sigmoid at the usual scales of the weights: each layer takes 76 % of the gradient, ten leave
-5e-7. Tanh has no similar problem where the weights have Xavier's variance: its gradient falls as a power of the depth.
-ReLU with He's variance keeps it; GELU, SiLU and ELU lose a tenth to a quarter a layer. The factor of every layer is the
-mean-field one, chi = weight variance E[a'^2], with nothing fitted. A network trains down to a depth of about
-6 xi = -6 / ln chi layers: 2.1 for the sigmoid, which stops at 4, whatever the learning rate; tanh and ReLU at their critical scales
-train at 16 layers.
+What is true: right for the sigmoid at the usual scales of the weights: each layer takes 76 % of the gradient, ten
+leave 5e-7. Tanh has no similar problem where the weights have Xavier's variance: its gradient falls as a power of the
+depth. ReLU with He's variance keeps it; GELU, SiLU and ELU lose a tenth to a quarter a layer. The factor of every
+layer is the mean-field one, chi = weight variance E[a'^2], with nothing fitted. A network trains down to a depth of
+about 6 xi, where xi = -1 / ln chi: 2.1 layers for the sigmoid, which stops at 4, whatever the learning rate; tanh and
+ReLU at their critical scales train at 16 layers.
 
 Source: Poole et al. 2016, arXiv 1606.05340; Schoenholz, Gilmer, Ganguli, Sohl-Dickstein 2017, arXiv 1611.01232.
 """

@@ -7,8 +7,8 @@ Noise: `noise_floors` (additive), `minibatch` and `second_moments` (linear regre
 `noise_scale` (critical batch), `short_horizon` (the best rate of a horizon).
 Saddles: `escapes`, `saddle_chains` (the octopus), `linear_networks`; `landscapes` and `positivity` (indices of random
 Hessians). Data: `random_matrices` (Marchenko-Pastur), `spectral_edges` (finite sizes), `log_uniform`, `preprocessing`
-(centring), `least_squares` (overfitting). Wide networks: `mean_field`. Rules that divide by past gradients: `adaptive`.
-Wells of known sharpness: `wells`. Search for hyperparameters: `search` (chances to hit, distances).
+(centring), `least_squares` (overfitting). Wide networks: `mean_field`, `batch_norm`. Rules that divide by past
+gradients: `adaptive`. Wells of known sharpness: `wells`. Search for hyperparameters: `search` (chances, distances).
 
 Functions take numbers or arrays and broadcast. A symbol has one name everywhere: `smoothness` L and `strong_convexity`
 mu are the largest and the smallest eigenvalue, `kappa` = L / mu; `rho` is momentum, v <- rho v + g; `lookahead` is 0
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jaxopt_lab.theory import (
         adaptive,
+        batch_norm,
         chebyshev,
         escapes,
         geometry,
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "adaptive",
+    "batch_norm",
     "chebyshev",
     "escapes",
     "geometry",

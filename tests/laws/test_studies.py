@@ -44,12 +44,13 @@ from experiments.search import (
     small_rate_cost,
 )
 from experiments.sharpness import edge_of_stability, flat_and_sharp, low_rate_and_catapult, sharp_minima_race
-from experiments.signal import activations_and_depth, wiggling_line
+from experiments.signal import activations_and_depth, batch_norm, wiggling_line
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    batch_norm: {"width": 200, "depth": 14, "num_draws": 4, "scales": (2.0,), "decays": (1e-2,)},
     activations_and_depth: {"width": 300, "sigmoid_depths": (2, 4), "deep": 4, "num_draws": 5},
     flat_and_sharp: {
         "dim": 100,
@@ -326,6 +327,7 @@ def spoil_activations(row):
 
 
 SPOILERS = {
+    "batch_norm": (scaled(mean=1e12, variance=5, cosine=1e6, gradient=1.1, curvature=1.1, factor=1.2, angle=1.1), 8),
     "activations_and_depth": (spoil_activations, 5),
     "flat_and_sharp": (spoil_flatness, 6),
     "how_many_at_once": (scaled(hits=0.7, rank_hits=0.8, log_trials=1.3, one_by_one=0.99), 4),
