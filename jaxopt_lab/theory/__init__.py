@@ -7,8 +7,8 @@ Noise: `noise_floors` (additive), `minibatch` and `second_moments` (linear regre
 `noise_scale` (critical batch), `short_horizon` (the best rate of a horizon).
 Saddles: `escapes`, `saddle_chains` (the octopus), `linear_networks`; `landscapes` and `positivity` (indices of random
 Hessians). Data: `random_matrices` (Marchenko-Pastur), `spectral_edges` (finite sizes), `log_uniform`, `preprocessing`
-(centring), `least_squares` (overfitting). Wide networks: `mean_field`, `batch_norm`. Rules that divide by past
-gradients: `adaptive`. Wells of known sharpness: `wells`. Search for hyperparameters: `search` (chances, distances).
+(centring), `least_squares` (overfitting), `regularization`. Wide networks: `mean_field`, `batch_norm`. Rules that
+divide by past gradients: `adaptive`. Wells of known sharpness: `wells`. Search for hyperparameters: `search`.
 
 Functions take numbers or arrays and broadcast. A symbol has one name everywhere: `smoothness` L and `strong_convexity`
 mu are the largest and the smallest eigenvalue, `kappa` = L / mu; `rho` is momentum, v <- rho v + g; `lookahead` is 0
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         preprocessing,
         random_matrices,
         rates,
+        regularization,
         saddle_chains,
         search,
         second_moments,
@@ -71,6 +72,7 @@ __all__ = [
     "preprocessing",
     "random_matrices",
     "rates",
+    "regularization",
     "saddle_chains",
     "search",
     "second_moments",

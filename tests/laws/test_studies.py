@@ -16,6 +16,7 @@ from experiments.conditioning import (
     zigzag,
 )
 from experiments.diagnosis import confusion_matrix
+from experiments.generalization import regularization
 from experiments.momentum import (
     adaptive_methods,
     nesterov_forms,
@@ -50,6 +51,7 @@ from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    regularization: {"dim": 10, "num_examples": 60, "num_masks": 400, "strengths": (0.03, 0.3), "num_labels": 50},
     batch_norm: {"width": 200, "depth": 14, "num_draws": 4, "scales": (2.0,), "decays": (1e-2,)},
     activations_and_depth: {"width": 300, "sigmoid_depths": (2, 4), "deep": 4, "num_draws": 5},
     flat_and_sharp: {
@@ -327,6 +329,7 @@ def spoil_activations(row):
 
 
 SPOILERS = {
+    "regularization": (scaled(penalty=1.3, kappa=1.1, steps=1.3, bias_ratio=1.1, variance_ratio=1.3), 5),
     "batch_norm": (scaled(mean=1e12, variance=5, cosine=1e6, gradient=1.1, curvature=1.1, factor=1.2, angle=1.1), 8),
     "activations_and_depth": (spoil_activations, 5),
     "flat_and_sharp": (spoil_flatness, 6),
