@@ -65,9 +65,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "full": Config(
-        edge_rates=(0.03, 0.1, 0.3), edge_steps=200_000, rounds=300_000, num_classes=512, class_steps=30_000
-    ),
+    "full": Config(edge_rates=(0.03, 0.1, 0.3), edge_steps=200_000, rounds=300_000, num_classes=256),
 }
 
 

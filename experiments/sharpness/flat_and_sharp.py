@@ -104,7 +104,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
         places = (np.arange(len(row["parts"])) + 0.5) / len(row["parts"])
         maker.measured(top, places, row["parts"], color=color, linestyle="-", linewidth=1,
                        label=f"{row['num']} examples")  # fmt: skip
-    top.set(yscale="log", xlim=(0, 1.35), xlabel="tenths of the directions, flat to sharp", ylabel="excess risk",
+    top.set(yscale="log", xlim=(0, 1.35), xlabel="share of the directions, flat to sharp", ylabel="excess risk",
             title="What overfits is flat")  # fmt: skip
     networks = rows.where(kind="network", train=lambda loss: loss <= FITTED)
     for color, size in enumerate(config.batch_sizes):
