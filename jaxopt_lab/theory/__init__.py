@@ -6,8 +6,9 @@ Deterministic quadratics: `rates` (tuned methods), `modes` (one eigenvalue), `tr
 Noise: `noise_floors` (additive), `minibatch` and `second_moments` (linear regression on fresh batches: edges, curves),
 `noise_scale` (critical batch), `short_horizon` (the best rate of a horizon).
 Saddles: `escapes`, `saddle_chains` (the octopus), `linear_networks`; `landscapes` and `positivity` (indices of random
-Hessians). Data: `random_matrices` (Marchenko-Pastur), `log_uniform`, `preprocessing` (centring). Wide networks:
-`mean_field`. Wells of known sharpness: `wells`. Search for hyperparameters: `search` (chances to hit, distances).
+Hessians). Data: `random_matrices` (Marchenko-Pastur), `spectral_edges` (finite sizes), `log_uniform`, `preprocessing`
+(centring), `least_squares` (overfitting), `regularization`. Wide networks: `mean_field`, `batch_norm`. Rules that
+divide by past gradients: `adaptive`. Wells of known sharpness: `wells`. Search for hyperparameters: `search`.
 
 Functions take numbers or arrays and broadcast. A symbol has one name everywhere: `smoothness` L and `strong_convexity`
 mu are the largest and the smallest eigenvalue, `kappa` = L / mu; `rho` is momentum, v <- rho v + g; `lookahead` is 0
@@ -20,10 +21,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jaxopt_lab.theory import (
+        adaptive,
+        batch_norm,
         chebyshev,
         escapes,
         geometry,
         landscapes,
+        least_squares,
         linear_networks,
         log_uniform,
         mean_field,
@@ -36,10 +40,12 @@ if TYPE_CHECKING:
         preprocessing,
         random_matrices,
         rates,
+        regularization,
         saddle_chains,
         search,
         second_moments,
         short_horizon,
+        spectral_edges,
         stability,
         trajectories,
         transients,
@@ -47,10 +53,13 @@ if TYPE_CHECKING:
     )
 
 __all__ = [
+    "adaptive",
+    "batch_norm",
     "chebyshev",
     "escapes",
     "geometry",
     "landscapes",
+    "least_squares",
     "linear_networks",
     "log_uniform",
     "mean_field",
@@ -63,10 +72,12 @@ __all__ = [
     "preprocessing",
     "random_matrices",
     "rates",
+    "regularization",
     "saddle_chains",
     "search",
     "second_moments",
     "short_horizon",
+    "spectral_edges",
     "stability",
     "trajectories",
     "transients",

@@ -5,7 +5,8 @@
 
 Weights have variance weight_variance / fan-in: 2 for He's rule, 1 for LeCun's. q is the mean square of the
 pre-activations, and chi the factor on the mean square of the gradient from a layer to the one before. At chi = 1 both
-keep; else they reach about -1 / ln chi layers. The activations are "relu", "tanh", "sigmoid" and "identity".
+keep; else they reach about -1 / ln chi layers. The activations are "relu", "tanh", "sigmoid" and "identity", for one
+layer also "gelu", "silu" and "elu", of which the fixed point need not be one only.
 """
 
 from typing import NamedTuple
@@ -70,6 +71,7 @@ def mean_field_factor(activation: str, weight_variance: Positive, bias_variance:
 
     Reference: Poole et al. 2016, arXiv 1606.05340; Schoenholz et al. 2017, arXiv 1611.01232.
     """
+    require_choice("mean_field_factor", "activation", activation, _ONE_FIXED_POINT)
     start = mean_field_step(activation, 0.0, weight_variance, bias_variance)
     if activation in ("relu", "identity"):
         chi = mean_field_step(activation, 1.0, weight_variance).factor
@@ -119,4 +121,33 @@ def _sigmoid(variance: Floats) -> tuple[Floats, Floats]:
     return np.square(values) @ _SHARES, np.square(values * (1 - values)) @ _SHARES
 
 
-_SECOND_MOMENTS = {"relu": _relu, "identity": _identity, "tanh": _tanh, "sigmoid": _sigmoid}
+def _gelu(variance: Floats) -> tuple[Floats, Floats]:
+    # the approximation by tanh that JAX and Flax take by default
+    z = np.sqrt(variance)[..., None] * _NODES
+    gate = np.tanh(np.sqrt(2 / np.pi) * (z + 0.044715 * z**3))
+    slope = 0.5 * (1 + gate) + 0.5 * z * (1 - gate**2) * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * z**2)
+    return np.square(0.5 * z * (1 + gate)) @ _SHARES, np.square(slope) @ _SHARES
+
+
+def _silu(variance: Floats) -> tuple[Floats, Floats]:
+    z = np.sqrt(variance)[..., None] * _NODES
+    gate = 0.5 * (1 + np.tanh(0.5 * z))
+    return np.square(z * gate) @ _SHARES, np.square(gate * (1 + z * (1 - gate))) @ _SHARES
+
+
+def _elu(variance: Floats) -> tuple[Floats, Floats]:
+    z = np.sqrt(variance)[..., None] * _NODES
+    below = np.minimum(z, 0)
+    return np.square(np.where(z > 0, z, np.expm1(below))) @ _SHARES, np.exp(2 * below) @ _SHARES
+
+
+_ONE_FIXED_POINT = ("relu", "identity", "tanh", "sigmoid")
+_SECOND_MOMENTS = {
+    "relu": _relu,
+    "identity": _identity,
+    "tanh": _tanh,
+    "sigmoid": _sigmoid,
+    "gelu": _gelu,
+    "silu": _silu,
+    "elu": _elu,
+}

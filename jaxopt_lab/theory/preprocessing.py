@@ -6,10 +6,17 @@ when every mean equals the deviation.
 """
 
 import numpy as np
+from scipy import special
 
-from jaxopt_lab.theory.arguments import AtLeastOne, Floats, NonNegative, Positive, checked
+from jaxopt_lab.theory.arguments import AtLeastOne, Finite, Floats, NonNegative, Positive, checked
 
-__all__ = ["condition_number_with_bias", "condition_number_without_bias", "spiked_top_eigenvalue"]
+__all__ = [
+    "condition_number_with_bias",
+    "condition_number_without_bias",
+    "rotated_line_error",
+    "rotated_line_limit",
+    "spiked_top_eigenvalue",
+]
 
 
 @checked
@@ -41,6 +48,36 @@ def condition_number_with_bias(mean_norm: NonNegative, standard_deviation: Posit
     m2, s = mean_norm**2, standard_deviation
     top = (s**2 + m2 + 1 + np.sqrt((s - 1) ** 2 + m2) * np.sqrt((s + 1) ** 2 + m2)) / 2
     return (top / s) ** 2
+
+
+@checked
+def rotated_line_error(
+    angle: Finite, distance: NonNegative, separation: Positive, standard_deviation: Positive = 1.0
+) -> Floats:
+    """Share of points on the wrong side of a line that has turned about the origin by an angle, in radians.
+
+    Two Gaussian clusters D = `separation` apart, R = `distance` from the origin along the best line, each of deviation
+    s: (Phi(-(D/2 cos - R sin) / s) + Phi(-(D/2 cos + R sin) / s)) / 2. Centring is R = 0.
+
+    Example:
+      >>> rotated_line_error(0.05, [0.0, 5.0, 50.0], 4.0).round(4).tolist()
+      [0.0229, 0.0263, 0.346]
+    """
+    apart, along = separation / 2 * np.cos(angle), distance * np.sin(angle)
+    return 0.5 * (
+        special.ndtr((along - apart) / standard_deviation) + special.ndtr(-(apart + along) / standard_deviation)
+    )
+
+
+@checked
+def rotated_line_limit(distance: Positive, separation: Positive) -> Floats:
+    """The angle, in radians, at which the turned line runs through the middle of one cluster: tan = D / (2 R).
+
+    Example:
+      >>> print(f"{rotated_line_limit(50.0, 4.0):.4f}")
+      0.0400
+    """
+    return np.arctan(separation / (2 * distance))
 
 
 @checked

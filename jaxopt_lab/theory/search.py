@@ -9,8 +9,10 @@ N trials in [0, 1]^D, of which a grid has n = N^(1/D) values along each axis, at
 from typing import Annotated, Any
 
 import numpy as np
+from scipy import special
 from typing_extensions import TypeAliasType
 
+from jaxopt_lab.core.errors import fail
 from jaxopt_lab.theory.arguments import (
     AtLeastOne,
     Floats,
@@ -22,6 +24,7 @@ from jaxopt_lab.theory.arguments import (
 )
 
 __all__ = [
+    "accurate_share",
     "block_coordinate_factor",
     "coarse_to_fine_width",
     "expected_best_rank",
@@ -67,6 +70,30 @@ def grid_hit_probability(cells: AtLeastOne, width: OpenFraction, effective_dim: 
     """
     missed = (cells - 1) * np.maximum(1 / cells - width, 0) + 2 * np.maximum(0.5 / cells - width, 0)
     return (1 - missed / (1 - width)) ** effective_dim
+
+
+@checked
+def accurate_share(dim: AtLeastOne, tolerance: OpenFraction) -> Floats:
+    """Share of all settings of D hyperparameters whose root-mean-square error is at most t.
+
+    It is a ball of radius t sqrt(D):
+    pi^(D / 2) (t sqrt(D))^D / Gamma(D / 2 + 1), about (4.13 t)^D, for an optimum at least t sqrt(D) from
+    every end.
+
+    Example:
+      >>> accurate_share([1, 2, 3, 6], 0.1).round(4).tolist()
+      [0.2, 0.0628, 0.0218, 0.0011]
+
+    Raises:
+      InputError: t sqrt(D) is above 1/2, so that no ball fits.
+
+    Reference: the volume of a ball.
+    """
+    radius = tolerance * np.sqrt(dim)
+    if np.any(radius > 0.5):
+        largest = f"tolerance sqrt(dim) must be at most 1/2, got {np.max(radius):g}"
+        raise fail("accurate_share", largest, "The ball must lie in the unit cube.")
+    return np.exp(dim / 2 * np.log(np.pi) + dim * np.log(radius) - special.gammaln(dim / 2 + 1))
 
 
 @checked

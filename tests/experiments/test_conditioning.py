@@ -4,6 +4,7 @@ import pytest
 
 from experiments.conditioning import (
     convergence_rates,
+    kappa_and_dimension,
     network_spectra,
     preprocessing,
     single_run_average_case,
@@ -30,6 +31,8 @@ from jaxopt_lab.core import InputError, precision
         (single_run_average_case.Config, {"small_dims": (50,)}, "small_dims must hold at least two"),
         (single_run_average_case.Config, {"dim": 10**7}, "10000000 x 10000000 needs .* GiB"),
         (network_spectra.Config, {"networks": ((8, 32), (2, 32))}, "networks must start with a shallow and a deeper"),
+        (kappa_and_dimension.Config, {"dims": (100, 50)}, "dims must hold at least three numbers that increase"),
+        (kappa_and_dimension.Config, {"ratios": (1.0,)}, r"ratios must be in \(0, 0.9\], got 1"),
         (network_spectra.Config, {"norms": ("batch",)}, "norms must start with none and batch"),
         (network_spectra.Config, {"class_counts": (2,)}, r"class_counts must be in \[3, 10\], got 2"),
     ],

@@ -1,12 +1,14 @@
 import pytest
 
-from experiments.momentum import nesterov_forms, overshoot, phase_diagram, signal_response
+from experiments.momentum import adaptive_methods, nesterov_forms, overshoot, phase_diagram, signal_response
 from jaxopt_lab.core import InputError
 
 
 @pytest.mark.parametrize(
     ("config", "options", "wording"),
     [
+        (adaptive_methods.Config, {"large_slope": 2.0}, r"large_slope must be in \[2.1, 100\], got 2.0"),
+        (adaptive_methods.Config, {"edge_rates": ()}, "edge_rates must hold at least one rate"),
         (overshoot.Config, {"rhos": (1.5,)}, r"rhos must be in \[0.9, 1\), got 1.5"),
         (overshoot.Config, {"lowest_rate": -1.0}, "lowest_rate must be positive and finite, got -1.0"),
         (nesterov_forms.Config, {"chain_rate": 0.5}, r"chain_rate must be in \(0, 0.16\), got 0.5"),

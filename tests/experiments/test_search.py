@@ -4,6 +4,7 @@ import pytest
 from experiments.search import (
     block_coordinate,
     coarse_to_fine,
+    how_many_at_once,
     learning_rate_matters_most,
     random_against_grid,
     small_rate_cost,
@@ -20,6 +21,8 @@ from jaxopt_lab.core import InputError
         (coarse_to_fine.Config, {"highest_rate": 3.0}, r"highest_rate must be in \(0, 2\), got 3.0. It diverges"),
         (block_coordinate.Config, {"rhos": (0.5, 0.8, 0.9)}, "rhos must be three or more that increase from 0"),
         (block_coordinate.Config, {"correlations": (1.0,)}, r"correlations must be in \(0, 1\), got 1.0"),
+        (how_many_at_once.Config, {"dims": (2, 3)}, "dims must start with 1 and increase"),
+        (how_many_at_once.Config, {"dims": (1, 40)}, r"tolerance sqrt\(dim\) must be at most 0.25, got 0.632"),
         (small_rate_cost.Config, {"rates": (0.3, 0.1, 0.02)}, "rates must hold ten times the last one, 0.2, got"),
         (small_rate_cost.Config, {"target": 3.0}, r"target must be in .* It starts near ln\(10\)"),
         (learning_rate_matters_most.Config, {"gains": (3.0, 0.3)}, "gains must be two positive numbers that increase"),

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.sharpness import edge_of_stability
+from experiments.sharpness import edge_of_stability, flat_and_sharp
 from jaxopt_lab import training
 from jaxopt_lab.core import InputError, precision
 
@@ -19,6 +19,19 @@ from jaxopt_lab.core import InputError, precision
 def test_a_wrong_config_is_a_clear_sentence(options, wording):
     with pytest.raises(InputError, match=wording):
         edge_of_stability.Config(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "wording"),
+    [
+        ({"num_examples": (180, 400)}, "num_examples must be at least dim"),
+        ({"num_examples": (400, 200)}, "num_examples must hold at least two numbers that increase"),
+        ({"scales": (-1.0,)}, "scales must be positive and finite, got -1.0"),
+    ],
+)
+def test_a_wrong_config_of_flat_and_sharp_is_a_clear_sentence(options, wording):
+    with pytest.raises(InputError, match=wording):
+        flat_and_sharp.Config(**options)
 
 
 def test_the_edges_are_the_closed_forms():

@@ -8,6 +8,7 @@ import pytest
 
 from experiments.conditioning import (
     convergence_rates,
+    kappa_and_dimension,
     network_spectra,
     preprocessing,
     single_run_average_case,
@@ -15,7 +16,15 @@ from experiments.conditioning import (
     zigzag,
 )
 from experiments.diagnosis import confusion_matrix, reported_faults
-from experiments.momentum import nesterov_forms, overshoot, phase_diagram, rules_on_networks, signal_response
+from experiments.generalization import regularization
+from experiments.momentum import (
+    adaptive_methods,
+    nesterov_forms,
+    overshoot,
+    phase_diagram,
+    rules_on_networks,
+    signal_response,
+)
 from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
 from experiments.saddles import (
     bad_minima_exist,
@@ -30,16 +39,38 @@ from experiments.saddles import (
 from experiments.search import (
     block_coordinate,
     coarse_to_fine,
+    how_many_at_once,
     learning_rate_matters_most,
     random_against_grid,
     small_rate_cost,
 )
-from experiments.sharpness import edge_of_stability, low_rate_and_catapult, sharp_minima_race
+from experiments.sharpness import edge_of_stability, flat_and_sharp, low_rate_and_catapult, sharp_minima_race
+from experiments.signal import activations_and_depth, batch_norm, wiggling_line
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    regularization: {"dim": 10, "num_examples": 60, "num_masks": 400, "strengths": (0.03, 0.3), "num_labels": 50},
+    batch_norm: {"width": 200, "depth": 14, "num_draws": 4, "scales": (2.0,), "decays": (1e-2,)},
+    activations_and_depth: {"width": 300, "sigmoid_depths": (2, 4), "deep": 4, "num_draws": 5},
+    flat_and_sharp: {
+        "dim": 100,
+        "num_examples": (110, 220),
+        "num_draws": 60,
+        "batch_sizes": (100,),
+        "rates": (0.8,),
+        "num_networks": 12,
+    },
+    how_many_at_once: {"dims": (1, 3), "num_searches": 300},
+    kappa_and_dimension: {
+        "dims": (25, 50, 100),
+        "num_draws": 80,
+        "widths": (4, 8),
+        "num_examples": 50,
+        "num_networks": 1,
+    },
+    wiggling_line: {"distances": (0.0, 50.0), "num_points": 5000, "num_angles": 5},
     convergence_rates: {"kappas": (1e2, 1e3, 1e4), "dim": 20, "max_steps": 2000, "slower_rates": (0.1,)},
     transient_growth: {"kappas": (1e2, 1e4), "dim": 50, "chain_dim": 20, "cycle_steps": 300},
     zigzag: {"dim": 50, "steps": 2000, "angle_dim": 2000, "num_points": 5},
@@ -59,6 +90,13 @@ TINY = {
         "num_examples": 200,
         "num_held_out": 60,
         "dtype": "float64",
+    },
+    adaptive_methods: {
+        "dim": 50,
+        "edge_rates": (0.3,),
+        "edge_steps": 20_000,
+        "rounds": 10_000,
+        "num_classes": 32,
     },
     noise_floors: {"effective_rates": (0.1, 1.0), "num_chains": 200, "settling": 150, "steps": 500},
     batch_size_map: {"dim": 32, "target": 1e-4, "batch_sizes": (1, 64, 8192), "simulated": (64,), "num_seeds": 4},
@@ -132,7 +170,14 @@ TINY = {
 
 
 # Eight networks with normalization of their own take more than a minute to compile; hundreds of networks, to run.
-SLOW = (network_spectra, network_noise_scale, second_order_escape, learning_rate_matters_most, rules_on_networks)
+SLOW = (
+    activations_and_depth,
+    network_spectra,
+    network_noise_scale,
+    second_order_escape,
+    learning_rate_matters_most,
+    rules_on_networks,
+)
 PARAMETERS = [pytest.param(module, marks=pytest.mark.slow) if module in SLOW else module for module in TINY]
 
 
@@ -251,7 +296,52 @@ def spoil_comparison(row):
         row.update(first="sgd", second="heavy_ball", outcome="under-tuned")
 
 
+def spoil_adaptive(row):
+    scaled(step=1.001, distance=1.01, median=0.5)(row)
+    if row["kind"] == "counterexample":
+        row["end"] *= -1
+    elif row["kind"] == "rotation" and row["axes"] == "turned":
+        row["loss"] = row["loss"] * (1e-40 if row["method"] == "Adam" else 1.1)
+    elif row["kind"] == "classes" and row["frequencies"] == "equal":
+        row["best"] *= 0.5 if row["method"] == "Adam" else 2
+
+
+def spoil_kappas(row):
+    if row["kind"] == "square":
+        row["log_kappa"] *= 1.5
+    scaled(share=2.0)(row)
+    if row["kind"] == "data":
+        row["kappa"] *= (row["dim"] / 25) ** 0.5
+    if row["kind"] == "symmetric":
+        row["log_kappa"] *= 1.3
+    if row["kind"] == "network":
+        row.update(largest=row["largest"] * row["dim"] ** 2, ratio=row["ratio"] * row["dim"] ** 2, smallest=1e-3)
+
+
+def spoil_flatness(row):
+    scaled(risk=2.0 * (row.get("num", 0) / 110) ** 2, flat=0.5, sharpness=1.1)(row)
+    if row["kind"] == "least squares":
+        row["largest"] /= row["num"]
+    if row["kind"] == "network":
+        row["sharpness"] = row["gap"]
+
+
+def spoil_activations(row):
+    if row["kind"] == "random":
+        row.update(log_factor=0.7 * row["log_factor"] - 0.1, left=1.0)
+    else:
+        row["loss"] = 2.3 - row["loss"]
+
+
 SPOILERS = {
+    "regularization": (scaled(penalty=1.3, kappa=1.1, steps=1.3, bias_ratio=1.1, variance_ratio=1.3), 5),
+    "batch_norm": (scaled(mean=1e12, variance=5, cosine=1e6, gradient=1.1, curvature=1.1, factor=1.2, angle=1.1), 8),
+    "activations_and_depth": (spoil_activations, 5),
+    "flat_and_sharp": (spoil_flatness, 6),
+    "how_many_at_once": (scaled(hits=0.7, rank_hits=0.8, log_trials=1.3, one_by_one=0.99), 4),
+    "kappa_and_dimension": (spoil_kappas, 6),
+    "wiggling_line": (scaled(error=1.3, ratio=2.0, worst_class=0.8), 3),
+    "adaptive_methods": (spoil_adaptive, 7),
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),
     "zigzag": (spoil_cosine, 2),

@@ -1,6 +1,8 @@
+import jax
 import numpy as np
 import pytest
 
+from jaxopt_lab import networks
 from jaxopt_lab.core import InputError
 from jaxopt_lab.theory import mean_field
 
@@ -36,6 +38,17 @@ def test_a_step_is_the_mean_over_gaussian_inputs():
     assert step.factor == pytest.approx(2.0 * np.mean((1 - draws**2) ** 2), rel=2e-2)
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "silu", "elu"])
+def test_a_step_of_every_activation_is_the_mean_of_its_squares(activation):
+    function = networks.resolve_activation(activation)
+    draws = np.asarray(np.random.default_rng(1).normal(size=200_000), np.float32)
+    value, slope = jax.vmap(jax.value_and_grad(function))(1.5 * draws)
+    step = mean_field.mean_field_step(activation, 2.25, 1.7, 0.2)
+    # 4 standard errors of a mean of squares, whose deviation is at most 3 times the mean
+    assert step.variance == pytest.approx(1.7 * np.mean(np.square(value)) + 0.2, rel=0.027)
+    assert step.factor == pytest.approx(1.7 * np.mean(np.square(slope)), rel=0.027)
+
+
 def test_a_steep_activation_is_resolved():
     # E a'(s z)^2 -> (integral of sech^4) / (s sqrt(2 pi)), 4 / 3 over it, up to 1 / s^2.
     slope = mean_field.mean_field_step("tanh", 900.0, 1.0).factor
@@ -52,6 +65,7 @@ def test_a_map_that_only_grows_has_its_fixed_point_at_infinity():
     ("make", "message"),
     [
         (lambda: mean_field.mean_field_factor("rleu", 2.0), "Did you mean 'relu'"),
+        (lambda: mean_field.mean_field_factor("gelu", 2.0), "activation must be one of: .*got 'gelu'"),
         (lambda: mean_field.mean_field_factor("relu", 2.0), "relu at weight_variance 2 keeps every q: no fixed point"),
         (lambda: mean_field.mean_field_step("tanh", -1.0, 1.0), "variance must be in"),
         (lambda: mean_field.depth_scale(0.0), "factor must be in"),

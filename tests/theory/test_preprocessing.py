@@ -50,6 +50,23 @@ def test_a_small_spike_hides_in_the_bulk():
     assert at == pytest.approx(2.25, rel=1e-9)  # both branches meet with equal slope
 
 
+def test_the_error_of_a_turned_line_is_the_published_one_and_that_of_a_sample():
+    found = preprocessing.rotated_line_error(0.05, [0.0, 5.0, 50.0], 4.0)
+    np.testing.assert_allclose(found, [0.0229, 0.0263, 0.3460], atol=5e-5)  # four digits are known
+    rng = np.random.default_rng(0)
+    side = np.where(rng.random(400_000) < 0.5, 1.0, -1.0)
+    normal, along = 1.5 * side + 0.5 * rng.normal(size=side.size), 4.0 + 0.5 * rng.normal(size=side.size)
+    wrong = np.mean(np.sign(np.cos(0.3) * normal + np.sin(0.3) * along) != side)
+    # 4 standard errors of a share of 400,000
+    assert preprocessing.rotated_line_error(0.3, 4.0, 3.0, 0.5) == pytest.approx(wrong, abs=4 * 0.5 / 632)
+
+
+def test_at_the_limit_the_line_runs_through_a_cluster():
+    angle = preprocessing.rotated_line_limit(50.0, 4.0)
+    # one class is at a half, the other is 4 cos(angle) away
+    assert preprocessing.rotated_line_error(angle, 50.0, 4.0) == pytest.approx(0.25, abs=4e-5)
+
+
 def test_wrong_arguments_are_named():
     with pytest.raises(InputError, match=r"^condition_number_with_bias: standard_deviation must be in \(0, inf\)"):
         preprocessing.condition_number_with_bias(1.0, 0.0)

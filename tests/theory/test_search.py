@@ -93,3 +93,16 @@ def test_a_first_box_misses_as_often_as_random_trials_do(trials):
     missed = np.abs(points - optima[:, None]).min(1) > half
     chance = float(search.first_box_misses(trials))
     assert missed.mean() == pytest.approx(chance, abs=4 * np.sqrt(chance * (1 - chance) / num))
+
+
+@pytest.mark.parametrize("dim", [1, 2, 4])
+def test_the_accurate_share_is_that_of_random_settings(dim):
+    errors = np.random.default_rng(0).random((200_000, dim)) - 0.5
+    found = np.mean(np.square(errors).mean(1) <= 0.15**2)
+    # 4 standard errors of a share of 200,000
+    assert search.accurate_share(dim, 0.15) == pytest.approx(found, abs=4 * np.sqrt(found / 200_000))
+
+
+def test_a_ball_that_does_not_fit_is_refused():
+    with pytest.raises(InputError, match=r"tolerance sqrt\(dim\) must be at most 1/2, got 0.6. The ball must lie"):
+        search.accurate_share(9, 0.2)

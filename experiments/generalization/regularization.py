@@ -1,0 +1,161 @@
+"""What do dropout, L2 and stopping early do, and are they different things?
+
+What the lecture says: regularization is there "to reduce the gap between train and test error"; noise may also come
+from "explicit stochasticity in the network".
+
+What is true: for least squares they are one thing, up to constants. Dropout of the inputs at rate p is a penalty of
+p / (1 - p) times the inputs' second moments, exactly: explicit noise in the network does not average out, it changes
+what is minimized. L2 of strength a makes the condition number (L + a) / (mu + a), and saves as many steps. Stopping
+gradient descent at time t is ridge with a = 1 / t: never more bias, and at most 1.6859 times the variance, at its
+worst eigenvalue (published as 1.6862).
+
+Source: Srivastava et al. 2014, section 9.1; Ali, Kolter, Tibshirani 2019, arXiv 1810.10082.
+"""
+
+from typing import Annotated, Any
+
+import numpy as np
+
+from jaxopt_lab import objectives, rules, theory, training
+from jaxopt_lab.core import Verdict, mean_of_samples
+from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.studies import Row, Rows, main
+from jaxopt_lab.studies.fields import Between, Increasing, Positive, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import at_most, everywhere
+
+ALI, DROPOUT = "Ali, Kolter, Tibshirani 2019, arXiv 1810.10082", "Srivastava et al. 2014, section 9.1"
+
+
+@configclass
+class Config:
+    """All that can change a number. Examples are Gaussian, with eigenvalues evenly spaced in the logarithm."""
+
+    dim: Annotated[int, Whole(4)] = 30
+    """Parameters d."""
+    num_examples: Annotated[int, Whole(8)] = 200
+    """Examples n."""
+    kappa: Annotated[float, Between("[10, 1e6]")] = 1e3
+    """Condition number of the inputs' covariance."""
+    dropout_rates: Annotated[tuple[float, ...], Between("(0, 1)")] = (0.1, 0.5, 0.8)
+    """Probabilities of dropping an input."""
+    num_masks: Annotated[int, Whole(100)] = 4000
+    """Draws of what is dropped."""
+    strengths: Annotated[tuple[Positive, ...], Increasing("hold at least two strengths that increase")] = (
+        0.01, 0.03, 0.1, 0.3,
+    )  # fmt: skip
+    """Strengths of L2 a, of an eigenvalue's unit; the largest eigenvalue is about 1."""
+    accuracy: Annotated[float, Between("[1e-8, 0.1]")] = 1e-4
+    """Distance to the minimizer over the first, to which steps are counted."""
+    noise: Positive = 1.0
+    """Standard deviation of the labels' noise."""
+    num_labels: Annotated[int, Whole(50)] = 1000
+    """Draws of the labels' noise for the variance of stopping early."""
+    seed: Seed = 0
+    """Seeds everything."""
+
+
+PRESETS = {"quick": Config(), "full": Config(dim=200, num_examples=2000, num_masks=20_000, kappa=1e4)}
+
+
+def run(config: Config) -> list[dict[str, Any]]:
+    """One row a dropout rate, one a strength of L2, one a time at which descent is stopped."""
+    rng = np.random.default_rng(config.seed)
+    deviations = np.geomspace(1, config.kappa**-0.5, config.dim)
+    inputs = rng.normal(size=(config.num_examples, config.dim)) * deviations
+    weights = rng.normal(size=config.dim)
+    labels = inputs @ weights + config.noise * rng.normal(size=config.num_examples)
+    rows = [_dropout(rng, config, inputs, labels, weights, rate) for rate in config.dropout_rates]
+    return rows + [_ridge(config, inputs, labels, a) for a in config.strengths] + _stopping(rng, config, inputs)
+
+
+def judge(config: Config, rows: Rows) -> list[Verdict]:
+    """Dropout's penalty, the steps of L2, and the bias and variance of stopping early."""
+    stopped = rows.where(kind="stopping")
+    return [
+        everywhere("Dropout adds p / (1 - p) sum_j w_j^2 E x_j^2 to the loss", "what it adds at rate {rate:g}",
+                   rows.where(kind="dropout"), "penalty", "predicted", errors="error", reference=DROPOUT),
+        everywhere("L2 of strength a makes the condition number (L + a) / (mu + a)", "kappa at a = {strength:g}",
+                   rows.where(kind="ridge"), "kappa", "kappa_law", relatively=1e-6, reference="exact"),
+        # the last half of the run still holds some of the modes that are not the slowest
+        everywhere("and gradient descent contracts at that rate", "its exponent over the law's at a = {strength:g}",
+                   rows.where(kind="ridge"), "steps", "steps_law", relatively=0.1, reference="theory.rates"),
+        at_most("Stopping early has no more bias than ridge at 1 / t", "largest ratio of squared biases", 1.0,
+                max(stopped["bias_ratio"]), tolerance=1e-9, reference=ALI),
+        # the steps of descent are short but not of length 0
+        at_most("and at most 1.6859 times its variance", "largest ratio over times",
+                theory.regularization.largest_variance_ratio(), max(stopped["variance_ratio"]), tolerance=0.02,
+                reference=ALI),
+    ]  # fmt: skip
+
+
+def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
+    """Variance and squared bias of stopping early, over ridge's, against the time."""
+    figure, axes = maker.axes(height=4.2)
+    stopped = rows.where(kind="stopping")
+    maker.measured(axes, stopped["time"], stopped["variance_ratio"], label="variance")
+    maker.measured(axes, stopped["time"], stopped["bias_ratio"], color=1, label="squared bias")
+    bound = theory.regularization.largest_variance_ratio()
+    maker.predicted(axes, stopped["time"], np.full(len(stopped), bound), linestyle=":", label=f"{bound:.4f}")
+    axes.set(xscale="log", xlim=(None, 12 * stopped["time"][-1]), ylim=(0, 1.9), xlabel="steps x learning rate t",
+             ylabel="stopping at t over ridge of 1 / t", title="Stopping early is ridge, within 1.69")  # fmt: skip
+    return figure
+
+
+def caption(config: Config, rows: Rows) -> str:
+    stopped = rows.where(kind="stopping")
+    return (
+        f"Stopped at any time, gradient descent has at most {max(stopped['bias_ratio']):.2f} times the squared bias and"
+        f" {max(stopped['variance_ratio']):.2f} times the variance of ridge with the strength 1 / t."
+    )
+
+
+def _dropout(
+    rng: np.random.Generator, config: Config, inputs: np.ndarray, labels: np.ndarray, weights: np.ndarray, rate: float
+) -> Row:
+    """The mean squared error with inputs dropped, less that without."""
+    plain = np.square(labels - inputs @ weights).mean()
+    kept = [rng.random(inputs.shape) >= rate for _ in range(config.num_masks)]
+    errors = [np.square(labels - (mask * inputs) @ weights / (1 - rate)).mean() for mask in kept]
+    added = mean_of_samples(np.array(errors) - plain)
+    law = theory.regularization.dropout_penalty(weights, np.square(inputs).mean(0), rate)
+    return {"kind": "dropout", "rate": rate, "penalty": added.value, "error": added.standard_error,
+            "predicted": float(law)}  # fmt: skip
+
+
+def _ridge(config: Config, inputs: np.ndarray, labels: np.ndarray, strength: float) -> Row:
+    """Steps of gradient descent at 2 / (L + mu), against those of the condition number."""
+    spectrum = np.linalg.eigvalsh(inputs.T @ inputs / len(inputs))
+    problem = objectives.linear_regression(inputs, labels, ridge=strength)
+    law = float(theory.regularization.regularized_condition_number(spectrum[-1], spectrum[0], strength))
+    rate = 2 / (spectrum[-1] + spectrum[0] + 2 * strength)
+    slowest = np.log((law - 1) / (law + 1))
+    steps = round(1.5 * np.log(config.accuracy) / slowest)
+    trace = training.run(problem, rules.sgd, {"learning_rate": rate}, steps=steps, probes=[training.distance()])
+    curve = trace["distance"][0]
+    half = len(curve) // 2
+    return {"kind": "ridge", "strength": strength, "learning_rate": rate, "kappa_law": law,
+            "kappa": problem.truth.condition_number, "steps_law": 1.0,
+            "steps": float(np.log(curve[-1] / curve[half]) / (len(curve) - 1 - half) / slowest)}  # fmt: skip
+
+
+def _stopping(rng: np.random.Generator, config: Config, inputs: np.ndarray) -> list[Row]:
+    """Gradient descent on pure signal and on pure noise, read at some times, each over ridge's."""
+    num, dim = inputs.shape
+    hessian = inputs.T @ inputs / num
+    rate, target = 0.02 / np.linalg.norm(hessian, 2), rng.normal(size=(dim, 1))
+    push = inputs.T @ rng.normal(size=(num, config.num_labels)) / num
+    reads = np.unique(np.geomspace(1, 30_000, 25).astype(int))
+    signal, noise, rows = np.zeros((dim, 1)), np.zeros_like(push), []
+    for step in range(1, reads[-1] + 1):
+        signal, noise = signal - rate * hessian @ (signal - target), noise - rate * (hessian @ noise - push)
+        if step in reads:
+            solved = hessian + np.eye(dim) / (step * rate)
+            ridge, other = np.linalg.solve(solved, hessian @ target), np.linalg.solve(solved, push)
+            rows.append({"kind": "stopping", "time": step * rate,
+                         "bias_ratio": float(np.sum((signal - target) ** 2) / np.sum((ridge - target) ** 2)),
+                         "variance_ratio": float(np.sum(noise**2) / np.sum(other**2))})  # fmt: skip
+    return rows
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,42 @@
+"""What batch normalization does to gradients: at first they explode with depth, and steps turn at a known angle.
+
+A loss that normalizes does not depend on the length of the weights w before it: w . g = 0, and the gradient at alpha w
+is that at w over alpha. Weight decay shortens w, the steps lengthen it, and it settles where both are equal.
+"""
+
+import numpy as np
+
+from jaxopt_lab.theory.arguments import Floats, OpenFraction, checked
+
+__all__ = ["equilibrium_angle", "gradient_growth"]
+
+
+def gradient_growth() -> float:
+    """Factor on the squared gradient per layer of a wide random network of ReLU and batch normalization: pi / (pi - 1).
+
+    The variance of relu(z) is 1/2 - 1 / (2 pi) for a standard Gaussian z; normalization divides by it, and half of the
+    gradient passes the ReLU. The batch is large, and what goes through the batch's statistics vanishes with it.
+
+    Example:
+      >>> print(f"{gradient_growth():.4f}")
+      1.4669
+
+    Reference: Yang, Pennington, Rao, Sohl-Dickstein, Schoenholz 2019, arXiv 1902.08129.
+    """
+    return float(np.pi / (np.pi - 1))
+
+
+@checked
+def equilibrium_angle(decay: OpenFraction) -> Floats:
+    """Angle of a step once the length of scale-invariant weights has settled, in radians, about sqrt(2 decay).
+
+    `decay` is learning rate times weight decay. A step w (1 - decay) - lr g, g orthogonal to w, keeps the length where
+    (lr |g| / |w|)^2 = 2 decay - decay^2; its angle has the cosine 1 - decay.
+
+    Example:
+      >>> print(f"{equilibrium_angle(0.001):.5f} {(2 * 0.001) ** 0.5:.5f}")
+      0.04473 0.04472
+
+    Reference: Wan et al. 2021, arXiv 2006.08419; exact for one step here.
+    """
+    return np.arccos(1 - decay)
