@@ -10,8 +10,8 @@ against the other makes the same network as sharp as one likes. Among small netw
 the sharpness does not rank the gap between validation and training loss. Rescaled by the weights it does, if anything,
 the wrong way round (a pilot of 2 seeds had it the right way).
 
-What was set after a look: the networks' seeds. Networks of one seed end alike, and a first count of four seeds correlated
-by .60, past the bound of .5; the bound stayed, sixteen seeds drawn as groups replaced them.
+What was set after a look: the networks' seeds. Networks of one seed end alike, and a first count of four seeds
+correlated by .60, past the bound of .5; the bound stayed, sixteen seeds drawn as groups replaced them.
 
 Source: the mean of an inverse Wishart matrix; Dinh et al. 2017, arXiv 1703.04933; Andriushchenko et al. 2023, arXiv
 2302.07011, who find that sharpness "does not correlate well" with generalization.
