@@ -92,6 +92,9 @@ def diagnose(
         require_count("diagnose", "steps", steps, 2, "A run of fewer steps shows nothing.")
     if total_steps is not None:
         require_count("diagnose", "total_steps", total_steps, 2)
+        taken = _steps_taken(opt_state)
+        if taken > total_steps:
+            raise fail("diagnose", f"total_steps is {total_steps}, and opt_state has taken {taken} steps already")
     if batch_size is not None:
         require_count("diagnose", "batch_size", batch_size)
         if problem.num_examples is None or batch_size > problem.num_examples:
@@ -213,6 +216,12 @@ def _setting(
     return Setting(
         problem, rule, point, params is None, steps, batch_size, seed, opt_state, monitor, identify(rule, point)
     )
+
+
+def _steps_taken(opt_state: Any) -> int:
+    """The largest count that an optax state holds; 0 without one."""
+    counts = optax.tree.get_all_with_path(opt_state, "count") if opt_state is not None else []
+    return max((int(np.max(count)) for _, count in counts if np.size(count)), default=0)
 
 
 def _require_real(params: Any) -> None:

@@ -167,6 +167,16 @@ def test_wrong_input_is_told_what_to_do(change, message):
         lab.diagnose(given.pop("problem"), given.pop("rule"), **given)
 
 
+def test_a_plan_shorter_than_the_steps_already_taken_is_refused():
+    rule, params = optax.adam(0.1), jnp.zeros(3)
+    state = rule.init(params)
+    for _ in range(5):
+        _, state = rule.update(params, state, params)
+    problem = lab.from_loss(lambda w, batch, key: jnp.sum(w**2), params)
+    with pytest.raises(InputError, match="total_steps is 4, and opt_state has taken 5 steps already"):
+        lab.diagnose(problem, rule, total_steps=4, opt_state=state)
+
+
 def test_a_loss_without_its_data_says_so():
     problem = dataclasses.replace(regression(), data=None)
     with pytest.raises(InputError, match="has no data"):

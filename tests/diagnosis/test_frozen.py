@@ -1,0 +1,51 @@
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+import pytest
+
+import jaxopt_lab as lab
+from jaxopt_lab.diagnosis.frozen import frozen_leaves, without_frozen
+
+PARAMS = {"backbone": jnp.full(3, 0.1), "head": jnp.array([1.0, -2.0])}
+LABELS = {"backbone": "fixed", "head": "trained"}
+
+
+def rule(inner):
+    return optax.multi_transform({"fixed": optax.set_to_zero(), "trained": inner}, LABELS)
+
+
+def loss(params, batch, key):
+    return 500 * jnp.sum(params["backbone"] ** 2) + 0.5 * params["head"][0] ** 2 + 0.35 * params["head"][1] ** 2
+
+
+@pytest.mark.parametrize("inner", [optax.sgd(0.1), optax.adam(0.1), optax.sgd(optax.linear_schedule(0.0, 0.1, 5))])
+def test_what_a_rule_never_moves_is_frozen(inner):
+    assert frozen_leaves(rule(inner), PARAMS) == (True, False)
+    assert frozen_leaves(inner, PARAMS) == (False, False)
+
+
+def test_a_rule_that_moves_nothing_freezes_nothing():
+    assert frozen_leaves(optax.set_to_zero(), PARAMS) == (False, False)
+
+
+def test_the_moving_leaves_alone_are_the_same_training():
+    problem = lab.from_loss(loss, PARAMS)
+    whole = rule(optax.adam(0.1))
+    part, restricted, params = without_frozen(problem, whole, PARAMS, (True, False))
+    assert params["backbone"] is None
+    assert float(part.full_loss(params)) == float(problem.full_loss(PARAMS))
+    state, others = restricted.init(params), whole.init(PARAMS)
+    ours, theirs = params, PARAMS
+    for _ in range(3):
+        step, state = restricted.update(jax.grad(part.full_loss)(ours), state, ours)
+        ours = optax.apply_updates(ours, step)
+        step, others = whole.update(jax.grad(problem.full_loss)(theirs), others, theirs)
+        theirs = optax.apply_updates(theirs, step)
+    chex.assert_trees_all_equal(ours["head"], theirs["head"])
+
+
+def test_a_frozen_backbones_curvature_says_nothing_of_the_rate():
+    found = lab.diagnose(lab.from_loss(loss, PARAMS), rule(optax.sgd(1.0)), steps=30)
+    assert found.causes == ("healthy",)
+    assert found.evidence.model_at_point.largest == pytest.approx(1.0, rel=1e-4)

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+
+from jaxopt_lab.diagnosis.judgements import Curves, judge_runs
+
+STEPS = np.arange(201)
+SEEDS = np.array([[1.0], [1.1], [0.9]])
+
+
+def falling(rate, floor=0.0):
+    return SEEDS * np.exp(-rate * STEPS) + floor
+
+
+def judged(before, after, **more):
+    return {each.name: each for each in judge_runs(STEPS, Curves(before, None), Curves(after, None), **more)}
+
+
+def test_a_rate_four_times_as_fast_takes_a_quarter_of_the_steps():
+    found = judged(falling(0.01), falling(0.04))
+    assert found["steps"].ratio.value == pytest.approx(4.0, rel=0.05)
+    assert found["steps"].is_better
+    assert found["loss at the end"].is_better
+    assert not any(each.is_worse for each in found.values())
+
+
+def test_faster_and_ending_worse_is_worse():
+    found = judged(falling(0.02), falling(0.2, floor=0.5))
+    assert found["steps"].is_better or found["steps"].is_worse
+    assert found["loss at the end"].is_worse
+    assert found["loss at the end"].after == pytest.approx(0.5, rel=0.01)
+
+
+def test_a_peak_on_the_way_is_told():
+    after = falling(0.04)
+    after[:, 60] = 30.0
+    found = judged(falling(0.04), after)
+    assert found["worst loss on the way"].is_worse
+    assert not found["loss at the end"].is_worse
+
+
+def test_equal_runs_are_neither_better_nor_worse():
+    found = judged(falling(0.02), falling(0.02))
+    assert not any(each.is_better or each.is_worse for each in found.values())
+
+
+def test_a_run_that_does_not_stay_finite_is_worse_and_one_that_becomes_finite_better():
+    broken = falling(0.02)
+    broken[:, 100:] = np.nan
+    assert judged(falling(0.02), broken)["loss at the end"].is_worse
+    assert judged(broken, falling(0.02))["loss at the end"].is_better
+
+
+def test_the_validation_loss_is_judged_where_there_is_one():
+    pair = Curves(falling(0.02), falling(0.02)), Curves(falling(0.04), falling(0.001))
+    *_, held = judge_runs(STEPS, *pair)
+    assert held.name == "validation loss at the end"
+    assert held.is_worse
