@@ -26,6 +26,7 @@ _STATIONARY = 0.02
 _ALIKE = 0.1
 _CONVERGED = 0.05
 _GOOD = 0.8
+_HALF = 0.5
 MOST_PROVED = 2000
 
 
@@ -199,6 +200,12 @@ class Evidence:
             return self.progress < _GOOD
         ends = self.end if self.validation is None else min(self.end, self.validation.loss.value)
         return ends - self.lower_bound > (1 - _GOOD) * self.scale
+
+    @property
+    def generalizes_badly(self) -> bool:
+        """Whether the validation loss is more than half of what a constant output leaves; False without such data."""
+        base = self.point.baseline
+        return self.validation is not None and base is not None and self.validation.loss.value > _HALF * base
 
     @property
     def resolution(self) -> float:

@@ -146,7 +146,8 @@ def _tried(
         if trial is None:
             kept.append(finding)
         elif trial.helps or finding.cause in set(_SEEN) - set(_TRIED) or evidence.non_finite is not None:
-            kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription))
+            others = tuple(each for each in finding.alternatives if each.text != trial.prescription.text)
+            kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription, alternatives=others))
         else:
             (dropped if trial.is_long else kept).append(finding)
     return kept if kept or not _learned_nothing(evidence) else dropped

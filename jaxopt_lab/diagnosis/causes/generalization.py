@@ -36,7 +36,7 @@ def examine(evidence: Evidence) -> Finding | None:
     return make_finding(
         "overfitting", text, measurements, decay_weights(rate), max(gain, 1.0),
         gain_in="validation loss", horizon=max(evidence.num_steps, min(2000, int(3 / rate))),
-        follows_from=("non-finite", "learning-rate-too-high"),
+        follows_from=("non-finite", "learning-rate-too-high", "bad-initialization", "exploding-signal"),
     )  # fmt: skip
 
 

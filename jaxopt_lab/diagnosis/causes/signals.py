@@ -7,7 +7,8 @@ Dead: half of a layer's units pass no gradient on any example; with zero biases 
 2^-n is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
 Initialization: the loss before the first step exceeds ln C by 3 (or is four times that of a constant output), or units
 are copies of each other, or the signal changes twentyfold within three layers: not depth makes it, but the weights.
-In all of them training must suffer: more than a fifth of a constant output's loss is left, or the run diverged.
+In all of them training must suffer: more than a fifth of a constant output's loss is left, or half of it on validation
+data, or the run diverged.
 """
 
 import itertools
@@ -133,7 +134,8 @@ def _suffering(evidence: Evidence) -> Signals | None:
     """The layers' signals, where training suffers."""
     if evidence.layers is None or not evidence.layers.start.layers or evidence.non_finite is not None:
         return None
-    return evidence.layers.start if evidence.is_underperforming or evidence.run is None else None
+    suffers = evidence.is_underperforming or evidence.generalizes_badly or evidence.run is None
+    return evidence.layers.start if suffers else None
 
 
 def _blamed(evidence: Evidence, signals: Signals) -> tuple[str, ...]:
