@@ -196,12 +196,14 @@ def _trained(config: Config, table: str, kind: str, checkpoints: training.Checkp
         )  # fmt: skip
         distance, curve = trace["distance"][0], _distances(trace.steps, tuning, eigenvalues, modes)
         goal = config.accuracy * curve[0]
-        enough = theory.rates.sufficient_heavy_ball_steps if method == "heavy ball" else theory.rates.Tuning.steps_to
+        enough = tuning.steps_to(config.accuracy)
+        if method == "heavy ball":
+            enough = theory.rates.sufficient_heavy_ball_steps(config.accuracy, tuning)
         rows.append({
             "table": table, "kind": kind, "method": method, "kappa": float(eigenvalues[0] / eigenvalues[-1]), **hyper,
             "run_on": "examples" if problem is on_data else "modes", "finished": finished, "steps_run": steps,
             "predicted": max(1.0, float(tuning.steps_to(config.accuracy))),
-            "bound": np.ceil(max(1.0, float(enough(tuning, config.accuracy)))), "exact": exact,
+            "bound": np.ceil(max(1.0, float(enough))), "exact": exact,
             "measured": float(trace.first_step_below("distance", goal)[0]), "every": steps // RECORDS,
             "steps": trace.steps, "distance": distance / curve[0],
             "difference": float((np.abs(distance - curve) / np.maximum(curve, goal)).max()),

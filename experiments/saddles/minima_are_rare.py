@@ -79,7 +79,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         rows.append({"kind": "sampled", "dim": dim, "share": float(share), "predicted": exact, "error": error})
     for dim in config.index_dims:
         random = np.random.default_rng([config.seed, dim])
-        counts = theory.random_matrices.sample_negative_counts(random, dim, config.num_spectra)
+        counts = theory.random_matrices.sample_negative_counts(dim, config.num_spectra, random)
         variance = float(counts.var(ddof=1))
         # The counts are nearly Gaussian, so that a sample variance has this error.
         error = variance * float(np.sqrt(2 / (config.num_spectra - 1)))

@@ -261,22 +261,23 @@ def square_data_fluctuation(steps: NonNegative, dim: Count) -> Floats:
     return np.sqrt(2 / dim * np.maximum(square / mean**2 - 1, 0)).reshape(np.shape(steps))[()]
 
 
-def sample_negative_counts(random: np.random.Generator, dim: int, num: int) -> np.ndarray:
+@checked
+def sample_negative_counts(dim: Count, num: Count, random: np.random.Generator) -> np.ndarray:
     """Numbers of negative eigenvalues of random symmetric Gaussian matrices (GOE), without the matrices.
 
     The tridiagonal matrix with N(0, 2) on its diagonal and chi_1 .. chi_(N - 1) beside it has the same eigenvalues in
     law, and by Sylvester's law as many negative ones as elimination has negative pivots.
 
     Args:
-      random: draws the matrices.
       dim: rows of a matrix, N.
       num: number of matrices.
+      random: draws the matrices.
 
     Returns:
       The counts, shape [num].
 
     Example:
-      >>> print(f"{sample_negative_counts(np.random.default_rng(0), 100, 1000).mean():.0f}")
+      >>> print(f"{sample_negative_counts(100, 1000, np.random.default_rng(0)).mean():.0f}")
       50
 
     Cost: O(N) a matrix.

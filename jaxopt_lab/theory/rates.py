@@ -17,6 +17,7 @@ import numpy as np
 from jaxopt_lab.theory.arguments import (
     Floats,
     FractionBelowOne,
+    OpenFraction,
     Positive,
     PositiveFraction,
     StrongConvexity,
@@ -189,18 +190,19 @@ def steps_to_accuracy(contraction: FractionBelowOne, accuracy: PositiveFraction)
     return -np.log(accuracy) / _decay(1 - contraction, contraction)
 
 
-def sufficient_heavy_ball_steps(tuning: Tuning, accuracy: float) -> float:
+@checked
+def sufficient_heavy_ball_steps(accuracy: OpenFraction, tuning: Tuning) -> float:
     """Steps of optimal heavy ball that suffice from any start, not rounded: its double root needs more than `steps_to`.
 
     Every mode is at most (1 + (1 + r) k) r^k of its start, r the contraction.
 
     Args:
-      tuning: of `optimal_heavy_ball`, for one pair of smoothness and strong convexity.
       accuracy: the share of the start that is left.
+      tuning: of `optimal_heavy_ball`, for one pair of smoothness and strong convexity.
 
     Example:
       >>> tuning = optimal_heavy_ball(100.0, 1.0)
-      >>> print(f"{tuning.steps_to(1e-6):.0f} {sufficient_heavy_ball_steps(tuning, 1e-6):.0f}")
+      >>> print(f"{tuning.steps_to(1e-6):.0f} {sufficient_heavy_ball_steps(1e-6, tuning):.0f}")
       69 95
 
     Reference: derived here from the double root; Polyak 1964.

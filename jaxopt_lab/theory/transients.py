@@ -141,7 +141,8 @@ def overshoot_of_oscillator(
     return np.where(damping < 1, np.exp(-np.pi * inside / np.sqrt((1 - inside) * (1 + inside))), 0.0)[()]
 
 
-def overshoot_of_path(path: np.ndarray) -> float:
+@checked
+def overshoot_of_path(path: NotNaN) -> float:
     """Minus the first local minimum of a path, 0 where it is not below zero.
 
     Args:

@@ -137,7 +137,7 @@ def test_extreme_eigenvalues_lie_inside_of_the_edges():
 
 
 def test_pivots_of_tridiagonal_matrices_count_negative_eigenvalues():
-    counts = random_matrices.sample_negative_counts(np.random.default_rng(0), 12, 20_000)
+    counts = random_matrices.sample_negative_counts(12, 20_000, np.random.default_rng(0))
     entries = np.random.default_rng(1).normal(size=(20_000, 12, 12))
     dense = (np.linalg.eigvalsh(entries + entries.transpose(0, 2, 1)) < 0).sum(axis=1)
     for power in (1, 2):

@@ -102,6 +102,6 @@ def test_wrong_arguments_are_named_with_a_remedy():
 
 def test_steps_that_suffice_for_heavy_ball_solve_their_equation():
     tuning = rates.optimal_heavy_ball(146.0, 1.0)
-    steps = np.ceil(rates.sufficient_heavy_ball_steps(tuning, 1e-6))
+    steps = np.ceil(rates.sufficient_heavy_ball_steps(1e-6, tuning))
     size = np.abs(transients.heavy_ball_transient([steps - 1, steps], 146.0))
     assert size[1] <= 1e-6 < size[0]
