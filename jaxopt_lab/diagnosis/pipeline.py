@@ -26,7 +26,7 @@ from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 
 _NOTHING = 0.95
-_TRIED = ("clipped-steps", "lost-updates", "schedule", "train-eval-mismatch")  # what may be so on purpose
+_TRIED = ("clipped-steps", "lost-updates", "train-eval-mismatch")  # what may be so on purpose
 _SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", "underfitting", *PROGRAM_CAUSES)
 """Causes that are there whether or not the change that is tried mends them, but for those of `_TRIED`."""
 
