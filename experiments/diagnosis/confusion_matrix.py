@@ -104,14 +104,14 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     alarms, found = len(healthy) - right, []
     if sick:
         found += [
-            at_least("The illness that holds a run back is named first", f"share of {_share(first, len(sick))}",
+            at_least("The illness that holds a run back is named first", f"share of {share_of(first, len(sick))}",
                      TOP_ONE, first / len(sick), reference=LECTURE),
-            at_least("The illness is among the first two that are named", f"share of {_share(second, len(sick))}",
+            at_least("The illness is among the first two that are named", f"share of {share_of(second, len(sick))}",
                      TOP_TWO, second / len(sick), reference=LECTURE),
         ]  # fmt: skip
     if healthy:
         found.append(at_most("A healthy run is called healthy",
-                             f"share of false alarms, {_share(alarms, len(healthy))}", FALSE_ALARMS,
+                             f"share of false alarms, {share_of(alarms, len(healthy))}", FALSE_ALARMS,
                              alarms / len(healthy), reference=LECTURE))  # fmt: skip
     if len(proved) > 2:
         found.append(at_least("What a prescription gains is what was predicted, in rank",
@@ -124,14 +124,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """What was planted against what was found, and below it measured gains against predicted ones."""
     figure, (top, bottom) = maker.axes(2, height=9.6, gridspec_kw={"height_ratios": [1.55, 1]})
     counts, names = _counts(rows)
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    top.imshow(np.where(counts, shares, np.nan), cmap="Blues", vmin=-0.3, vmax=1.3, aspect="auto")
-    for i, j in np.argwhere(counts):
-        top.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9,
-                 color="white" if shares[i, j] > 0.6 else "black")  # fmt: skip
-    top.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
-    top.set_yticks(range(len(names)), names, fontsize=9)
-    top.grid(visible=False)
+    draw_counts(top, counts, names)
     top.set(
         xlabel="found first", ylabel="planted", title=f"{_hits(rows, 1)} of {len(rows)} runs are told apart rightly"
     )
@@ -148,6 +141,18 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
         bottom.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
         bottom.set_title(f"Gains agree in rank to {_ranks(proved):.2f}")
     return figure
+
+
+def draw_counts(axes: Any, counts: np.ndarray, names: list[str]) -> None:
+    """A table of counts [true, told], shaded by their share of the row."""
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    axes.imshow(np.where(counts, shares, np.nan), cmap="Blues", vmin=-0.3, vmax=1.3, aspect="auto")
+    for i, j in np.argwhere(counts):
+        axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9,
+                  color="white" if shares[i, j] > 0.6 else "black")  # fmt: skip
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.grid(visible=False)
 
 
 def caption(config: Config, rows: Rows) -> str:
@@ -240,7 +245,8 @@ def _ranks(proved: Rows) -> float:
     return measures.rank_correlation(predicted, measured).value if several else float("nan")
 
 
-def _share(hits: int, num: int) -> str:
+def share_of(hits: int, num: int) -> str:
+    """The count with the interval of its share, in words."""
     low, high = measures.share_interval(hits, num)
     return f"{hits} in {num}, 95 % interval {low:.3f} to {high:.3f}"
 

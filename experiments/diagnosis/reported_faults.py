@@ -25,11 +25,12 @@ import jax
 import numpy as np
 
 import jaxopt_lab as lab
+from experiments.diagnosis.confusion_matrix import draw_counts, share_of
 from experiments.diagnosis.field import PROGRAMS, Program, Setup
 from jaxopt_lab import training
 from jaxopt_lab.core import InputError, Problem, Verdict, require_choice
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Row, Rows, main, measures
+from jaxopt_lab.studies import Row, Rows, main
 from jaxopt_lab.studies.fields import Seed, configclass
 from jaxopt_lab.studies.verdicts import at_least, at_most
 
@@ -88,22 +89,22 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     if sick:
         first, second, missed = _hits(sick, 1), _hits(sick, 2), sum(_told(row)[0] in _CALM for row in sick)
         found += [
-            at_least("The reported fault is named first", f"share of {_share(first, len(sick))}", TOP_ONE,
+            at_least("The reported fault is named first", f"share of {share_of(first, len(sick))}", TOP_ONE,
                      first / len(sick), reference=REFERENCE),
-            at_least("The reported fault is among the first two", f"share of {_share(second, len(sick))}", TOP_TWO,
+            at_least("The reported fault is among the first two", f"share of {share_of(second, len(sick))}", TOP_TWO,
                      second / len(sick), reference=REFERENCE),
-            at_most("A sick program is not called healthy", f"share of {_share(missed, len(sick))}", MISSED,
+            at_most("A sick program is not called healthy", f"share of {share_of(missed, len(sick))}", MISSED,
                     missed / len(sick), reference=REFERENCE),
         ]  # fmt: skip
     if sound:
         alarms = sum(_told(row)[0] != "healthy" for row in sound)
-        found.append(at_most("A sound program is not called sick", f"share of {_share(alarms, len(sound))}",
+        found.append(at_most("A sound program is not called sick", f"share of {share_of(alarms, len(sound))}",
                              FALSE_ALARMS, alarms / len(sound), reference=REFERENCE))  # fmt: skip
     tried = sick.where(prescribed=np.isfinite)
     if tried:
         mended = sum(_is_mended(row) for row in tried)
         found.append(at_least("The first prescription mends the program",
-                              f"share within {NEAR:.0%} of the mended score, {_share(mended, len(tried))}", MENDED,
+                              f"share within {NEAR:.0%} of the mended score, {share_of(mended, len(tried))}", MENDED,
                               mended / len(tried), reference=REFERENCE))  # fmt: skip
     return found
 
@@ -117,14 +118,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     for row, cause in zip(rows, causes, strict=True):
         told = _told(row)[0]
         counts[names.index(told if told in row["causes"].split(", ") else cause), names.index(told)] += 1
-    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    axes.imshow(np.where(counts, shares, np.nan), cmap="Blues", vmin=-0.3, vmax=1.3, aspect="auto")
-    for i, j in np.argwhere(counts):
-        axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9,
-                  color="white" if shares[i, j] > 0.6 else "black")  # fmt: skip
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
-    axes.set_yticks(range(len(names)), names, fontsize=9)
-    axes.grid(visible=False)
+    draw_counts(axes, counts, names)
     axes.set(xlabel="told first", ylabel="true", title=f"{_hits(rows, 1)} of {len(rows)} programs are told rightly")
     return figure
 
@@ -197,11 +191,6 @@ def _hits(rows: Rows, place: int) -> int:
 
 def _is_mended(row: Row) -> bool:
     return row["prescribed"] >= row["mended"] - NEAR * abs(row["mended"])
-
-
-def _share(hits: int, num: int) -> str:
-    low, high = measures.share_interval(hits, num)
-    return f"{hits} in {num}, 95 % interval {low:.3f} to {high:.3f}"
 
 
 if __name__ == "__main__":

@@ -149,15 +149,14 @@ def subsampled(problem: Problem, seconds: float, batch_size: int | None, budget:
         why = f"a gradient of all takes {seconds:.2g} s; what was measured is of a random part of {kept:,}"
         budget.skip(f"{num - kept:,} of the {num:,} examples", why)
     budget.pace(seconds * kept / num)
-    validation = problem.validation
-    if validation is not None:
-        length = jax.tree.leaves(validation)[0].shape[0]
-        validation = _part(validation, min(length, kept), length, seed)
-    return dataclasses.replace(problem, data=_part(problem.data, kept, num, seed), validation=validation)
+    validation = None if problem.validation is None else some_examples(problem.validation, kept, seed)
+    return dataclasses.replace(problem, data=some_examples(problem.data, kept, seed), validation=validation)
 
 
-def _part(data: Any, kept: int, num: int, seed: int) -> Any:
-    if kept == num:
+def some_examples(data: Any, kept: int, seed: int) -> Any:
+    """At most so many examples of the data, drawn at random, in their order; the data themselves where they fit."""
+    num = jax.tree.leaves(data)[0].shape[0]
+    if kept >= num:
         return data
     rows = np.sort(np.random.default_rng(seed).permutation(num)[:kept])
     return jax.tree.map(lambda leaf: leaf[rows], data)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxopt_lab.core import as_partial, vectors
 from jaxopt_lab.diagnosis.budget import GRADIENT, Budget, Skipped
 from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
-from jaxopt_lab.tracing.jaxprs import LAYERS, Program, is_number, lay_out, line_of
+from jaxopt_lab.tracing.jaxprs import LAYERS, Program, ancestors, is_number, lay_out, line_of
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -49,7 +49,7 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     batch = jax.tree.map(lambda leaf: leaf[: min(len(leaf), 4)], setting.problem.data)
     loss = as_partial(frozen.loss)
     program = lay_out(lambda params, batch: loss(params, batch, None), setting.params, batch, open_derivatives=False)
-    read = _ancestors(program)
+    read = ancestors(program, program.outputs[0])
     sizes = np.array([leaf.size for leaf in leaves], float)
     matrices = [k for k, leaf in enumerate(leaves) if zero[k] and (np.ndim(leaf) > 1 or zero.all())]
     return GradientFlow(
@@ -63,14 +63,6 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
 def _zero_leaves(problem: Any, params: Any) -> np.ndarray:
     _, gradient = value_and_gradient(as_partial(problem.loss), params, problem.data)
     return np.array([leaf.size > 0 and not bool((leaf != 0).any()) for leaf in jax.tree.leaves(gradient)])
-
-
-def _ancestors(program: Program) -> set[int]:
-    found = set(filter(is_number, program.outputs))
-    for operation in reversed(program.operations):
-        if found & set(operation.outputs):
-            found |= set(filter(is_number, operation.inputs))
-    return found
 
 
 def _redrawn(program: Program, num_leaves: int) -> tuple[str, ...]:

@@ -91,6 +91,15 @@ def _deviations(
     return jax.lax.scan(one, None, (rows, jnp.arange(len(rows))))[1]
 
 
+def draw_batch(problem: Problem, batch_size: int | None, seed: tuple[int, int]) -> Any:
+    """Examples as a step of a run draws them; all of the data for None."""
+    num = problem.num_examples
+    if num is None or batch_size is None:
+        return problem.data
+    rows = np.random.default_rng(seed).permutation(num)[:batch_size]
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], problem.data)
+
+
 @jax.jit
 def value_and_gradient(loss: Any, params: Any, data: Any) -> Any:
     """The expected loss and its gradient."""

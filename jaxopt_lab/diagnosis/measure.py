@@ -47,7 +47,6 @@ _RATE_SHARE = 0.2
 _MOST_STEPS = 1000
 _RECORDS = 25
 _SIGNAL_EXAMPLES = 256
-_SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
 
 
 def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evidence:

@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jaxopt_lab import training
-from jaxopt_lab.diagnosis.budget import Budget, Skipped, step_cost
+from jaxopt_lab.diagnosis.budget import Budget, Skipped, some_examples, step_cost
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
 
 if TYPE_CHECKING:
@@ -50,8 +50,7 @@ def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization |
     if not budget.allows_aside("memorization", cost):
         return budget.skipped["memorization"]
     params = setting.params if setting.from_init else setting.problem.init(jax.random.key(setting.seed))
-    rows = np.sort(np.random.default_rng(setting.seed).permutation(num)[:NUM_EXAMPLES])
-    data = jax.tree.map(lambda leaf: leaf[rows], setting.problem.data)
+    data = some_examples(setting.problem.data, NUM_EXAMPLES, setting.seed)
     problem, _ = without_randomness().apply(setting.problem.freeze(), setting.rule)
     problem = dataclasses.replace(problem, data=data, validation=None, metrics={})
     trace = training.run(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Problem, as_partial, compiled
+from jaxopt_lab.diagnosis.budget import some_examples
 from jaxopt_lab.tracing.jaxprs import Program, evaluate, lay_out
 from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_outputs
 
@@ -99,19 +100,19 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
       What was reached; None where the loss holds no layer. Cost: a few thousand evaluations of the criterion alone.
     """
     loss = as_partial(problem.loss)
-    batch = _some(problem.data, _EXAMPLES, seed)
+    batch = some_examples(problem.data, _EXAMPLES, seed)
     place = _place(loss, params, batch)
     if place is None:
         return None
     kept = int(np.clip(_NUMBERS // max(np.prod(place.shape, dtype=int) // _length(batch), 1), 2, _EXAMPLES))
     if kept < _length(batch):
-        batch = _some(batch, kept, seed)
+        batch = some_examples(batch, kept, seed)
         place = _place(loss, params, batch)
         assert place is not None
     outputs, value, slope = jax.device_get(compiled(_actual, (), (loss, params))(loss, params, batch))
     scale = jnp.asarray(max(_unit(place, batch), float(np.sqrt(np.mean(np.square(outputs, dtype=np.float64))))))
     reachable = _run(loss, params, batch, scale, None, "actual")
-    constant = _run(loss, params, _some(problem.data, _MOST_EXAMPLES, seed), scale, None, "constant")
+    constant = _run(loss, params, some_examples(problem.data, _MOST_EXAMPLES, seed), scale, None, "constant")
     bypassed, name = None, ""
     if reachable.loss > _GAP * max(abs(constant.loss), abs(float(value))):
         bypassed, name = _bypassed(loss, params, batch, scale, place, reachable.loss)
@@ -270,14 +271,6 @@ def _unit(place: OutputPlace, data: Any) -> float:
         return 1.0
     values = np.asarray(jax.tree.leaves(data)[place_of], np.float64)
     return max(1.0, float(np.sqrt(np.mean(np.square(values)))))
-
-
-def _some(data: Any, kept: int, seed: int) -> Any:
-    num = _length(data)
-    if kept >= num:
-        return jax.tree.map(jnp.asarray, data)
-    rows = np.sort(np.random.default_rng(seed).permutation(num)[:kept])
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], data)
 
 
 def _length(data: Any) -> int:

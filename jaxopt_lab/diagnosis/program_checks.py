@@ -4,12 +4,12 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Problem, as_partial, compiled, vectors
 from jaxopt_lab.diagnosis.budget import LOSS, Budget, Skipped, step_cost
 from jaxopt_lab.diagnosis.gradient_flow import GradientFlow, measure_gradient_flow
+from jaxopt_lab.diagnosis.gradient_noise import draw_batch
 from jaxopt_lab.diagnosis.output_search import OutputSearch
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _modes(evidence: "Evidence", budget: Budget) -> Modes | None:
     if not budget.allows_aside("train-eval-mismatch", cost):
         return None
     state = run.model_state
-    batches = [_batch(problem, setting.batch_size, (setting.seed, place)) for place in range(_BATCHES)]
+    batches = [draw_batch(problem, setting.batch_size, (setting.seed, place)) for place in range(_BATCHES)]
     keys = jax.random.split(jax.random.key(setting.seed), _BATCHES)
     both = compiled(_both_modes, (problem.stateful is not None,), (_forms(problem), run.params, state))
     forms = _forms(problem)
@@ -109,11 +109,3 @@ def _variances(gradients: list[list[jax.Array]]) -> list[float]:
         table = np.stack([np.asarray(leaf, np.float64) for leaf in leaves])
         found.append(float(np.square(table - table.mean(0)).sum() / (len(table) - 1)))
     return found
-
-
-def _batch(problem: Problem, batch_size: int | None, seed: tuple[int, int]) -> Any:
-    num = problem.num_examples
-    if num is None or batch_size is None:
-        return problem.data
-    rows = np.random.default_rng(seed).permutation(num)[:batch_size]
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], problem.data)

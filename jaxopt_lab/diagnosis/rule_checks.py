@@ -15,7 +15,7 @@ import optax
 
 from jaxopt_lab.core import as_partial, compiled, vectors
 from jaxopt_lab.diagnosis.budget import Budget, Skipped, step_cost
-from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
+from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -112,15 +112,9 @@ def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int) -
 
 def _gradients(setting: Any, params: Any) -> list[Any]:
     """Gradients of batches as a run draws them."""
-    problem, found = setting.problem.freeze(), []
-    num = problem.num_examples
-    for place in range(_SAMPLES // 2):
-        batch = problem.data
-        if num is not None and setting.batch_size is not None:
-            rows = np.random.default_rng((setting.seed, place)).permutation(num)[: setting.batch_size]
-            batch = jax.tree.map(lambda leaf, rows=rows: jnp.asarray(leaf)[rows], batch)
-        found.append(value_and_gradient(as_partial(problem.loss), params, batch)[1])
-    return found
+    problem = setting.problem.freeze()
+    batches = [draw_batch(problem, setting.batch_size, (setting.seed, place)) for place in range(_SAMPLES // 2)]
+    return [value_and_gradient(as_partial(problem.loss), params, batch)[1] for batch in batches]
 
 
 def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[float, float]:

@@ -127,6 +127,15 @@ def evaluate(
     return values
 
 
+def ancestors(program: Program, number: Any, stop: int | None = None) -> set[int]:
+    """All values that a value is made of, itself included, those behind `stop` left out; none for a literal."""
+    found = {number} if is_number(number) else set()
+    for operation in reversed(program.operations):
+        if found & set(operation.outputs) and stop not in operation.outputs:
+            found |= set(filter(is_number, operation.inputs))
+    return found
+
+
 def is_number(atom: Any) -> bool:
     """Whether an input is the number of a value, and no literal."""
     return not isinstance(atom, Literal)

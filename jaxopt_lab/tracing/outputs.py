@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, evaluate, is_number, lay_out
+from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, ancestors, evaluate, is_number, lay_out
 from jaxopt_lab.tracing.layer_detection import find_places
 
 _MOST_ACTIVATIONS = 3
@@ -58,14 +58,14 @@ def find_outputs(program: Program, num_leaves: int) -> OutputPlace | None:
     if loss not in after:
         return None
     data = program.inputs[num_leaves:]
-    ancestors = _ancestors(program, loss, stop=value)
-    made_of = _ancestors(program, value)
+    beside = ancestors(program, loss, stop=value)
+    made_of = ancestors(program, value)
     return OutputPlace(
         value,
         tuple(program.shapes[value].shape),
         _activations(program, value, loss, after, set(data)),
         tuple(place for place, number in enumerate(data) if number in made_of),
-        tuple(place for place, number in enumerate(data) if number in ancestors),
+        tuple(place for place, number in enumerate(data) if number in beside),
         any(_is_pairwise(operation, after) for operation in program.operations[layers[-1].step + 1 :]),
     )
 
@@ -128,15 +128,6 @@ def _after(program: Program, value: int) -> dict[int, int]:
         if count:
             ways.update({number: count for number in operation.outputs if number not in ways})
     return ways
-
-
-def _ancestors(program: Program, number: int, stop: int | None = None) -> set[int]:
-    """All values that a value is made of, those behind `stop` left out."""
-    found = {number}
-    for operation in reversed(program.operations):
-        if found & set(operation.outputs) and stop not in operation.outputs:
-            found |= set(filter(is_number, operation.inputs))
-    return found
 
 
 def _activations(
