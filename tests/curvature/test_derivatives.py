@@ -1,14 +1,20 @@
 """A loss without the derivative that is asked for is refused in one sentence, before anything is computed."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.pallas.ops.gpu import attention
 
 import jaxopt_lab as lab
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Composite, InputError, Problem
+
+with warnings.catch_warnings():
+    # It leaves jax for a package of its own: a warning from jax 0.11 on.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from jax.experimental.pallas.ops.gpu import attention
 
 
 @jax.custom_vjp

@@ -240,16 +240,16 @@ def test_a_rule_that_is_no_derivative_is_found_out():
 
 
 def test_the_rounding_that_a_user_gives_is_allowed():
-    """Central differences of a gradient: float32's rounding over the step, 1e-3."""
+    """Central differences of a gradient: float32's rounding over the step, 6e-3; 3.5e-4 pass without a word."""
     gradient = jax.grad(lambda w: jnp.sum(jnp.cosh(w)))
-    point, step = jnp.linspace(-1.0, 1.0, 20), 1e-4
+    point, step = jnp.linspace(-1.0, 1.0, 20), 1e-5
 
     def product(vector):
         return (gradient(point + step * vector) - gradient(point - step * vector)) / (2 * step)
 
     with pytest.raises(InputError, match="or give its relative rounding error as `epsilon`"):
         curvature.trace(curvature.operator(product, point))
-    estimate = curvature.trace(curvature.operator(product, point, epsilon=1e-3))
+    estimate = curvature.trace(curvature.operator(product, point, epsilon=1e-2))
     assert estimate.interval[0] <= float(jnp.sum(jnp.cosh(point))) <= estimate.interval[1]
 
 
