@@ -151,8 +151,9 @@ def eigenpairs(
                 progress(clock.forecast(state.products, search.distance, search.limit))
             if done:
                 return _ends(operator, search, state, spent)
-        if state.count == rows:
-            state = restart(state, wanted.places(state.count, spare=(rows - wanted.total) // 4))
+        if state.count == state.num_rows:
+            spare = (state.num_rows - wanted.total) // 4
+            state = restart(state, wanted.places(state.count, spare=spare))
         state = grow(operator, state)
 
 

@@ -7,6 +7,7 @@ that the data may be larger than memory.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ Batch = Any
 Source = Batch | Callable[[], Iterable[Batch]]
 
 _MOST_KEPT = 64
+_HASH_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +71,10 @@ class Chunks:
 
     def stay_the_same(self) -> bool:
         """Whether two passes give the same examples, in any order. Cost: without arrays, to read the data twice."""
-        return self.resident or self._sum_of_hashes() == self._sum_of_hashes()
+        return self.resident or self.sum_of_hashes() == self.sum_of_hashes()
 
-    def _sum_of_hashes(self) -> int:
+    def sum_of_hashes(self) -> int:
+        """A number that tells these examples from others, in whatever order. Cost: to read the data once."""
         return sum(_sum_of_hashes(batch) for batch, _ in self)
 
 
@@ -110,7 +113,11 @@ def batch_size(batch: Batch) -> int:
 def _sum_of_hashes(batch: Batch) -> int:
     """A hash of the batch's examples as a set."""
     leaves = [_plain(leaf) for leaf in jax.tree.leaves(batch)]
-    return sum(hash(tuple(leaf[place].tobytes() for leaf in leaves)) for place in range(batch_size(batch)))
+    digests = (
+        hashlib.blake2b(b"".join(leaf[place].tobytes() for leaf in leaves), digest_size=_HASH_BYTES)
+        for place in range(batch_size(batch))
+    )
+    return sum(int.from_bytes(digest.digest()) for digest in digests)
 
 
 def _plain(leaf: Any) -> np.ndarray:
