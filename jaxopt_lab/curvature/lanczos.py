@@ -134,8 +134,8 @@ def eigenpairs(
     """
     wanted = _checked(operator, num_largest, num_smallest, tolerance, accuracy_of, max_products)
     rows = _num_rows(operator, wanted.total, max_vectors)
+    operator, spent = require_sound(operator)
     search = Search(operator, wanted, verify, max_products or 1000 + wanted.total)
-    spent = require_sound(operator)
     journal = Journal(checkpoint, operator)
     state = journal.load(rows)
     if state is None:

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import available_memory, count_examples, fail, meshes, require_count, vectors
+from jaxopt_lab.core import available_memory, count_examples, fail, make_room, meshes, require_count, vectors
 
 Batch = Any
 Source = Batch | Callable[[], Iterable[Batch]]
@@ -144,6 +144,7 @@ def mean_product(linearize: Callable[[Any, Batch], Callable[[Any], Any]], consta
     Returns:
       A function of a vector: a `Partial` that holds the linearizations, or one that goes through the data each time.
     """
+    make_room()
     if chunks.resident and _fits(linearize, constants, chunks):
         parts = [(_linearized(linearize, constants, batch), jnp.asarray(share)) for batch, share in chunks]
         return jax.tree_util.Partial(_apply_kept, parts)
