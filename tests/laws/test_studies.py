@@ -45,12 +45,21 @@ from experiments.search import (
     small_rate_cost,
 )
 from experiments.sharpness import edge_of_stability, flat_and_sharp, low_rate_and_catapult, sharp_minima_race
-from experiments.signal import activations_and_depth, batch_norm, wiggling_line
+from experiments.signal import activations_and_depth, batch_norm, initialization_map, wiggling_line
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    initialization_map: {
+        "widths": (12, 24),
+        "depth": 8,
+        "num_draws": 100,
+        "wide": 200,
+        "num_wide": 10,
+        "factors": (0.004, 1.0, 25.0),
+        "trained_width": 16,
+    },
     regularization: {"dim": 10, "num_examples": 60, "num_masks": 400, "strengths": (0.03, 0.3), "num_labels": 50},
     batch_norm: {"width": 200, "depth": 14, "num_draws": 4, "scales": (2.0,), "decays": (1e-2,)},
     activations_and_depth: {"width": 300, "sigmoid_depths": (2, 4), "deep": 4, "num_draws": 5},
@@ -333,7 +342,14 @@ def spoil_activations(row):
         row["loss"] = 2.3 - row["loss"]
 
 
+def spoil_initialization(row):
+    scaled(log=0.8, back=0.8, scatter=2, square=1.5, apart=1.5)(row)
+    if row["kind"] == "trained":
+        row.update(loss=2.3 - min(row["loss"], 2.3), shrunk=1.0)
+
+
 SPOILERS = {
+    "initialization_map": (spoil_initialization, 8),
     "regularization": (scaled(penalty=1.3, kappa=1.1, steps=1.3, bias_ratio=1.1, variance_ratio=1.3), 5),
     "batch_norm": (scaled(mean=1e12, variance=5, cosine=1e6, gradient=1.1, curvature=1.1, factor=1.2, angle=1.1), 8),
     "activations_and_depth": (spoil_activations, 5),
