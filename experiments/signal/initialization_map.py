@@ -175,32 +175,37 @@ def _shown(loss: float) -> str:
 def _random(
     rng: np.random.Generator, config: Config, activation: str, weights: str, width: int, variance: float
 ) -> Row:
-    """ln of squared lengths, forward and back from a random direction, through networks drawn one by one."""
-    shape = (config.num_draws, width)
-    forward, masks, matrices, logs = rng.normal(size=shape), [], [], [np.zeros(config.num_draws)]
-    start = np.square(forward).sum(1)
-    for _ in range(config.depth):
-        drawn = rng.normal(size=(config.num_draws, width, width))
-        if weights == "orthogonal":
-            drawn = np.linalg.qr(drawn)[0] * np.sign(rng.normal(size=(config.num_draws, 1, width))) * width**0.5
-        matrices.append(drawn * (variance / width) ** 0.5)
-        before = np.einsum("nij,nj->ni", matrices[-1], forward)
-        masks.append(before > 0 if activation == "relu" else np.ones(shape, bool))
-        forward = masks[-1] * before
-        logs.append(np.log(np.square(forward).sum(1) / start))
-    back = rng.normal(size=shape)
-    end = np.square(back).sum(1)
-    for matrix, mask in zip(matrices[::-1], masks[::-1], strict=True):
-        back = np.einsum("nij,ni->nj", matrix, mask * back)
+    """ln of squared lengths over those at the start, forward by layer and back from a random direction."""
+    drawn = [_lengths(rng, config.depth, activation, weights, width, variance) for _ in range(config.num_draws)]
+    forward, back = np.array([pair[0] for pair in drawn]), np.array([pair[1] for pair in drawn])
     step = theory.finite_width.log_length_step(activation, width, weights)
     law = config.depth * (step.mean + np.log(variance / (2 if activation == "relu" else 1)))
-    log, behind = mean_of_samples(logs[-1]), mean_of_samples(np.log(np.square(back).sum(1) / end))
+    log, behind = mean_of_samples(forward[:, -1]), mean_of_samples(back)
     scatter = config.depth * step.variance
     return {"kind": "random", "activation": activation, "weights": weights, "width": width, "variance": variance,
             "depth": config.depth, "log": log.value, "error": log.standard_error, "log_law": law,
-            "back": behind.value, "back_error": behind.standard_error, "scatter": float(logs[-1].var(ddof=1)),
+            "back": behind.value, "back_error": behind.standard_error, "scatter": float(forward[:, -1].var(ddof=1)),
             "scatter_law": scatter, "scatter_error": scatter * (2 / (config.num_draws - 1)) ** 0.5,
-            "by_layer": np.exp(np.mean(logs[1:], axis=1))}  # fmt: skip
+            "by_layer": np.exp(forward.mean(0))}  # fmt: skip
+
+
+def _lengths(
+    rng: np.random.Generator, depth: int, activation: str, weights: str, width: int, variance: float
+) -> tuple[np.ndarray, float]:
+    """Of one random network."""
+    values, back = rng.normal(size=(2, width))
+    start, end, layers, logs = values @ values, back @ back, [], []
+    for _ in range(depth):
+        matrix = rng.normal(size=(width, width))
+        if weights == "orthogonal":
+            matrix = np.linalg.qr(matrix)[0] * np.sign(rng.normal(size=width)) * width**0.5
+        before = matrix @ values * (variance / width) ** 0.5
+        values = np.maximum(before, 0) if activation == "relu" else before
+        layers.append((matrix, (values != 0) * (variance / width) ** 0.5))
+        logs.append(np.log(values @ values / start))
+    for matrix, slope in layers[::-1]:
+        back = matrix.T @ (slope * back)
+    return np.array(logs), float(np.log(back @ back / end))
 
 
 def _wide(rng: np.random.Generator, config: Config) -> list[Row]:

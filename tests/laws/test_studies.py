@@ -45,12 +45,19 @@ from experiments.search import (
     small_rate_cost,
 )
 from experiments.sharpness import edge_of_stability, flat_and_sharp, low_rate_and_catapult, sharp_minima_race
-from experiments.signal import activations_and_depth, batch_norm, initialization_map, wiggling_line
+from experiments.signal import (
+    activations_and_depth,
+    batch_norm,
+    initialization_map,
+    preprocessing_networks,
+    wiggling_line,
+)
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    preprocessing_networks: {"ratios": (0.0, 3.0), "dim": 100, "num_sets": 50, "shapes": ((3, 9),), "steps": 150},
     initialization_map: {
         "widths": (12, 24),
         "depth": 8,
@@ -342,6 +349,12 @@ def spoil_activations(row):
         row["loss"] = 2.3 - row["loss"]
 
 
+def spoil_preprocessing(row):
+    scaled(sensitivity=1.3, linear=1.5, curvature=1.1, dead=1.5)(row)
+    if row["kind"] == "trained" and row["scaling"] == "standardize":
+        row["steps"] = 5.0 if row["offset"] else 3 * row["steps"]
+
+
 def spoil_initialization(row):
     scaled(log=0.8, back=0.8, scatter=2, square=1.5, apart=1.5)(row)
     if row["kind"] == "trained":
@@ -349,6 +362,7 @@ def spoil_initialization(row):
 
 
 SPOILERS = {
+    "preprocessing_networks": (spoil_preprocessing, 7),
     "initialization_map": (spoil_initialization, 8),
     "regularization": (scaled(penalty=1.3, kappa=1.1, steps=1.3, bias_ratio=1.1, variance_ratio=1.3), 5),
     "batch_norm": (scaled(mean=1e12, variance=5, cosine=1e6, gradient=1.1, curvature=1.1, factor=1.2, angle=1.1), 8),
