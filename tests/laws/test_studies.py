@@ -16,7 +16,7 @@ from experiments.conditioning import (
     zigzag,
 )
 from experiments.diagnosis import confusion_matrix, reported_faults
-from experiments.generalization import regularization
+from experiments.generalization import regularization, transfer
 from experiments.momentum import (
     adaptive_methods,
     nesterov_forms,
@@ -57,6 +57,7 @@ from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    transfer: {"dim": 40, "num_examples": 15, "num_seeds": 6},
     preprocessing_networks: {"ratios": (0.0, 3.0), "dim": 100, "num_sets": 50, "shapes": ((3, 9),), "steps": 150},
     initialization_map: {
         "widths": (12, 24),
@@ -361,7 +362,15 @@ def spoil_initialization(row):
         row.update(loss=2.3 - min(row["loss"], 2.3), shrunk=1.0)
 
 
+def spoil_transfer(row):
+    scaled(risk=1.2)(row)
+    if row["kind"] == "network":
+        row["errors"] = 0.3 + 0.1 * np.sin(row["num"] + np.arange(len(row["errors"])))
+        row["error_rate"] = 0.3
+
+
 SPOILERS = {
+    "transfer": (spoil_transfer, 3),
     "preprocessing_networks": (spoil_preprocessing, 7),
     "initialization_map": (spoil_initialization, 8),
     "regularization": (scaled(penalty=1.3, kappa=1.1, steps=1.3, bias_ratio=1.1, variance_ratio=1.3), 5),
