@@ -8,8 +8,8 @@ outputs 1 + r^2 times as sensitive to its weights, and the first layer's curvatu
 eigenvalue grows with r^2 d. The mean also decides which units of ReLU live: a share E Phi(-r z)^n of them is off on all
 n examples, 1 / (n + 1) at r = 1, as many are always on; centred inputs have 2^-n. Training a perceptron on digits takes
 about twenty times the steps where r = 2, and several times where the pixels are raw, both through the largest
-eigenvalue: the condition number, which standardizing divides by 26,000 on digits, says what a linear model gains, and a
-network gains far less. Whitening adds little to standardizing.
+eigenvalue: the condition number, which standardizing divides by 26,000 on these digits, says what a linear model gains,
+and a network gains far less. Whitening adds little to standardizing.
 
 Source: LeCun, Kanter, Solla 1991, Phys. Rev. Lett. 66; Lu et al. 2019, arXiv 1903.06733, for networks that are born
 dead; the share of dead units is derived here. How a line's error and loss react to its angle: signal/wiggling_line.

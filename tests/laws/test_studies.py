@@ -1,11 +1,13 @@
 """What holds for every study: its claims hold at a tiny size, and fail where the measurement is spoiled."""
 
 import dataclasses
+import fnmatch
 import pathlib
 
 import numpy as np
 import pytest
 
+from experiments import lecture
 from experiments.conditioning import (
     convergence_rates,
     kappa_and_dimension,
@@ -16,7 +18,7 @@ from experiments.conditioning import (
     zigzag,
 )
 from experiments.diagnosis import confusion_matrix, reported_faults
-from experiments.generalization import regularization, transfer
+from experiments.generalization import babysitting, regularization, transfer
 from experiments.momentum import (
     adaptive_methods,
     nesterov_forms,
@@ -57,6 +59,7 @@ from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    babysitting: {"dim": 10, "steps": 100},
     transfer: {"dim": 40, "num_examples": 15, "num_seeds": 6},
     preprocessing_networks: {"ratios": (0.0, 3.0), "dim": 100, "num_sets": 50, "shapes": ((3, 9),), "steps": 150},
     initialization_map: {
@@ -217,6 +220,13 @@ def test_every_claim_holds_at_a_tiny_size(outcome):
     assert [str(verdict) for verdict in verdicts if not verdict.holds] == []
 
 
+def test_it_judges_what_the_lectures_page_says_of_it(outcome):
+    study, *_, verdicts = outcome
+    judged = [claim.judged for claim in lecture.CLAIMS.values() if claim.study == study.name]
+    made = [verdict.claim for verdict in verdicts]
+    assert [pattern for pattern in judged if not fnmatch.filter(made, pattern)] == []
+
+
 def test_the_figure_and_its_caption_are_made(outcome):
     study, config, rows, _ = outcome
     assert study.caption(config, rows).endswith(".")
@@ -369,7 +379,16 @@ def spoil_transfer(row):
         row["error_rate"] = 0.3
 
 
+def spoil_curves(row):
+    if row["kind"] == "twin":
+        row.update(found="saddle", loss=row["loss"] * (1 + 0.01 * (row["planted"] == "ill-conditioned")))
+    else:
+        diverges = row["planted"] in babysitting.DIVERGES
+        row.update(thumb="healthy" if diverges else row["planted"], logged="saddle")
+
+
 SPOILERS = {
+    "babysitting": (spoil_curves, 5),
     "transfer": (spoil_transfer, 3),
     "preprocessing_networks": (spoil_preprocessing, 7),
     "initialization_map": (spoil_initialization, 8),
