@@ -129,9 +129,10 @@ def vmap_over_hyperparameters_equals_a_loop(spec: RuleSpec) -> None:
     for _ in range(STEPS):
         params, state = together(lanes, params, state)
     for k in range(3):
-        alone, inner = start, spec.build().init(start)
+        hyper = {key: lane[k] for key, lane in lanes.items()}
+        alone, inner = start, spec.build(**hyper).init(start)
         for _ in range(STEPS):
-            alone, inner = step({key: lane[k] for key, lane in lanes.items()}, alone, inner)
+            alone, inner = step(hyper, alone, inner)
         chex.assert_trees_all_close(jax.tree.map(lambda leaf, k=k: leaf[k], params), alone, **SAME)
 
 
