@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make quick   environment, then the headline studies and results/report.html (3 minutes)"
-	@echo "make test    environment, then the tests, doctests and README examples"
+	@echo "make test    environment, then the tests, doctests and examples of README and docs"
 	@echo "make check   format, lint, types, and every test: the gate of .ci/run"
 	@echo "make slow    the tests that take minutes"
 	@echo "make full    every study at its full size"
