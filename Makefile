@@ -10,6 +10,7 @@ help:
 	@echo "make slow    the tests that take minutes"
 	@echo "make full    every study at its full size"
 	@echo "make bench   the benchmarks, one after the other"
+	@echo "make release build, check, install and try what is to be published, on each Python that is found"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -44,4 +45,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.curvature
 	$(BIN)/python -m benchmarks.sweeps
 
-.PHONY: help quick test lint check slow full bench
+release:
+	bash .ci/release
+
+.PHONY: help quick test lint check slow full bench release

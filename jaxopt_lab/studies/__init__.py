@@ -6,7 +6,7 @@ curves and samples), `Rows`, `main`. To run studies from Python: `load_study`, `
 
 from jaxopt_lab.studies import fields, measures, verdicts
 from jaxopt_lab.studies.command_line import main
-from jaxopt_lab.studies.discovery import list_studies, load_study
+from jaxopt_lab.studies.discovery import list_studies, load_study, studies_folder
 from jaxopt_lab.studies.execution import execute
 from jaxopt_lab.studies.rows import Row, Rows
 from jaxopt_lab.studies.study import Study
@@ -23,5 +23,6 @@ __all__ = [
     "main",
     "measures",
     "run_suite",
+    "studies_folder",
     "verdicts",
 ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import require_choice
 from jaxopt_lab.core.exits import CRASHED, FAILS, HOLDS
-from jaxopt_lab.studies.discovery import find_study, load_study
+from jaxopt_lab.studies.discovery import find_study, is_shipped, load_study
 from jaxopt_lab.studies.execution import Log, check_folder, execute, place_of, prepare_engine, print_line
 from jaxopt_lab.studies.study import Study
 
@@ -93,7 +93,8 @@ class _Suite:
         return {script: study for script, study in studies.items() if self.preset in study.presets}
 
     def _execute(self, script: Path, study: Study, place: str) -> None:
-        redo = shlex.join(["python", place_of(script), "--preset", self.preset])
+        program = ["jaxopt-lab", "study", study.name] if is_shipped(script) else ["python", place_of(script)]
+        redo = shlex.join([*program, "--preset", self.preset])
         config = study.presets[self.preset]
         try:
             done = execute(study, config, self.out, preset=self.preset, command=redo, place=place, log=self.log)
