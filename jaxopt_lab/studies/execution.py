@@ -102,7 +102,9 @@ def execute(
     storage.write_verdicts(folder, verdicts)
     if study.draw is not None:
         with reporting.house_style() as maker:
-            reporting.save_svg(study.draw(config, rows, maker), folder / "figure.svg")
+            figure = study.draw(config, rows, maker)
+            reporting.save_svg(figure, folder / "figure.svg")
+            storage.write_text(folder / "figure.csv", reporting.figure_data(figure))
     storage.write_record(folder, record | clock.times() | {"status": "done", "files": storage.digests(folder)})
     storage.remove_folder(folder / _CHECKPOINTS)
     reporting.write_page(folder / "report.html", [reporting.read_result(folder)])

@@ -16,7 +16,7 @@ from tests.studies.engine import replace_engine
 from tests.studies.halving import Config
 
 STUDY = load_study(halving)
-FILES = {"study.json", "configs.jsonl", "curves", "verdicts.json", "figure.svg", "report.html"}
+FILES = {"study.json", "configs.jsonl", "curves", "verdicts.json", "figure.svg", "figure.csv", "report.html"}
 
 
 @pytest.fixture(autouse=True)
