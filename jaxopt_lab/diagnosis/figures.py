@@ -78,7 +78,8 @@ def draw_curvature(evidence: Evidence, maker: FigureMaker) -> Drawing:
         if side.any():
             places = np.abs(model.eigenvalues[side])
             axes.vlines(places, 1e-16, shares[side], color=maker.color(color), linewidth=1.2)
-            maker.measured(axes, places, shares[side], color=color, label=name)
+            maker.measured(axes, places, shares[side], color=color)
+            axes.text(0.24 * color, 1.02, name, color=maker.color(color), transform=axes.transAxes, va="bottom")
     axes.set(
         xscale="log", yscale="log", ylim=(max(1e-10, 0.3 * shares[shares > 0].min()), 3),
         xlabel=("preconditioned " if model.preconditioned else "") + "|curvature|",
@@ -133,7 +134,8 @@ def draw_proof(proof: Proof, maker: FigureMaker) -> Drawing:
     elif finite.size:
         axes.set(ylim=(float(finite.min()) - 0.1 * top, top))
     axes.set(xlabel="step", ylabel=proof.unit if proof.unit != "steps" else "loss")
-    return figure, str(proof)
+    first, _, rest = str(proof).partition(";")
+    return figure, f"{first}." if rest else first
 
 
 def _label(axes: "Axes", maker: FigureMaker, steps: Any, losses: np.ndarray, text: str, color: int, top: float) -> None:
