@@ -36,7 +36,7 @@ def main(
 
 
 def _run(options: argparse.Namespace, words: list[str], folder: Path, headline: Sequence[str]) -> int:
-    from jaxopt_lab.studies import list_studies, run_suite
+    from jaxopt_lab.studies import list_studies, print_line, run_suite
 
     if options.list:
         for name, path in list_studies(folder).items():
@@ -44,7 +44,7 @@ def _run(options: argparse.Namespace, words: list[str], folder: Path, headline: 
         return 0
     names = options.only or list(list_studies(folder) if options.all else headline)
     command = shlex.join(["python", "-m", str(__package__), *words])
-    return run_suite(names, options.out, options.preset, experiments=folder, command=command)
+    return run_suite(names, options.out, options.preset, experiments=folder, command=command, log=print_line)
 
 
 def _parser() -> argparse.ArgumentParser:
