@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 
 help:
 	@echo "make quick   environment, then the headline studies and results/report.html (3 minutes)"
-	@echo "make test    environment, then the tests, doctests and README examples"
+	@echo "make test    environment, then the tests, doctests and examples of README and docs"
 	@echo "make check   format, lint, types, and every test: the gate of .ci/run"
 	@echo "make slow    the tests that take minutes"
 	@echo "make full    every study at its full size"
 	@echo "make bench   the benchmarks, one after the other"
+	@echo "make release build, check, install and try what is to be published, on each Python that is found"
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
@@ -44,4 +45,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.curvature
 	$(BIN)/python -m benchmarks.sweeps
 
-.PHONY: help quick test lint check slow full bench
+release:
+	bash .ci/release
+
+.PHONY: help quick test lint check slow full bench release

@@ -1,7 +1,12 @@
 """One folder a question, one script a claim: each script is a study that ends in verdicts.
 
-`python -m experiments --preset quick` runs the headline studies and writes one report over all of them.
+`python -m experiments --preset quick` runs the headline studies and writes one report over all of them. Where the
+package is installed without its repository, this is `jaxopt_lab.experiments`.
 """
+
+import sys
+
+sys.modules.setdefault("experiments", sys.modules[__name__])  # under which its files import one another
 
 HEADLINE = (
     "convergence_rates",

@@ -36,20 +36,20 @@ def main(
 
 
 def _run(options: argparse.Namespace, words: list[str], folder: Path, headline: Sequence[str]) -> int:
-    from jaxopt_lab.studies import list_studies, run_suite
+    from jaxopt_lab.studies import list_studies, print_line, run_suite
 
     if options.list:
         for name, path in list_studies(folder).items():
             print(f"{path.parent.name}/{name}{'' if name in headline else '  (with --all)'}")
         return 0
     names = options.only or list(list_studies(folder) if options.all else headline)
-    command = shlex.join(["python", "-m", "experiments", *words])
-    return run_suite(names, options.out, options.preset, experiments=folder, command=command)
+    command = shlex.join(["python", "-m", str(__package__), *words])
+    return run_suite(names, options.out, options.preset, experiments=folder, command=command, log=print_line)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="python -m experiments",
+        prog=f"python -m {__package__}",
         description="Runs studies one after another and writes one report over all of them.",
         allow_abbrev=False,
     )

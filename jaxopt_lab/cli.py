@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-EXPERIMENTS = Path("experiments")
 _WRONG_INPUT, _STOPPED = 2, 130
 
 
@@ -60,14 +59,15 @@ def _study(words: list[str]) -> int:
     from jaxopt_lab.studies import command_line, discovery
 
     def action() -> int:
+        experiments = options.experiments or discovery.studies_folder()
         if options.list:
-            for name, path in discovery.list_studies(options.experiments).items():
+            for name, path in discovery.list_studies(experiments).items():
                 print(f"{path.parent.name}/{name}")
             return 0
-        path = discovery.find_study(options.experiments, options.name)
+        path = discovery.find_study(experiments, options.name)
         own = options.name.endswith(".py")
-        known = own or options.experiments == EXPERIMENTS
-        place = [] if known else ["--experiments", command_line.shown(options.experiments)]
+        known = own or options.experiments in (None, Path("experiments"))
+        place = [] if known else ["--experiments", command_line.shown(experiments)]
         program = ["jaxopt-lab", "study", command_line.shown(path) if own else options.name, *place]
         return command_line.run_study(discovery.load_study(path), rest, program)
 
@@ -200,9 +200,9 @@ def _resume(words: list[str]) -> int:
             from jaxopt_lab.compare import command
 
             return command.resume_comparison(options.folder, trusted)
-        from jaxopt_lab.studies import command_line
+        from jaxopt_lab.studies import command_line, discovery
 
-        return command_line.resume(options.folder, options.experiments, options.study)
+        return command_line.resume(options.folder, options.experiments or discovery.studies_folder(), options.study)
 
     return _guarded(action)
 
@@ -219,12 +219,12 @@ def _parser(verb: str, *, add_help: bool = True) -> argparse.ArgumentParser:
 
 
 def _add_experiments(parser: argparse.ArgumentParser) -> None:
-    where = "where the studies lie (default: experiments)"
-    parser.add_argument("--experiments", type=Path, default=EXPERIMENTS, metavar="DIR", help=where)
+    where = "where the studies lie (default: experiments, or where there is none those of this package)"
+    parser.add_argument("--experiments", type=Path, metavar="DIR", help=where)
 
 
 def _help() -> str:
-    lines = ["usage: jaxopt-lab VERB ...", "", "A laboratory bench for optimization in JAX.", ""]
+    lines = ["usage: jaxopt-lab VERB ...", "", "Why JAX training is slow, in numbers, with a fix that is proven.", ""]
     lines += [f"  {verb:<8} {about}" for verb, (_, about) in _VERBS.items()]
     return "\n".join([*lines, "", "jaxopt-lab VERB --help says more, jaxopt-lab --version which one this is."])
 

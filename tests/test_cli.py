@@ -41,7 +41,7 @@ def test_help_imports_nothing_heavy():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment
     ).stdout
     loaded = set(json.loads(output.splitlines()[-1]))
-    assert loaded.isdisjoint({"jax", "numpy", "tyro", "matplotlib", "jinja2", "flax", "optax"})
+    assert loaded.isdisjoint({"jax", "numpy", "matplotlib", "jinja2", "flax", "optax"})
 
 
 def test_an_unknown_verb_gets_the_nearest_one(capsys):
@@ -66,11 +66,20 @@ def test_a_study_runs_like_its_script(bench, capsys):
 def test_studies_lie_where_they_are_said_to_be(bench, monkeypatch, capsys):
     (bench / "elsewhere").mkdir()
     monkeypatch.chdir(bench / "elsewhere")
-    assert main(["study", "--list"]) == 2
+    assert main(["study", "--list", "--experiments", "experiments"]) == 2
     assert "holds no studies" in capsys.readouterr().err
     assert main(["study", "--list", "--experiments", "../experiments"]) == 0
     assert capsys.readouterr().out == "toys/halving\n"
     assert main(["study", "halving", "--experiments", "../experiments"]) == 0
+
+
+def test_where_no_studies_lie_those_of_the_package_are_found(bench, monkeypatch, capsys):
+    (bench / "elsewhere").mkdir()
+    monkeypatch.chdir(bench / "elsewhere")
+    assert main(["study", "--list"]) == 0
+    assert "conditioning/convergence_rates\n" in capsys.readouterr().out
+    assert main(["study", "convergence_rates", "--dim", "many"]) == 2
+    assert "--dim must be a whole number, got 'many'" in capsys.readouterr().err
 
 
 def test_an_unknown_study_gets_the_nearest_name(bench, capsys):

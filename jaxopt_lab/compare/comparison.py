@@ -5,7 +5,7 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -48,7 +48,7 @@ class Target:
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class Comparison(reporting.Reported):
     """The outcome of `compare`, as far as it is finished.
 
     Attributes:
@@ -59,35 +59,17 @@ class Comparison:
       folder: where it is kept, or None.
     """
 
+    _report: ClassVar[str] = "jaxopt_lab.compare.report"
+
     config: Mapping[str, Any]
     results: dict[tuple[str, str], RuleResult]
     targets: dict[str, Target]
     facts: Mapping[str, Any]
     folder: Path | None = None
 
-    def __str__(self) -> str:
-        from jaxopt_lab.compare.report import lines_of
-
-        return "\n".join(lines_of(self))
-
     def __repr__(self) -> str:
         rest = "" if self.complete else ", not finished"
         return f"<Comparison of {', '.join(self.rules)} on {', '.join(self.problems)}{rest}>"
-
-    def _repr_html_(self) -> str:
-        from jaxopt_lab.compare.report import page_of
-
-        return reporting.page_body(page_of(self))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the HTML page.
-
-        Raises:
-          InputError: the place cannot be written, or a file in the comparison's folder is damaged.
-        """
-        from jaxopt_lab.compare.report import page_of
-
-        storage.write_text(Path(path), page_of(self))
 
     def to_dataframe(self) -> Any:
         """The finished rules of every problem as a pandas DataFrame, best first: a column for each hyperparameter.

@@ -72,7 +72,7 @@ def page_of(comparison: Comparison, record: dict[str, Any] | None = None) -> str
     return reporting.render_template(
         "comparison.html.j2", comparison=comparison, record=record, rows=rows, command=command,
         needed=seeds_for_misses(len(comparison.rules), record["config"]["level"]), verdict=comparison.verdict(),
-        figures=_figures(comparison) if rows else [], measures=measures,
+        figures=reporting.inline_figures(draws_of(comparison)) if rows else [], measures=measures,
         space_of={name: rule["space"] for name, rule in record["config"]["rules"].items()},
     )  # fmt: skip
 
@@ -84,11 +84,12 @@ def _record_of(comparison: Comparison) -> dict[str, Any]:
     return {"config": comparison.config, "argv": [], **storage.to_json(storage.environment())}
 
 
-def _figures(comparison: Comparison) -> list[dict[str, Any]]:
-    draws = [functools.partial(draw_profiles, comparison)]
+def draws_of(comparison: Comparison) -> list[reporting.Draw]:
+    """The figures of the page: profiles, then for each problem curves, ladder and sensitivity."""
+    draws: list[reporting.Draw] = [functools.partial(draw_profiles, comparison)]
     for problem in comparison.problems:
         draws += [functools.partial(draw, comparison, problem) for draw in (draw_curves, draw_ladder, draw_sensitivity)]
-    return reporting.inline_figures(draws)
+    return draws
 
 
 def _overall(comparison: Comparison) -> str:

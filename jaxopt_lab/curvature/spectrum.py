@@ -2,19 +2,19 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
 
-from jaxopt_lab import curvature
+from jaxopt_lab import curvature, reporting
 from jaxopt_lab.core import Estimate, Problem, require_count, vectors
 
 _SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Spectrum:
+class Spectrum(reporting.Reported):
     """What was measured at one point.
 
     Attributes:
@@ -33,6 +33,8 @@ class Spectrum:
       products: Hessian products spent on the whole network.
       notes: what a reader must know.
     """
+
+    _report: ClassVar[str] = "jaxopt_lab.curvature.spectrum_figure"
 
     name: str
     size: int
@@ -86,6 +88,7 @@ class Spectrum:
         return {
             "name": self.name, "size": self.size, "loss": self.loss, "gradient_norm": self.gradient_norm, **pairs,
             "threshold": self.index.threshold, "verified": self.ends.verified, "products": self.products,
+            "density": _density_json(self.logarithmic),
             "notes": list(self.notes), "estimates": {name: dataclasses.asdict(e) for name, e in estimates.items()},
             "blocks": [] if self.blocks is None else [
                 {"name": b.name, "size": b.size, "largest": b.largest.value, "trace": b.trace.value}
@@ -182,6 +185,13 @@ class _Forecast:
         self._said = progress.seconds
         left = "" if progress.seconds_left is None else f", about {progress.seconds_left:.0f} s more"
         self._log(f"  {progress.products} products in {progress.seconds:.0f} s{left}")
+
+
+def _density_json(density: curvature.Density) -> dict[str, Any]:
+    """The density over powers of ten: shares per decade of |eigenvalue| with their errors."""
+    parts = {"grid": density.grid, "positive": density.values, "positive_errors": density.errors}
+    parts |= {"negative": density.negative, "negative_errors": density.negative_errors}
+    return {name: np.asarray(value).tolist() for name, value in parts.items()} | {"near_zero": density.near_zero}
 
 
 def _values(side: curvature.Eigenpairs) -> str:

@@ -1,9 +1,12 @@
-"""The figure of a spectrum: density, ends, layers."""
+"""The figures of a spectrum and its page: density, ends, layers."""
 
+import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxopt_lab import reporting
 from jaxopt_lab.curvature.spectrum import Spectrum
 from jaxopt_lab.reporting import FigureMaker
 
@@ -21,6 +24,39 @@ def draw_spectrum(spectrum: Spectrum, maker: FigureMaker) -> "Figure":
     if layers:
         _draw_layers(axes[2], spectrum, maker)
     return figure
+
+
+def page_of(spectrum: Spectrum) -> str:
+    """The spectrum as HTML that asks for nothing from elsewhere."""
+    return reporting.render_template(
+        "spectrum.html.j2", spectrum=spectrum, figures=reporting.inline_figures(draws_of(spectrum)),
+        shown=[line for line in str(spectrum).split("\n\n")[0].splitlines()[1:] if "  " in line],
+    )  # fmt: skip
+
+
+def draws_of(spectrum: Spectrum) -> "list[reporting.Draw]":
+    """The panels, each as a figure with its conclusion."""
+    panels: list[tuple[Callable[..., None], str]] = [(_draw_density, _density_words(spectrum))]
+    panels.append((_draw_ends, f"The ends of the spectrum: condition number {spectrum.condition}."))
+    if spectrum.blocks is not None:
+        apart = spectrum.blocks.heterogeneity.value
+        panels.append((_draw_layers, f"The layers' curvatures differ by {apart:.2f}, where 0 is alike and 1 apart."))
+    return [functools.partial(_alone, spectrum, panel, told) for panel, told in panels]
+
+
+def _alone(
+    spectrum: Spectrum, panel: Callable[..., None], told: str, maker: FigureMaker
+) -> "tuple[Figure, str]":  # fmt: skip
+    figure, axes = maker.axes()
+    panel(axes, spectrum, maker)
+    axes.set_title("")
+    return figure, told
+
+
+def _density_words(spectrum: Spectrum) -> str:
+    near = spectrum.logarithmic.near_zero
+    zeros = f" {near:.0%} of them are zero within what can be told apart." if near > 0.005 else ""
+    return f"The density of the {spectrum.size:,} eigenvalues, over powers of ten; the outer ones marked below.{zeros}"
 
 
 def _draw_density(axes: "Axes", spectrum: Spectrum, maker: FigureMaker) -> None:

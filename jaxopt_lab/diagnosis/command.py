@@ -12,6 +12,7 @@ from jaxopt_lab import curvature, problems, reporting, storage, training
 from jaxopt_lab.core import Problem, require_choice, require_count
 from jaxopt_lab.curvature.spectrum import measure_spectrum
 from jaxopt_lab.curvature.spectrum_figure import draw_spectrum
+from jaxopt_lab.curvature.spectrum_figure import page_of as spectrum_page
 from jaxopt_lab.diagnosis.pipeline import diagnose
 from jaxopt_lab.diagnosis.proving import prove
 from jaxopt_lab.diagnosis.report import lines_of, page_of
@@ -20,7 +21,7 @@ OPERATORS = {"hessian": curvature.hessian, "gauss_newton": curvature.gauss_newto
 
 
 def spectrum_command(options: argparse.Namespace) -> int:
-    """`jaxopt-lab spectrum`: prints the summary, and writes spectrum.json, spectrum.svg and spectrum.png.
+    """`jaxopt-lab spectrum`: prints the summary, and writes spectrum.json, .svg, .png and .html.
 
     Args:
       options: the parsed words, see `jaxopt-lab spectrum --help`.
@@ -53,7 +54,8 @@ def spectrum_command(options: argparse.Namespace) -> int:
         figure = draw_spectrum(spectrum, maker)
         reporting.save_svg(figure, folder / "spectrum.svg")
         reporting.save_png(figure, folder / "spectrum.png")
-    print(f"\nFigure: {folder / 'spectrum.svg'}")
+    storage.write_text(folder / "spectrum.html", spectrum_page(spectrum))
+    print(f"\nFigure: {folder / 'spectrum.svg'}\nPage: {folder / 'spectrum.html'}")
     return 0
 
 

@@ -44,11 +44,26 @@ def draw_losses(evidence: Evidence, maker: FigureMaker) -> Drawing:
     axes.set(xlabel="step", ylabel="loss over all data")
     if evidence.point.baseline is not None:
         axes.axhline(evidence.point.baseline, color=maker.color(6), linewidth=0.8, linestyle=":")
-    ending = "It diverged." if run.diverged else f"The run took {evidence.progress:.0%} of the loss."
+    ending = "It diverged." if run.diverged else _course(evidence.progress)
     line = " The line is the local model's prediction." if evidence.follows_model else ""
     return figure, f"{ending}{line}" + (
         " Dotted: what a constant output earns." if evidence.point.baseline is not None else ""
     )
+
+
+def _course(progress: float) -> str:
+    """What the short run did to the loss.
+
+    Example:
+      >>> _course(0.25), _course(-0.04)
+      ('The short run takes 25 % off the loss.', 'The short run adds 4 % to the loss.')
+      >>> _course(0.001)
+      'The short run leaves the loss as it is, within 1 %.'
+    """
+    if abs(progress) < 0.01:
+        return "The short run leaves the loss as it is, within 1 %."
+    share = f"{100 * abs(progress):.0f} %"
+    return f"The short run takes {share} off the loss." if progress > 0 else f"The short run adds {share} to the loss."
 
 
 def draw_curvature(evidence: Evidence, maker: FigureMaker) -> Drawing:
@@ -63,7 +78,8 @@ def draw_curvature(evidence: Evidence, maker: FigureMaker) -> Drawing:
         if side.any():
             places = np.abs(model.eigenvalues[side])
             axes.vlines(places, 1e-16, shares[side], color=maker.color(color), linewidth=1.2)
-            maker.measured(axes, places, shares[side], color=color, label=name)
+            maker.measured(axes, places, shares[side], color=color)
+            axes.text(0.24 * color, 1.02, name, color=maker.color(color), transform=axes.transAxes, va="bottom")
     axes.set(
         xscale="log", yscale="log", ylim=(max(1e-10, 0.3 * shares[shares > 0].min()), 3),
         xlabel=("preconditioned " if model.preconditioned else "") + "|curvature|",
@@ -107,7 +123,8 @@ def draw_proof(proof: Proof, maker: FigureMaker) -> Drawing:
     figure, axes = maker.axes()
     both = np.concatenate([proof.before.ravel(), proof.after.ravel()])
     finite = both[np.isfinite(both)]
-    top = 10 * abs(float(np.median(proof.before[:, 0])))
+    start = abs(float(np.median(proof.before[:, 0])))
+    top = min(10 * start, 1.3 * float(np.max(finite, initial=start)))
     for curves, color, name in ((proof.before, 0, "before"), (proof.after, 1, "after")):
         for curve in curves:
             axes.plot(proof.steps, curve, color=maker.color(color), linewidth=0.9)
@@ -117,7 +134,8 @@ def draw_proof(proof: Proof, maker: FigureMaker) -> Drawing:
     elif finite.size:
         axes.set(ylim=(float(finite.min()) - 0.1 * top, top))
     axes.set(xlabel="step", ylabel=proof.unit if proof.unit != "steps" else "loss")
-    return figure, str(proof)
+    first, _, rest = str(proof).partition(";")
+    return figure, f"{first}." if rest else first
 
 
 def _label(axes: "Axes", maker: FigureMaker, steps: Any, losses: np.ndarray, text: str, color: int, top: float) -> None:

@@ -6,13 +6,12 @@ to give. Findings are ranked by it; a cause that follows from another one stands
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import optax
 
-from jaxopt_lab import reporting, storage
+from jaxopt_lab import reporting
 from jaxopt_lab.core import Estimate, Problem, fail
 
 PROGRAM_CAUSES = (
@@ -257,7 +256,7 @@ def _in_steps(gain: float) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(reporting.Reported):
     """What `diagnose` returns.
 
     Attributes:
@@ -270,6 +269,8 @@ class Diagnosis:
       evidence: everything that was measured.
     """
 
+    _report: ClassVar[str] = "jaxopt_lab.diagnosis.report"
+
     name: str
     rule: str
     findings: tuple[Finding, ...]
@@ -278,28 +279,8 @@ class Diagnosis:
     seconds: float
     evidence: Any = None
 
-    def __str__(self) -> str:
-        from jaxopt_lab.diagnosis.report import lines_of
-
-        return "\n".join(lines_of(self))
-
     def __repr__(self) -> str:
         return f"<Diagnosis of {self.name}: {', '.join(self.causes)}>"
-
-    def _repr_html_(self) -> str:
-        from jaxopt_lab.diagnosis.report import page_of
-
-        return reporting.page_body(page_of(self))
-
-    def save(self, path: str | Path) -> None:
-        """Writes the HTML page.
-
-        Raises:
-          InputError: the place cannot be written.
-        """
-        from jaxopt_lab.diagnosis.report import page_of
-
-        storage.write_text(Path(path), page_of(self))
 
     @property
     def causes(self) -> tuple[str, ...]:

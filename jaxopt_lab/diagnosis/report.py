@@ -4,7 +4,6 @@ import dataclasses
 import functools
 import textwrap
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -41,7 +40,7 @@ def lines_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> list[str]:
         shown = [f"Not examined: {', '.join(names)}.", f"{names[0]}: {diagnosis.not_examined[names[0]]}."]
         found += _wrapped(shown, "")
     found.append(f"{diagnosis.spent:.0f} gradient-equivalents, {diagnosis.seconds:.1f} s.")
-    return found
+    return [reporting.plain_numbers(line) for line in found]
 
 
 def verdict_of(diagnosis: Diagnosis) -> str:
@@ -83,7 +82,7 @@ def page_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> str:
     parts = [_Part(found, _prediction(found), proven.get(found.cause)) for found in diagnosis.findings]
     return reporting.render_template(
         "diagnosis.html.j2", diagnosis=diagnosis, verdict=verdict_of(diagnosis), parts=parts,
-        figures=_figures(diagnosis, proofs),
+        figures=reporting.inline_figures(draws_of(diagnosis, proofs)),
     )  # fmt: skip
 
 
@@ -123,6 +122,11 @@ def _wrapped(sentences: Sequence[str], indent: str) -> list[str]:
     return [line for sentence in sentences for line in fold.wrap(sentence)]
 
 
-def _figures(diagnosis: Diagnosis, proofs: Sequence[Proof]) -> list[dict[str, Any]]:
-    draws = [functools.partial(draw, diagnosis.evidence) for draw in (draw_losses, draw_curvature, draw_layers)]
-    return reporting.inline_figures([*draws, *(functools.partial(draw_proof, proof) for proof in proofs)])
+def draws_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> list[reporting.Draw]:
+    """The figures of the page: the proofs, then the short run, the curvatures and the layers."""
+    evidence = diagnosis.evidence
+    parts = () if evidence is None else (draw_losses, draw_curvature, draw_layers)
+    return [
+        *(functools.partial(draw_proof, proof) for proof in proofs),
+        *(functools.partial(draw, evidence) for draw in parts),
+    ]

@@ -5,6 +5,7 @@ Matplotlib is imported only when something is drawn, and its global state is lef
 """
 
 import contextlib
+import functools
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxopt_lab.reporting.numbers import plain_numbers
 from jaxopt_lab.storage.folder import write_bytes
 
 if TYPE_CHECKING:
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
 # Okabe and Ito, Color Universal Design, 2008, in an order that also differs in lightness; yellow is left out.
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#1f2933")
 INK, FAINT = "#1f2933", "#8a94a0"
-WIDTH = 5.7
+WIDTH = 5.1  # inches: on a page of 400 pixels the smallest text is 11 pixels high
+LEAST_CONTRAST = 4.5  # of text, WCAG 2.2, success criterion 1.4.3
 _END_LABEL = "end label"
+_NEARLY_WHITE = 1.3
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 _STYLE = {
     "svg.hashsalt": "jaxopt_lab",
@@ -33,9 +37,9 @@ _STYLE = {
     "axes.labelsize": 11.5,
     "axes.titlesize": 11.5,
     "axes.titlelocation": "left",
-    "xtick.labelsize": 11,
-    "ytick.labelsize": 11,
-    "legend.fontsize": 11,
+    "xtick.labelsize": 11.5,
+    "ytick.labelsize": 11.5,
+    "legend.fontsize": 11.5,
     "legend.frameon": False,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -105,7 +109,10 @@ class FigureMaker:
             self.label(axes, x[finite[-1]], y[finite[-1]], text, color=color)
 
     def label(self, axes: "Axes", x: float, y: float, text: str, *, color: int | None = None) -> None:
-        """Writes `text` just to the right of a point, in the colour of its curve; labels that collide move apart."""
+        """Writes `text` just to the right of a point, in a dark shade of its curve's colour.
+
+        Labels that collide move apart.
+        """
         shade = INK if color is None else self.color(color)
         offset: dict[str, Any] = {
             "xytext": (6, 0),
@@ -143,13 +150,19 @@ def svg_text(figure: "Figure") -> str:
     return _rendered(figure, "svg").decode("utf-8")
 
 
-def _rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
+def finish(figure: "Figure") -> None:
+    """Makes ticks, texts and labels final, as saving does. Call it inside `house_style`, when all is drawn."""
     for axes in figure.axes:
-        _plain_powers_of_ten(axes)
-    _take_texts_literally(figure)
+        _plain_ticks(axes)
+        _wrap_titles(axes)
+    _make_texts_legible(figure)
     figure.draw_without_rendering()
     for axes in figure.axes:
         _spread_labels(axes)
+
+
+def _rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
+    finish(figure)
     if kind == "svg":
         options["metadata"] = {"Date": None, "Creator": None}
     buffer = io.BytesIO()
@@ -157,8 +170,35 @@ def _rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _take_texts_literally(figure: "Figure") -> None:
-    """Names are text, whatever signs they hold; only tick labels, which matplotlib writes, may be formulas."""
+def _wrap_titles(axes: "Axes") -> None:
+    """A title longer than its figure is wide goes on in the next line."""
+    from matplotlib.text import Text
+
+    titles = {axes.get_title(loc=place) for place in ("left", "center", "right")} - {""}
+    for text in axes.findobj(Text):
+        if text.get_text() in titles:
+            text.set_wrap(True)  # pyrefly: ignore
+
+
+def contrast_on_white(color: Any) -> float:
+    """How much a colour stands out from white, 1 to 21, by WCAG 2.2.
+
+    Example:
+      >>> f"{contrast_on_white('#56b4e9'):.2f}, {contrast_on_white('black'):.0f}"
+      '2.31, 21'
+    """
+    from matplotlib.colors import to_rgb
+
+    parts = np.array(to_rgb(color))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    return float(1.05 / (linear @ [0.2126, 0.7152, 0.0722] + 0.05))
+
+
+def _make_texts_legible(figure: "Figure") -> None:
+    """Text is dark enough, its numbers are as people write them, and names are text whatever signs they hold.
+
+    Only tick labels, which matplotlib writes, may be formulas; text that is nearly white stands on something dark.
+    """
     from matplotlib.text import Text
 
     written = set()
@@ -166,8 +206,21 @@ def _take_texts_literally(figure: "Figure") -> None:
         ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
         written |= {axis.get_offset_text(), *(label for tick in ticks for label in (tick.label1, tick.label2))}
     for text in figure.findobj(Text):
+        if contrast_on_white(text.get_color()) > _NEARLY_WHITE:
+            text.set_color(_dark_enough(text.get_color()))
         if text not in written:
             text.set_parse_math(False)
+            text.set_text(plain_numbers(text.get_text(), powers=True))
+
+
+def _dark_enough(color: Any) -> Any:
+    """The colour, or a shade of it that can be read as text on white."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    shade = np.array(to_rgb(color))
+    while contrast_on_white(shade) < LEAST_CONTRAST:
+        shade = 0.97 * shade
+    return to_hex(tuple(map(float, shade)))  # pyrefly: ignore
 
 
 def _spread_labels(axes: "Axes") -> None:
@@ -189,13 +242,25 @@ def _spread_labels(axes: "Axes") -> None:
         label.set_position((label.get_position()[0], label.get_position()[1] + pixels * 72 / axes.figure.dpi))
 
 
-def _plain_powers_of_ten(axes: "Axes") -> None:
-    """Labels logarithmic axes with Unicode powers, which stay ordinary text in an SVG."""
+def _plain_ticks(axes: "Axes") -> None:
+    """Labels logarithmic axes with Unicode powers or plain numbers, which stay ordinary text in an SVG."""
     from matplotlib.ticker import FuncFormatter, LogFormatterSciNotation
 
     for axis in (axes.xaxis, axes.yaxis):
-        if axis.get_scale() == "log" and isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
+        if axis.get_scale() != "log":
+            continue
+        if isinstance(axis.get_major_formatter(), LogFormatterSciNotation):
             axis.set_major_formatter(FuncFormatter(_power_of_ten))
+        minor = axis.get_minor_formatter()
+        if isinstance(minor, LogFormatterSciNotation):
+            minor.set_locs(axis.get_minorticklocs())
+            shown = {float(f"{value:.6g}") for value in axis.get_minorticklocs() if minor(value)}
+            axis.set_minor_formatter(FuncFormatter(functools.partial(_plain_tick, shown)))
+
+
+def _plain_tick(shown: set[float], value: float, _position: int | None = None) -> str:
+    """A label between two powers of ten, where the axis is so short that matplotlib writes one."""
+    return plain_numbers(f"{value:g}", powers=True) if float(f"{value:.6g}") in shown else ""
 
 
 def _power_of_ten(value: float, _position: int | None = None) -> str:

@@ -4,17 +4,21 @@ Nothing on the page comes from elsewhere: the style and the figures are inside. 
 """
 
 import dataclasses
-import math
+import functools
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from jaxopt_lab.core import InputError, Verdict, fail
-from jaxopt_lab.reporting.svg import inline_svg
+from jaxopt_lab.reporting.figure_data import data_address
+from jaxopt_lab.reporting.numbers import format_duration, format_number, format_setting, plain_numbers
+from jaxopt_lab.reporting.svg import again, inline_svg
 from jaxopt_lab.storage import (
     RECORD,
     files,
-    from_json,
     kind_of,
     read_record,
     read_verdicts,
@@ -35,12 +39,27 @@ class StudyResult:
       record: the contents of `study.json`.
       verdicts: the verdicts; empty while the study is not finished.
       figure: the SVG text, or "".
+      data: the numbers of the figure as CSV, or "".
     """
 
     folder: str
     record: dict[str, Any]
     verdicts: Sequence[Verdict] = ()
     figure: str = ""
+    data: str = ""
+
+    @property
+    def num_holding(self) -> int:
+        """How many claims hold."""
+        return sum(verdict.holds for verdict in self.verdicts)
+
+    @property
+    def outcome(self) -> str:
+        """How many claims hold, in words; or that the study is not finished."""
+        if self.record["status"] != "done":
+            return "not finished"
+        num = len(self.verdicts)
+        return f"{self.num_holding} of {num} claim{'s' * (num != 1)} hold{'s' * (num == 1)}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,8 +81,10 @@ def read_result(folder: Path) -> StudyResult:
     if record["status"] == "done":
         require_unchanged(folder, record)
         figure = folder / "figure.svg"
-        svg = files.read_text(figure, "a figure") if figure.is_file() else ""
-        result = StudyResult(folder.name, record, read_verdicts(folder), svg)
+        svg, data = (
+            files.read_text(path, "a figure") if path.is_file() else "" for path in (figure, folder / "figure.csv")
+        )
+        result = StudyResult(folder.name, record, read_verdicts(folder), svg, data)
     with files.reading(folder / RECORD, "the record of a study", "Run the study again."):
         render_page([result])
     return result
@@ -122,8 +143,14 @@ def write_page(
 
 
 def page_body(page: str) -> str:
-    """What stands between <body> and </body> of a page, for a notebook."""
-    return page[page.index("<body>") + len("<body>") : page.rindex("</body>")].strip()
+    """What stands between <body> and </body> of a page, with its style kept to itself, for a notebook.
+
+    It is dark on white there too, whatever the notebook's theme is.
+    """
+    body = page[page.index("<body>") + len("<body>") : page.rindex("</body>")].strip()
+    style = page[page.index("<style>") + len("<style>") : page.index("</style>")]
+    nested = re.sub(r"(?m)^(\s*)(?::root|body) \{", r"\1& {", re.sub(r"(?m)^html \{.*\}$", "", style))
+    return f'<style>.jaxopt-lab {{{nested}}}</style>\n<div class="jaxopt-lab">\n{body}\n</div>'
 
 
 def render_page(results: Sequence[StudyResult], failures: Sequence[Failure] = (), *, command: str = "") -> str:
@@ -135,13 +162,17 @@ def render_page(results: Sequence[StudyResult], failures: Sequence[Failure] = ()
         failures=failures,
         command=command,
         verdicts=verdicts,
-        num_holding=sum(verdict.holds for verdict in verdicts),
+        num_holding=sum(result.num_holding for result in results),
         seconds=sum(result.record.get("wall_seconds") or 0.0 for result in results),
-        inline_figure=lambda result: inline_svg(
-            result.figure, prefix=result.folder, label=result.record.get("caption", "")
-        ),
+        images={result.folder: _image(result) for result in results if result.figure},
+        again=again,
+        data_address=data_address,
         title=_title(results),
     )
+
+
+def _image(result: StudyResult) -> Markup:
+    return inline_svg(result.figure, prefix=result.folder, label=result.record.get("caption", ""))
 
 
 def render_template(name: str, **values: Any) -> str:
@@ -160,58 +191,11 @@ def render_template(name: str, **values: Any) -> str:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"number": format_number, "setting": format_setting, "duration": _unbroken_duration}
+    environment.filters |= {
+        "number": format_number, "setting": format_setting, "duration": _unbroken_duration,
+        "plain": functools.partial(plain_numbers, powers=True),
+    }  # fmt: skip
     return environment.get_template(name).render(generator=_GENERATOR, **values)
-
-
-def format_number(value: float, digits: int = 6) -> str:
-    """A number as the page shows it.
-
-    Example:
-      >>> [format_number(x) for x in (6.5e6, 0.9801980198, 1000.0, float("inf"))]
-      ['6.5e6', '0.980198', '1000', '∞']
-      >>> format_number(0.0123456, 2)
-      '0.012'
-    """
-    if not math.isfinite(value):
-        return "not a number" if math.isnan(value) else ("∞" if value > 0 else "\N{MINUS SIGN}∞")
-    small = 0 < abs(value) < 1e-3
-    mantissa, _, exponent = f"{value:.{digits - 1 if small else digits}{'e' if small else 'g'}}".partition("e")
-    mantissa = mantissa.rstrip("0").rstrip(".") if small else mantissa
-    return (f"{mantissa}e{int(exponent)}" if exponent else mantissa).replace("-", "\N{MINUS SIGN}")
-
-
-def format_setting(value: Any) -> str:
-    """A config's entry as the page shows it.
-
-    Example:
-      >>> format_setting([10.0, 1e6, "inf"]), format_setting(True)
-      ('10, 1e6, ∞', 'yes')
-    """
-    value = from_json(value)
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, list):
-        return ", ".join(map(format_setting, value))
-    if isinstance(value, dict):
-        return "; ".join(f"{key}: {format_setting(item)}" for key, item in value.items())
-    if isinstance(value, float):
-        return format_number(value, 6 if float(f"{value:.6g}") == value else 12)
-    return str(value)
-
-
-def format_duration(seconds: float) -> str:
-    """Seconds in words of a fitting size.
-
-    Example:
-      >>> format_duration(0.25), format_duration(12.34), format_duration(184.0)
-      ('0.25 s', '12.3 s', '3 min 4 s')
-    """
-    if seconds < 60:
-        return f"{seconds:.3g} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s"
 
 
 def _unbroken_duration(seconds: float) -> str:

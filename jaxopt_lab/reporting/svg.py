@@ -32,7 +32,7 @@ def inline_svg(svg: str, *, prefix: str, label: str) -> Markup:
       label: the description for those who cannot see it.
 
     Returns:
-      The `<svg>` element, marked as safe HTML.
+      The `<svg>` element, marked as safe HTML; its own id is the prefix and "-svg".
 
     Raises:
       ValueError: it is no SVG, or declares entities.
@@ -46,11 +46,24 @@ def inline_svg(svg: str, *, prefix: str, label: str) -> Markup:
     if _local(root.tag) != "svg":
         raise ValueError("it is no SVG")
     kept = _kept(root, prefix)
+    kept.set("id", f"{prefix}-svg")
     for name in _OF_THE_FILE & set(kept.attrib):
         del kept.attrib[name]
     body = ElementTree.tostring(kept, encoding="unicode", short_empty_elements=True)
     opening, rest = body.split(">", 1)
     return Markup(f'{opening} role="img" aria-label="{escape(label)}">{rest.strip()}')
+
+
+def again(image: Markup, *, prefix: str) -> Markup:
+    """The same figure once more on a page that holds it, for the eye alone: a reference, not a copy.
+
+    Args:
+      image: what `inline_svg` gave.
+      prefix: with which.
+    """
+    box = re.search(r'viewBox="[\d. -]+"', image)
+    shape = "" if box is None else f" {box[0]}"
+    return Markup(f'<svg{shape} aria-hidden="true"><use href="#{escape(prefix)}-svg"/></svg>')
 
 
 def _kept(element: ElementTree.Element, prefix: str) -> ElementTree.Element:

@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import fail, require_count, vectors
+from jaxopt_lab.rules.monitor_writer import Records
 
 FIELDS = ("loss", "gradient_norm", "update_norm", "params_norm", "cosine", "small", "large", "halves")
 
@@ -58,6 +59,8 @@ class Monitor(optax.GradientTransformationExtraArgs):
       length: records to keep, >= 1.
       noise: keep the last gradient too, for a noise scale from successive gradients; without it the memory is one
         vector in the place of two.
+      writer: where each record goes while training, too: a TensorBoard `SummaryWriter`, a run of Weights & Biases, or a
+        function of (step, {name: number}); None for nowhere. Of runs side by side each sends its own.
 
     Returns:
       The rule; an `optax.GradientTransformationExtraArgs`. Cost: eight inner products and two copies every `every`
@@ -80,12 +83,19 @@ class Monitor(optax.GradientTransformationExtraArgs):
     """
 
     def __new__(
-        cls, rule: optax.GradientTransformation, every: int = 25, length: int = 256, noise: bool = True
+        cls,
+        rule: optax.GradientTransformation,
+        every: int = 25,
+        length: int = 256,
+        noise: bool = True,
+        *,
+        writer: Any = None,
     ) -> "Monitor":
         """The pair (init, update)."""
         require_count("Monitor", "every", every, 2, "A cosine takes the update before it.")
         require_count("Monitor", "length", length)
-        init, update = _transformation(optax.with_extra_args_support(rule), every, length, noise)
+        records = None if writer is None else Records(writer, FIELDS)
+        init, update = _transformation(optax.with_extra_args_support(rule), every, length, noise, records)
         return super().__new__(cls, init, update)
 
 
@@ -128,7 +138,9 @@ def is_monitor(node: Any) -> bool:
     return isinstance(node, MonitorState)
 
 
-def _transformation(rule: optax.GradientTransformationExtraArgs, every: int, length: int, noise: bool) -> Any:
+def _transformation(
+    rule: optax.GradientTransformationExtraArgs, every: int, length: int, noise: bool, sent: Records | None
+) -> Any:
     def init(params: Any) -> MonitorState:
         real = jnp.zeros((), float).dtype
         return MonitorState(
@@ -163,6 +175,8 @@ def _transformation(rule: optax.GradientTransformationExtraArgs, every: int, len
         # rounds keeps in place, where a branch becomes a select; and all that is written in place waits for the row, by
         # a test that always holds, `halves` being 0 or 1.
         newest = jax.lax.cond(due, lambda: row().astype(state.records.dtype), lambda: state.records[place])
+        if sent is not None:
+            sent.emit(due, count, newest)
         done = newest[-1] < 2
         keeps = done & (count % every == every - 1)
         wrong = due & ~jnp.isfinite(newest[1])

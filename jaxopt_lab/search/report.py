@@ -81,7 +81,7 @@ def page_of(sweep: Sweep, record: dict[str, Any] | None = None) -> str:
     shares = [_share(sweep, trials) for trials in sweep.trials.values()]
     return reporting.render_template(
         "sweep.html.j2", sweep=sweep, record=record, rows=rows, num_rows=num_rows, names=names,
-        shares=shares, figures=_figures(sweep) if rows else [], command=_command(record),
+        shares=shares, figures=reporting.inline_figures(draws_of(sweep)) if rows else [], command=_command(record),
         objective=sweep.objective.replace("_", " "),
         seconds=sum(session["wall_seconds"] for session in record.get("sessions", [])),
     )  # fmt: skip
@@ -115,8 +115,9 @@ def _record_of(sweep: Sweep) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _figures(sweep: Sweep) -> list[dict[str, Any]]:
+def draws_of(sweep: Sweep) -> list[reporting.Draw]:
+    """The figures of the page: curves, then for each rule parallel coordinates and slices."""
     rules = [each for each in sweep.trials.values() if each.finished.any()]
-    draws = [functools.partial(draw_curves, sweep)]
+    draws: list[reporting.Draw] = [functools.partial(draw_curves, sweep)]
     draws += [functools.partial(draw, sweep, each) for each in rules for draw in (draw_parallels, draw_slices)]
-    return reporting.inline_figures(draws)
+    return draws

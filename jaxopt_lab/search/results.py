@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import numpy as np
@@ -15,13 +15,13 @@ from jaxopt_lab.search.plans import Chunk
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.store import SweepStore
 from jaxopt_lab.search.trials import NOT_RUN, Trials
-from jaxopt_lab.storage import RECORD, files, read_record, write_text
+from jaxopt_lab.storage import RECORD, files, read_record
 
 _MOST_RECORDS = 10**6
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep:
+class Sweep(reporting.Reported):
     """The outcome of a sweep.
 
     Attributes:
@@ -35,6 +35,8 @@ class Sweep:
       folder: where it is kept, or None.
     """
 
+    _report: ClassVar[str] = "jaxopt_lab.search.report"
+
     problem: str
     objective: str
     trials: dict[str, Trials]
@@ -44,31 +46,11 @@ class Sweep:
     facts: Mapping[str, Any]
     folder: Path | None = None
 
-    def __str__(self) -> str:
-        from jaxopt_lab.search.report import lines_of
-
-        return "\n".join(lines_of(self))
-
     def __repr__(self) -> str:
         sizes = ", ".join(f"{len(each.finished)} trials of {name}" for name, each in self.trials.items())
         return (
             f"<Sweep of {self.problem}: {sizes} x {len(self.seeds)} seeds{'' if self.complete else ', not finished'}>"
         )
-
-    def _repr_html_(self) -> str:
-        from jaxopt_lab.search.report import page_of
-
-        return reporting.page_body(page_of(self))
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the HTML page.
-
-        Raises:
-          InputError: the place cannot be written, or a file in the sweep's folder is damaged.
-        """
-        from jaxopt_lab.search.report import page_of
-
-        write_text(Path(path), page_of(self))
 
     def to_dataframe(self) -> Any:
         """The finished trials as a pandas DataFrame, best first: a column for each hyperparameter.

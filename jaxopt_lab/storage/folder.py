@@ -5,7 +5,7 @@
       configs.jsonl   the scalars of the rows, a row a line
       curves/rows.npz the arrays of the rows
       verdicts.json   the list of verdicts
-      figure.svg      the figure
+      figure.svg      the figure, and in figure.csv the numbers that it shows
       report.html     the page
 
 `study.json` comes last. A file that is not the one whose digest stands there is damaged, or another study's.
@@ -53,7 +53,7 @@ _TYPES: dict[str, type | tuple[type, ...]] = _NEEDED | {
     "cpu_seconds": (int, float),
 }  # fmt: skip
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "jaxopt_lab")
-_DATA = ("configs.jsonl", "curves/rows.npz", "verdicts.json", "figure.svg")
+_DATA = ("configs.jsonl", "curves/rows.npz", "verdicts.json", "figure.svg", "figure.csv")
 
 
 def folder_name(name: str, config: Any) -> str:

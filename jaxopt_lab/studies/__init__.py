@@ -6,8 +6,8 @@ curves and samples), `Rows`, `main`. To run studies from Python: `load_study`, `
 
 from jaxopt_lab.studies import fields, measures, verdicts
 from jaxopt_lab.studies.command_line import main
-from jaxopt_lab.studies.discovery import list_studies, load_study
-from jaxopt_lab.studies.execution import execute
+from jaxopt_lab.studies.discovery import list_studies, load_study, studies_folder
+from jaxopt_lab.studies.execution import execute, print_line
 from jaxopt_lab.studies.rows import Row, Rows
 from jaxopt_lab.studies.study import Study
 from jaxopt_lab.studies.suite import run_suite
@@ -22,6 +22,8 @@ __all__ = [
     "load_study",
     "main",
     "measures",
+    "print_line",
     "run_suite",
+    "studies_folder",
     "verdicts",
 ]

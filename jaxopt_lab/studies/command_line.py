@@ -52,7 +52,7 @@ def run_study(study: Study, words: Sequence[str], program: Sequence[str]) -> int
     config, preset, out = parse(study, words, shlex.join(program))
     prepare_engine()
     command = shlex.join([*program, *storage.without_options(words, "--out")])
-    outcome = execute(study, config, out, preset=preset, command=command)
+    outcome = execute(study, config, out, preset=preset, command=command, log=print_line)
     print_line(f"Report: {outcome.folder / 'report.html'}")
     return HOLDS if outcome.holds else FAILS
 
@@ -82,7 +82,7 @@ def resume(folder: Path | str, experiments: Path | str = "experiments", file: Pa
         preset, command = record["preset"], record["command"]
     check_folder(study, config, folder.parent, folder)
     prepare_engine()
-    outcome = execute(study, config, folder.parent, preset=preset, command=command, folder=folder)
+    outcome = execute(study, config, folder.parent, preset=preset, command=command, folder=folder, log=print_line)
     return HOLDS if outcome.holds else FAILS
 
 

@@ -1,7 +1,11 @@
-"""Finds and loads studies: by name in an `experiments` folder, `experiments/<question>/<name>.py`, or by their path."""
+"""Finds and loads studies: by name in an `experiments` folder, `experiments/<question>/<name>.py`, or by their path.
+
+The studies of this package lie beside it in a checkout, and in it, as `jaxopt_lab.experiments`, where it is installed.
+"""
 
 import difflib
 import hashlib
+import importlib
 import importlib.util
 import sys
 from pathlib import Path
@@ -9,6 +13,22 @@ from types import ModuleType
 
 from jaxopt_lab.core import fail
 from jaxopt_lab.studies.study import Study, study_of
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def studies_folder() -> Path:
+    """Where studies are looked for by name: `experiments` right here, or else the studies of this package."""
+    here = Path("experiments")
+    if here.is_dir():
+        return here
+    shipped = _PACKAGE / "experiments"
+    return shipped if shipped.is_dir() else _PACKAGE.parent / "experiments"
+
+
+def is_shipped(path: Path) -> bool:
+    """Whether a study's file is one of the installed package, which is found by its name from any folder."""
+    return path.resolve().is_relative_to(_PACKAGE / "experiments")
 
 
 def list_studies(experiments: Path | str) -> dict[str, Path]:
@@ -51,10 +71,13 @@ def find_study(experiments: Path | str, name: str) -> Path:
         if not Path(name).is_file():
             raise fail("studies", f"there is no file {name}", "Name the file of a study, or a study of --list.")
         return Path(name)
-    if Path(f"{name}.py").is_file() and not Path(experiments).is_dir():
+    own = Path(f"{name}.py").is_file()
+    if own and not Path(experiments).is_dir():
         raise fail("studies", f"{experiments} holds no studies", f"Did you mean the file {name}.py?")
     known = list_studies(experiments)
     if name not in known:
+        if own:
+            raise fail("studies", f"there is no study {name!r} in {experiments}", f"Did you mean the file {name}.py?")
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         remedy = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(known)}."
         raise fail("studies", f"there is no study {name!r} in {experiments}", remedy)
@@ -82,6 +105,8 @@ def load_study(source: Path | str | ModuleType) -> Study:
     root = str(_root(path))
     if root not in sys.path:
         sys.path.insert(0, root)
+    if spec.parent and is_shipped(path):
+        importlib.import_module(spec.parent)  # which gives its files the name under which they import one another
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return study_of(module)

@@ -1,6 +1,7 @@
 """Runs a study into its results folder: the folder is checked first, and what is written is whole at any moment."""
 
 import hashlib
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +15,11 @@ from jaxopt_lab.studies.study import Study
 
 _CHECKPOINTS = "checkpoints"
 Log = Callable[[str], None]
+
+
+def log_line(line: str) -> None:
+    """Logs a line under the name `jaxopt_lab.studies`, at the level INFO."""
+    logging.getLogger("jaxopt_lab.studies").info(line)
 
 
 def print_line(line: str) -> None:
@@ -56,7 +62,7 @@ def execute(
     command: str = "",
     place: str = "",
     folder: Path | None = None,
-    log: Log | None = print_line,
+    log: Log | None = log_line,
 ) -> Outcome:
     """Runs a study, judges it, and writes everything into its results folder.
 
@@ -72,7 +78,7 @@ def execute(
       command: what redoes it, for the record.
       place: printed before the study's name, such as "[3/11] ".
       folder: the results folder itself, in place of the one in `out` that the config's hash names.
-      log: gets the question, the verdicts and the time, a line at a time; by default they are printed.
+      log: gets the question, the verdicts and the time, a line at a time; by default Python's `logging` does.
 
     Returns:
       The folder and the verdicts.
@@ -102,7 +108,9 @@ def execute(
     storage.write_verdicts(folder, verdicts)
     if study.draw is not None:
         with reporting.house_style() as maker:
-            reporting.save_svg(study.draw(config, rows, maker), folder / "figure.svg")
+            figure = study.draw(config, rows, maker)
+            reporting.save_svg(figure, folder / "figure.svg")
+            storage.write_text(folder / "figure.csv", reporting.figure_data(figure))
     storage.write_record(folder, record | clock.times() | {"status": "done", "files": storage.digests(folder)})
     storage.remove_folder(folder / _CHECKPOINTS)
     reporting.write_page(folder / "report.html", [reporting.read_result(folder)])

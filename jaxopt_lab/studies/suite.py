@@ -13,8 +13,8 @@ from pathlib import Path
 from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import require_choice
 from jaxopt_lab.core.exits import CRASHED, FAILS, HOLDS
-from jaxopt_lab.studies.discovery import find_study, load_study
-from jaxopt_lab.studies.execution import Log, check_folder, execute, place_of, prepare_engine, print_line
+from jaxopt_lab.studies.discovery import find_study, is_shipped, load_study
+from jaxopt_lab.studies.execution import Log, check_folder, execute, log_line, place_of, prepare_engine
 from jaxopt_lab.studies.study import Study
 
 
@@ -25,7 +25,7 @@ def run_suite(
     *,
     experiments: Path | str = "experiments",
     command: str = "",
-    log: Log | None = print_line,
+    log: Log | None = log_line,
 ) -> int:
     """Runs studies at one preset, and writes `out`/report.html over all of them.
 
@@ -37,7 +37,7 @@ def run_suite(
       preset: the preset's name.
       experiments: the folder in which names are looked for.
       command: what redoes all of this, for the page.
-      log: gets what is done and found, a line at a time; by default it is printed.
+      log: gets what is done and found, a line at a time; by default Python's `logging` does.
 
     Returns:
       The exit code: 0 when every study ran and every claim holds, 1 when a claim fails, 3 when a study could not run.
@@ -93,7 +93,8 @@ class _Suite:
         return {script: study for script, study in studies.items() if self.preset in study.presets}
 
     def _execute(self, script: Path, study: Study, place: str) -> None:
-        redo = shlex.join(["python", place_of(script), "--preset", self.preset])
+        program = ["jaxopt-lab", "study", study.name] if is_shipped(script) else ["python", place_of(script)]
+        redo = shlex.join([*program, "--preset", self.preset])
         config = study.presets[self.preset]
         try:
             done = execute(study, config, self.out, preset=self.preset, command=redo, place=place, log=self.log)

@@ -1,6 +1,7 @@
 """A progress bar in steps with an honest time left, silent when the output is no terminal; and single lines."""
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Iterator
 
@@ -42,6 +43,11 @@ def progress_bar(label: str, total: int, done: int = 0, shown: bool | None = Non
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=total, completed=done)
         yield lambda steps: bar.update(task, completed=steps)
+
+
+def warn(line: str) -> None:
+    """Logs what a user should know, under the name `jaxopt_lab.training`."""
+    logging.getLogger("jaxopt_lab.training").warning(line)
 
 
 def log_line(line: str) -> None:

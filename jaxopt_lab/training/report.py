@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from jaxopt_lab import reporting
-from jaxopt_lab.core import Status
+from jaxopt_lab.core import Status, require_choice
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.training.trace import Trace
 
@@ -55,11 +55,21 @@ def _course(steps: np.ndarray, name: str, values: np.ndarray) -> str:
 def page_of(trace: Trace) -> str:
     """The page as HTML that asks for nothing from elsewhere."""
     scalars = _scalars(trace)
-    draws = [functools.partial(_draw, trace, name) for name in scalars]
+    draws = [draw for name in scalars for draw in draws_of(trace, name)]
     return reporting.render_template(
         "trace.html.j2", head=_head(trace), names=list(scalars), rows=rows_of(trace, _MOST_ROWS),
         num=len(trace.seeds), figures=reporting.inline_figures(draws),
     )  # fmt: skip
+
+
+def draws_of(trace: Trace, probe: str) -> list[reporting.Draw]:
+    """The figure of one probe.
+
+    Raises:
+      InputError: there is no such probe of one number a record.
+    """
+    require_choice("Trace.plot", "probe", probe, _scalars(trace))
+    return [functools.partial(_draw, trace, probe)]
 
 
 def _scalars(trace: Trace) -> dict[str, np.ndarray]:

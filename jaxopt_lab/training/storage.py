@@ -26,7 +26,7 @@ from jaxopt_lab.training.groups import Group, assemble, first_lanes, stacked_lan
 from jaxopt_lab.training.planning import Plan
 from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.program import Inputs, Lane, Program, measure, step
-from jaxopt_lab.training.progress import log_line
+from jaxopt_lab.training.progress import warn
 
 _RECORD = "run.json"
 _REMEDY = "Remove the run's folder to begin anew, or name another one."
@@ -41,7 +41,7 @@ class Checkpoints:
 
     Attributes:
       folder: the folder of all of them, or, given to `run`, of one; None keeps nothing.
-      log: gets a line where something is set aside.
+      log: gets a line where something is set aside; by default Python's `logging` does.
 
     Example:
       >>> Checkpoints(pathlib.Path("checkpoints")).of("kappa = 10").folder.name
@@ -51,7 +51,7 @@ class Checkpoints:
     """
 
     folder: pathlib.Path | None = None
-    log: Callable[[str], None] = log_line
+    log: Callable[[str], None] = warn
 
     def of(self, name: str) -> "Checkpoints":
         """The place of one run; no other run of the study may have its name."""

@@ -1,9 +1,7 @@
 """`Trace`: everything that a run leaves behind."""
 
 import dataclasses
-import os
-import pathlib
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import jax
 import numpy as np
@@ -12,9 +10,12 @@ from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import Status
 from jaxopt_lab.training.probes import counted
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @dataclasses.dataclass(frozen=True)
-class Trace:
+class Trace(reporting.Reported):
     """The outcome of a run of N configurations.
 
     Attributes:
@@ -28,6 +29,8 @@ class Trace:
       facts: how it ran: loop, width K, segments, seconds, steps per second without compilation.
       model_state: final states of the model, leaves [N, ...]; None where it has none.
     """
+
+    _report: ClassVar[str] = "jaxopt_lab.training.report"
 
     steps: np.ndarray
     metrics: dict[str, np.ndarray]
@@ -43,29 +46,25 @@ class Trace:
         """The values of one probe, [N, R, ...]."""
         return self.metrics[name]
 
-    def __str__(self) -> str:
-        from jaxopt_lab.training.report import lines_of
-
-        return "\n".join(lines_of(self))
-
     def __repr__(self) -> str:
         num = len(self.seeds)
         return f"<Trace of {num} configuration{'s' * (num != 1)}, {self.steps[-1]} steps: {', '.join(self.metrics)}>"
 
-    def _repr_html_(self) -> str:
-        from jaxopt_lab.training.report import page_of
+    def plot(self, probe: str = "loss") -> "Figure":
+        """One probe against the steps, a line a configuration.
 
-        return reporting.page_body(page_of(self))
+        Args:
+          probe: a name of `metrics` with one number a record.
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Writes the HTML page.
+        Returns:
+          A matplotlib figure: a notebook shows it, `savefig` keeps it.
 
         Raises:
-          InputError: the place cannot be written.
+          InputError: there is no such probe, or it was never finite.
         """
-        from jaxopt_lab.training.report import page_of
+        from jaxopt_lab.training.report import draws_of
 
-        storage.write_text(pathlib.Path(path), page_of(self))
+        return reporting.plot_first("Trace.plot", draws_of(self, probe))
 
     def to_dataframe(self) -> Any:
         """The records as a pandas DataFrame: a row for each configuration and record, a column for each scalar probe.

@@ -69,7 +69,7 @@ def compared(tmp_path_factory, told):
 @pytest.fixture
 def no_figures(monkeypatch):
     """Pages without their figures, which take seconds to draw, and are drawn by one test."""
-    monkeypatch.setattr(report, "_figures", lambda comparison: [])
+    monkeypatch.setattr(report, "draws_of", lambda comparison: [])
 
 
 def without_seconds(found):
@@ -206,7 +206,7 @@ def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
 def test_a_comparison_shows_itself_kept_or_not(compared, tmp_path, monkeypatch, no_figures):
     compared.save(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert compare.load_comparison(compared.folder)._repr_html_() in page
+    assert reporting.page_body(page) == compare.load_comparison(compared.folder)._repr_html_()
     dataclasses.replace(compared, folder=None).save(tmp_path / "free.html")
     assert "Every pair" in (tmp_path / "free.html").read_text()
     assert repr(compared) == "<Comparison of plain, same, slow, wild on line>"

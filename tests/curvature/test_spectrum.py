@@ -1,4 +1,5 @@
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -29,6 +30,8 @@ def test_a_known_spectrum_is_told_with_its_errors():
     assert spectrum.noise is None
     with house_style() as maker:
         assert len(curvature.draw_spectrum(spectrum, maker).axes) == 2
+    assert spectrum.plot().axes[0].get_xlabel() == "|eigenvalue|"
+    assert "Hessian of" in spectrum._repr_html_()
 
 
 def test_the_verb_prints_the_summary_and_leaves_files(tmp_path, capsys):
@@ -41,6 +44,12 @@ def test_the_verb_prints_the_summary_and_leaves_files(tmp_path, capsys):
     assert {"spectrum.json", "spectrum.svg", "spectrum.png"} <= {path.name for path in folder.iterdir()}
     record = json.loads((folder / "spectrum.json").read_text())
     assert len(record["largest"]["values"]) == 2
+    page = (folder / "spectrum.html").read_text(encoding="utf-8")
+    assert page.count("<figure>") == 2
+    assert "condition number" in page
+    assert not re.search(r"""(src|href)=["'](?!#|data:)|https?:""", page)
+    density = json.loads((folder / "spectrum.json").read_text())["density"]
+    assert len(density["grid"]) == len(density["positive"]) == len(density["negative"])
 
 
 def test_the_verb_reads_parameters_from_a_file(tmp_path, capsys):

@@ -4,7 +4,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from jaxopt_lab.reporting import house_style, save_png, save_svg
+from jaxopt_lab.reporting import figure_data, house_style, save_png, save_svg
+from jaxopt_lab.reporting.figures import LEAST_CONTRAST, WIDTH, contrast_on_white
 
 
 def drawn(path, save=save_svg, ends=(1.0, 2.0)):
@@ -68,3 +69,58 @@ def test_a_picture_for_looking_at_is_a_png(tmp_path):
 def test_every_curve_has_a_colour(index):
     with house_style() as maker:
         assert re.fullmatch(r"#[0-9a-f]{6}", maker.color(index))
+
+
+def texts(svg):
+    """(colour, size, text) of each text of an SVG file."""
+    found = []
+    for style, text in re.findall(r'<text style="([^"]*)"[^>]*>([^<]*)</text>', svg):
+        color = re.search(r"fill: (#[0-9a-f]{6})", style)
+        size = re.search(r"font-size: ([\d.]+)px|font: ([\d.]+)px", style)
+        found.append((color[1] if color else "#000000", float(size[1] or size[2]), text))
+    return found
+
+
+def test_every_text_of_a_figure_can_be_read(tmp_path):
+    with house_style() as maker:
+        figure, axes = maker.axes()
+        for index in range(7):
+            maker.predicted(axes, [1, 2], [1, index + 1], color=index, label=f"rule {index}")
+        axes.text(1.2, 3, "pale", color="#dddddd")
+        axes.text(1.2, 4, "on dark", color="white")
+        axes.set_title("A title that is much too long to stand above so small a figure in one line")
+        save_svg(figure, tmp_path / "a.svg")
+    found = texts((tmp_path / "a.svg").read_text(encoding="utf-8"))
+    assert {"rule 0", "rule 6", "pale", "on dark"} <= {text for *_, text in found}
+    for color, size, text in found:
+        assert contrast_on_white(color) >= LEAST_CONTRAST or text == "on dark", text
+        # A phone of 400 pixels leaves 368 for a figure.
+        assert size * 368 / (72 * WIDTH) >= 11, text
+    assert not any(text.endswith("in one line") and text.startswith("A title") for *_, text in found)
+
+
+def test_numbers_of_labels_and_short_logarithmic_axes_are_written_out(tmp_path):
+    with house_style() as maker:
+        figure, axes = maker.axes()
+        maker.predicted(axes, [1, 2], [0.3, 0.8], label="kappa 1e+04")
+        axes.set_yscale("log")
+        save_svg(figure, tmp_path / "a.svg")
+    found = [text for *_, text in texts((tmp_path / "a.svg").read_text(encoding="utf-8"))]
+    assert "kappa 10,000" in found
+    assert "0.6" in found
+    assert not any("mathdefault" in text or "×" in text for text in found)
+
+
+def test_the_data_of_a_figure_are_its_curves_and_dots():
+    with house_style() as maker:
+        figure, axes = maker.axes(2)
+        maker.measured(axes[0], [1, 2], [3.0, np.nan])
+        axes[0].set_ylabel("loss")
+        axes[1].scatter([1], [2], label="ends")
+        axes[1].axhline(7)
+        axes[1].set_title("Ends, all")
+    assert figure_data(figure).splitlines() == [
+        "panel,curve,x,y", "loss,curve 1,1,3", "loss,curve 1,2,nan", '"Ends, all",ends,1,2',
+    ]  # fmt: skip
+    with house_style() as maker:
+        assert figure_data(maker.axes()[0]) == ""

@@ -34,3 +34,30 @@ def test_a_data_frame_needs_pandas_and_says_how_to_get_it(monkeypatch):
         reporting.to_dataframe("here", [])
     monkeypatch.setitem(sys.modules, "pandas", types.SimpleNamespace(DataFrame=lambda rows: ("frame", rows)))
     assert reporting.to_dataframe("here", ({"a": 1},)) == ("frame", [{"a": 1}])
+
+
+class Thing(reporting.Reported):
+    _report = "tests.reporting.thing"
+
+
+def test_an_outcome_prints_shows_draws_and_saves_what_its_module_makes_of_it(tmp_path, monkeypatch):
+    def draw(maker):
+        figure, axes = maker.axes()
+        axes.plot([1, 2], [1, 1e6], label="kappa 1e+04")
+        axes.set(yscale="log", title="kappa 1e+04")
+        return figure, "a line"
+
+    draws = [lambda maker: None, draw]
+    page = "<html><style>body {}</style><body><p>me</p></body></html>"
+    module = types.SimpleNamespace(lines_of=lambda me: ["a", "b"], page_of=lambda me: page, draws_of=lambda me: draws)
+    monkeypatch.setitem(sys.modules, "tests.reporting.thing", module)
+    thing = Thing()
+    assert str(thing) == "a\nb"
+    thing.save(tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text() == page
+    assert "<p>me</p>" in thing._repr_html_()
+    (axes,) = thing.plot().axes
+    assert axes.get_title(loc="left") == "kappa 10,000"
+    draws.pop()
+    with pytest.raises(InputError, match=r"Thing\.plot: there is nothing to draw"):
+        thing.plot()

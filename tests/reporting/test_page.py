@@ -1,11 +1,15 @@
+import dataclasses
 import html.parser
 import math
+import pathlib
 import re
 
 import pytest
 
 from jaxopt_lab.core import InputError, judge
-from jaxopt_lab.reporting import Failure, StudyResult, check_page, find_results, render_page, write_page
+from jaxopt_lab.reporting import Failure, StudyResult, check_page, find_results, page_body, render_page, write_page
+from jaxopt_lab.reporting import page as page_module
+from jaxopt_lab.reporting.figures import LEAST_CONTRAST, contrast_on_white
 from jaxopt_lab.reporting.page import inline_svg
 from jaxopt_lab.storage import write_json
 
@@ -105,9 +109,53 @@ def test_the_summary_counts_the_claims():
     assert "<code>make it</code>" in page
 
 
+def test_a_card_for_each_study_opens_the_page_and_its_claims_stand_behind_it():
+    page = render_page([result("a"), result("b", holds=False), result("c", status="running")])
+    cards, claims = page.index('class="cards"'), page.index("All 4 claims")
+    assert cards < claims < page.index("<article")
+    assert page[cards:claims].count('class="card"') == 3
+    for told in ("✓ 2 of 2 claims hold", "✕ 1 of 2 claims hold", "… not finished"):
+        assert told in page[cards:claims]
+    assert page.count('<use href="#a-abc-svg"/>') == 1  # the picture is there once, and shown twice
+    assert "cards" not in checked(render_page([result("a")])).ids
+    assert 'class="card"' not in render_page([result("a")])
+
+
+def test_numbers_in_words_are_those_that_people_write():
+    one = result("a")
+    one.record["caption"] = "It takes 1e+04 steps at 1e-06."
+    assert "It takes 10,000 steps at 10⁻⁶." in render_page([one])
+
+
+def test_the_data_of_a_figure_can_be_taken_from_the_page():
+    one = dataclasses.replace(result("a"), data="panel,curve,x,y\nloss,a,1,2\n")
+    assert 'href="data:text/csv;charset=utf-8,panel%2Ccurve%2Cx%2Cy%0Aloss%2Ca%2C1%2C2%0A"' in render_page([one])
+    assert "data:text/csv" not in render_page([result("a")])
+
+
+def test_in_a_notebook_the_style_is_the_pages_own_and_nobody_elses():
+    body = page_body(render_page([result("a")]))
+    style = body[body.index("<style>") : body.index("</style>")]
+    assert style.startswith("<style>.jaxopt-lab {")
+    assert style.count("{") == style.count("}")
+    assert not re.search(r"(?m)^\s*(:root|html|body) \{", style)
+    assert "background: #fff" in style  # legible in a dark notebook
+    checked(body)
+
+
+def test_every_text_colour_of_the_style_can_be_read():
+    css = (pathlib.Path(page_module.__file__).parent / "templates" / "report.css").read_text()
+    named = dict(re.findall(r"--(\w+): (#[0-9a-f]{6})", css))
+    assert {"ink", "soft", "link", "good", "bad"} <= named.keys()
+    lightest = contrast_on_white(named["wash"])
+    for name in re.findall(r"(?<![-\w])color: var\(--(\w+)\)", css):
+        assert contrast_on_white(named[name]) / lightest >= LEAST_CONTRAST, name
+    assert re.findall(r"(?<![-\w])color: #", css) == []
+
+
 def test_numbers_are_shown_for_reading():
     text = "".join(checked(render_page([result(holds=False)])).text)
-    for shown in ("6.5e6", "0.980198", "∞", "[steps]", "10, 1e6, ∞"):
+    for shown in ("6,500,000", "0.980198", "∞", "[steps]", "10; 1,000,000; ∞"):
         assert shown in text
 
 
@@ -129,7 +177,7 @@ def test_a_study_that_is_not_finished_is_shown_as_such():
 
 def test_an_inlined_figure_keeps_its_ids_to_itself():
     svg = str(inline_svg(SVG, prefix="zigzag", label="caption"))
-    assert svg.startswith('<svg viewBox="0 0 4 3" role="img" aria-label="caption">')
+    assert svg.startswith('<svg viewBox="0 0 4 3" id="zigzag-svg" role="img" aria-label="caption">')
     assert 'clip-path="url(#zigzag-p1)"' in svg
     assert 'id="zigzag-p1"' in svg
     assert 'href="#zigzag-m1"' in svg

@@ -1,5 +1,6 @@
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -205,3 +206,73 @@ def test_wrong_arguments_are_refused(make, message):
 def test_states_of_several_runs_are_refused(descent):
     with pytest.raises(InputError, match=r"the state is that of \(4,\) runs. Read one at a time"):
         summarize_monitor(descent)
+
+
+class Board:
+    """What TensorBoard's writers have in common."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def add_scalar(self, name, value, step):
+        self.rows[step, name] = value
+
+
+class Run:
+    """What a run of Weights & Biases has."""
+
+    def __init__(self):
+        self.rows = {}
+
+    def log(self, numbers, step):
+        self.rows |= {(step, name): value for name, value in numbers.items()}
+
+
+def called():
+    rows = {}
+
+    def write(step, numbers):
+        rows.update({(step, name): value for name, value in numbers.items()})
+
+    write.rows = rows
+    return write
+
+
+@pytest.mark.parametrize("make", [Board, Run, called])
+def test_records_reach_a_writer_at_their_steps(make):
+    writer, grads = make(), gradients(6)
+    updates, state = run(Monitor(ADAM(), every=2, writer=writer), grads, values=np.arange(6, dtype=np.float32))
+    jax.effects_barrier()
+    assert sorted({step for step, _ in writer.rows}) == [2, 4, 6]
+    signs = summarize_monitor(state)
+    for place, step in enumerate((2, 4, 6)):
+        assert writer.rows[step, "monitor/loss"] == step - 1
+        assert writer.rows[step, "monitor/gradient_norm"] == pytest.approx(signs.gradient_norms[place])
+    alone, _ = run(Monitor(ADAM(), every=2), grads, values=np.arange(6, dtype=np.float32))
+    # Another program: the compiler may fuse otherwise, by a rounding or two.
+    chex.assert_trees_all_close(updates, alone, rtol=1e-6)
+
+
+def test_runs_side_by_side_send_only_what_is_due():
+    rows, grads = [], gradients(4)
+    rule = Monitor(ADAM(), every=2, writer=lambda step, numbers: rows.append(step))
+    many = jax.tree.map(lambda leaf: np.stack([leaf, leaf]), grads)
+    jax.vmap(lambda each: run(rule, each))(many)
+    jax.effects_barrier()
+    assert sorted(rows) == [2, 2, 4, 4]
+
+
+def test_a_writer_that_fails_is_told_once_and_training_goes_on(caplog):
+    def write(step, numbers):
+        raise OSError("the disk is full")
+
+    updates, _ = run(Monitor(ADAM(), every=2, writer=write), gradients(6))
+    jax.effects_barrier()
+    chex.assert_tree_all_finite(updates)
+    (record,) = caplog.records
+    assert "nothing more is written: OSError: the disk is full" in record.getMessage()
+
+
+def test_what_cannot_write_is_refused():
+    with pytest.raises(InputError, match="writer must have add_scalar or log, or be a function, got str"):
+        Monitor(ADAM(), writer="runs")

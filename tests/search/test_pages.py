@@ -211,7 +211,8 @@ def test_a_sweep_shows_itself_kept_or_not(swept, tmp_path, monkeypatch):
     page = (tmp_path / "free.html").read_text()
     assert "All 2 trials" in page
     assert "jaxopt-lab sweep tests" not in page  # there is no command that redoes it
-    assert free._repr_html_() in page
+    assert free._repr_html_() == reporting.page_body(page)
+    assert free.plot().axes[0].get_xlabel() == "steps"
 
 
 def test_a_sweep_in_which_all_diverged_says_so(tmp_path):

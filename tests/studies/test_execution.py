@@ -16,7 +16,7 @@ from tests.studies.engine import replace_engine
 from tests.studies.halving import Config
 
 STUDY = load_study(halving)
-FILES = {"study.json", "configs.jsonl", "curves", "verdicts.json", "figure.svg", "report.html"}
+FILES = {"study.json", "configs.jsonl", "curves", "verdicts.json", "figure.svg", "figure.csv", "report.html"}
 
 
 @pytest.fixture(autouse=True)
@@ -50,9 +50,14 @@ def test_everything_lands_in_the_folder(tmp_path, engine):
     assert record["wall_seconds"] >= 0
 
 
-def test_verdict_lines_are_printed_or_logged_or_nothing_is_said(tmp_path, capsys):
-    execute(STUDY, Config(), tmp_path, place="[3/11] ")
+def test_verdict_lines_are_printed_or_logged_or_nothing_is_said(tmp_path, capsys, caplog):
+    with caplog.at_level("INFO", "jaxopt_lab"):
+        execute(STUDY, Config(), tmp_path, place="[3/11] ")
+    logged = caplog.messages
+    assert capsys.readouterr().out == ""
+    execute(STUDY, Config(), tmp_path, place="[3/11] ", log=print_line)
     printed = capsys.readouterr().out
+    assert logged[:-1] == printed.splitlines()[:-1]
     assert printed.startswith(
         "[3/11] halving: Does x halve?\n  [holds] x halves at every step: x after 8 steps, measured"
     )

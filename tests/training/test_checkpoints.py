@@ -189,7 +189,7 @@ def test_a_siblings_checkpoint_or_curves_are_not_taken_for_its_own(bowl, tmp_pat
         run(bowl, tmp_path / "mine")
 
 
-def test_inside_of_a_study_a_run_of_another_rule_or_a_damaged_one_begins_anew(bowl, tmp_path, capsys):
+def test_inside_of_a_study_a_run_of_another_rule_or_a_damaged_one_begins_anew(bowl, tmp_path, caplog):
     def inside(rate):
         place = training.Checkpoints(tmp_path).of("descent")
         return training.run(bowl, rules.sgd, {"learning_rate": rate}, steps=40, folder=place)
@@ -198,13 +198,13 @@ def test_inside_of_a_study_a_run_of_another_rule_or_a_damaged_one_begins_anew(bo
     np.testing.assert_array_equal(
         inside(0.2)["loss"], training.run(bowl, rules.sgd, {"learning_rate": 0.2}, steps=40)["loss"]
     )
-    assert "differs in hyperparameters" in capsys.readouterr().err
+    assert "differs in hyperparameters" in caplog.text
     checkpoint = tmp_path / "descent" / "checkpoint.npz"
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])
     np.testing.assert_array_equal(
         inside(0.2)["loss"], training.run(bowl, rules.sgd, {"learning_rate": 0.2}, steps=40)["loss"]
     )
-    assert "The run begins anew." in capsys.readouterr().err
+    assert "The run begins anew." in caplog.messages[-1]
 
 
 @pytest.mark.parametrize("limits", [{"blow_up": 10.0}, {"baseline": 1.0}])

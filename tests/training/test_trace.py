@@ -6,7 +6,8 @@ import chex
 import numpy as np
 import pytest
 
-from jaxopt_lab import objectives, rules, storage, training
+from jaxopt_lab import objectives, reporting, rules, storage, training
+from jaxopt_lab.core import InputError
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +24,7 @@ def test_printed_it_says_how_it_ran_and_where_the_best_ended(trace):
     assert best == "  learning_rate = 1, seed = 0    loss 0.55 to 0.006079, completed"
     assert second == "  learning_rate = 0.5, seed = 0  loss 0.55 to 0.01792, completed"
     last = np.flatnonzero(np.isfinite(trace["loss"][2]))[-1]
-    assert worst.endswith(f"loss 0.55 to {trace['loss'][2, last]:.4g} at step {last}, blown up")
+    assert worst.endswith(f"loss 0.55 to {trace['loss'][2, last]:.3e} at step {last}, blown up".replace("e+0", "e"))
     assert repr(trace) == "<Trace of 3 configurations, 10 steps: coordinates, loss>"
 
 
@@ -43,7 +44,7 @@ def test_the_page_has_a_curve_for_each_scalar_probe(trace, tmp_path):
     assert "blown up" in page
     body = trace._repr_html_()
     assert "<body>" not in body
-    assert body in page
+    assert body == reporting.page_body(page)
 
 
 def test_as_a_data_frame_it_has_a_row_for_each_record(trace, monkeypatch):
@@ -57,3 +58,10 @@ def test_as_json_it_keeps_every_record(trace):
     stored = storage.from_json(json.loads(json.dumps(trace.to_json())))
     chex.assert_trees_all_equal(np.asarray(stored["metrics"]["loss"][:2], np.float32), trace["loss"][:2])
     assert stored["status"] == ["completed", "completed", "blown_up"]
+
+
+def test_a_probe_is_drawn_and_one_that_is_no_curve_is_refused(trace):
+    (axes,) = trace.plot().axes
+    assert (axes.get_ylabel(), len(axes.lines)) == ("loss", 3)
+    with pytest.raises(InputError, match=r"Trace\.plot: probe must be one of: loss; got 'coordinates'"):
+        trace.plot("coordinates")
