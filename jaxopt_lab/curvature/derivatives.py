@@ -61,8 +61,7 @@ def second_derivative(name: str, linearize: Any, loss: Any, params: Any, batch: 
         raise _missing(
             name, "the loss has no second derivative", program, error,
             "What needs none: gauss_newton, where the outputs have a forward derivative; a `block` of parameters behind"
-            " that part, which freezes it; central differences of the gradient as an `operator` of your own, with"
-            " epsilon=1e-3.",
+            " that part, which freezes it; hessian(..., product=\"finite-difference\").",
         ) from error  # fmt: skip
     return program
 
@@ -87,8 +86,7 @@ def forward_derivative(
     except Exception as error:
         raise _missing(
             name, f"{what} have no forward derivative", program.jaxpr, error,
-            "Give that part a forward rule (custom_jvp), or take hessian, or central differences of the gradient as an"
-            " `operator` of your own, with epsilon=1e-3.",
+            "Give that part a forward rule (custom_jvp), or take hessian, which does without by central differences.",
         ) from error  # fmt: skip
     return shapes
 

@@ -13,22 +13,26 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import Composite, Problem, as_partial, fail, meshes
+from jaxopt_lab.core import Composite, InputError, Problem, as_partial, fail, meshes, require_choice
 from jaxopt_lab.curvature.derivatives import (
     forward_derivative,
     program_of,
     ruled_parts,
     second_derivative,
 )
+from jaxopt_lab.curvature.differences import difference_operator
 from jaxopt_lab.curvature.kinks import kinks_of
 from jaxopt_lab.curvature.operators import Operator, operator
 from jaxopt_lab.curvature.points import ExpectedLoss, Point, locate
 from jaxopt_lab.curvature.streams import Source, mean_product
 
+PRODUCTS = ("auto", "exact", "finite-difference")
+
 
 def hessian(
-    problem: Problem, params: Any, *, data: Source = None, chunk_size: int | None = None, block: str | None = None
-) -> Operator:
+    problem: Problem, params: Any, *, data: Source = None, chunk_size: int | None = None, block: str | None = None,
+    product: str = "auto",
+) -> Operator:  # fmt: skip
     """The Hessian of the expected loss at a point.
 
     Args:
@@ -38,14 +42,17 @@ def hessian(
       data: a pytree of arrays, or a function that starts an iteration over batches; by default the problem's data.
       chunk_size: examples at once, for data whose activations do not fit in memory; None for all.
       block: only the parameters whose path starts so, such as "layers/0"; all others are constants.
+      product: "exact", the derivative of the gradient; "finite-difference", central differences of it, whose error
+        every interval then holds; "auto" takes these where there is no second derivative, and says so in `notes`.
 
     Returns:
       The operator, on vectors like the parameters (or like the block).
 
     Raises:
-      InputError: a loss that is no scalar, not finite at the point or without a second derivative, data leaves of
-        different length, no data where the loss needs it, an iteration that gives another number of examples in
-        another pass, batch statistics that are not frozen with more than one chunk, or an unknown block.
+      InputError: a loss that is no scalar, not finite at the point or, of exact products, without a second derivative;
+        differences that are all rounding; data leaves of different length, no data where the loss needs it, an
+        iteration that gives another number of examples in another pass, batch statistics that are not frozen with more
+        than one chunk, or an unknown block or product.
 
     Example:
       >>> import jax.numpy as jnp, jaxopt_lab as lab
@@ -53,11 +60,15 @@ def hessian(
       >>> hessian(problem, jnp.array([1.0, 2.0]))(jnp.ones(2)).tolist()
       [6.0, 12.0]
     """
-    require = partial(second_derivative, problem.name, _hessian_at)
-    point = locate(problem, params, data, chunk_size, block, require=require)
+    require_choice("hessian", "product", product, PRODUCTS)
+    point = locate(problem, params, data, chunk_size, block, require=partial(_curved, problem.name, product))
+    program, is_exact = point.found
+    name, notes = f"Hessian of {problem.name}", kinks_of(program)
+    if not is_exact:
+        return difference_operator(point, name, notes)
     return operator_at(
-        point, _hessian_at, (point.loss, point.params), name=f"Hessian of {problem.name}", hint=point.gradient,
-        notes=kinks_of(point.found), sound=not ruled_parts(point.found),
+        point, _hessian_at, (point.loss, point.params), name=name, hint=point.gradient, notes=notes,
+        sound=not ruled_parts(program),
     )  # fmt: skip
 
 
@@ -160,6 +171,17 @@ def gauss_newton_map(outputs: Any, criterion: Any, params: Any) -> Any:
 def output_product(linear: Any, middle: Any, vector: Any) -> Any:
     """J' (M (J v)) for the linear maps J and M of a model's outputs."""
     return jax.linear_transpose(linear, vector)(middle(linear(vector)))[0]
+
+
+def _curved(name: str, product: str, loss: ExpectedLoss, params: Any, batch: Any) -> tuple[Any, bool]:
+    """The loss's program, and whether its products are exact."""
+    if product != "finite-difference":
+        try:
+            return second_derivative(name, _hessian_at, loss, params, batch), True
+        except InputError:
+            if product == "exact":
+                raise
+    return program_of(lambda point: loss(point, batch), params), False
 
 
 def _outputs_and_criterion(name: str, functions: tuple[Any, Any], loss: ExpectedLoss, params: Any, batch: Any) -> Any:

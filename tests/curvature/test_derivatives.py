@@ -9,7 +9,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab import curvature
-from jaxopt_lab.core import Composite, InputError, Problem
+from jaxopt_lab.core import Composite, InputError, Problem, precision, vectors
 
 with warnings.catch_warnings():
     # It leaves jax for a package of its own: a warning from jax 0.11 on.
@@ -62,13 +62,15 @@ def nothing_is_computed(monkeypatch):
 def test_a_missing_second_derivative_is_said_first():
     message = (
         r"^mine: the loss has no second derivative: fused in it has a derivative rule of its own \(TypeError: .*\). What"
-        r" needs none: gauss_newton, .*; a `block` of parameters .*; central differences of the gradient .*$"
+        r" needs none: gauss_newton, .*; a `block` of parameters .*; hessian\(..., product=\"finite-difference\"\).$"
     )
     with pytest.raises(InputError, match=message):
-        curvature.hessian(problem_of(fused), PARAMS)
+        curvature.hessian(problem_of(fused), PARAMS, product="exact")
     data = problem_of(fused).data
     with pytest.raises(InputError, match=message):
-        curvature.hessian(problem_of(fused), PARAMS, data=lambda: iter([data]))
+        curvature.hessian(problem_of(fused), PARAMS, data=lambda: iter([data]), product="exact")
+    with pytest.raises(InputError, match="product must be one of: .* Did you mean 'finite-difference'"):
+        curvature.hessian(problem_of(fused), PARAMS, product="finite")
 
 
 @pytest.mark.usefixtures("nothing_is_computed")
@@ -110,21 +112,44 @@ def test_what_has_the_derivative_is_as_it_was():
     np.testing.assert_allclose(found["out"], expected["out"], rtol=1e-5)  # likewise
 
 
-def test_central_differences_do_what_the_sentence_says():
-    problem, smooth, step = problem_of(fused), problem_of(jnp.tanh), 1e-2
-    gradient = jax.jit(jax.grad(problem.full_loss))
-
-    def product(vector):
-        ahead, behind = (gradient(jax.tree.map(lambda w, v, s=s: w + s * step * v, PARAMS, vector)) for s in (1, -1))
-        return jax.tree.map(lambda one, other: (one - other) / (2 * step), ahead, behind)
-
-    ends = curvature.eigenpairs(curvature.operator(product, PARAMS, epsilon=1e-3), 1, 1)
-    exact = curvature.eigenpairs(curvature.hessian(smooth, PARAMS), 1, 1)
-    for one, other in ((ends.largest, exact.largest), (ends.smallest, exact.smallest)):
-        assert abs(one.values[0] - other.values[0]) <= one.errors[0]
+def halves(problem):
+    """The problem's examples in two batches, read anew."""
+    return lambda: (jax.tree.map(lambda leaf, k=k: leaf[3 * k : 3 * k + 3], problem.data) for k in range(2))
 
 
-def test_fused_attention_is_refused_by_its_name():
+@pytest.mark.parametrize(("dtype", "least"), [("float32", 1e-3), ("float64", 1e-7)])
+@pytest.mark.parametrize("read", [lambda problem: None, halves])
+def test_differences_of_gradients_take_the_place_of_a_second_derivative(dtype, least, read):
+    with precision(dtype):
+        params = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype), PARAMS)
+        problem = problem_of(fused)
+        operator = curvature.hessian(problem, params, data=read(problem))
+        exact = curvature.hessian(problem_of(jnp.tanh), params)
+        assert operator.epsilon < least  # the optimum of both errors, eps^(2/3): 2e-5 in float32, 4e-11 in float64
+        assert operator.notes[-1].startswith("Products are central differences of the gradient, with a relative error")
+        found, true = curvature.eigenpairs(operator, 1, 1), curvature.eigenpairs(exact, 1, 1)
+        for one, other in ((found.largest, true.largest), (found.smallest, true.smallest)):
+            assert abs(one.values[0] - other.values[0]) <= one.errors[0] + other.errors[0]
+        low, high = curvature.trace(operator).interval
+        assert low <= curvature.trace(exact).value <= high
+        assert float(vectors.norm(operator(vectors.zeros_like(params)))) == 0
+
+
+def test_differences_are_taken_where_they_are_asked_for():
+    operator = curvature.hessian(problem_of(jnp.tanh), PARAMS, product="finite-difference")
+    assert not curvature.hessian(problem_of(jnp.tanh), PARAMS).notes
+    assert operator.notes
+    assert 2.0**-23 < operator.epsilon < 1e-3
+
+
+def test_differences_that_are_all_rounding_are_refused():
+    """In bfloat16 the parameters stay where they are, or go eight bits at a time."""
+    coarse = lambda x: jnp.tanh(x.astype(jnp.bfloat16)).astype(jnp.float32)  # noqa: E731
+    with pytest.raises(InputError, match=r"^Hessian of mine: central differences of .* disagree by .* lab.pre"):
+        curvature.hessian(problem_of(coarse), PARAMS, product="finite-difference")
+
+
+def test_fused_attention_has_curvature():
     """JAX's own Pallas kernel, interpreted: a gradient and nothing more."""
     length, heads, size = 16, 1, 16
     names = ("block_q", "block_k", "block_q_dkv", "block_kv_dkv", "block_q_dq", "block_kv_dq")
@@ -139,5 +164,15 @@ def test_fused_attention_is_refused_by_its_name():
     with pytest.raises(
         InputError, match=r"^attention: the loss has no second derivative: mha in it has a derivative rule"
     ):
-        curvature.hessian(problem, params)
-    assert curvature.locate(problem, params).value > 0
+        curvature.hessian(problem, params, product="exact")
+
+    def plain(params, batch, key):
+        rows = batch @ params
+        weights = jax.nn.softmax(jnp.einsum("nqd,nkd->nqk", rows, rows))
+        return jnp.mean((weights @ rows) ** 2)
+
+    operator = curvature.hessian(problem, params)
+    exact = curvature.hessian(lab.from_loss(plain, params, problem.data), params)
+    found, true = curvature.eigenpairs(operator), curvature.eigenpairs(exact)
+    assert operator.epsilon < 4e-3
+    assert abs(found.largest.values[0] - true.largest.values[0]) <= found.largest.errors[0] + true.largest.errors[0]
