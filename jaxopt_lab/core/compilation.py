@@ -15,10 +15,11 @@ from typing import Any
 import jax
 
 _MOST_PROGRAMS = 32
-_MOST_MAPS = 20_000
-_LAST_MAPS = 40_000
+_MOST_MAPS = 10_000
+_LAST_MAPS = 20_000  # above what was left the last time: a gigabyte or two of programs
 _MAPS = pathlib.Path("/proc/self/maps")
 _kept: collections.OrderedDict[Any, Callable[..., Any]] = collections.OrderedDict()
+_left = {"maps": 0}
 
 
 def compiled(
@@ -56,15 +57,16 @@ def make_room(num_programs: int = 0) -> None:
     Args:
       num_programs: programs that are about to come.
     """
-    going = len(_kept) - _MOST_PROGRAMS + num_programs
-    if _num_maps() > _MOST_MAPS:
+    going, grown = len(_kept) - _MOST_PROGRAMS + num_programs, _num_maps() - _left["maps"]
+    if grown > _MOST_MAPS:
         going = max(going, len(_kept) // 2)
     for _ in range(going):
         _kept.popitem(last=False)
-    if _num_maps() > _LAST_MAPS:
+    if grown > _LAST_MAPS:
         _kept.clear()
         jax.clear_caches()
         gc.collect()
+        _left["maps"] = _num_maps()
 
 
 def _num_maps() -> int:

@@ -8,6 +8,7 @@ def traced(monkeypatch, most_programs, most_maps=10**9):
     """A function that notes its static argument whenever it is traced, with room for a few programs."""
     seen = []
     monkeypatch.setattr(compilation, "_kept", type(compilation._kept)())
+    monkeypatch.setattr(compilation, "_left", {"maps": 0})
     monkeypatch.setattr(compilation, "_MOST_PROGRAMS", most_programs)
     monkeypatch.setattr(compilation, "_MOST_MAPS", most_maps)
 
@@ -38,8 +39,10 @@ def test_all_programs_go_before_memory_maps_run_out(monkeypatch):
     call, seen = traced(monkeypatch, 100)
     of_jax = jax.jit(lambda x: seen.append("jax's own") or 3 * x)
     call(1), of_jax(jnp.ones(2)), of_jax(jnp.ones(2))
-    monkeypatch.setattr(compilation, "_num_maps", lambda: 40_001)
+    monkeypatch.setattr(compilation, "_num_maps", lambda: 20_001)
     call(2), of_jax(jnp.ones(2)), call(1)
+    assert seen == [1, "jax's own", 2, "jax's own", 1]
+    of_jax(jnp.ones(2))  # what is left after all are gone is not ours to let go
     assert seen == [1, "jax's own", 2, "jax's own", 1]
 
 

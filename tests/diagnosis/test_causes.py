@@ -231,6 +231,14 @@ def test_a_quarter_of_a_constant_outputs_loss_does_not_carry_over(gap, found):
     assert (generalization.examine(made) is not None) == found
 
 
+@pytest.mark.parametrize(
+    ("end", "gap", "found"), [(0.01, 0.14, False), (0.01, 0.16, True), (0.03, 0.16, False), (0.03, 0.26, True)]
+)
+def test_less_is_enough_where_the_training_examples_are_known_by_heart(end, gap, found):
+    made = evidence(end=end, validation=Validation(Estimate(end + gap, 1e-3), 0.8, 1.2, 0.0))
+    assert (generalization.examine(made) is not None) == found
+
+
 def layered(forward=(1.0, 1.0, 1.0, 1.0, 1.0), backward=(1.0,) * 5, dead=0.0, saturated=np.nan, copies=0.0):
     layers = tuple(
         LayerSignal(f"{k}", 8, 8, f, b, 1.0, 1.0, copies, np.zeros(8))
