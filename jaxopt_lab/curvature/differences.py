@@ -61,7 +61,8 @@ def difference_operator(point: Point, name: str, notes: tuple[str, ...] = ()) ->
     said = f"Products are central differences of the gradient, with a relative error of {error:.1g}."
     product = functools.partial(_product, point.loss, point.params, point.chunks, length)
     return operator(
-        product, point.params, name=name, epsilon=error, hint=point.gradient, notes=(*notes, said), examples=point.chunks,
+        product, point.params, name=name, epsilon=error, hint=point.gradient, notes=(*notes, said),
+        examples=point.chunks,
         program=lambda vector, batch: _central((point.loss, point.params, length, vector), batch),
     )  # fmt: skip
 

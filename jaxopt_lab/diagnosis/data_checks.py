@@ -16,8 +16,8 @@ from scipy import stats
 from jaxopt_lab.core import Problem
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.inputs import find_inputs
-from jaxopt_lab.diagnosis.output_search import OutputSearch, classes_of, target_leaf
-from jaxopt_lab.tracing.outputs import OutputPlace
+from jaxopt_lab.diagnosis.output_search import OutputSearch
+from jaxopt_lab.tracing.outputs import OutputPlace, classes_of, target_leaf
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence

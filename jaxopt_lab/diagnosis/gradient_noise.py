@@ -18,7 +18,8 @@ import numpy as np
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Estimate, Problem, as_partial, mean_of_samples, vectors
-from jaxopt_lab.diagnosis.output_search import OutputSearch, classes_of, constant_output_loss
+from jaxopt_lab.diagnosis.output_search import OutputSearch, constant_output_loss
+from jaxopt_lab.tracing.outputs import classes_of
 
 
 @dataclasses.dataclass(frozen=True)

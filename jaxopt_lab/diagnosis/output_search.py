@@ -19,7 +19,7 @@ import numpy as np
 from jaxopt_lab.core import Problem, as_partial, compiled
 from jaxopt_lab.diagnosis.budget import some_examples
 from jaxopt_lab.tracing.jaxprs import Program, evaluate, lay_out
-from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_outputs
+from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_outputs, target_leaf
 
 _EXAMPLES = 256
 _MOST_EXAMPLES = 2048  # for one output for all
@@ -135,29 +135,6 @@ def constant_output_loss(problem: Problem, params: Any, search: OutputSearch) ->
         return search.constant.loss if np.isfinite(search.constant.loss) else None
     loss = as_partial(problem.loss)
     return float(compiled(_at_constant, (), (loss, params))(loss, params, problem.data, search.constant.outputs))
-
-
-def classes_of(place: OutputPlace, data: Any) -> tuple[np.ndarray, bool] | None:
-    """The targets where they are class numbers, [n, ...], and whether they are of an integer type; None for others."""
-    leaves = jax.tree.leaves(data)
-    for number in place.targets:
-        leaf = leaves[number]
-        if number in place.inputs and len(leaves) > 1:
-            continue
-        if jnp.issubdtype(leaf.dtype, jnp.integer) or leaf.dtype == bool:
-            return np.asarray(leaf).astype(np.int64), True
-        values = np.asarray(leaf, np.float64)
-        whole = np.isfinite(values).all() and np.equal(values, np.round(values)).all()
-        if whole and len(np.unique(values)) <= 100:
-            return values.astype(np.int64), False
-    return None
-
-
-def target_leaf(place: OutputPlace, data: Any) -> int | None:
-    """Which leaf of the data holds the targets of a regression, floating and beside the outputs alone; None without."""
-    leaves = jax.tree.leaves(data)
-    found = [k for k in place.targets if k not in place.inputs and jnp.issubdtype(leaves[k].dtype, jnp.floating)]
-    return found[0] if len(found) == 1 and classes_of(place, data) is None else None
 
 
 def _layout(loss: Any, params: Any, batch: Any) -> tuple[Program, OutputPlace | None]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, ancestors, evaluate, is_number, lay_out
 from jaxopt_lab.tracing.layer_detection import find_places
@@ -163,3 +164,26 @@ def _name(program: Program, operation: Operation, number: int) -> str:
 
 def _is_pairwise(operation: Operation, after: dict[int, int]) -> bool:
     return operation.name in LAYERS and any(is_number(atom) and atom in after for atom in operation.inputs)
+
+
+def classes_of(place: OutputPlace, data: Any) -> tuple[np.ndarray, bool] | None:
+    """The targets where they are class numbers, [n, ...], and whether they are of an integer type; None for others."""
+    leaves = jax.tree.leaves(data)
+    for number in place.targets:
+        leaf = leaves[number]
+        if number in place.inputs and len(leaves) > 1:
+            continue
+        if jnp.issubdtype(leaf.dtype, jnp.integer) or leaf.dtype == bool:
+            return np.asarray(leaf).astype(np.int64), True
+        values = np.asarray(leaf, np.float64)
+        whole = np.isfinite(values).all() and np.equal(values, np.round(values)).all()
+        if whole and len(np.unique(values)) <= 100:
+            return values.astype(np.int64), False
+    return None
+
+
+def target_leaf(place: OutputPlace, data: Any) -> int | None:
+    """Which leaf of the data holds the targets of a regression, floating and beside the outputs alone; None without."""
+    leaves = jax.tree.leaves(data)
+    found = [k for k in place.targets if k not in place.inputs and jnp.issubdtype(leaves[k].dtype, jnp.floating)]
+    return found[0] if len(found) == 1 and classes_of(place, data) is None else None

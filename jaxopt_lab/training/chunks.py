@@ -14,7 +14,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxopt_lab.core import Separable, Truth, compiled
-from jaxopt_lab.training.program import Inputs, Lane, Program, observe, step, walk
+from jaxopt_lab.training.program import walk
+from jaxopt_lab.training.steps import Inputs, Lane, Program, observe, step
 
 CHUNK = 16_384
 

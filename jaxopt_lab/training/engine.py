@@ -25,8 +25,8 @@ from jaxopt_lab.training.failures import explain
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.planning import Plan, Rule, plan_run
 from jaxopt_lab.training.probes import Probe
-from jaxopt_lab.training.program import Inputs
 from jaxopt_lab.training.progress import progress_bar
+from jaxopt_lab.training.steps import Inputs
 from jaxopt_lab.training.trace import Trace
 
 

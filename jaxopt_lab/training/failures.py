@@ -13,7 +13,7 @@ import optax
 
 from jaxopt_lab.core import InputError, Problem, fail, traced
 from jaxopt_lab.training.planning import Plan
-from jaxopt_lab.training.program import Inputs, Lane, observe, step
+from jaxopt_lab.training.steps import Inputs, Lane, observe, step
 
 _UNKNOWN_VALUE = (
     jax.errors.ConcretizationTypeError,

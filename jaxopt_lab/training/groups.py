@@ -10,7 +10,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxopt_lab.core import Problem, Separable, vectors
 from jaxopt_lab.training import chunks
-from jaxopt_lab.training.program import Inputs, Lane, Program, advance, advance_by_steps
+from jaxopt_lab.training.program import advance, advance_by_steps
+from jaxopt_lab.training.steps import Inputs, Lane, Program
 
 PADDING = -1
 

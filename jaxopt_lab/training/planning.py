@@ -29,7 +29,7 @@ from jaxopt_lab.rules import REGISTRY
 from jaxopt_lab.training.devices import choose_devices, device_mesh
 from jaxopt_lab.training.execution import Execution, choose_loop, choose_width, measure_workload
 from jaxopt_lab.training.probes import Measured, Probe, loss
-from jaxopt_lab.training.program import Program
+from jaxopt_lab.training.steps import Program
 
 Rule = optax.GradientTransformation | Callable[..., optax.GradientTransformation]
 

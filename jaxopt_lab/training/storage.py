@@ -25,8 +25,8 @@ from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.groups import Group, assemble, first_lanes, stacked_lanes
 from jaxopt_lab.training.planning import Plan
 from jaxopt_lab.training.probes import Probe
-from jaxopt_lab.training.program import Inputs, Lane, Program, measure, step
 from jaxopt_lab.training.progress import warn
+from jaxopt_lab.training.steps import Inputs, Lane, Program, measure, step
 
 _RECORD = "run.json"
 _REMEDY = "Remove the run's folder to begin anew, or name another one."

@@ -69,7 +69,7 @@ def test_a_missing_second_derivative_is_said_first():
     data = problem_of(fused).data
     with pytest.raises(InputError, match=message):
         curvature.hessian(problem_of(fused), PARAMS, data=lambda: iter([data]), product="exact")
-    with pytest.raises(InputError, match="product must be one of: .* Did you mean 'finite-difference'"):
+    with pytest.raises(InputError, match=r"product must be one of: .* Did you mean 'finite-difference'"):
         curvature.hessian(problem_of(fused), PARAMS, product="finite")
 
 

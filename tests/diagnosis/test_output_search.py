@@ -6,8 +6,8 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis.output_search import classes_of, constant_output_loss, search_outputs, target_leaf
-from jaxopt_lab.tracing.outputs import BypassActivation
+from jaxopt_lab.diagnosis.output_search import constant_output_loss, search_outputs
+from jaxopt_lab.tracing.outputs import BypassActivation, classes_of, target_leaf
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.standard_normal((64, 3)).astype(np.float32)

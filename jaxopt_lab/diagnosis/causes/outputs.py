@@ -12,8 +12,9 @@ import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, Prescription, make_finding, measured
-from jaxopt_lab.diagnosis.output_search import OutputSearch, classes_of, target_leaf
+from jaxopt_lab.diagnosis.output_search import OutputSearch
 from jaxopt_lab.diagnosis.prescriptions import advise, bypass_activation, standardize_targets
+from jaxopt_lab.tracing.outputs import classes_of, target_leaf
 
 GAP = 0.1
 BELOW = 0.05
