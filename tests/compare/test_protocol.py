@@ -4,6 +4,7 @@ import re
 import sys
 import types
 
+import chex
 import jax
 import numpy as np
 import pytest
@@ -98,7 +99,7 @@ def test_each_rule_has_one_space_and_as_many_trials_that_were_chosen_first(compa
 
 def test_winners_run_on_ten_fresh_seeds_with_paired_starts_and_batches(compared):
     plain, same, slow, _ = (compared.results["line", rule] for rule in RULES)
-    assert plain.final_runs.curves["test_loss"].shape == (10, 15)
+    chex.assert_shape(plain.final_runs.curves["test_loss"], (10, 15))
     assert plain.winner == same.winner
     for probe, values in plain.final_runs.curves.items():  # the same rule by another name: the same starts and batches
         np.testing.assert_array_equal(values, same.final_runs.curves[probe])

@@ -2,6 +2,7 @@
 
 import warnings
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -105,8 +106,8 @@ def test_examples_that_cannot_be_told_apart_are_refused():
 def test_what_has_the_derivative_is_as_it_was():
     """A gradient's rule that can be differentiated has a second derivative; a block behind a kernel needs none."""
     smooth, other = problem_of(jnp.tanh), problem_of(reversible)
-    for one, two in zip(*(jax.tree.leaves(curvature.hessian(p, PARAMS)(PARAMS)) for p in (smooth, other)), strict=True):
-        np.testing.assert_allclose(one, two, rtol=1e-5)  # the same derivatives in another order, float32
+    one, two = (curvature.hessian(p, PARAMS)(PARAMS) for p in (smooth, other))
+    chex.assert_trees_all_close(one, two, rtol=1e-5)  # the same derivatives in another order, float32
     found = curvature.hessian(problem_of(fused), PARAMS, block="out")({"out": jnp.ones(())})
     expected = curvature.hessian(smooth, PARAMS, block="out")({"out": jnp.ones(())})
     np.testing.assert_allclose(found["out"], expected["out"], rtol=1e-5)  # likewise

@@ -1,6 +1,7 @@
 import gzip
 import struct
 
+import chex
 import numpy as np
 import pytest
 
@@ -29,7 +30,7 @@ def folder(request, tmp_path):
 
 def test_files_of_the_mnist_family_are_read_as_they_were_written(folder):
     training, test = datasets.load_images("fashion", folder)
-    assert training.pixels.shape == (12, 28, 28)
+    chex.assert_shape(training.pixels, (12, 28, 28))
     assert len(test) == 5
     np.testing.assert_array_equal(training.pixels, np.random.default_rng(0).integers(0, 256, (12, 28, 28)))
     assert training.labels.tolist() == [k % 3 for k in range(12)]

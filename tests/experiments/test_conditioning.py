@@ -1,3 +1,4 @@
+import chex
 import jax
 import numpy as np
 import pytest
@@ -67,4 +68,4 @@ def test_class_gradients_add_up_to_the_gradient():
         params = problem.init(jax.random.key(0))
         shares = np.bincount(np.asarray(problem.data[1]), minlength=10) / 100
         gradients = network_spectra._class_gradients(problem, params, 10)
-        np.testing.assert_allclose(shares @ gradients, jax.grad(problem.full_loss)(params), rtol=1e-10, atol=1e-12)
+        chex.assert_trees_all_close(shares @ gradients, jax.grad(problem.full_loss)(params), rtol=1e-10, atol=1e-12)

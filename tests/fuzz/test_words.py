@@ -1,5 +1,6 @@
 """Words of spaces, schedules and settings: a dimension that keeps its promises, or one sentence."""
 
+import chex
 import numpy as np
 from hypothesis import strategies as st
 
@@ -27,7 +28,7 @@ def space(word, unit, share):
         return
     assert search.Space.from_json(found.to_json()) == found
     columns = found.columns([[unit] * found.dim])
-    assert np.isfinite(columns["x"]).all()
+    chex.assert_tree_all_finite(columns["x"])
     if not found.dim:
         return
     low, high = (found.columns([[end]])["x"][0] for end in (0.0, 1.0))

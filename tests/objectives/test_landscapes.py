@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,7 +40,7 @@ def test_derivatives_of_the_contraction_are_those_of_the_sum():
         value, slope = jax.value_and_grad(_contract, argnums=2)(3, couplings, spins)
         curvature = jax.hessian(_contract, argnums=2)(3, couplings, spins)
     np.testing.assert_allclose(value, np.einsum("ijk,i,j,k", tensor, spins, spins, spins), rtol=1e-12)
-    np.testing.assert_allclose(slope, 3 * np.einsum("ijk,j,k->i", tensor, spins, spins), rtol=1e-12)
+    chex.assert_trees_all_close(slope, 3 * np.einsum("ijk,j,k->i", tensor, spins, spins), rtol=1e-12)
     np.testing.assert_allclose(curvature, 6 * np.einsum("ijk,k->ij", tensor, spins), rtol=1e-12)
 
 

@@ -2,6 +2,7 @@
 
 import struct
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -54,7 +55,7 @@ def probes_of(problem):
 
 def require_trained(problem, trace, dtype):
     assert trace["loss"][0, -1] < trace["loss"][0, 0]
-    assert all(np.isfinite(values).all() for values in trace.metrics.values())
+    chex.assert_tree_all_finite(dict(trace.metrics))
     assert {leaf.dtype for leaf in jax.tree.leaves(trace.params)} == {jnp.dtype(dtype)}
 
 

@@ -1,3 +1,4 @@
+import chex
 import numpy as np
 import pytest
 
@@ -28,7 +29,7 @@ def test_a_grid_takes_all_choices_and_no_whole_number_twice():
 def test_points_are_reproducible_and_in_the_cube(sampler):
     first, again, other = (search.sample(sampler, PLANE, 64, seed) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first, again)
-    assert first.shape == (64, 2)
+    chex.assert_shape(first, (64, 2))
     assert first.min() >= 0
     assert first.max() < 1
     assert (sampler == "grid") == np.array_equal(first, other)

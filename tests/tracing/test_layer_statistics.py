@@ -1,5 +1,6 @@
 import json
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -60,7 +61,7 @@ def test_matches_the_loop_by_hand(small):
     np.testing.assert_allclose([layer.backward for layer in signals.layers], [rms(g) for g in backward], rtol=1e-5)
     first = forward[0]
     np.testing.assert_allclose(signals.layers[0].spread, first.mean(0).std(), rtol=1e-5)
-    np.testing.assert_allclose(signals.layers[0].centres, first.mean(0), rtol=1e-5)  # float32 sums of 40 terms
+    chex.assert_trees_all_close(signals.layers[0].centres, first.mean(0), rtol=1e-5)  # float32 sums of 40 terms
     np.testing.assert_allclose(signals.layers[0].deviation, rms(first - first.mean(0)), rtol=1e-5)
     assert signals.num_examples == 40
     assert signals.num_hidden == 2
