@@ -324,7 +324,9 @@ def spoil_comparison(row):
 
 
 def spoil_adaptive(row):
-    scaled(step=1.001, distance=1.01, median=0.5)(row)
+    scaled(step=1.001, distance=1.01, median=0.5, weight=1.1)(row)
+    if row["kind"] == "warm-up":
+        row["product"] = 3.0
     if row["kind"] == "counterexample":
         row["end"] *= -1
     elif row["kind"] == "rotation" and row["axes"] == "turned":
@@ -405,7 +407,7 @@ SPOILERS = {
     "how_many_at_once": (scaled(hits=0.7, rank_hits=0.8, log_trials=1.3, one_by_one=0.99), 4),
     "kappa_and_dimension": (spoil_kappas, 6),
     "wiggling_line": (scaled(error=1.3, ratio=2.0, worst_class=0.8), 3),
-    "adaptive_methods": (spoil_adaptive, 7),
+    "adaptive_methods": (spoil_adaptive, 10),
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),
     "zigzag": (spoil_cosine, 2),
