@@ -250,8 +250,8 @@ OPTIMIZATION: dict[int, LectureClaim] = {
         "overshoot", "In a * direction Nesterov overshoots * heavy ball"),
     65: LectureClaim(
         "More powerful rules are to come.", IF,
-        "Adam undoes bad conditioning along the axes and only there; its own edge is"
-        f" {stability.averaged_heavy_ball_edge(RHO):.0f} / lr.",
+        "Adam undoes bad conditioning along the axes and only there; its edge is"
+        f" {stability.averaged_heavy_ball_edge(RHO):.0f} / lr, and a warm-up takes the sharpness down through one.",
         "adaptive_methods", "and only there"),
     66: LectureClaim(
         "Regularization closes the gap between training and test.", RIGHT,

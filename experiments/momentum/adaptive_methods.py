@@ -7,13 +7,16 @@ Adam is lr sign(g), whatever the size. They undo bad conditioning along the axes
 40 orders of magnitude 3 are left, while gradient descent does not notice. Adagrad divides by a sum, so that its step
 falls as 1 / sqrt(t). Adam has an edge too, at a preconditioned curvature of 2 (1 + b1) / (1 - b1) / lr = 38 / lr, near
 which it stays. Adam can be led to the worst point of a convex problem, AMSGrad not. Where classes are as frequent as
-1 / k, gradient descent waits for the rare ones, Adam does not.
+1 / k, gradient descent waits for the rare ones, Adam does not. AdamW's weights settle at 1 / wd whatever the gradient,
+those of Adam on a loss with L2 at |g| / wd. And where a rate at once throws a two-layer model out (lr times sharpness
+above 4), warm-up takes the sharpness down to 2 / lr or less, as long as noise keeps the loss alive.
 
 What was set after a look: the rates of the edge's runs (smaller ones had not come to it in their steps) and the bounds
 on the steps of rare classes (at least 2 and at most 1.5), which were set knowing 2.7 and .8 of seed 0.
 
 Source: Kingma and Ba 2015; Reddi, Kale, Kumar 2018; Cohen et al. 2022, arXiv 2207.14484, for the edge; Kunstner et al.
-2024, arXiv 2402.19449, for the frequencies; closed forms in `theory.adaptive`.
+2024, arXiv 2402.19449, for the frequencies; Loshchilov and Hutter 2019, for AdamW; Gilmer et al. 2021, arXiv
+2110.04369, for warm-up; closed forms in `theory.adaptive`.
 """
 
 from typing import Annotated, Any
@@ -33,6 +36,7 @@ from jaxopt_lab.studies.verdicts import absolute, at_least, at_most, everywhere,
 GRADIENT = (1e-3, 5.0, -200.0)
 KINGMA, REDDI = "Kingma and Ba 2015", "Reddi, Kale, Kumar 2018"
 COHEN, KUNSTNER = "Cohen et al. 2022, arXiv 2207.14484", "Kunstner et al. 2024, arXiv 2402.19449"
+LOSHCHILOV, GILMER = "Loshchilov and Hutter 2019", "Gilmer et al. 2021, arXiv 2110.04369"
 RATES = {"gradient descent": np.geomspace(0.1, 2.0, 8), "Adam": np.geomspace(1e-3, 1.0, 13)}
 
 
@@ -62,6 +66,10 @@ class Config:
     """Excess cross entropy to be reached, over that of the start."""
     class_steps: Count = 3000
     """Longest run of the classes."""
+    peaks: Annotated[tuple[Positive, ...], NotEmpty("peak"), Between("(4, 1000)")] = (6.0, 20.0)
+    """Rates that a warm-up leads to, in units of 1 / sharpness of the start of a two-layer model."""
+    warmup: Annotated[int, Whole(100)] = 1000
+    """Steps of it; the run goes on for 300."""
     seed: Seed = 0
     """Seeds the start and the rotation."""
 
@@ -73,9 +81,9 @@ PRESETS = {
 
 
 def run(config: Config) -> list[dict[str, Any]]:
-    """Rows by `kind`: first step, constant gradient, rotation, edge, counterexample, classes."""
-    return [*_constant(config), *_rotation(config), *_edges(config), *_counterexample(config),
-            *_classes(config)]  # fmt: skip
+    """Rows by `kind`: first step, constant gradient, rotation, edge, counterexample, classes, decay, warm-up."""
+    return [*_constant(config), *_rotation(config), *_edges(config), *_counterexample(config), *_classes(config),
+            *_decay(), *_warmups(config)]  # fmt: skip
 
 
 def judge(config: Config, rows: Rows) -> list[Verdict]:
@@ -84,6 +92,7 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     turned = {(row["method"], row["axes"]): row["loss"].min() for row in rows.where(kind="rotation")}
     ends = {row["method"]: row["end"] for row in rows.where(kind="counterexample")}
     taken = {(row["method"], row["frequencies"]): row["best"] for row in rows.where(kind="classes")}
+    warm = rows.where(kind="warm-up").by("warmup")
     slower = {name: taken[name, "1 / k"] / taken[name, "equal"] for name in ("gradient descent", "Adam")}
     return [
         # eps = 1e-8 beside the smallest gradient, 1e-3
@@ -112,6 +121,13 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
                  reference=KUNSTNER),
         at_most("and do not slow Adam", "steps at frequencies 1 / k over steps at equal ones", 1.5, slower["Adam"],
                 reference=KUNSTNER),
+        # a rate of .01 goes around the point where Adam's gradient changes sign by a few steps of it
+        everywhere("AdamW's weights settle at 1 / wd, with L2 in the loss at |g| / wd", "{method}, |g| = {gradient:g}",
+                   rows.where(kind="decay"), "weight", "predicted", relatively=0.05, reference=LOSHCHILOV),
+        at_least("A rate far above the edge diverges at once", "least lr x sharpness at the end", 1e6,
+                 min(warm[0]["product"]), reference=GILMER),
+        at_most("and reached slowly takes the sharpness down with it", "largest lr x sharpness at the end", 2.0,
+                max(warm[config.warmup]["product"]), reference=GILMER),
     ]  # fmt: skip
 
 
@@ -238,6 +254,37 @@ def _classes(config: Config) -> list[dict[str, Any]]:
             first = np.where(below.any(1), below.argmax(1), np.inf)
             rows.append({"kind": "classes", "method": method, "frequencies": frequencies, "rates": around[method],
                          "best": float(first.min()), "curve": excess[first.argmin()]})  # fmt: skip
+    return rows
+
+
+def _decay() -> list[dict[str, Any]]:
+    """Where a weight settles on a constant gradient, with decay 0.5 outside and inside of Adam's division."""
+    rows, decay = [], 0.5
+    inside = optax.chain(optax.add_decayed_weights(decay), optax.adam(0.01))
+    for method, rule in (("AdamW", optax.adamw(0.01, weight_decay=decay)), ("Adam with L2", inside)):
+        for gradient in (0.5, 1.5, 5.0):
+            problem = Problem(loss=lambda x, batch, key, g=gradient: g * x.sum(), init=lambda key: jnp.zeros(1))
+            trace = training.run(problem, rule, steps=4000, every=4000)
+            rows.append({"kind": "decay", "method": method, "gradient": gradient,
+                         "weight": float(np.abs(trace.params_of(0)[0])),
+                         "predicted": (1.0 if method == "AdamW" else gradient) / decay})  # fmt: skip
+    return rows
+
+
+def _warmups(config: Config) -> list[dict[str, Any]]:
+    """Gradient descent on (u . v - noise)^2 / 2, whose sharpness is u^2 + v^2, at a rate at once or led to its peak."""
+    rows = []
+    for warmup in (0, config.warmup):
+        for peak in config.peaks:
+            rng = np.random.default_rng(config.seed)
+            u, v = rng.normal(size=(2, 256)) / 4
+            top = u @ u + v @ v
+            for step in range(config.warmup + 300):
+                rate, error = peak / top * min(1.0, (step + 1) / max(warmup, 1)), u @ v - 0.01 * rng.normal()
+                u, v = u - rate * error * v, v - rate * error * u
+                if u @ u + v @ v > 1e9 * top:
+                    break
+            rows.append({"kind": "warm-up", "warmup": warmup, "peak": peak, "product": peak / top * (u @ u + v @ v)})
     return rows
 
 

@@ -9,8 +9,14 @@ quarter; with weight decay the weights turn by arccos(1 - lr wd), about sqrt(2 l
 it does not keep the gradient at the initialization: in a random network of ReLU it makes the squared gradient pi /
 (pi - 1) = 1.467 times larger with every layer, where He's rule without it keeps it.
 
+The statistics are those of a batch: a value keeps a correlation of sqrt(2 / b) Gamma(b / 2) / Gamma((b - 1) / 2) with
+itself, .99 at 64 examples and .56 at two, which become +1 and -1 whatever they were. On digits a network of batches of
+two hardly learns, one of eight has several times the loss in training mode that it has in evaluation, one of 64 the
+same in both. The scale is worth a third of the training loss, the shift less, both next to nothing on held-out data.
+
 Source: Yang et al. 2019, arXiv 1902.08129, for the growth; Wan et al. 2021, arXiv 2006.08419, for the angle. What the
-normalization does to the spectrum of the Hessian is in conditioning/network_spectra.
+normalization does to the spectrum of the Hessian is in conditioning/network_spectra. All bounds on the trained networks
+are from seed 11.
 """
 
 from typing import Annotated, Any
@@ -18,16 +24,19 @@ from typing import Annotated, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from flax import nnx
 
-from jaxopt_lab import problems, theory
+from jaxopt_lab import datasets, networks, problems, theory
 from jaxopt_lab.core import Verdict, mean_of_samples
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Row, Rows, main
-from jaxopt_lab.studies.fields import Between, Count, NotEmpty, Positive, Seed, Whole, configclass
-from jaxopt_lab.studies.verdicts import at_most, everywhere, within
+from jaxopt_lab.studies.fields import Between, Count, Increasing, NotEmpty, Positive, Seed, Whole, configclass
+from jaxopt_lab.studies.verdicts import at_least, at_most, everywhere, within
 
 YANG, WAN = "Yang et al. 2019, arXiv 1902.08129", "Wan et al. 2021, arXiv 2006.08419"
+CHANCE, TRAINED, MODES = float(np.log(10)), 1000, ("training", "whole", "evaluation", "held_out")
+AFFINE = {"scale and shift": (1.0, 1.0), "shift alone": (0.0, 1.0), "scale alone": (1.0, 0.0), "neither": (0.0, 0.0)}
 SETTLING = 5  # layers next to the loss whose factor is not counted; they see its direction
 
 
@@ -51,25 +60,43 @@ class Config:
     """Learning rates times weight decay."""
     dim: Count = 200
     """Weights of the scale-invariant loss with noise only."""
+    kept_sizes: Annotated[tuple[int, ...], Whole(2), NotEmpty("batch size")] = (2, 4, 16, 256)
+    """Batch sizes at which one layer's outputs are compared with the true values."""
+    trained_sizes: Annotated[tuple[int, ...], Whole(2), Increasing("hold three batch sizes", least=3)] = (2, 8, 64)
+    """Batch sizes of the trained networks: tiny, small, usual."""
+    examples: Annotated[int, Whole(1000)] = 16_000
+    """Digits that a trained network sees, of 1,000 with repetitions,"""
+    most_steps: Count = 1500
+    """in so many steps at most."""
+    num_networks: Annotated[int, Whole(2)] = 3
+    """Trained networks of each kind."""
     seed: Seed = 0
     """Seeds everything."""
 
 
-PRESETS = {"quick": Config(), "full": Config(width=1000, depth=50, batch_size=1024, num_draws=20,
-                                             decays=(1e-4, 1e-3, 1e-2, 0.1))}  # fmt: skip
+PRESETS = {
+    "quick": Config(),
+    "full": Config(width=1000, depth=50, batch_size=1024, num_draws=20, decays=(1e-4, 1e-3, 1e-2, 0.1),
+                   trained_sizes=(2, 8, 64, 256), examples=128_000, most_steps=16_000,
+                   num_networks=8),
+}  # fmt: skip
 
 
 def run(config: Config) -> list[dict[str, Any]]:
     """One row of the moments, one a scale, one a kind of random network, one a decay."""
     rows = [_moments(config), *_scales(config)]
     rows += [_growth(config, normalized) for normalized in (True, False)]
-    return rows + [_angle(config, decay) for decay in config.decays]
+    rows += [_angle(config, decay) for decay in config.decays] + [_kept(config, size) for size in config.kept_sizes]
+    return rows + [row for size in config.trained_sizes for row in _trained(config, size)]
 
 
 def judge(config: Config, rows: Rows) -> list[Verdict]:
     """The moments, the scale, the growth of the gradient and the angle."""
     moments, scales = rows.only(kind="moments"), rows.where(kind="scale")
     normalized, plain = (rows.only(kind="growth", normalized=each) for each in (True, False))
+    tiny, small, usual = (rows.only(kind="trained", batch_size=size, affine="scale and shift")
+                          for size in config.trained_sizes[:3])  # fmt: skip
+    fixed = {name: rows.only(kind="trained", batch_size=usual["batch_size"], affine=name) for name in AFFINE}
     return [
         at_most("Batch normalization makes mean 0", "largest |mean| of a unit", 1e-6, moments["mean"],
                 reference="exact, up to rounding of inputs with a large mean"),
@@ -91,6 +118,23 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         # The lengths of the noise scatter by 1 / sqrt(2 dim) about their mean.
         everywhere("With weight decay the weights turn by arccos(1 - lr wd) a step", "angle at lr wd = {decay:g}",
                    rows.where(kind="angle"), "angle", "predicted", relatively=0.01, unit="radians", reference=WAN),
+        everywhere("A batch of b keeps the correlation sqrt(2 / b) Gamma(b / 2) / Gamma((b - 1) / 2)",
+                   "correlation of outputs and values, b = {batch_size}", rows.where(kind="kept"), "correlation",
+                   "predicted", errors="error", reference="mean of a chi distribution"),
+        at_least("A network hardly learns from batches of two", "loss in evaluation mode over that of chance", 0.3,
+                 tiny["evaluation"] / CHANCE, reference="outputs are +1 and -1"),
+        at_least("From small batches training mode shows a loss that evaluation does not have",
+                 f"ratio of the two, batches of {small['batch_size']}", 2.0, small["training"] / small["evaluation"],
+                 reference="noise of the statistics"),
+        at_most("At a usual batch size the running statistics do as well",
+                f"evaluation over all data's statistics, batches of {usual['batch_size']}", 1.2,
+                usual["evaluation"] / usual["whole"], reference="noise of the statistics"),
+        at_least("The scale is worth some of the training loss", "loss with the shift alone over that with both", 1.15,
+                 fixed["shift alone"]["whole"] / usual["whole"], reference="seed 11 gave 1.4"),
+        at_most("the shift less", "loss without shift over that without scale", 1.0,
+                fixed["scale alone"]["whole"] / fixed["shift alone"]["whole"], reference="seed 11 gave .75"),
+        at_most("and both next to nothing on held-out data", "loss with neither over that with both", 1.2,
+                fixed["neither"]["held_out"] / usual["held_out"], reference="seed 11 gave 1.05"),
     ]  # fmt: skip
 
 
@@ -198,6 +242,58 @@ def _angle(config: Config, decay: float) -> Row:
     _, angles = jax.lax.scan(step, start, jax.random.split(jax.random.key(config.seed), steps))
     return {"kind": "angle", "decay": decay, "angle": float(angles[steps // 2 :].mean()),
             "predicted": float(theory.batch_norm.equilibrium_angle(decay))}  # fmt: skip
+
+
+def _kept(config: Config, size: int) -> Row:
+    """How much the outputs of Flax's layer still are the Gaussian values that went in."""
+    values = jax.random.normal(jax.random.key(config.seed), (size, max(200_000 // size, 1000)))
+    layer = nnx.BatchNorm(values.shape[1], use_running_average=False, epsilon=1e-12, dtype=values.dtype,
+                          param_dtype=values.dtype, rngs=nnx.Rngs(0))  # fmt: skip
+    nnx.update(layer, jax.tree.map(lambda leaf: leaf.astype(values.dtype), nnx.state(layer)))
+    measured = mean_of_samples(np.asarray(layer(values) * values).mean(0))  # units are independent
+    return {"kind": "kept", "batch_size": size, "correlation": measured.value, "error": measured.standard_error,
+            "predicted": float(theory.batch_norm.kept_correlation(size))}  # fmt: skip
+
+
+def _trained(config: Config, size: int) -> list[Row]:
+    """Perceptrons trained on batches of one size: losses with the statistics of batches, of all data, and running."""
+    images = datasets.load_images("digits")[0]
+    pixels, labels = images.pixels.reshape(len(images), -1) / images.white, jnp.asarray(images.labels)
+    inputs = jnp.asarray(datasets.fit_scaling("standardize", pixels, constant="keep")(pixels))
+    streams = [nnx.Rngs(config.seed + place) for place in range(config.num_networks)]
+    drawn = [
+        networks.functional_nnx(networks.MLP(64, 10, width=32, depth=2, norm="batch", rngs=each)) for each in streams
+    ]
+    model, steps = drawn[0], min(config.examples // size, config.most_steps)
+
+    def loss(params: Any, state: Any, rows: jax.Array, training: bool) -> tuple[jax.Array, Any]:
+        outputs, after = model.apply(params, state, inputs[rows], training=training)
+        return optax.softmax_cross_entropy_with_integer_labels(outputs, labels[rows]).mean(), after
+
+    def descend(params: Any, rates: tuple[jax.Array, jax.Array], key: jax.Array) -> list[jax.Array]:
+        by_name = {"scale": rates[0], "bias": rates[1]}
+
+        def step(carry: Any, key: jax.Array) -> tuple[Any, None]:
+            rows = jax.random.randint(key, (size,), 0, TRAINED)
+            grads, after = jax.grad(loss, has_aux=True)(*carry, rows, True)
+            for part in grads["norms"].values():
+                part.update({name: by_name[name] * leaf for name, leaf in part.items()})
+            return (jax.tree.map(lambda leaf, grad: leaf - 0.1 * grad, carry[0], grads), after), None
+
+        (params, state), _ = jax.lax.scan(step, (params, model.model_state), jax.random.split(key, steps))
+        batches = jax.random.randint(key, (500, size), 0, TRAINED)
+        train, held = jnp.arange(TRAINED), jnp.arange(TRAINED, len(labels))
+        return [jax.vmap(lambda rows: loss(params, state, rows, True)[0])(batches).mean(),
+                loss(params, state, train, True)[0], loss(params, state, train, False)[0],
+                loss(params, state, held, False)[0]]  # fmt: skip
+
+    keys = jax.random.split(jax.random.key(config.seed), len(drawn))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(form.params for form in drawn))
+    run_all = jax.jit(jax.vmap(descend, in_axes=(0, None, 0)))
+    kinds = AFFINE if size == config.trained_sizes[2] else {"scale and shift": (1.0, 1.0)}
+    return [{"kind": "trained", "batch_size": size, "affine": kind}
+            | {name: float(np.mean(each)) for name, each in zip(MODES, run_all(stacked, rates, keys), strict=True)}
+            for kind, rates in kinds.items()]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -67,7 +67,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "full": Config(num_sets=2000, num_networks=40_000, trained_width=64, num_seeds=5, trained_examples=1000, steps=3000,
+    "full": Config(num_sets=2000, num_networks=40_000, trained_width=64, num_seeds=3, trained_examples=1000, steps=600,
                    ratios=(0.0, 1.0, 3.0, 5.0)),
 }  # fmt: skip
 

@@ -205,11 +205,11 @@ CANDIDATES: dict[str, Candidate] = {
         source="Lucas et al., Aggregated momentum, ICLR 2019: rhos 0, .9, .99",
     ),
     "barzilai_borwein": Candidate(rules.barzilai_borwein, Space(learning_rate=_LONG), source="the first step alone"),
-    "adagrad": Candidate(optax.adagrad, Space(learning_rate=_LONG), source="Duchi, Hazan and Singer, JMLR 2011"),
+    "adagrad": Candidate(rules.adagrad, Space(learning_rate=_LONG), source="Duchi, Hazan and Singer, JMLR 2011"),
     "rmsprop": Candidate(
-        optax.rmsprop, Space(learning_rate=_NORMALIZED, decay=one_minus_log_uniform(0.0, 0.999)), source=_CHOI
+        rules.rmsprop, Space(learning_rate=_NORMALIZED, decay=one_minus_log_uniform(0.0, 0.999)), source=_CHOI
     ),
-    "adam": Candidate(optax.adam, Space(learning_rate=_NORMALIZED, b1=_FIRST_MOMENT), source=_CHOI),
+    "adam": Candidate(rules.adam, Space(learning_rate=_NORMALIZED, b1=_FIRST_MOMENT), source=_CHOI),
     "adamw": Candidate(
         optax.adamw, Space(learning_rate=_NORMALIZED, b1=_FIRST_MOMENT, weight_decay=log_uniform(1e-5, 1.0)),
         {"adam": "weight_decay = 0"}, _NO_DECAY, source="Loshchilov and Hutter, ICLR 2019",

@@ -4,11 +4,17 @@ A loss that normalizes does not depend on the length of the weights w before it:
 is that at w over alpha. Weight decay shortens w, the steps lengthen it, and it settles where both are equal.
 """
 
+from typing import Annotated, Any
+
 import numpy as np
+from scipy import special
+from typing_extensions import TypeAliasType
 
-from jaxopt_lab.theory.arguments import Floats, OpenFraction, checked
+from jaxopt_lab.theory.arguments import Floats, OpenFraction, Range, checked
 
-__all__ = ["equilibrium_angle", "gradient_growth"]
+__all__ = ["equilibrium_angle", "gradient_growth", "kept_correlation"]
+
+AtLeastTwo = TypeAliasType("AtLeastTwo", Annotated[Any, Range("[2, inf)", "One example has no variance.")])
 
 
 def gradient_growth() -> float:
@@ -40,3 +46,19 @@ def equilibrium_angle(decay: OpenFraction) -> Floats:
     Reference: Wan et al. 2021, arXiv 2006.08419; exact for one step here.
     """
     return np.arccos(1 - decay)
+
+
+@checked
+def kept_correlation(batch_size: AtLeastTwo) -> Floats:
+    """Correlation of a Gaussian value with itself normalized by the b examples of its batch, which it is one of.
+
+    It is the mean of the batch's deviation, sqrt(2 / b) Gamma(b / 2) / Gamma((b - 1) / 2), about 1 - 3 / (4 b). The
+    rest is noise: two examples become +1 and -1, whatever they were.
+
+    Example:
+      >>> kept_correlation([2, 8, 64]).round(4).tolist()
+      [0.5642, 0.9027, 0.9882]
+
+    Reference: the mean of a chi distribution with b - 1 degrees of freedom.
+    """
+    return np.sqrt(2 / batch_size) * np.exp(special.gammaln(batch_size / 2) - special.gammaln((batch_size - 1) / 2))

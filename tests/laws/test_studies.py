@@ -72,7 +72,7 @@ TINY = {
         "trained_width": 16,
     },
     regularization: {"dim": 10, "num_examples": 60, "num_masks": 400, "strengths": (0.03, 0.3), "num_labels": 50},
-    batch_norm: {"width": 200, "depth": 14, "num_draws": 4, "scales": (2.0,), "decays": (1e-2,)},
+    batch_norm: {"width": 200, "depth": 14, "num_draws": 4, "scales": (2.0,), "decays": (1e-2,), "num_networks": 2},
     activations_and_depth: {"width": 300, "sigmoid_depths": (2, 4), "deep": 4, "num_draws": 5},
     flat_and_sharp: {
         "dim": 100,
@@ -324,7 +324,9 @@ def spoil_comparison(row):
 
 
 def spoil_adaptive(row):
-    scaled(step=1.001, distance=1.01, median=0.5)(row)
+    scaled(step=1.001, distance=1.01, median=0.5, weight=1.1)(row)
+    if row["kind"] == "warm-up":
+        row["product"] = 3.0
     if row["kind"] == "counterexample":
         row["end"] *= -1
     elif row["kind"] == "rotation" and row["axes"] == "turned":
@@ -387,19 +389,25 @@ def spoil_curves(row):
         row.update(thumb="healthy" if diverges else row["planted"], logged="saddle")
 
 
+def spoil_normalization(row):
+    scaled(mean=1e12, variance=5, cosine=1e6, gradient=1.1, curvature=1.1, factor=1.2, angle=1.1, correlation=1.1)(row)
+    if row["kind"] == "trained":
+        row.update(evaluation=0.5, training=0.5, whole=0.4, held_out=1.0 + (row["affine"] == "neither"))
+
+
 SPOILERS = {
     "babysitting": (spoil_curves, 5),
     "transfer": (spoil_transfer, 3),
     "preprocessing_networks": (spoil_preprocessing, 7),
     "initialization_map": (spoil_initialization, 8),
     "regularization": (scaled(penalty=1.3, kappa=1.1, steps=1.3, bias_ratio=1.1, variance_ratio=1.3), 5),
-    "batch_norm": (scaled(mean=1e12, variance=5, cosine=1e6, gradient=1.1, curvature=1.1, factor=1.2, angle=1.1), 8),
+    "batch_norm": (spoil_normalization, 13),
     "activations_and_depth": (spoil_activations, 5),
     "flat_and_sharp": (spoil_flatness, 6),
     "how_many_at_once": (scaled(hits=0.7, rank_hits=0.8, log_trials=1.3, one_by_one=0.99), 4),
     "kappa_and_dimension": (spoil_kappas, 6),
     "wiggling_line": (scaled(error=1.3, ratio=2.0, worst_class=0.8), 3),
-    "adaptive_methods": (spoil_adaptive, 7),
+    "adaptive_methods": (spoil_adaptive, 10),
     "convergence_rates": (scaled(decay=1.02, curve_error=1e9, steps=1.01), 11),
     "transient_growth": (scaled(growth=1.001), 4),
     "zigzag": (spoil_cosine, 2),

@@ -24,3 +24,16 @@ def test_the_angle_is_that_of_orthogonal_steps_that_have_settled(decay):
 def test_wrong_arguments_are_named():
     with pytest.raises(InputError, match=r"^equilibrium_angle: decay must be in \(0, 1\), got 1"):
         batch_norm.equilibrium_angle(1.0)
+
+
+@pytest.mark.parametrize("batch_size", [2, 5, 40])
+def test_a_batch_keeps_the_correlation_of_samples(batch_size):
+    values = np.random.default_rng(batch_size).normal(size=(40_000, batch_size))
+    normalized = (values - values.mean(1, keepdims=True)) / values.std(1, keepdims=True)
+    measured = np.mean(values * normalized)
+    assert batch_norm.kept_correlation(batch_size) == pytest.approx(measured, abs=4 / values.size**0.5)
+
+
+def test_one_example_is_no_batch():
+    with pytest.raises(InputError, match=r"batch_size must be in \[2, inf\), got 1.* One example has no variance"):
+        batch_norm.kept_correlation(1)
