@@ -1,7 +1,7 @@
 """The vocabulary: problems, estimates, verdicts, statuses, pytrees as vectors, and every error's wording."""
 
 from jaxopt_lab.core import meshes, vectors
-from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.core.compilation import compiled, make_room
 from jaxopt_lab.core.errors import (
     LARGEST_COUNT,
     InputError,
@@ -56,6 +56,7 @@ __all__ = [
     "as_partial",
     "available_memory",
     "compiled",
+    "make_room",
     "count_examples",
     "describe",
     "fail",

@@ -1,11 +1,13 @@
 """Compiled programs that are let go: a program holds up to thousands of memory maps, and Linux grants a process 65,530.
 
 `jax.jit` keeps a program for each value of its static arguments and each structure of the others, for ever. Where these
-are objects that users make anew, such as rules and losses, only the last few programs are kept.
+are objects that users make anew, such as rules and losses, only the last few programs are kept. What JAX itself keeps,
+a program for every operation on every shape, goes when little more fits: to compile again is better than to die.
 """
 
 import collections
 import functools
+import gc
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +16,7 @@ import jax
 
 _MOST_PROGRAMS = 32
 _MOST_MAPS = 20_000
+_LAST_MAPS = 40_000
 _MAPS = pathlib.Path("/proc/self/maps")
 _kept: collections.OrderedDict[Any, Callable[..., Any]] = collections.OrderedDict()
 
@@ -41,17 +44,27 @@ def compiled(
     """
     name = (function, static, jax.tree.structure(like), donate)
     if name not in _kept:
-        _make_room()
+        make_room(1)
         _kept[name] = jax.jit(functools.partial(function, *static), donate_argnums=donate)
     _kept.move_to_end(name)
     return _kept[name]
 
 
-def _make_room() -> None:
-    """Lets the oldest programs go: one where there are too many, half of them where they hold too many memory maps."""
-    going = max(len(_kept) - _MOST_PROGRAMS + 1, len(_kept) // 2 if _num_maps() > _MOST_MAPS else 0)
+def make_room(num_programs: int = 0) -> None:
+    """Lets programs go where they are too many, or hold too many memory maps: the oldest half, and at last all.
+
+    Args:
+      num_programs: programs that are about to come.
+    """
+    going = len(_kept) - _MOST_PROGRAMS + num_programs
+    if _num_maps() > _MOST_MAPS:
+        going = max(going, len(_kept) // 2)
     for _ in range(going):
         _kept.popitem(last=False)
+    if _num_maps() > _LAST_MAPS:
+        _kept.clear()
+        jax.clear_caches()
+        gc.collect()
 
 
 def _num_maps() -> int:

@@ -29,6 +29,16 @@ def replicated(*trees: Any) -> NamedSharding | None:
     return None
 
 
+def placed_like(array: jax.Array, like: jax.Array) -> jax.Array:
+    """The array, sharded as `like` of its shape is where that lies on Explicit axes; elsewhere nothing is said.
+
+    Example:
+      >>> placed_like(jax.numpy.arange(2), jax.numpy.zeros(2)).tolist()
+      [0, 1]
+    """
+    return array if replicated(like) is None else jax.sharding.reshard(array, jax.typeof(like).sharding)
+
+
 def on_any_mesh(function: Callable[..., Any], *arguments: Any) -> Any:
     """function(*arguments), where the function need not say how its results are sharded; they are replicated then.
 

@@ -65,7 +65,7 @@ def log_determinant(
     require_between(where, "level", level, 0, 1, ends="()")
     require_positive(where, "lower + damping", lower + damping, "The logarithm needs positive eigenvalues.")
     if operator.size <= num_steps:
-        spent = require_sound(operator)
+        operator, spent = require_sound(operator)
         values = np.linalg.eigvalsh(whole_matrix(operator, jax.random.key(0) if key is None else key))
         rule = values, np.ones(len(values))
         value, error = _log_sum(operator, rule, lower, damping, _slack(operator, values))

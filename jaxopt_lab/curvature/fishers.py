@@ -16,10 +16,10 @@ import jax.numpy as jnp
 
 from jaxopt_lab.core import Problem, as_partial, fail, meshes, reason, require_choice, vectors
 from jaxopt_lab.curvature.derivatives import forward_derivative
-from jaxopt_lab.curvature.operators import Operator, operator
+from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.points import ExpectedLoss, carries_statistics, locate
-from jaxopt_lab.curvature.products import output_product, outputs_of, require_composite
-from jaxopt_lab.curvature.streams import Source, mean_product
+from jaxopt_lab.curvature.products import operator_at, output_product, outputs_of, require_composite
+from jaxopt_lab.curvature.streams import Source
 
 FAMILIES = ("categorical", "bernoulli", "gaussian")
 
@@ -47,11 +47,8 @@ def fisher(
     functions = (as_partial(composite.outputs), _OUTPUTS[str(composite.family)])
     require = partial(outputs_of, problem.name, _fisher_at, functions)
     point = locate(problem, params, data, chunk_size, block, require=require)
-    product = mean_product(_fisher_at, (*functions, point.merge, point.params), point.chunks)
-    return operator(
-        product, point.params, name=f"Fisher matrix of {problem.name}", semidefinite=True,
-        sound=point.chunks.resident, examples=point.chunks,
-    )  # fmt: skip
+    constants = (*functions, point.merge, point.params)
+    return operator_at(point, _fisher_at, constants, name=f"Fisher matrix of {problem.name}", semidefinite=True)
 
 
 def empirical_fisher(
@@ -123,11 +120,8 @@ def _second_moment(
     require = partial(_require_losses, problem.name, losses)
     point = locate(problem, params, data, chunk_size, block, require=require)
     mean = point.gradient if centred else vectors.zeros_like(point.gradient)
-    product = mean_product(_second_moment_at, (losses, point.merge, point.params, mean), point.chunks)
-    return operator(
-        product, point.params, name=f"{name} of {problem.name}", semidefinite=True,
-        sound=point.chunks.resident, examples=point.chunks,
-    )  # fmt: skip
+    constants = (losses, point.merge, point.params, mean)
+    return operator_at(point, _second_moment_at, constants, name=f"{name} of {problem.name}", semidefinite=True)
 
 
 def _require_losses(name: str, losses: Any, loss: ExpectedLoss, params: Any, batch: Any) -> None:

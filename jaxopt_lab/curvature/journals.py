@@ -8,11 +8,11 @@ import time
 import jax
 import numpy as np
 
-from jaxopt_lab.core import InputError, fail, vectors
+from jaxopt_lab.core import InputError, fail, reason
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.projections import Projection
-from jaxopt_lab.storage import archives
+from jaxopt_lab.storage import archives, fingerprint, is_reusable, program_of
 
 _SECONDS = 30.0
 _ARRAYS = ("matrix", "coupling", "neglected")
@@ -67,30 +67,36 @@ class Journal:
     """Saves a search every half minute, and finds it again."""
 
     def __init__(self, path: str | os.PathLike[str] | None, operator: Operator) -> None:
-        self._path = None if path is None else pathlib.Path(path)
-        self._operator = operator
-        self._saved = time.monotonic()
-
-    def load(self, num_rows: int) -> Projection | None:
-        """The search that the file holds, or None when there is none. Cost: one product, to see that it is the same.
+        """A file of an operator's search, or no file.
 
         Raises:
-          InputError: the file cannot be read, or belongs to another operator.
+          InputError: nothing tells whether a search is this operator's.
+        """
+        self._path = None if path is None else pathlib.Path(path)
+        self._like = operator.like
+        self._saved = time.monotonic()
+        self._facts = {} if path is None else {"size": operator.size, "operator": _fingerprint(operator)}
+
+    def load(self, num_rows: int) -> Projection | None:
+        """The search that the file holds, or None when there is none.
+
+        Args:
+          num_rows: the most rows that the search may have.
+
+        Raises:
+          InputError: the file cannot be read, belongs to another operator, or holds more rows.
         """
         if self._path is None or not self._path.exists():
             return None
         facts = archives.load_facts(self._path)
-        rows = facts["basis_rows"]
-        if facts["num_rows"] != num_rows or facts["size"] != self._operator.size:
-            raise self._foreign(f"it holds {facts['num_rows']} vectors of {facts['size']} numbers")
-        like = dict.fromkeys(_ARRAYS, 0) | {"basis": krylov.zero_basis(self._operator.like, rows), "key": 0}
-        stored = archives.load(self._path, like)
-        basis = jax.tree.map(
-            lambda leaf, place: jax.device_put(leaf, place.sharding), stored.pop("basis"), like["basis"]
-        )
-        state = Projection(basis=basis, **stored, **{name: facts[name] for name in _NUMBERS})
-        self._require_same(state)
-        return state
+        if any(facts.get(name) != value for name, value in self._facts.items()):
+            raise self._foreign("its loss, parameters or examples differ")
+        if facts["num_rows"] > num_rows:
+            raise self._foreign(f"it holds {facts['num_rows']} vectors, {num_rows} are allowed")
+        basis = krylov.zero_basis(self._like, facts["basis_rows"])
+        stored = archives.load(self._path, dict.fromkeys(_ARRAYS, 0) | {"basis": basis, "key": 0})
+        basis = jax.tree.map(lambda leaf, place: jax.device_put(leaf, place.sharding), stored.pop("basis"), basis)
+        return Projection(basis=basis, **stored, **{name: facts[name] for name in _NUMBERS})
 
     def save(self, state: Projection, last: bool = False) -> None:
         """Writes the search to the file, when it is time."""
@@ -98,18 +104,39 @@ class Journal:
             return
         tree = {name: getattr(state, name) for name in (*_ARRAYS, "basis", "key")}
         facts = {name: getattr(state, name) for name in (*_NUMBERS, "basis_rows")}
-        archives.save(self._path, tree, facts | {"size": self._operator.size})
+        archives.save(self._path, tree, facts | self._facts)
         self._saved = time.monotonic()
-
-    def _require_same(self, state: Projection) -> None:
-        """Compares <q, A q> of the first row with what the file says."""
-        first = krylov.row(state.basis, 0)
-        gap = abs(float(vectors.dot(first, self._operator(first))) - state.matrix[0, 0])
-        if not gap <= krylov.BREAKDOWN * self._operator.epsilon * max(state.scale, np.finfo(float).tiny):
-            raise self._foreign(f"a product differs by {gap:.3g}")
 
     def _foreign(self, why: str) -> InputError:
         return fail(
             str(self._path), f"this search belongs to another operator or request ({why})",
             "Remove the file to begin anew, or name another one.",
         )  # fmt: skip
+
+
+def _fingerprint(operator: Operator) -> str:
+    """What tells two operators apart: the program of a product, the arrays in it and the examples.
+
+    Raises:
+      InputError: the product cannot be traced.
+    """
+    chunks, examples = operator.examples, ()
+    try:
+        if operator.program is None or chunks is None:
+            program = program_of(operator.product, operator.like)
+        else:
+            program = program_of(operator.program, operator.like, next(iter(chunks))[0])
+            examples = jax.tree.leaves(chunks.source) if chunks.resident else chunks.sum_of_hashes()
+    except Exception as error:
+        raise _unseen(operator, f"its product cannot be traced {reason(error)}") from error
+    digits = fingerprint(program, examples)
+    if not is_reusable(digits):
+        raise _unseen(operator, digits)
+    return digits
+
+
+def _unseen(operator: Operator, why: str) -> InputError:
+    return fail(
+        operator.name, f"nothing tells whether a stored search is this operator's: {why}",
+        "Leave out `checkpoint`, or write the product in JAX.",
+    )  # fmt: skip

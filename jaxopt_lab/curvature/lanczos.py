@@ -134,8 +134,8 @@ def eigenpairs(
     """
     wanted = _checked(operator, num_largest, num_smallest, tolerance, accuracy_of, max_products)
     rows = _num_rows(operator, wanted.total, max_vectors)
+    operator, spent = require_sound(operator)
     search = Search(operator, wanted, verify, max_products or 1000 + wanted.total)
-    spent = require_sound(operator)
     journal = Journal(checkpoint, operator)
     state = journal.load(rows)
     if state is None:
@@ -151,8 +151,9 @@ def eigenpairs(
                 progress(clock.forecast(state.products, search.distance, search.limit))
             if done:
                 return _ends(operator, search, state, spent)
-        if state.count == rows:
-            state = restart(state, wanted.places(state.count, spare=(rows - wanted.total) // 4))
+        if state.count == state.num_rows:
+            spare = (state.num_rows - wanted.total) // 4
+            state = restart(state, wanted.places(state.count, spare=spare))
         state = grow(operator, state)
 
 

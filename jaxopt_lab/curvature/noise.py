@@ -113,7 +113,7 @@ def noise_scale(
     if carries_statistics(problem):
         raise _touching(problem, "its batch statistics are not frozen")
     point = locate(problem, params, data, chunk_size, block)
-    spent = 0 if hessian is None else require_sound(hessian)
+    hessian, spent = (None, 0) if hessian is None else require_sound(hessian)
     groups = _collect(point, num_groups, jax.random.key(0) if key is None else key)
     plain = groups.forms(lambda vector: vector)
     _require_independent(problem, point, groups, plain)

@@ -37,6 +37,7 @@ class Operator:
       sound: True where products are known to be those of one symmetric map; else the first estimator spends three to
         check it.
       examples: what a product goes through, or None where the product is a user's own.
+      program: vector, chunk of examples -> its share of the product, where there are examples.
     """
 
     product: Callable[[Vector], Vector]
@@ -48,6 +49,7 @@ class Operator:
     notes: tuple[str, ...] = ()
     sound: bool = False
     examples: Chunks | None = None
+    program: Callable[[Vector, Any], Vector] | None = None
 
     @property
     def size(self) -> int:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxopt_lab.core import Problem, as_partial, fail, meshes, require_choice, vectors
+from jaxopt_lab.core import Problem, as_partial, fail, meshes, reason, require_choice, vectors
 from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.curvature.operators import vector_space
 from jaxopt_lab.curvature.streams import Chunks, Source, make_chunks, mean_over_chunks
@@ -151,9 +151,8 @@ def _require_scalar(problem: Problem, loss: ExpectedLoss, params: Any, batch: An
         result = jax.eval_shape(loss, params, batch)
     except Exception as error:
         missing = "It has no data. " if not jax.tree.leaves(batch) else ""
-        first = str(error).splitlines()[0]
         raise fail(
-            problem.name, f"the expected loss cannot be evaluated ({type(error).__name__}: {first})",
+            problem.name, f"the expected loss cannot be evaluated {reason(error)}",
             f"{missing}It is called as loss(params, batch, None): without a key it must be deterministic.",
         ) from error  # fmt: skip
     if jnp.shape(result) != () or not jnp.issubdtype(result.dtype, jnp.floating):

@@ -7,6 +7,7 @@ Reference: Pearlmutter 1994, Fast exact multiplication by the Hessian; Schraudol
 products for second-order gradient descent.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,7 +22,7 @@ from jaxopt_lab.curvature.derivatives import (
 )
 from jaxopt_lab.curvature.kinks import kinks_of
 from jaxopt_lab.curvature.operators import Operator, operator
-from jaxopt_lab.curvature.points import ExpectedLoss, locate
+from jaxopt_lab.curvature.points import ExpectedLoss, Point, locate
 from jaxopt_lab.curvature.streams import Source, mean_product
 
 
@@ -54,10 +55,9 @@ def hessian(
     """
     require = partial(second_derivative, problem.name, _hessian_at)
     point = locate(problem, params, data, chunk_size, block, require=require)
-    product = mean_product(_hessian_at, (point.loss, point.params), point.chunks)
-    return operator(
-        product, point.params, name=f"Hessian of {problem.name}", hint=point.gradient, notes=kinks_of(point.found),
-        sound=point.chunks.resident and not ruled_parts(point.found), examples=point.chunks,
+    return operator_at(
+        point, _hessian_at, (point.loss, point.params), name=f"Hessian of {problem.name}", hint=point.gradient,
+        notes=kinks_of(point.found), sound=not ruled_parts(point.found),
     )  # fmt: skip
 
 
@@ -84,10 +84,27 @@ def gauss_newton(
     outputs, criterion = as_partial(composite.outputs), as_partial(composite.criterion)
     require = partial(_outputs_and_criterion, problem.name, (outputs, criterion))
     point = locate(problem, params, data, chunk_size, block, require=require)
-    product = mean_product(_gauss_newton_at, (outputs, criterion, point.merge, point.params), point.chunks)
+    return operator_at(
+        point, _gauss_newton_at, (outputs, criterion, point.merge, point.params), semidefinite=True,
+        name=f"Gauss-Newton matrix of {problem.name}", hint=point.gradient, sound=not ruled_parts(point.found),
+    )  # fmt: skip
+
+
+def operator_at(
+    point: Point, linearize: Callable[..., Any], constants: Any, *, sound: bool = True, **facts: Any
+) -> Operator:
+    """The operator of a mean over a point's examples.
+
+    Args:
+      point: where it is taken.
+      linearize: (constants, batch) -> linear function of a vector, traceable.
+      constants: a pytree: what the function depends on besides the batch.
+      sound: whether the linear function is symmetric by construction.
+      **facts: further fields of `Operator`.
+    """
     return operator(
-        product, point.params, name=f"Gauss-Newton matrix of {problem.name}", semidefinite=True, hint=point.gradient,
-        sound=point.chunks.resident and not ruled_parts(point.found), examples=point.chunks,
+        mean_product(linearize, constants, point.chunks), point.params, sound=sound and point.chunks.resident,
+        examples=point.chunks, program=lambda vector, batch: linearize(constants, batch)(vector), **facts,
     )  # fmt: skip
 
 

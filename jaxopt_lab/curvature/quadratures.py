@@ -101,7 +101,7 @@ def gauss_quadratures(
     require_count("gauss_quadratures", "num_steps", num_steps)
     steps = min(num_steps, operator.size)
     _require_room("gauss_quadratures", operator, steps)
-    spent = require_sound(operator)
+    operator, spent = require_sound(operator)
     keys = jax.random.split(jax.random.key(0) if key is None else key, num_probes)
     starts = (random_vector(probe, operator.like, "rademacher") for probe in keys)
     first, *rest = (_quadrature(operator, steps, start, probe) for start, probe in zip(starts, keys, strict=True))
@@ -136,7 +136,7 @@ def gauss_quadrature_of(operator: Operator, start: Any, num_steps: int, key: jax
     _require_room("gauss_quadrature_of", operator, steps)
     if not float(vectors.norm(start)) > 0:
         raise fail("gauss_quadrature_of", "the vector has length zero", "It has no spectral measure.")
-    spent = require_sound(operator)
+    operator, spent = require_sound(operator)
     found = _quadrature(operator, steps, start, jax.random.key(0) if key is None else key)
     return dataclasses.replace(found, products=found.products + spent)
 

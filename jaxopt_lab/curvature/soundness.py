@@ -8,6 +8,7 @@ of a symmetric operator the second misses as much, and not many times more. An o
 derivatives of a loss over arrays or a matrix that was looked at when it was made, is not asked.
 """
 
+import dataclasses
 import math
 import weakref
 from typing import Any
@@ -24,17 +25,21 @@ _PRODUCTS = 3
 _SEED = 12
 # Of a product that rounding has eaten up to here, one digit is left.
 _MOST_EATEN = 1 / 8
-_CHECKED: weakref.WeakSet[Operator] = weakref.WeakSet()
+# |A (u + v) - A u - A v| is the sum of three rounding errors, of one direction for an error that does not scale with
+# the vector; a third of that is a single one.
+_OF_ONE_PRODUCT = 4.0
+_CHECKED: weakref.WeakKeyDictionary[Operator, float] = weakref.WeakKeyDictionary()
 
 
-def require_sound(operator: Operator) -> int:
+def require_sound(operator: Operator) -> tuple[Operator, int]:
     """Checks an operator that was not checked before.
 
     Args:
       operator: symmetric, d rows.
 
     Returns:
-      The products that it took: 3, or 0 for an operator that is sound by construction or was checked before.
+      The operator, with the rounding error that its products were seen to have where that is larger than it says; and
+      the products that it took: 3, or 0 for an operator that is sound by construction or was checked before.
 
     Raises:
       InputError: a product repeated differs by more than its rounding error, the product is not symmetric, or it is not
@@ -43,12 +48,14 @@ def require_sound(operator: Operator) -> int:
     Example:
       >>> from jaxopt_lab.curvature import operator
       >>> twice = operator(jax.tree_util.Partial(lambda v: 2 * v), jnp.zeros(3))
-      >>> require_sound(twice), require_sound(twice)
+      >>> require_sound(twice)[1], require_sound(twice)[1]
       (3, 0)
     """
-    if operator.sound or operator in _CHECKED:
-        return 0
-    left, right = (random_vector(key, operator.like) for key in jax.random.split(jax.random.key(_SEED)))
+    if operator.sound:
+        return operator, 0
+    if operator in _CHECKED:
+        return _with_error(operator, _CHECKED[operator]), 0
+    left, right = (_random_unit(key, operator.like) for key in jax.random.split(jax.random.key(_SEED)))
     images = operator(left), operator(right)
     scales, crossed, both = meshes.settled(_symmetry(left, right, *images))
     del left, right
@@ -60,18 +67,24 @@ def require_sound(operator: Operator) -> int:
             operator.name, "a product is not finite",
             "The loss is not twice differentiable at this point, or it overflows there.",
         )  # fmt: skip
-    rounding = krylov.BREAKDOWN * operator.epsilon * scale
+    rounding, seen = krylov.BREAKDOWN * operator.epsilon * scale, 0.0
     if defect > rounding:
-        _require_rounding(operator, defect / scale if scale else math.inf)
-    # u and v have entries of variance 1: u'e is of the size of the rounding error e itself.
-    if operator.size > 1 and not abs(one - other) <= krylov.BREAKDOWN * defect + rounding:
+        seen = defect / scale if scale else math.inf
+        _require_rounding(operator, seen)
+    # u'e and v'e for unit vectors u and v that know nothing of the error e.
+    spread = (krylov.BREAKDOWN * defect + rounding) / math.sqrt(operator.size)
+    if operator.size > 1 and not abs(one - other) <= spread:
         raise fail(
             operator.name, f"the product is not symmetric: u'Av = {one:.6g} and v'Au = {other:.6g} for random u and v",
             "Only symmetric maps have the eigenvalues that are asked for. Take (A + A') / 2; a loss with a derivative"
             " rule that is not its derivative has no Hessian: look at custom_jvp and custom_vjp in it.",
         )  # fmt: skip
-    _CHECKED.add(operator)
-    return _PRODUCTS
+    _CHECKED[operator] = _OF_ONE_PRODUCT * seen
+    return _with_error(operator, _CHECKED[operator]), _PRODUCTS
+
+
+def _with_error(operator: Operator, seen: float) -> Operator:
+    return dataclasses.replace(operator, epsilon=seen) if seen > operator.epsilon else operator
 
 
 def _require_rounding(operator: Operator, share: float) -> None:
@@ -98,6 +111,12 @@ def _require_rounding(operator: Operator, share: float) -> None:
             operator.name, f"{found}: the examples stay the same, rounding has eaten it",
             "Repeat it in float64, see `lab.precision`.",
         )  # fmt: skip
+
+
+def _random_unit(key: jax.Array, like: Any) -> Any:
+    """A random direction, of the length that searches give their vectors."""
+    drawn = random_vector(key, like)
+    return vectors.scale(1 / vectors.norm(drawn), drawn)
 
 
 @jax.jit

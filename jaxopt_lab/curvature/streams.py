@@ -7,6 +7,7 @@ that the data may be larger than memory.
 """
 
 import dataclasses
+import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -15,12 +16,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import available_memory, count_examples, fail, meshes, require_count, vectors
+from jaxopt_lab.core import available_memory, count_examples, fail, make_room, meshes, require_count, vectors
 
 Batch = Any
 Source = Batch | Callable[[], Iterable[Batch]]
 
 _MOST_KEPT = 64
+_HASH_BYTES = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,9 +71,10 @@ class Chunks:
 
     def stay_the_same(self) -> bool:
         """Whether two passes give the same examples, in any order. Cost: without arrays, to read the data twice."""
-        return self.resident or self._sum_of_hashes() == self._sum_of_hashes()
+        return self.resident or self.sum_of_hashes() == self.sum_of_hashes()
 
-    def _sum_of_hashes(self) -> int:
+    def sum_of_hashes(self) -> int:
+        """A number that tells these examples from others, in whatever order. Cost: to read the data once."""
         return sum(_sum_of_hashes(batch) for batch, _ in self)
 
 
@@ -110,7 +113,11 @@ def batch_size(batch: Batch) -> int:
 def _sum_of_hashes(batch: Batch) -> int:
     """A hash of the batch's examples as a set."""
     leaves = [_plain(leaf) for leaf in jax.tree.leaves(batch)]
-    return sum(hash(tuple(leaf[place].tobytes() for leaf in leaves)) for place in range(batch_size(batch)))
+    digests = (
+        hashlib.blake2b(b"".join(leaf[place].tobytes() for leaf in leaves), digest_size=_HASH_BYTES)
+        for place in range(batch_size(batch))
+    )
+    return sum(int.from_bytes(digest.digest()) for digest in digests)
 
 
 def _plain(leaf: Any) -> np.ndarray:
@@ -137,6 +144,7 @@ def mean_product(linearize: Callable[[Any, Batch], Callable[[Any], Any]], consta
     Returns:
       A function of a vector: a `Partial` that holds the linearizations, or one that goes through the data each time.
     """
+    make_room()
     if chunks.resident and _fits(linearize, constants, chunks):
         parts = [(_linearized(linearize, constants, batch), jnp.asarray(share)) for batch, share in chunks]
         return jax.tree_util.Partial(_apply_kept, parts)

@@ -158,7 +158,7 @@ def _deflated(
     whole = operator.size <= num_products
     num_rows = operator.size if whole else min(num_products // 3, (num_products - 2) // 2)
     require_rows(where, operator, num_rows + 1)
-    spent = require_sound(operator)
+    operator, spent = require_sound(operator)
     if whole:
         matrix = whole_matrix(operator, sketch_key)
         rows = np.stack([np.diag(matrix), np.ones(operator.size), np.linalg.norm(matrix, axis=1)])

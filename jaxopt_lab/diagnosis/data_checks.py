@@ -9,13 +9,14 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
 from jaxopt_lab.core import Problem
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.inputs import find_inputs
-from jaxopt_lab.diagnosis.output_search import classes_of, target_leaf
+from jaxopt_lab.diagnosis.output_search import OutputSearch, classes_of, target_leaf
 from jaxopt_lab.tracing.outputs import OutputPlace
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ class Labels:
       counts: class number -> examples.
       num_outputs: outputs of the model, an example.
       rarest: share of the rarest class that occurs.
+      silent: classes for none of whose examples the loss depends on the outputs.
     """
 
     counts: dict[int, int]
     num_outputs: int
     rarest: float
+    silent: tuple[int, ...] = ()
 
     @property
     def outside(self) -> int:
@@ -91,7 +94,7 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
         return Skipped("the problem has no data", applies=False)
     labels = probe = across = None
     if search is not None:
-        labels = _labels(search.place, problem.data)
+        labels = _labels(search, problem.data)
         validation = evidence.validation
         base = evidence.point.baseline
         poor = evidence.is_underperforming or (
@@ -105,7 +108,8 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
     return DataChecks(labels, probe, compare_split(problem, None if search is None else search.place), across)
 
 
-def _labels(place: OutputPlace, data: Any) -> Labels | None:
+def _labels(search: OutputSearch, data: Any) -> Labels | None:
+    place, (silent, seen) = search.place, search.silent
     found = classes_of(place, data)
     if found is None:
         return None
@@ -116,7 +120,10 @@ def _labels(place: OutputPlace, data: Any) -> Labels | None:
     names, counts = np.unique(labels, return_counts=True)
     if len(names) > 1000:
         return None
-    return Labels(dict(zip(names.tolist(), counts.tolist(), strict=True)), outputs, float(counts.min() / counts.sum()))
+    told = labels.reshape(len(labels), -1)[:, 0]
+    unfelt = set(told[silent].tolist()) - set(told[np.setdiff1d(seen, silent)].tolist())
+    by_class = dict(zip(names.tolist(), counts.tolist(), strict=True))
+    return Labels(by_class, outputs, float(counts.min() / counts.sum()), tuple(sorted(unfelt)))
 
 
 def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> tuple[float | None, float | None]:
@@ -183,7 +190,7 @@ def _pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.ndarray
     """Inputs [n, d], one target an example, and whether it is a class."""
     leaves, number = jax.tree.leaves(data), find_inputs(data)
     if number is None or number not in place.inputs or number in place.targets:
-        return None, None, False
+        return _token_pairs(place, data)
     inputs = np.asarray(leaves[number], np.float64).reshape(len(leaves[number]), -1)
     found = classes_of(place, data)
     if found is not None and found[0].ndim > 1 and found[0].shape[-1] > 1:  # one-hot rows
@@ -196,6 +203,20 @@ def _pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.ndarray
         return None, None, False
     targets = np.asarray(leaves[place_of], np.float64).reshape(len(inputs), -1)
     return inputs, targets[:, 0], False
+
+
+def _token_pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    """The same where the inputs are whole numbers [n, length] and there is one class an example: which occur, where."""
+    leaves, found = jax.tree.leaves(data), classes_of(place, data)
+    numbers = [k for k in place.inputs if k not in place.targets and jnp.issubdtype(leaves[k].dtype, jnp.integer)]
+    if len(numbers) != 1 or found is None or found[0].size != len(leaves[numbers[0]]):
+        return None, None, False
+    tokens, classes = np.asarray(leaves[numbers[0]]).reshape(found[0].size, -1), found[0].ravel()
+    if len(np.unique(classes)) > _MOST_CLASSES:
+        return None, None, False
+    known, counts = np.unique(tokens, return_counts=True)
+    occurs = [(tokens == token).sum(1) for token in known[np.argsort(-counts)][: _MOST_FEATURES // 2]]
+    return np.stack([*occurs, *tokens.T], 1).astype(np.float64), classes, True
 
 
 def compare_split(problem: Problem, place: OutputPlace | None) -> Split | None:

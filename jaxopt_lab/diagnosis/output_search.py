@@ -30,6 +30,7 @@ _B1, _B2, _EPS = 0.9, 0.99, 1e-12
 _RUNAWAY = 10.0
 _GAP = 0.05
 _GROUP = 16
+_DRAWS = 8
 _MOST_CLASSES = 1000
 
 
@@ -60,6 +61,8 @@ class OutputSearch:
       constant: of one output for all of up to 2048 examples.
       coupling: by how much an example's derivative turns with the examples beside it, of its size; NaN for fewer than
         48 examples.
+      silent: rows of the data, of up to 256, at whose examples the loss has no derivative with respect to the outputs,
+        at the model's and at random ones; and how many were looked at.
     """
 
     place: OutputPlace
@@ -71,6 +74,7 @@ class OutputSearch:
     activation: str
     constant: Search
     coupling: float
+    silent: tuple[np.ndarray, np.ndarray] = (np.empty(0, int), np.empty(0, int))
 
     @property
     def scale(self) -> float:
@@ -118,7 +122,7 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
         bypassed, name = _bypassed(loss, params, batch, scale, place, reachable.loss)
     return OutputSearch(
         place, float(value), outputs, float(slope), reachable, bypassed, name, constant,
-        _coupling(loss, params, problem.data, seed),
+        _coupling(loss, params, problem.data, seed), _silent(loss, params, problem.data, kept, seed),
     )  # fmt: skip
 
 
@@ -262,6 +266,29 @@ def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:
     outputs = evaluate(program, leaves)[place.value]
     slopes = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))(outputs)
     return slopes.reshape(2 * _GROUP, -1)[:_GROUP] if slopes.size % (2 * _GROUP) == 0 else slopes
+
+
+def _silent(loss: Any, params: Any, data: Any, kept: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the data whose outputs the loss does not feel, and the rows that were looked at."""
+    rows = some_examples(np.arange(_length(data)), kept, seed)
+    batch = jax.tree.map(lambda leaf: leaf[rows], data)
+    felt = np.asarray(compiled(_felt, (), (loss, params))(loss, params, batch, jax.random.key(seed)))
+    return (rows[~felt], rows) if felt.shape == rows.shape else (rows[:0], rows[:0])
+
+
+def _felt(loss: Any, params: Any, batch: Any, key: jax.Array) -> jax.Array:
+    """Whether each example's outputs change the loss, at some draw of them."""
+    program, place = _layout(loss, params, batch)
+    assert place is not None
+    leaves = jax.tree.leaves((params, batch))
+    outputs = evaluate(program, leaves)[place.value]
+    slope = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))
+    size = 1 + jnp.sqrt(jnp.mean(jnp.square(outputs)))
+    drawn = size * jax.random.normal(key, (_DRAWS, *outputs.shape), outputs.dtype)
+    slopes = jax.vmap(slope)(jnp.concatenate([outputs[None], drawn]))
+    if outputs.shape[0] != _length(batch):
+        return jnp.ones((), bool)
+    return jnp.any(slopes != 0, axis=(0, *range(2, slopes.ndim)))
 
 
 def _unit(place: OutputPlace, data: Any) -> float:

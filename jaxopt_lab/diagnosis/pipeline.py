@@ -149,7 +149,7 @@ def _tried(
             others = tuple(each for each in finding.alternatives if each.text != trial.prescription.text)
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription, alternatives=others))
         else:
-            (dropped if trial.is_long else kept).append(finding)
+            (dropped if trial.is_long else kept).append(dataclasses.replace(finding, trial=trial))
     return kept if kept or not _learned_nothing(evidence) else dropped
 
 
@@ -159,8 +159,9 @@ def _learned_nothing(evidence: Evidence) -> bool:
     if run is None or run.diverged:
         return run is not None
     search = None if evidence.program is None else evidence.program.outputs
-    ends = evidence.end if evidence.validation is None else min(evidence.end, evidence.validation.loss.value)
-    return (base is not None and ends >= _NOTHING * base) or (search is not None and search.constant_runs_away)
+    held = np.inf if evidence.validation is None else evidence.validation.loss.value
+    poor = base is not None and (min(evidence.end, held) >= _NOTHING * base or (held >= base and held < np.inf))
+    return poor or (search is not None and search.constant_runs_away)
 
 
 def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:

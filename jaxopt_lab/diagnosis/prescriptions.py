@@ -27,6 +27,12 @@ def scale_rate(factor: float) -> Prescription:
     return Prescription(f"{verb} the learning rate {size:.3g} times.", lambda p, r: (p, ScaledRule(r)(factor)))
 
 
+def negate_updates() -> Prescription:
+    """The rule with the other sign."""
+    text = "Negate the updates: optax.scale(-1) behind the rule, or the learning rate with its minus sign."
+    return Prescription(text, lambda p, r: (p, optax.chain(r, optax.scale(-1.0))))
+
+
 def enlarge_batch(factor: int) -> Prescription:
     """`factor` batches for each step, by accumulating their gradients."""
     text = f"Take batches {factor} times as large (optax.MultiSteps accumulates them)."

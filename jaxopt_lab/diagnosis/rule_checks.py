@@ -57,6 +57,9 @@ class RuleChecks:
       lost: share of the entries with an update that the update leaves as they were.
       dtype: of the parameters that lose most.
       schedule: or None where no run is planned.
+      descent: cosine of the update with the negative gradient, in the median; NaN where an update is not finite.
+      idle: share of the steps, of the planned run or of the short one, whose update is zero.
+      is_finite: whether the update to each finite gradient is.
     """
 
     is_adaptive: bool
@@ -65,6 +68,9 @@ class RuleChecks:
     lost: float
     dtype: str
     schedule: Schedule | None
+    descent: float = 1.0
+    idle: float = 0.0
+    is_finite: bool = True
 
 
 def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
@@ -79,16 +85,21 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         for params in points:
             found += [_response(rule, params, gradient) for gradient in _gradients(setting, params)]
         lost, dtype = (0.0, "") if run is None or run.diverged else _lost(setting, run)
-        schedule = None if setting.total_steps is None else read_schedule(rule, setting.params, setting.total_steps)
+        planned = read_schedule(rule, setting.params, setting.total_steps or (run.num_steps if run else 1))
     except (TypeError, ValueError) as error:
         return Skipped(f"the rule does not answer to gradients alone ({type(error).__name__})")
-    state = rule.init(setting.params)
+    elasticities, shortened, cosines = np.transpose(found)
     return RuleChecks(
-        bool(optax.tree.get_all_with_path(state, "nu")),
-        float(np.nanmedian([each[0] for each in found])) if np.isfinite([each[0] for each in found]).any() else np.nan,
-        float(np.median([each[1] for each in found])),
-        lost, dtype, schedule,
-    )  # fmt: skip
+        is_adaptive=bool(optax.tree.get_all_with_path(rule.init(setting.params), "nu")),
+        elasticity=float(np.nanmedian(elasticities)) if np.isfinite(elasticities).any() else np.nan,
+        shortened=float(np.median(shortened)),
+        lost=lost,
+        dtype=dtype,
+        schedule=None if setting.total_steps is None else planned,
+        descent=float(np.median(cosines)),
+        idle=0.0 if planned is None else float(np.mean(planned.rates == 0)),
+        is_finite=bool(np.isfinite(cosines).all()),
+    )
 
 
 def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int) -> Schedule | None:
@@ -117,20 +128,23 @@ def _gradients(setting: Any, params: Any) -> list[Any]:
     return [value_and_gradient(as_partial(problem.loss), params, batch)[1] for batch in batches]
 
 
-def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[float, float]:
-    """Elasticity at the gradient, and how much longer the update would be without a limit."""
+def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[float, float, float]:
+    """Elasticity at the gradient, how much longer the update would be without a limit, and its cosine with descent."""
     answer = compiled(_answers, (rule,), params)
     norms, cosine = (np.asarray(each, np.float64) for each in answer(params, gradient))
     tiny, one, _ = np.sqrt(np.square(norms).sum(1))
-    if not one > 0 or not np.isfinite(norms).all():
-        return float("nan"), 1.0
+    if not np.isfinite(norms).all():
+        return float("nan"), 1.0, float("nan") if vectors.all_finite(gradient) else 1.0
+    if not one > 0:
+        return float("nan"), 1.0, 1.0
     moved = norms[1] > 0
     elasticity = np.log10(np.maximum(norms[2][moved], 1e-300) / norms[1][moved]).min()
-    return float(elasticity), float(max(tiny / _TINY / one, 1.0)) if cosine > _PARALLEL else 1.0
+    longer = float(max(tiny / _TINY / one, 1.0)) if abs(cosine) > _PARALLEL else 1.0
+    return float(elasticity), longer, float(cosine)
 
 
 def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[jax.Array, jax.Array]:
-    """Norms of the answers to a millionth of the gradient, to it and to ten times it, [3, leaves]; and a cosine."""
+    """Norms of the answers to a millionth of the gradient, to it and to ten times it, [3, leaves]; cosine to -g."""
     origin = jax.tree.map(jnp.zeros_like, params)
     norms, answer = [], None
     for factor in (_TINY, 1.0, 10.0):
@@ -139,7 +153,7 @@ def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> 
         norms.append(jnp.stack([vectors.norm(leaf) for leaf in jax.tree.leaves(updates)]))
         answer = updates if factor == 1.0 else answer
     size = vectors.norm(answer) * vectors.norm(gradient)
-    return jnp.stack(norms), jnp.abs(vectors.dot(answer, gradient)) / jnp.maximum(size, 1e-30)
+    return jnp.stack(norms), -vectors.dot(answer, gradient) / jnp.maximum(size, 1e-30)
 
 
 def _lost(setting: Any, run: Any) -> tuple[float, str]:

@@ -12,8 +12,8 @@ from jaxopt_lab.core import InputError, fail, require_between, require_choice, r
 from jaxopt_lab.problems.registry import load_function
 
 _OPTAX = (
-    "adam", "adamw", "adamax", "nadam", "nadamw", "amsgrad", "adabelief", "adagrad", "adadelta", "rmsprop", "lion",
-    "lamb", "lars", "novograd", "radam", "rprop", "sm3", "yogi", "fromage", "noisy_sgd", "sign_sgd", "adan",
+    "adamw", "adamax", "nadam", "nadamw", "amsgrad", "adabelief", "adadelta", "lion", "lamb", "lars", "novograd",
+    "radam", "rprop", "sm3", "yogi", "fromage", "noisy_sgd", "sign_sgd", "adan",
 )  # fmt: skip
 
 _FRACTIONS = ("b1", "b2", "b3", "momentum", "decay", "rho", "beta")

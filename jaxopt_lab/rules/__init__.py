@@ -1,9 +1,11 @@
 """Update rules as optax gradient transformations, a family a file, and `REGISTRY`, the table of all of them.
 
-A rule that optax has with the same mathematics is used from optax; here are the lecture's forms and what optax lacks.
+A rule that optax has with the same mathematics is used from optax, under its name and with its arguments checked; here
+are the lecture's forms and what optax lacks.
 """
 
 from jaxopt_lab.rules.accelerated import adaptive_restart, chebyshev, triple_momentum
+from jaxopt_lab.rules.adaptive import adagrad, adam, rmsprop
 from jaxopt_lab.rules.averaging import average_iterates, averaged_params
 from jaxopt_lab.rules.escape import negative_curvature_step, noisy, perturbed
 from jaxopt_lab.rules.identification import IdentifiedRule, identify
@@ -27,6 +29,8 @@ __all__ = [
     "IdentifiedRule",
     "RuleSpec",
     "MonitorSummary",
+    "adagrad",
+    "adam",
     "adaptive_restart",
     "aggregated_momentum",
     "average_iterates",
@@ -44,6 +48,7 @@ __all__ = [
     "observe",
     "perturbed",
     "quasi_hyperbolic",
+    "rmsprop",
     "summarize_monitor",
     "saddle_free_newton",
     "sgd",

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import require_between, require_count, require_positive, vectors
+from jaxopt_lab.core import meshes, require_between, require_count, require_positive, vectors
 from jaxopt_lab.curvature.krylov import combine
 from jaxopt_lab.rules import krylov
 from jaxopt_lab.rules.arguments import next_count, require_rule, required
@@ -250,7 +250,7 @@ def _normal(key: jax.Array, like: Any) -> Any:
     leaves, structure = jax.tree.flatten(like)
     keys = jax.random.split(key, max(len(leaves), 1))
     drawn = [
-        jax.random.normal(k, leaf.shape, vectors.wide_dtype(leaf.dtype)).astype(leaf.dtype)
+        meshes.placed_like(jax.random.normal(k, leaf.shape, vectors.wide_dtype(leaf.dtype)).astype(leaf.dtype), leaf)
         for k, leaf in zip(keys, leaves, strict=False)
     ]
     return structure.unflatten(drawn)

@@ -69,7 +69,7 @@ def krylov_space(product: Product, first: Any, num_products: Any) -> Space:
     """
     rows = capacity(num_products)
     unit, length = normalized(first)
-    basis = jax.tree.map(lambda leaf: jnp.zeros((rows, *leaf.shape), leaf.dtype), unit)
+    basis = jax.tree.map(lambda leaf: jnp.broadcast_to(jnp.zeros_like(leaf), (rows, *leaf.shape)), unit)
 
     def extend(carry: tuple[Any, ...], place: jax.Array) -> tuple[tuple[Any, ...], tuple[jax.Array, jax.Array]]:
         basis, direction, alive, size = carry

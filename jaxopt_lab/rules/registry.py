@@ -7,6 +7,7 @@ from typing import Any
 import optax
 
 from jaxopt_lab.rules.accelerated import adaptive_restart, chebyshev, triple_momentum
+from jaxopt_lab.rules.adaptive import adagrad, adam, rmsprop
 from jaxopt_lab.rules.averaging import average_iterates
 from jaxopt_lab.rules.escape import negative_curvature_step, noisy, perturbed
 from jaxopt_lab.rules.momentum import (
@@ -33,6 +34,7 @@ class RuleSpec:
       reference: where the rule is from.
       coordinatewise: whether each coordinate's update depends on that coordinate alone, so that a separable loss may be
         run chunk by chunk.
+      exempt: laws of `lab.testing.RULE_LAWS` that do not hold for it, each with the reason.
     """
 
     factory: Callable[..., optax.GradientTransformationExtraArgs]
@@ -40,11 +42,14 @@ class RuleSpec:
     needs: tuple[str, ...] = ()
     reference: str = ""
     coordinatewise: bool = True
+    exempt: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def build(self, **hyperparameters: Any) -> optax.GradientTransformationExtraArgs:
         """The rule at its defaults, with those given replaced."""
         return self.factory(**{**self.defaults, **hyperparameters})
 
+
+_SQUARES = {"gradients of any size stay finite": "optax squares gradients in their own precision, where they overflow"}
 
 REGISTRY: dict[str, RuleSpec] = {
     "sgd": RuleSpec(sgd, {"learning_rate": 0.1}, reference="Robbins and Monro 1951"),
@@ -68,6 +73,24 @@ REGISTRY: dict[str, RuleSpec] = {
     ),
     "aggregated_momentum": RuleSpec(
         aggregated_momentum, {"learning_rate": 0.1, "rhos": (0.0, 0.9, 0.99)}, reference="Lucas et al. 2019"
+    ),
+    "adagrad": RuleSpec(
+        adagrad,
+        {"learning_rate": 0.1, "initial_accumulator_value": 0.1, "eps": 1e-7},
+        reference="Duchi, Hazan and Singer 2011",
+        exempt=_SQUARES,
+    ),
+    "rmsprop": RuleSpec(
+        rmsprop,
+        {"learning_rate": 0.1, "decay": 0.9, "eps": 1e-8},
+        reference="Tieleman and Hinton 2012",
+        exempt=_SQUARES,
+    ),
+    "adam": RuleSpec(
+        adam,
+        {"learning_rate": 0.1, "b1": 0.9, "b2": 0.999, "eps": 1e-8},
+        reference="Kingma and Ba 2015",
+        exempt=_SQUARES | {"injected hyperparameters give the same steps": "1 - b2 of a float32 b2 has four digits"},
     ),
     "barzilai_borwein": RuleSpec(
         barzilai_borwein,

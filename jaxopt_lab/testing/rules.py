@@ -129,9 +129,10 @@ def vmap_over_hyperparameters_equals_a_loop(spec: RuleSpec) -> None:
     for _ in range(STEPS):
         params, state = together(lanes, params, state)
     for k in range(3):
-        alone, inner = start, spec.build().init(start)
+        hyper = {key: lane[k] for key, lane in lanes.items()}
+        alone, inner = start, spec.build(**hyper).init(start)
         for _ in range(STEPS):
-            alone, inner = step({key: lane[k] for key, lane in lanes.items()}, alone, inner)
+            alone, inner = step(hyper, alone, inner)
         chex.assert_trees_all_close(jax.tree.map(lambda leaf, k=k: leaf[k], params), alone, **SAME)
 
 
@@ -165,17 +166,16 @@ def gradients_of_any_size_stay_finite(spec: RuleSpec) -> None:
 
 @in_float64
 def sharding_is_kept(spec: RuleSpec) -> None:
-    """Sharded parameters stay where they are; needs two devices, and holds by itself on one."""
-    num = min(jax.local_device_count(), 4)
-    for kind in (jax.sharding.AxisType.Auto,):  # `run` takes a start on Explicit axes to Auto ones
-        mesh = jax.make_mesh((num,), ("x",), axis_types=(kind,))
+    """Sharded parameters stay where they are, on axes of both kinds; needs two devices, and holds by itself on one."""
+    expected = walk(spec.build(), {"leaf": jnp.linspace(-1, 1, 8)}, 1)[0]
+    for kind in (jax.sharding.AxisType.Auto, jax.sharding.AxisType.Explicit):
+        mesh = jax.make_mesh((min(jax.local_device_count(), 4),), ("x",), axis_types=(kind,))
         place = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("x"))
-        params = {"leaf": jax.device_put(jnp.linspace(-1, 1, 8), place)}
-        rule = spec.build()
-        state = jax.jit(rule.init)(params)
-        params, state = jax.jit(lambda params, state, rule=rule: take(rule, params, state))(params, state)
+        params, rule = {"leaf": jax.device_put(jnp.linspace(-1, 1, 8), place)}, spec.build()
+        with jax.set_mesh(mesh):
+            state = jax.jit(rule.init)(params)
+            params, state = jax.jit(lambda params, state, rule=rule: take(rule, params, state))(params, state)
         assert params["leaf"].sharding.is_equivalent_to(place, 1)
-        expected = walk(rule, {"leaf": jnp.linspace(-1, 1, 8)}, 1)[0]
         np.testing.assert_allclose(params["leaf"], expected["leaf"], **SAME)
 
 

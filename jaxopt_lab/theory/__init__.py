@@ -7,8 +7,9 @@ Noise: `noise_floors` (additive), `minibatch` and `second_moments` (linear regre
 `noise_scale` (critical batch), `short_horizon` (the best rate of a horizon).
 Saddles: `escapes`, `saddle_chains` (the octopus), `linear_networks`; `landscapes` and `positivity` (indices of random
 Hessians). Data: `random_matrices` (Marchenko-Pastur), `spectral_edges` (finite sizes), `log_uniform`, `preprocessing`
-(centring), `least_squares` (overfitting), `regularization`. Wide networks: `mean_field`, `batch_norm`. Rules that
-divide by past gradients: `adaptive`. Wells of known sharpness: `wells`. Search for hyperparameters: `search`.
+(centring), `least_squares` (overfitting), `regularization`. Random networks: `mean_field` and `batch_norm` (wide ones),
+`finite_width`. Rules that divide by past gradients: `adaptive`. Wells of known sharpness: `wells`. Search for
+hyperparameters: `search`.
 
 Functions take numbers or arrays and broadcast. A symbol has one name everywhere: `smoothness` L and `strong_convexity`
 mu are the largest and the smallest eigenvalue, `kappa` = L / mu; `rho` is momentum, v <- rho v + g; `lookahead` is 0
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         batch_norm,
         chebyshev,
         escapes,
+        finite_width,
         geometry,
         landscapes,
         least_squares,
@@ -57,6 +59,7 @@ __all__ = [
     "batch_norm",
     "chebyshev",
     "escapes",
+    "finite_width",
     "geometry",
     "landscapes",
     "least_squares",

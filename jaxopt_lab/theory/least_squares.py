@@ -10,7 +10,7 @@ from jaxopt_lab.core.errors import fail
 from jaxopt_lab.theory.arguments import AtLeastOne, Count, Floats, NonNegative, OpenFraction, checked
 from jaxopt_lab.theory.random_matrices import marchenko_pastur_spectrum
 
-__all__ = ["excess_risk", "flattest_share"]
+__all__ = ["excess_risk", "flattest_share", "interpolation_risk"]
 
 
 @checked
@@ -30,6 +30,31 @@ def excess_risk(dim: AtLeastOne, num_examples: AtLeastOne, noise_variance: NonNe
     if np.any(free <= 0):
         raise fail("excess_risk", f"num_examples must be above dim + 1, got {num_examples} and {dim}", "Take more.")
     return noise_variance * dim / free
+
+
+@checked
+def interpolation_risk(
+    dim: AtLeastOne, num_examples: AtLeastOne, squared_distance: NonNegative, noise_variance: NonNegative = 0.0
+) -> Floats:
+    """Mean excess risk where gradient descent has fitted n < d - 1 examples, |w* - w0|^2 (1 - n / d) + s^2 n / (d-n-1).
+
+    It moves in the span of the inputs only, and keeps what the start w0 has right outside of it; exact for Gaussian
+    inputs of variance 1.
+
+    Raises:
+      InputError: n is d - 1 or more, where the mean is infinite or the fit is none.
+
+    Example:
+      >>> interpolation_risk(600, 200, [1.0, 0.1], 0.25).round(4).tolist()
+      [0.792, 0.192]
+
+    Reference: the mean of an inverse Wishart matrix; Hastie et al. 2022, arXiv 1903.08560, for the limit, from 0.
+    """
+    free = dim - num_examples - 1
+    if np.any(free <= 0):
+        told = f"num_examples must be below dim - 1, got {num_examples} and {dim}"
+        raise fail("interpolation_risk", told, "Take fewer.")
+    return squared_distance * (1 - num_examples / dim) + noise_variance * num_examples / free
 
 
 @checked

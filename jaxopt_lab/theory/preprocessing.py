@@ -8,11 +8,12 @@ when every mean equals the deviation.
 import numpy as np
 from scipy import special
 
-from jaxopt_lab.theory.arguments import AtLeastOne, Finite, Floats, NonNegative, Positive, checked
+from jaxopt_lab.theory.arguments import AtLeastOne, Count, Finite, Floats, NonNegative, Positive, checked
 
 __all__ = [
     "condition_number_with_bias",
     "condition_number_without_bias",
+    "dead_unit_share",
     "rotated_line_error",
     "rotated_line_limit",
     "spiked_top_eigenvalue",
@@ -48,6 +49,25 @@ def condition_number_with_bias(mean_norm: NonNegative, standard_deviation: Posit
     m2, s = mean_norm**2, standard_deviation
     top = (s**2 + m2 + 1 + np.sqrt((s - 1) ** 2 + m2) * np.sqrt((s + 1) ** 2 + m2)) / 2
     return (top / s) ** 2
+
+
+@checked
+def dead_unit_share(ratio: NonNegative, num_examples: Count) -> Floats:
+    """Share of ReLU units without bias that are off on all n examples: E Phi(-r z)^n over a Gaussian z.
+
+    Inputs are Gaussian in many dimensions, with the mean r in units of their deviation in every one: a unit sees r z,
+    the same z on all examples, plus a part of its own for each. 1 / (n + 1) at r = 1, 2^-n where the inputs are
+    centred. As many units are on for all examples, and so linear.
+
+    Example:
+      >>> print(f"{dead_unit_share(1.0, 9):.4f} {dead_unit_share(3.0, 1000):.4f} {dead_unit_share(0.0, 3):.4f}")
+      0.1000 0.1416 0.1250
+
+    Reference: derived here.
+    """
+    nodes = np.linspace(-12.0, 12.0, 24_001)  # equal steps converge exponentially for a Gaussian mean
+    shares = np.exp(-0.5 * nodes**2) / np.exp(-0.5 * nodes**2).sum()
+    return np.exp(num_examples * special.log_ndtr(-np.asarray(ratio)[..., None] * nodes)) @ shares
 
 
 @checked

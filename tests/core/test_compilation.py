@@ -34,6 +34,15 @@ def test_programs_go_where_they_hold_too_many_memory_maps(monkeypatch):
     assert len(compilation._kept) < 4
 
 
+def test_all_programs_go_before_memory_maps_run_out(monkeypatch):
+    call, seen = traced(monkeypatch, 100)
+    of_jax = jax.jit(lambda x: seen.append("jax's own") or 3 * x)
+    call(1), of_jax(jnp.ones(2)), of_jax(jnp.ones(2))
+    monkeypatch.setattr(compilation, "_num_maps", lambda: 40_001)
+    call(2), of_jax(jnp.ones(2)), call(1)
+    assert seen == [1, "jax's own", 2, "jax's own", 1]
+
+
 def test_a_users_function_inside_of_an_argument_belongs_to_the_program(monkeypatch):
     monkeypatch.setattr(compilation, "_kept", type(compilation._kept)())
     for factor in (1.0, 2.0):

@@ -160,6 +160,38 @@ def test_a_search_continues_from_its_file_with_the_same_bits(tmp_path, monkeypat
     np.testing.assert_array_equal(resumed.largest.values, unbroken.largest.values)
     with pytest.raises(InputError, match="belongs to another operator"):
         curvature.eigenpairs(of(np.geomspace(1e-4, 2, 500), "float32"), 2, max_products=60, checkpoint=file)
+    with pytest.raises(InputError, match="it holds 500 vectors, 39 are allowed"):
+        curvature.eigenpairs(operator, 2, max_products=60, checkpoint=file, max_vectors=64)
+
+
+def test_a_search_of_another_operator_is_told_where_the_pair_found_is_the_same(tmp_path):
+    file, diagonal = tmp_path / "search.npz", jnp.geomspace(1e-4, 1, 500)
+    curvature.eigenpairs(curvature.from_diagonal(diagonal), 1, checkpoint=file)
+    with pytest.raises(InputError, match="belongs to another operator"):
+        curvature.eigenpairs(curvature.from_diagonal(diagonal.at[0].set(-0.5)), 1, 1, checkpoint=file)
+
+
+def test_examples_that_are_read_anew_are_part_of_what_a_stored_search_belongs_to(tmp_path):
+    examples = np.random.default_rng(0).normal(size=(12, 3)).astype("float32")
+
+    def operator(order, examples):
+        problem = Problem(lambda w, batch, key: jnp.mean(jnp.sum(batch * w, -1) ** 2), jnp.ones(3), name="rows")
+        return curvature.hessian(problem, jnp.ones(3), data=lambda: (examples[rows] for rows in order))
+
+    file, order = tmp_path / "search.npz", np.arange(12).reshape(3, 4)
+    first = curvature.eigenpairs(operator(order, examples), 1, checkpoint=file)
+    again = curvature.eigenpairs(operator(order[::-1], examples), 1, checkpoint=file)
+    assert again.products - first.products <= 3  # the search itself was at its end
+    examples[7, 1] += 1
+    with pytest.raises(InputError, match="belongs to another operator"):
+        curvature.eigenpairs(operator(order, examples), 1, checkpoint=file)
+
+
+def test_a_product_that_cannot_be_traced_is_not_stored(tmp_path):
+    operator = curvature.operator(lambda v: jnp.asarray(2 * np.asarray(v)), jnp.zeros(3))
+    with pytest.raises(InputError, match="Leave out `checkpoint`, or write the product in JAX"):
+        curvature.eigenpairs(operator, 1, checkpoint=tmp_path / "search.npz")
+    assert not list(tmp_path.iterdir())
 
 
 def test_progress_forecasts_the_products():

@@ -9,6 +9,10 @@ from jaxopt_lab.core import InputError, Problem
 from jaxopt_lab.curvature.kinks import find_kinks
 
 
+def raises_without_text(w, batch, key):
+    raise StopIteration
+
+
 def problem_of(loss, params, data=None):
     return Problem(loss, lambda key: params, data, name="mine")
 
@@ -19,6 +23,7 @@ def problem_of(loss, params, data=None):
         (lambda w, b, k: w, jnp.ones(3), None, r"the loss must be a real scalar, got float32\[3\]"),
         (lambda w, b, k: jnp.log(w).sum(), -jnp.ones(3), None, "the loss is nan at this point"),
         (lambda w, b, k: jnp.sqrt(w).sum(), jnp.zeros(3), None, "the gradient of the parameters is not finite"),
+        (raises_without_text, jnp.ones(3), None, r"cannot be evaluated \(StopIteration\)"),
         (lambda w, b, k: jnp.mean(b @ w), jnp.ones(3), None, "cannot be evaluated .* It has no data"),
         (lambda w, b, k: jax.random.normal(k) * w.sum(), jnp.ones(3), None, "without a key it must be deterministic"),
         (lambda w, b, k: w.sum(), jnp.ones(3, int), None, "must be real and floating, got int32"),

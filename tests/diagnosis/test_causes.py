@@ -16,6 +16,7 @@ from jaxopt_lab.diagnosis.causes import (
     memorization,
     mixed_examples,
     no_gradient,
+    non_finite,
     outputs,
     rule_limits,
     signals,
@@ -195,6 +196,28 @@ def test_a_schedule_ends_early_or_never_rises(ends, peak, halfway, found):
     rates[50] = halfway
     made = evidence(rule=checks(schedule=Schedule(100, rates, ends, peak)))
     assert (rule_limits.examine_schedule(made) is not None) == found
+
+
+@pytest.mark.parametrize(("idle", "found"), [(rule_limits.IDLE - 0.02, False), (rule_limits.IDLE + 0.02, True)])
+def test_nine_of_ten_steps_have_no_update(idle, found):
+    assert (rule_limits.examine_schedule(evidence(rule=checks(idle=idle))) is not None) == found
+    assert rule_limits.examine_schedule(evidence(end=0.1, rule=checks(idle=idle))) is None
+
+
+@pytest.mark.parametrize(("descent", "found"), [(-0.45, False), (-0.55, True)])
+def test_updates_point_along_the_gradient(descent, found):
+    assert (rule_limits.examine_ascent(evidence(rule=checks(descent=descent))) is not None) == found
+
+
+def test_a_rule_makes_a_number_that_is_not_finite():
+    assert non_finite.examine(evidence(rule=checks())) is None
+    assert "float32" in non_finite.examine(evidence(rule=checks(is_finite=False))).explanation
+
+
+@pytest.mark.parametrize(("silent", "found"), [((), False), ((0,), True), ((0, 1), False)])
+def test_a_class_is_silent_where_another_is_not(silent, found):
+    checks = DataChecks(Labels({0: 20, 1: 20}, 1, 0.5, silent), None, None)
+    assert (labels.examine_range(evidence(data=checks)) is not None) == found
 
 
 @pytest.mark.parametrize(("least", "found"), [(memorization.LEFT - 0.02, False), (memorization.LEFT + 0.02, True)])

@@ -68,7 +68,8 @@ def problem(result, params, data):
 
     made = tried(from_loss, loss, params, data)
     if made is not REFUSED:
-        assert np.ndim(made.full_loss(made.init(jax.random.key(0)))) == 0
+        with np.errstate(over="ignore"):  # numbers beyond float32 become infinite, as everywhere in JAX
+            assert np.ndim(made.full_loss(made.init(jax.random.key(0)))) == 0
 
 
 test_a_rule_is_built_or_says_why_not, test_many_rules = cases(

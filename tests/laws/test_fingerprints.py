@@ -94,6 +94,7 @@ OPTAX = {
     "weight decay": lambda f: lambda: optax.adamw(0.1, weight_decay=0.1 * f),
     "a clipping norm": lambda f: lambda: optax.chain(optax.clip_by_global_norm(1e-5 * f), optax.sgd(0.5)),
     "noise": lambda f: lambda: optax.noisy_sgd(0.1, eta=0.01 * f, key=0),
+    "a key": lambda f: lambda: optax.noisy_sgd(0.1, eta=0.01, key=round(10 * f)),
     "an injected rate": lambda f: lambda: optax.inject_hyperparams(optax.sgd)(learning_rate=0.5 * f),
     "sam's radius": lambda f: lambda: optax.contrib.sam(
         optax.sgd(0.5), optax.chain(optax.contrib.normalize(), optax.sgd(1e-3 * f)), opaque_mode=True

@@ -1,11 +1,13 @@
 """What holds for every study: its claims hold at a tiny size, and fail where the measurement is spoiled."""
 
 import dataclasses
+import fnmatch
 import pathlib
 
 import numpy as np
 import pytest
 
+from experiments import lecture
 from experiments.conditioning import (
     convergence_rates,
     kappa_and_dimension,
@@ -16,7 +18,7 @@ from experiments.conditioning import (
     zigzag,
 )
 from experiments.diagnosis import confusion_matrix, reported_faults
-from experiments.generalization import regularization
+from experiments.generalization import babysitting, regularization, transfer
 from experiments.momentum import (
     adaptive_methods,
     nesterov_forms,
@@ -45,12 +47,30 @@ from experiments.search import (
     small_rate_cost,
 )
 from experiments.sharpness import edge_of_stability, flat_and_sharp, low_rate_and_catapult, sharp_minima_race
-from experiments.signal import activations_and_depth, batch_norm, wiggling_line
+from experiments.signal import (
+    activations_and_depth,
+    batch_norm,
+    initialization_map,
+    preprocessing_networks,
+    wiggling_line,
+)
 from jaxopt_lab.core import precision
 from jaxopt_lab.reporting import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
+    babysitting: {"dim": 10, "steps": 100},
+    transfer: {"dim": 40, "num_examples": 15, "num_seeds": 6},
+    preprocessing_networks: {"ratios": (0.0, 3.0), "dim": 100, "num_sets": 50, "shapes": ((3, 9),), "steps": 150},
+    initialization_map: {
+        "widths": (12, 24),
+        "depth": 8,
+        "num_draws": 100,
+        "wide": 200,
+        "num_wide": 10,
+        "factors": (0.004, 1.0, 25.0),
+        "trained_width": 16,
+    },
     regularization: {"dim": 10, "num_examples": 60, "num_masks": 400, "strengths": (0.03, 0.3), "num_labels": 50},
     batch_norm: {"width": 200, "depth": 14, "num_draws": 4, "scales": (2.0,), "decays": (1e-2,)},
     activations_and_depth: {"width": 300, "sigmoid_depths": (2, 4), "deep": 4, "num_draws": 5},
@@ -200,6 +220,13 @@ def test_every_claim_holds_at_a_tiny_size(outcome):
     assert [str(verdict) for verdict in verdicts if not verdict.holds] == []
 
 
+def test_it_judges_what_the_lectures_page_says_of_it(outcome):
+    study, *_, verdicts = outcome
+    judged = [claim.judged for claim in lecture.CLAIMS.values() if claim.study == study.name]
+    made = [verdict.claim for verdict in verdicts]
+    assert [pattern for pattern in judged if not fnmatch.filter(made, pattern)] == []
+
+
 def test_the_figure_and_its_caption_are_made(outcome):
     study, config, rows, _ = outcome
     assert study.caption(config, rows).endswith(".")
@@ -333,7 +360,38 @@ def spoil_activations(row):
         row["loss"] = 2.3 - row["loss"]
 
 
+def spoil_preprocessing(row):
+    scaled(sensitivity=1.3, linear=1.5, curvature=1.1, dead=1.5)(row)
+    if row["kind"] == "trained" and row["scaling"] == "standardize":
+        row["steps"] = 5.0 if row["offset"] else 3 * row["steps"]
+
+
+def spoil_initialization(row):
+    scaled(log=0.8, back=0.8, scatter=2, square=1.5, apart=1.5)(row)
+    if row["kind"] == "trained":
+        row.update(loss=2.3 - min(row["loss"], 2.3), shrunk=1.0)
+
+
+def spoil_transfer(row):
+    scaled(risk=1.2)(row)
+    if row["kind"] == "network":
+        row["errors"] = 0.3 + 0.1 * np.sin(row["num"] + np.arange(len(row["errors"])))
+        row["error_rate"] = 0.3
+
+
+def spoil_curves(row):
+    if row["kind"] == "twin":
+        row.update(found="saddle", loss=row["loss"] * (1 + 0.01 * (row["planted"] == "ill-conditioned")))
+    else:
+        diverges = row["planted"] in babysitting.DIVERGES
+        row.update(thumb="healthy" if diverges else row["planted"], logged="saddle")
+
+
 SPOILERS = {
+    "babysitting": (spoil_curves, 5),
+    "transfer": (spoil_transfer, 3),
+    "preprocessing_networks": (spoil_preprocessing, 7),
+    "initialization_map": (spoil_initialization, 8),
     "regularization": (scaled(penalty=1.3, kappa=1.1, steps=1.3, bias_ratio=1.1, variance_ratio=1.3), 5),
     "batch_norm": (scaled(mean=1e12, variance=5, cosine=1e6, gradient=1.1, curvature=1.1, factor=1.2, angle=1.1), 8),
     "activations_and_depth": (spoil_activations, 5),

@@ -29,3 +29,19 @@ def test_too_few_examples_are_refused():
         InputError, match=r"^excess_risk: num_examples must be above dim \+ 1, got 41.0 and 40.0. Take more."
     ):
         least_squares.excess_risk(40, 41)
+
+
+@pytest.mark.parametrize("squared_distance", [0.1, 4.0])
+def test_interpolation_keeps_what_the_start_has_right(squared_distance):
+    rng, dim, num, noise = np.random.default_rng(5), 30, 10, 0.5
+    risks = []
+    for _ in range(2000):
+        away = rng.normal(size=dim)
+        away *= squared_distance**0.5 / np.linalg.norm(away)
+        inputs = rng.normal(size=(num, dim))
+        moved = np.linalg.lstsq(inputs, inputs @ away + noise * rng.normal(size=num), rcond=None)[0]
+        risks.append(np.square(away - moved).sum())
+    law = least_squares.interpolation_risk(dim, num, squared_distance, noise**2)
+    assert law == pytest.approx(np.mean(risks), abs=4 * np.std(risks) / len(risks) ** 0.5)
+    with pytest.raises(InputError, match=r"num_examples must be below dim - 1, got 29\.0 and 30\.0"):
+        least_squares.interpolation_risk(30, 29, 1.0)

@@ -72,3 +72,19 @@ def test_wrong_arguments_are_named():
         preprocessing.condition_number_with_bias(1.0, 0.0)
     with pytest.raises(InputError, match=r"^spiked_top_eigenvalue: spike must be in \[1, inf\), got 0.5"):
         preprocessing.spiked_top_eigenvalue(0.5, 0.5)
+
+
+def test_dead_units_are_as_many_as_in_random_networks():
+    rng, num, units, dim = np.random.default_rng(3), 5, 20_000, 400
+    inputs = 1.0 + rng.normal(size=(num, dim))
+    draws = rng.normal(size=(units, dim))
+    dead = np.mean((draws @ inputs.T <= 0).all(1))
+    # the inputs are one draw of five, whose lengths and angles vary by 1 / sqrt(dim)
+    assert preprocessing.dead_unit_share(1.0, num) == pytest.approx(1 / 6, rel=1e-12)
+    assert dead == pytest.approx(1 / 6, abs=0.03)
+
+
+def test_dead_units_are_a_half_far_from_zero_and_rare_when_centred():
+    np.testing.assert_allclose(preprocessing.dead_unit_share([0.0, 1e6], 10), [2.0**-10, 0.5], rtol=1e-3)
+    with pytest.raises(InputError, match="num_examples must be a whole number of at least 1"):
+        preprocessing.dead_unit_share(1.0, 0)

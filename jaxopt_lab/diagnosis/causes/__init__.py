@@ -46,6 +46,7 @@ EXAMINATIONS: dict[str, Examination] = {
     "no-gradient": Examination(no_gradient.examine, ("program",)),
     "uninformative-labels": Examination(labels.examine_uninformative, ("data",)),
     "data-mismatch": Examination(data_mismatch.examine, ("data",)),
+    "gradient-ascent": Examination(rule_limits.examine_ascent, ("rule",)),
     "lost-updates": Examination(rule_limits.examine_lost, ("rule",)),
     "clipped-steps": Examination(rule_limits.examine_clipped, ("rule",)),
     "schedule": Examination(rule_limits.examine_schedule, ("rule",)),

@@ -1,6 +1,7 @@
 """label-range and uninformative-labels: class numbers that name no output, and labels that the inputs do not tell.
 
-JAX clamps or drops an index outside of an array without a word. A class below one in a hundred that does no better than
+JAX clamps or drops an index outside of an array without a word. A class on whose examples' outputs the loss does not
+depend has a label that the criterion takes for nothing. A class below one in a hundred that does no better than
 chance is not learned. Labels are uninformative where no probe predicts them on examples that it has not seen with a
 chance below one in a hundred, and the model's validation loss, where there is one, is no better than a constant's.
 """
@@ -41,6 +42,11 @@ def examine_range(evidence: Evidence) -> Finding | None:
             f" model has {labels.num_outputs}. JAX clamps or drops such an index without a word."
         )
         cure = advise(f"Number the classes from 0, or give the model {classes[-1] + 1} outputs.")
+    elif labels.silent and len(labels.silent) < len(classes):
+        names = ", ".join(map(str, labels.silent))
+        text = f"The loss is the same whatever the outputs for the examples of class {names}: it is not learned."
+        numbers.append(measured("classes whose examples the loss does not feel", len(labels.silent), 0.0))
+        cure = advise("Number the classes as the criterion expects: a hinge loss takes -1 and 1, not 0 and 1.")
     elif labels.rarest < RARE and len(classes) <= labels.num_outputs and _is_poor(evidence):
         rare = min(labels.counts, key=labels.counts.__getitem__)
         text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean of the losses hardly sees it."

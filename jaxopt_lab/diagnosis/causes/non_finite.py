@@ -1,18 +1,26 @@
 """non-finite: the loss, its gradient, a parameter or the data hold a number that is infinite or not a number.
 
 No threshold: one such number is enough. A run that grows step by step until it overflows is another cause, a learning
-rate that is too high.
+rate that is too high. An update that is not finite though its gradient is comes from the rule: an epsilon that is zero
+in the parameters' precision, beside a gradient of zero.
 """
+
+import jax
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples
+from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples, keep_precision
 
 
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where a number is not finite at the point, on the way or in the monitored training loop."""
     origin, monitor = evidence.non_finite, evidence.setting.monitor
     measurements = [measured("loss at the point", evidence.point.loss)]
+    if origin is None and evidence.rule is not None and not evidence.rule.is_finite:
+        dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(evidence.setting.params)})
+        text = f"The rule's update to a finite gradient is not finite (parameters in {', '.join(dtypes)})."
+        cure = keep_precision()
+        return make_finding("non-finite", text, measurements, cure, float("inf"), horizon=evidence.num_steps)
     if origin is None:
         if monitor is None or monitor.first_wrong is None:
             return None

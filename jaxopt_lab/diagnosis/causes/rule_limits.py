@@ -1,13 +1,14 @@
-"""lost-updates, clipped-steps, schedule: what the rule makes of a gradient before it reaches the parameters.
+"""gradient-ascent, lost-updates, clipped-steps, schedule: what the rule makes of a gradient.
 
+    gradient-ascent the update points along the gradient, not against it, in the median of batches
     lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its
                     precision is too low for steps of this size
     clipped-steps   the update is four times shorter than without the limit on the gradient, at the gradients that it
                     meets in the median; or an adaptive rule answers in proportion to the gradient, as it does where its
                     epsilon exceeds it
     schedule        the rate of the planned run falls below a hundredth of its largest before six tenths of the run, or
-                    rises until its last tenth, from less than three quarters halfway; or the planned run ends while
-                    its loss still falls
+                    rises until its last tenth, from less than three quarters halfway; or nine of ten steps have no
+                    update; or the planned run ends while its loss still falls
 
 Reference: Kingma and Ba 2015 (epsilon); Pascanu, Mikolov, Bengio 2013 (clipping); Micikevicius et al. 2018 (precision).
 """
@@ -16,9 +17,18 @@ import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise, hold_rate, keep_precision, raise_clip, scale_gradients
+from jaxopt_lab.diagnosis.prescriptions import (
+    advise,
+    hold_rate,
+    keep_precision,
+    negate_updates,
+    raise_clip,
+    scale_gradients,
+)
 
+ASCENT = -0.5
 LOST = 0.5
+IDLE = 0.9
 SHORTENED = 4.0
 ELASTICITY = 0.5
 ENDS, RISES, HALFWAY = 0.6, 0.9, 0.75
@@ -39,6 +49,18 @@ _FASTER = (
     "cannot-memorize",
 )  # with them mended the planned steps may do
 _NARROW = ("bfloat16", "float16")  # in float32 it is what a run at rest does
+
+
+def examine_ascent(evidence: Evidence) -> Finding | None:
+    """A finding where the rule's updates raise the loss."""
+    checks = evidence.rule
+    if checks is None or not checks.descent < ASCENT:
+        return None
+    text = "The updates point along the gradient, not against it: each step raises the loss."
+    numbers = [measured("cosine of the update with the negative gradient, in the median", checks.descent, ASCENT)]
+    return make_finding(
+        "gradient-ascent", text, numbers, negate_updates(), float("inf"), horizon=evidence.num_steps
+    )  # fmt: skip
 
 
 def examine_lost(evidence: Evidence) -> Finding | None:
@@ -76,8 +98,16 @@ def examine_clipped(evidence: Evidence) -> Finding | None:
 
 def examine_schedule(evidence: Evidence) -> Finding | None:
     """A finding where the schedule, or the end of the planned run, stops training."""
-    schedule = None if evidence.rule is None else evidence.rule.schedule
-    if schedule is None or not evidence.is_underperforming:
+    checks = evidence.rule
+    if checks is None or not evidence.is_underperforming:
+        return None
+    if checks.idle > IDLE:
+        text = f"{checks.idle:.1%} of the steps have no update: the parameters stay where they are."
+        numbers = [measured("share of the steps without an update", checks.idle, IDLE)]
+        cure = advise("Accumulate the gradients of fewer batches for each update, or plan as many steps more.")
+        return make_finding("schedule", text, numbers, cure, 1 / (1 - checks.idle), horizon=evidence.num_steps)
+    schedule = checks.schedule
+    if schedule is None:
         return None
     part, peak = schedule.ends / schedule.steps, schedule.peak / schedule.steps
     numbers = [

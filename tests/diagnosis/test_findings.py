@@ -1,0 +1,49 @@
+"""The order in which causes are told."""
+
+import types
+
+import pytest
+
+from jaxopt_lab.diagnosis.findings import Prescription, make_finding, rank
+
+
+def found(cause, predicted=2.0, gain=None, helps=True, follows=()):
+    finding = make_finding(cause, "", [], Prescription(""), predicted, follows_from=follows)
+    trial = None if gain is None else types.SimpleNamespace(gain=gain, helps=helps)
+    return type(finding)(**{**vars(finding), "trial": trial})
+
+
+FOLLOWS = ("unnormalized-inputs",)
+
+
+@pytest.mark.parametrize(
+    ("findings", "order"),
+    [
+        # What was measured comes before what was predicted, and what helped before what did not.
+        ([found("plateau", 300.0, 1.0, False), found("dead-units", 3.0, 2.0)], ["dead-units", "plateau"]),
+        ([found("plateau", 300.0, 5.0), found("dead-units", 3.0, 50.0)], ["dead-units", "plateau"]),
+        # A cause explains another one as long as the other's change did not help more.
+        (
+            [found("learning-rate-too-low", 9.0, 4.0, follows=FOLLOWS), found("unnormalized-inputs", 2.0, 9.0)],
+            ["unnormalized-inputs", "learning-rate-too-low"],
+        ),
+        (
+            [found("learning-rate-too-low", 9.0, 26.0, follows=FOLLOWS), found("unnormalized-inputs", 2.0, 1.4)],
+            ["learning-rate-too-low", "unnormalized-inputs"],
+        ),
+        (
+            [found("learning-rate-too-low", 9.0, follows=FOLLOWS), found("unnormalized-inputs", 2.0, 1.4)],
+            ["unnormalized-inputs", "learning-rate-too-low"],
+        ),
+        # Gains that short runs cannot tell apart leave the order to the prediction.
+        (
+            [found("bad-initialization", 900.0, 1.3, follows=FOLLOWS), found("unnormalized-inputs", 2.0, 1.4)],
+            ["bad-initialization", "unnormalized-inputs"],
+        ),
+        # Another program than meant comes before a slow one, whatever the gains.
+        ([found("plateau", 300.0, 500.0), found("gradient-ascent", 2.0, 2.0)], ["gradient-ascent", "plateau"]),
+    ],
+)
+def test_causes_are_told_in_the_order_of_what_was_measured(findings, order):
+    assert [finding.cause for finding in rank(findings)] == order
+    assert [finding.cause for finding in rank(findings[::-1])] == order

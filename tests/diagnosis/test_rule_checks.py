@@ -1,0 +1,73 @@
+"""What the rule does with the gradients of a small network."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxopt_lab as lab
+from jaxopt_lab.diagnosis.data_checks import probe_labels
+from jaxopt_lab.diagnosis.output_search import search_outputs
+from jaxopt_lab.diagnosis.pipeline import diagnose
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.normal(size=(80, 4)).astype(np.float32)
+LABELS = (INPUTS[:, 0] > 0).astype(np.int32)
+
+
+def line(dtype=jnp.float32, criterion=optax.sigmoid_binary_cross_entropy, labels=LABELS):
+    def loss(params, batch, key):
+        z = batch[0].astype(dtype) @ params["weight"] + params["bias"]
+        return jnp.mean(criterion(z.astype(jnp.float32), batch[1]))
+
+    params = {"weight": jnp.zeros(4, dtype), "bias": jnp.zeros((), dtype)}
+    return lab.from_loss(loss, params, (INPUTS, labels))
+
+
+@pytest.mark.parametrize(
+    ("rule", "cause"),
+    [
+        (optax.sgd(-0.1), "gradient-ascent"),
+        (optax.chain(optax.scale_by_adam(), optax.scale(1e-2)), "gradient-ascent"),
+        (optax.MultiSteps(optax.sgd(0.5), every_k_schedule=30).gradient_transformation(), "schedule"),
+    ],
+)
+def test_what_the_rule_does_wrong_is_told_first(rule, cause):
+    assert diagnose(line(), rule, steps=60, batch_size=20, budget=60).causes[0] == cause
+
+
+def test_an_epsilon_that_is_zero_in_half_precision_is_not_finite():
+    problem = line(jnp.float16)
+    constant = np.concatenate([INPUTS[:, :3], np.zeros((80, 1), np.float32)], 1)
+    problem = lab.from_loss(problem.loss, problem.init(jax.random.key(0)), (constant, LABELS))
+    told = diagnose(problem, optax.adam(1e-3), steps=20, budget=60)
+    assert told.causes[0] == "non-finite"
+    assert "The rule's update to a finite gradient is not finite" in told.findings[0].explanation
+
+
+def test_a_hinge_on_zero_and_one_does_not_feel_the_zeros():
+    hinge = lambda z, y: jnp.maximum(0.0, 1 - y * z)  # noqa: E731
+    search = search_outputs(line(criterion=hinge), {"weight": jnp.zeros(4), "bias": jnp.zeros(())})
+    silent, seen = search.silent
+    assert sorted(silent) == sorted(np.flatnonzero(LABELS == 0))
+    assert len(seen) == 80
+    signs = lambda z, y: jnp.maximum(0.0, 1 - (2.0 * y - 1) * z)  # noqa: E731
+    search = search_outputs(line(criterion=signs), {"weight": jnp.zeros(4), "bias": jnp.zeros(())})
+    assert not len(search.silent[0])
+
+
+@pytest.mark.parametrize(("together", "least", "most"), [(True, 0.0, 1e-4), (False, 0.01, 1.0)])
+def test_probes_read_whole_numbers_as_words(together, least, most):
+    """Words of the upper half of the vocabulary are told of class 1."""
+    words = np.where(LABELS[:, None] == 1, RNG.integers(8, 16, (80, 6)), RNG.integers(0, 16, (80, 6)))
+    words = words if together else words[np.random.default_rng(1).permutation(80)]
+
+    def loss(params, batch, key):
+        z = jnp.mean(params["words"][batch[0]], 1) @ params["out"]
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(z, batch[1]))
+
+    params = {"words": 0.1 * jnp.ones((16, 2)), "out": jnp.ones(2)}
+    problem = lab.from_loss(loss, params, (words.astype(np.int32), LABELS))
+    place = search_outputs(problem, params).place
+    assert least <= probe_labels(place, problem)[0] <= most
