@@ -32,8 +32,7 @@ def write_all(docs: pathlib.Path, results: pathlib.Path) -> None:
     pages["gallery.md"] = _gallery(results, out / "figures")
     pages |= {f"api/{name}.rst": text for name, text in _api().items()}
     pages |= {f"examples/{name}.md": text for name, text in _examples().items()}
-    lecture = docs / "lecture.md"
-    pages["more.md"] = _more(lecture.is_file())
+    pages["more.md"] = "# More\n\n```{toctree}\nresults\nchangelog\ncontributing\n```\n"
     for name, text in pages.items():
         (out / name).write_text(text, encoding="utf-8")
 
@@ -108,8 +107,3 @@ def _cell(cell: str) -> str:
         return re.sub(r"(?m)^# ?", "", body).strip()
     told = f"{head.strip()}\n\n" if head.strip() else ""
     return f"{told}```python\n{body.strip()}\n```"
-
-
-def _more(lecture: bool) -> str:
-    entry = "../lecture\n" if lecture else ""
-    return f"# More\n\n```{{toctree}}\n{entry}results\nchangelog\ncontributing\n```\n"

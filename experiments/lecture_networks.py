@@ -76,8 +76,8 @@ NETWORKS: dict[int, LectureClaim] = {
         "batch_norm", "With weight decay the weights turn by arccos(1 - lr wd) a step"),
     13: LectureClaim(
         "Watch the loss curve.", IF,
-        "That a run diverges or overfits it shows; not why it is slow: a rate 1,000 times too low and a condition number"
-        f" of 1,000 both leave {(1 - 1e-3) ** 400:.3f} of the loss after 200 steps.",
+        "That a run diverges or overfits it shows; not why it is slow: a rate 1,000 times too low and a condition"
+        f" number of 1,000 both leave {(1 - 1e-3) ** 400:.3f} of the loss after 200 steps.",
         "babysitting", "A rate too low and a bad condition number have the same curve"),
     14: LectureClaim(
         "The validation curve reaches a plateau.", IF,

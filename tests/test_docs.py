@@ -28,7 +28,7 @@ def escaped(text):
 def test_every_page_is_in_the_table_of_contents():
     text = (DOCS / "index.md").read_text(encoding="utf-8")
     listed = {line for block in re.findall(r"```{toctree}\n(.*?)```", text, flags=re.DOTALL) for line in block.split()}
-    pages = {path.stem for path in DOCS.glob("*.md")} - {"index", "lecture"}  # the lecture is listed where it is there
+    pages = {path.stem for path in DOCS.glob("*.md")} - {"index"}
     assert pages - listed == set()
     assert {name for name in listed if not name.startswith((":", "generated/"))} - pages <= set(CAPTIONS.split())
 
