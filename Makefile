@@ -10,6 +10,7 @@ help:
 	@echo "make slow    the tests that take minutes"
 	@echo "make full    every study at its full size"
 	@echo "make bench   the benchmarks, one after the other"
+	@echo "make docs    the site, docs/_build/html; its gallery shows what lies in results/"
 	@echo "make release build, check, install and try what is to be published, on each Python that is found"
 
 $(BIN)/python:
@@ -45,7 +46,13 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.curvature
 	$(BIN)/python -m benchmarks.sweeps
 
+docs: $(VENV)/installed
+	@$(BIN)/python -c "import sphinx, myst_nb, sphinx_book_theme" 2>/dev/null || \
+	  { echo "the site needs its extra: $(BIN)/pip install -c constraints.txt -e '.[docs]'" >&2; exit 2; }
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build/html
+	@echo "Site: docs/_build/html/index.html"
+
 release:
 	bash .ci/release
 
-.PHONY: help quick test lint check slow full bench release
+.PHONY: help quick test lint check slow full bench docs release

@@ -23,5 +23,5 @@ def loss(params, batch, key):
 
 # %%
 problem = lab.from_loss(loss, params, data, name="sine")
-found = lab.diagnose(problem, optax.sgd(1e-3))
+found = lab.diagnose(problem, optax.sgd(0.1))
 print(found)

@@ -1,6 +1,6 @@
 # %% [markdown]
 # # A network that trains badly, from the running loop to the proof
-# A convolutional network with batch normalization and dropout; AdamW with warm-up, cosine decay, clipping. What is wrong?
+# A convolutional network with batch normalization and dropout; AdamW, warm-up, cosine decay, clipping: what is wrong?
 
 # %%
 import jax

@@ -1,4 +1,4 @@
-"""jaxopt_lab: a laboratory bench for optimization in JAX.
+"""jaxopt_lab: why JAX training is slow, in numbers, with a fix that is proven by running before and after.
 
     import jaxopt_lab as lab
     problem = lab.objectives.quadratic(lab.objectives.spectra.log_uniform(1000, kappa=100.0))

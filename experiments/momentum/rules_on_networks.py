@@ -161,7 +161,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
             axes.plot(np.median(row["quality"]), place, "|", color=maker.color(color), markersize=16, markeredgewidth=2)
             told = {"better": "shown worse", "under-tuned": "shown worse: under-tuned"}.get(outcome, outcome)
             axes.annotate(told, (1.0, place), xycoords=("axes fraction", "data"), xytext=(6, 0),
-                          textcoords="offset points", va="center", fontsize=9.5, color=maker.color(color))  # fmt: skip
+                          textcoords="offset points", va="center", fontsize=11, color=maker.color(color))  # fmt: skip
         axes.set_title(name)
     panels[-1, 0].set_xlabel("test loss of the tuned rule, a dot a fresh seed")
     return figure

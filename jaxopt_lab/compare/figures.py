@@ -120,7 +120,7 @@ def draw_sensitivity(comparison: Comparison, problem: str, maker: FigureMaker) -
     low, high = floor / 1.4, max(np.quantile(values[np.isfinite(values)], 0.95), floor) * 1.6
     for axes, (rule, result) in zip(rows[:, 0], shown.items(), strict=True):
         _sensitivity(axes, result, level, (float(low), float(high)), maker.color(_look(comparison, rule)[0]))
-        axes.set_title(f"{rule}: {result.decades(level):.1f} decades", fontsize=10.5, pad=3)
+        axes.set_title(f"{rule}: {result.decades(level):.1f} decades", fontsize=11, pad=3)
     rows[-1, 0].set_xlabel("learning rate; for momentum lr / (1 \N{MINUS SIGN} rho)")
     figure.supylabel(comparison.config["problems"][problem]["selection"].replace("_", " "), fontsize=11)
     return figure, f"{problem}: {_widths({rule: each.decades(level) for rule, each in shown.items()}, level)}" + (

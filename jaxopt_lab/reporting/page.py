@@ -145,12 +145,12 @@ def write_page(
 def page_body(page: str) -> str:
     """What stands between <body> and </body> of a page, with its style kept to itself, for a notebook.
 
-    It is dark on white there too, whatever the notebook's theme is.
+    It is dark on white there too, whatever the notebook's theme is, whose rules for tables and code it outweighs.
     """
     body = page[page.index("<body>") + len("<body>") : page.rindex("</body>")].strip()
     style = page[page.index("<style>") + len("<style>") : page.index("</style>")]
     nested = re.sub(r"(?m)^(\s*)(?::root|body) \{", r"\1& {", re.sub(r"(?m)^html \{.*\}$", "", style))
-    return f'<style>.jaxopt-lab {{{nested}}}</style>\n<div class="jaxopt-lab">\n{body}\n</div>'
+    return f'<style>{3 * ".jaxopt-lab"} {{{nested}}}</style>\n<div class="jaxopt-lab">\n{body}\n</div>'
 
 
 def render_page(results: Sequence[StudyResult], failures: Sequence[Failure] = (), *, command: str = "") -> str:

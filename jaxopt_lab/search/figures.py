@@ -229,7 +229,7 @@ def _draw_axes(axes: "Axes", sweep: Sweep, trials: Trials) -> None:
         axes.annotate(title, (place, 1.0), xytext=(0, 9), textcoords="offset points", ha="center", va="bottom")
         for height, text in ticks:
             axes.annotate(
-                text, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize=9.5, zorder=5,
+                text, (place, height), xytext=(4, 0), textcoords="offset points", va="center", fontsize=11, zorder=5,
                 bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
             )  # fmt: skip
 

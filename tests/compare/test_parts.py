@@ -1,4 +1,5 @@
 import dataclasses
+import types
 
 import numpy as np
 import optax
@@ -9,11 +10,13 @@ import jaxopt_lab as lab
 from jaxopt_lab import compare, objectives, rules, search
 from jaxopt_lab.compare import statistics
 from jaxopt_lab.compare.candidates import candidates_of
+from jaxopt_lab.compare.figures import _look
 from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED, pairwise_results
 from jaxopt_lab.compare.rule_results import FinalRuns
 from jaxopt_lab.compare.splits import split_data, with_evaluation_params
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
 from jaxopt_lab.core import InputError, Stateful, Status, from_loss
+from jaxopt_lab.reporting.figures import PALETTE
 
 BOWL = objectives.quadratic([1.0, 0.1], start=1.0)
 NEAR = np.array([1.00, 1.10, 0.90, 1.05, 0.95])
@@ -268,3 +271,10 @@ def test_a_corrected_p_is_never_below_that_of_a_smaller_one():
         for place, p in enumerate(rest):  # the adjusted p of Holm 1979: the largest of what the smaller ones need
             expected[p] = min(1.0, max((6 - k) * rest[k] for k in range(place + 1)))
         assert compare.holm(ps) == pytest.approx([expected[p] for p in ps])
+
+
+def test_no_two_rules_look_alike_in_a_figure():
+    comparison = types.SimpleNamespace(rules=[f"rule {place}" for place in range(18)])
+    looks = [_look(comparison, rule) for rule in comparison.rules]
+    assert len(set(looks)) == 18
+    assert len({PALETTE[color] for color, _ in looks[:6]}) == 6  # up to six differ by colour alone

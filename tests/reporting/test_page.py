@@ -136,7 +136,7 @@ def test_the_data_of_a_figure_can_be_taken_from_the_page():
 def test_in_a_notebook_the_style_is_the_pages_own_and_nobody_elses():
     body = page_body(render_page([result("a")]))
     style = body[body.index("<style>") : body.index("</style>")]
-    assert style.startswith("<style>.jaxopt-lab {")
+    assert style.startswith("<style>.jaxopt-lab.jaxopt-lab.jaxopt-lab {")
     assert style.count("{") == style.count("}")
     assert not re.search(r"(?m)^\s*(:root|html|body) \{", style)
     assert "background: #fff" in style  # legible in a dark notebook
