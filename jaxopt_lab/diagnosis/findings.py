@@ -247,7 +247,7 @@ def _order(found: Finding) -> tuple[float, ...]:
         return (1, -_in_steps(found.predicted_gain.value), -found.predicted_gain.value, place)
     if not found.trial.helps:
         return (2, -found.predicted_gain.value, place)
-    return (1, -_in_steps(found.trial.gain), -found.predicted_gain.value, place)
+    return (1, -_in_steps(found.trial.weight), -found.predicted_gain.value, place)
 
 
 def _in_steps(gain: float) -> float:

@@ -155,7 +155,7 @@ def test_validation_data_are_of_another_kind(changes, found):
 @pytest.mark.parametrize(
     ("modes", "found"),
     [
-        (Modes(0.5, 0.95, 0.0), False), (Modes(0.5, 1.05, 0.0), True), (Modes(1.05, 0.5, 0.6), True),
+        (Modes(0.5, 0.72, 0.0), False), (Modes(0.5, 0.78, 0.0), True), (Modes(1.05, 0.5, 0.6), True),
         (Modes(1.05, 0.5, 0.4), False), (Modes(0.95, 0.5, 0.6), False), (Modes(0.01, 0.05, 0.0), False),
     ],
 )  # fmt: skip
@@ -229,6 +229,13 @@ def test_sixteen_examples_keep_half_of_their_loss(least, found):
 def test_a_quarter_of_a_constant_outputs_loss_does_not_carry_over(gap, found):
     made = evidence(end=0.3, validation=Validation(Estimate(0.3 + gap, 1e-3), 0.8, 1.2, 0.0))
     assert (generalization.examine(made) is not None) == found
+
+
+def test_a_gap_between_the_two_modes_is_no_overfitting():
+    held = Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0)
+    for loss, found in ((0.3, True), (0.8, False)):
+        made = evidence(end=0.3, validation=held, program=ProgramChecks(modes=Modes(0.3, loss, 0.0)))
+        assert (generalization.examine(made) is not None) == found
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,12 @@ import types
 import pytest
 
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding, rank
+from jaxopt_lab.diagnosis.trials import Trial
 
 
 def found(cause, predicted=2.0, gain=None, helps=True, follows=()):
     finding = make_finding(cause, "", [], Prescription(""), predicted, follows_from=follows)
-    trial = None if gain is None else types.SimpleNamespace(gain=gain, helps=helps)
+    trial = None if gain is None else types.SimpleNamespace(gain=gain, weight=gain, helps=helps)
     return type(finding)(**{**vars(finding), "trial": trial})
 
 
@@ -47,3 +48,18 @@ FOLLOWS = ("unnormalized-inputs",)
 def test_causes_are_told_in_the_order_of_what_was_measured(findings, order):
     assert [finding.cause for finding in rank(findings)] == order
     assert [finding.cause for finding in rank(findings[::-1])] == order
+
+
+@pytest.mark.parametrize(
+    ("after", "speed", "helps", "gain", "weight"),
+    [
+        (0.1, 1.0, True, 10.0, 10.0),
+        (0.95, 30.0, True, 30.0, 4.0),  # no lower, only sooner
+        (0.95, 3.0, False, 1 / 0.95, 1 / 0.95),
+        (2.0, 30.0, False, 0.5, 0.5),
+    ],
+)
+def test_a_change_that_only_comes_sooner_weighs_at_most_four(after, speed, helps, gain, weight):
+    trial = Trial("plateau", Prescription(""), 100, 1.0, after, None, 1.0, speed, True)
+    assert trial.helps == helps
+    assert (trial.gain, trial.weight) == pytest.approx((gain, weight))

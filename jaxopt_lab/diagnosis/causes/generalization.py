@@ -1,4 +1,4 @@
-"""overfitting: the validation loss lies far above the training loss.
+"""overfitting: the validation loss lies far above the training loss, both in evaluation mode.
 
 Threshold: the gap exceeds a quarter of the loss of the best constant output (or of the scale of the loss where that is
 not known), and three of its standard errors. A quarter: what was learned and does not carry over is then at least a
@@ -24,14 +24,16 @@ def examine(evidence: Evidence) -> Finding | None:
     if evidence.validation is None or evidence.run is None or evidence.run.diverged:
         return None
     scale = evidence.point.baseline if evidence.point.baseline else evidence.scale
-    gap = evidence.validation.loss.value - evidence.end
+    modes = None if evidence.program is None else evidence.program.modes
+    seen = evidence.end if modes is None else max(evidence.end, modes.evaluation)
+    gap = evidence.validation.loss.value - seen
     error = evidence.validation.loss.standard_error or 0.0
-    by_heart = evidence.end < BY_HEART * evidence.validation.loss.value
+    by_heart = seen < BY_HEART * evidence.validation.loss.value
     limit = LESS * GAP if by_heart else GAP
     if not (gap > limit * scale and gap > ERRORS * error):
         return None
     measurements = [
-        measured("training loss", evidence.end),
+        measured("training loss", seen),
         measured("validation loss", evidence.validation.loss),
         measured("gap over the loss of a constant output", Estimate(gap / scale, error / scale), limit),
     ]

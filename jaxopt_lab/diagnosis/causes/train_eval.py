@@ -1,7 +1,7 @@
 """train-eval-mismatch: the model that is trained is not the one that is evaluated.
 
-Thresholds: evaluation mode has twice the loss of training mode on the same examples, or training mode twice that of
-evaluation mode while the key alone makes more than half of the gradient's variance; or batch statistics are taken over
+Thresholds: evaluation mode has one and a half times the loss of training mode on the same examples, or training mode
+twice that of evaluation mode while the key alone makes more than half of the gradient's variance; or batch statistics are taken over
 one example. Half of the units dropped, the usual most, leaves both below. Where a random loss is not learned, the run
 without its key tells.
 
@@ -12,7 +12,7 @@ from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise, without_randomness
 
-RATIO, SHARE = 2.0, 0.5
+WORSE, RATIO, SHARE = 1.5, 2.0, 0.5
 _VISIBLE = 0.1
 
 
@@ -22,7 +22,7 @@ def examine(evidence: Evidence) -> Finding | None:
     if modes is None:
         return None
     least = max(_VISIBLE * evidence.scale, 1e-30)
-    worse = modes.evaluation - modes.training > least and modes.evaluation > RATIO * modes.training
+    worse = modes.evaluation - modes.training > least and modes.evaluation > WORSE * modes.training
     noisier = (
         modes.training - modes.evaluation > least
         and modes.training > RATIO * modes.evaluation
@@ -36,7 +36,7 @@ def examine(evidence: Evidence) -> Finding | None:
     numbers = [
         measured("loss in training mode", modes.training),
         measured("loss in evaluation mode, same examples", modes.evaluation),
-        measured("evaluation over training mode", modes.evaluation / max(modes.training, 1e-300), RATIO),
+        measured("evaluation over training mode", modes.evaluation / max(modes.training, 1e-300), WORSE),
         measured("share of the gradient's variance that the key alone makes", modes.key_share, SHARE),
     ]
     if single:
