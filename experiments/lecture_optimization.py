@@ -254,9 +254,10 @@ OPTIMIZATION: dict[int, LectureClaim] = {
         f" {stability.averaged_heavy_ball_edge(RHO):.0f} / lr, and a warm-up takes the sharpness down through one.",
         "adaptive_methods", "and only there"),
     66: LectureClaim(
-        "Regularization closes the gap between training and test.", RIGHT,
+        "Regularization closes the gap between training and test.", IF,
         "For least squares its kinds are one: stopping at time t is ridge of 1 / t, with at most"
-        f" {regularization.largest_variance_ratio():.4f} times the variance.",
+        f" {regularization.largest_variance_ratio():.4f} times the variance. On digits L2 takes the gap to .95 or less,"
+        " dropout does not.",
         "regularization", "and at most 1.6859 times its variance"),
     67: LectureClaim(
         "With transfer less data are needed than one thinks.", IF,

@@ -79,8 +79,8 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "full": Config(
-        widths=(25, 100, 400), depth=50, num_draws=500, wide=1000, num_wide=50, trained_depths=(2, 4, 8, 16, 32),
-        trained_width=64, steps=1000, factors=(0.004, 0.04, 0.1, 0.25, 0.5, 0.75, 1.0, 1.33, 2.0, 4.0, 10.0, 25.0),
+        widths=(25, 100, 200), depth=50, num_draws=300, wide=1000, num_wide=30, trained_depths=(4, 8, 16, 32),
+        trained_width=64, steps=600, factors=(0.004, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, 25.0),
     ),
 }  # fmt: skip
 

@@ -30,6 +30,9 @@ PROGRAM_CAUSES = (
 )
 """What makes the program another than its author means; told before what makes it slow."""
 
+MEANT = ("clipped-steps", "lost-updates", "train-eval-mismatch")
+"""Those of them that may be so on purpose: where mending one was tried and does not help, it is."""
+
 CAUSES = (
     "non-finite",
     *PROGRAM_CAUSES,
@@ -241,7 +244,8 @@ def _explains(cause: Finding, other: Finding) -> bool:
 def _order(found: Finding) -> tuple[float, ...]:
     place = CAUSES.index(found.cause)
     is_end = found.cause == "schedule" and found.prescription.change is None  # more steps are no other program
-    if found.cause == "non-finite" or (found.cause in PROGRAM_CAUSES and not is_end):
+    is_meant = found.cause in MEANT and found.trial is not None and not found.trial.helps
+    if found.cause == "non-finite" or (found.cause in PROGRAM_CAUSES and not is_end and not is_meant):
         return (0, place)
     if found.trial is None:
         return (1, -_in_steps(found.predicted_gain.value), -found.predicted_gain.value, place)

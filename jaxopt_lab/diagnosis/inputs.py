@@ -140,7 +140,8 @@ def standardized(problem: Problem) -> Problem:
 
     def scaled(data: Any) -> Any:
         found, structure = jax.tree.flatten(data)
-        found[place] = jnp.asarray((np.asarray(found[place], np.float64) - mean) / deviation, found[place].dtype)
+        dtype = jax.dtypes.canonicalize_dtype(found[place].dtype)
+        found[place] = jnp.asarray((np.asarray(found[place], np.float64) - mean) / deviation, dtype)
         return structure.unflatten(found)
 
     validation = None if problem.validation is None else scaled(problem.validation)

@@ -15,7 +15,16 @@ from jaxopt_lab.core import Problem, describe, fail, require_count, require_trai
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
 from jaxopt_lab.diagnosis.evidence import Evidence, Setting
-from jaxopt_lab.diagnosis.findings import PROGRAM_CAUSES, Diagnosis, Finding, Measurement, make_finding, measured, rank
+from jaxopt_lab.diagnosis.findings import (
+    MEANT,
+    PROGRAM_CAUSES,
+    Diagnosis,
+    Finding,
+    Measurement,
+    make_finding,
+    measured,
+    rank,
+)
 from jaxopt_lab.diagnosis.frozen import frozen_leaves, without_frozen
 from jaxopt_lab.diagnosis.logged_curve import diagnose_log
 from jaxopt_lab.diagnosis.measure import measure
@@ -26,9 +35,8 @@ from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 
 _NOTHING = 0.95
-_TRIED = ("clipped-steps", "lost-updates", "train-eval-mismatch")  # what may be so on purpose
 _SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", "underfitting", *PROGRAM_CAUSES)
-"""Causes that are there whether or not the change that is tried mends them, but for those of `_TRIED`."""
+"""Causes that are there whether or not the change that is tried mends them, but for those of `MEANT`."""
 
 
 def diagnose(
@@ -145,7 +153,7 @@ def _tried(
         trial = trials.get(finding.cause)
         if trial is None:
             kept.append(finding)
-        elif trial.helps or finding.cause in set(_SEEN) - set(_TRIED) or evidence.non_finite is not None:
+        elif trial.helps or finding.cause in set(_SEEN) - set(MEANT) or evidence.non_finite is not None:
             others = tuple(each for each in finding.alternatives if each.text != trial.prescription.text)
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription, alternatives=others))
         else:

@@ -79,10 +79,12 @@ class _Descent:
 
 
 def _rewound(model: QuadraticModel, method: Method, steps: float, bottom: float) -> QuadraticModel:
-    """The model as it was so many steps before; without the directions that are done since, which are as fast then."""
-    left = np.square(
-        theory.modes.mode_value(steps, method.learning_rate, model.eigenvalues, method.rho, method.lookahead)
-    )
+    """The model as it was so many steps before; without the directions that are done since, which are as fast then.
+
+    Directions of negative curvature, in which there is no bottom, stay as they are.
+    """
+    curvatures = np.maximum(model.eigenvalues, 0.0)
+    left = np.square(theory.modes.mode_value(steps, method.learning_rate, curvatures, method.rho, method.lookahead))
     weights = np.where(left > _DONE, model.weights / np.maximum(left, _DONE), 0.0)
     earlier = dataclasses.replace(model, weights=weights)
     return dataclasses.replace(earlier, loss=bottom + earlier.gap())

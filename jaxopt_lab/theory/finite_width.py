@@ -33,13 +33,13 @@ class LogLength(NamedTuple):
 
 
 @checked
-def log_length_step(activation: str, width: Count, weights: str = "gaussian") -> LogLength:
+def log_length_step(activation: str, width: Count, initializer: str = "gaussian") -> LogLength:
     """Mean and variance of ln (|h'|^2 / |h|^2) over one layer, exact; a ReLU layer that is all off is left out.
 
     Args:
       activation: "relu" or "identity".
       width: N, units in and out.
-      weights: "gaussian" or "orthogonal".
+      initializer: "gaussian" or "orthogonal".
 
     Example:
       >>> for activation in ("relu", "identity"):
@@ -54,14 +54,14 @@ def log_length_step(activation: str, width: Count, weights: str = "gaussian") ->
     Reference: Hanin and Nica 2018, arXiv 1812.05994, for wide layers; the moments of ln chi^2 here.
     """
     require_choice("log_length_step", "activation", activation, ("relu", "identity"))
-    require_choice("log_length_step", "weights", weights, ("gaussian", "orthogonal"))
+    require_choice("log_length_step", "initializer", initializer, ("gaussian", "orthogonal"))
     on = np.arange(1, width + 1) if activation == "relu" else np.array([width])
     chance = stats.binom.pmf(on, width, 0.5) if activation == "relu" else np.ones(1)
     chance = chance / chance.sum()
     means, gain = special.digamma(on / 2), np.log(2) if activation == "relu" else 0.0
     mean = float(chance @ means)
     variance = float(chance @ (special.polygamma(1, on / 2) + np.square(means - mean)))
-    if weights == "orthogonal":
+    if initializer == "orthogonal":
         lost = float(special.polygamma(1, width / 2))
         return LogLength(mean - float(special.digamma(width / 2)) + gain, variance - lost)
     return LogLength(mean + float(np.log(2 / width)) + gain, variance)

@@ -41,6 +41,11 @@ FOLLOWS = ("unnormalized-inputs",)
             [found("bad-initialization", 900.0, 1.3, follows=FOLLOWS), found("unnormalized-inputs", 2.0, 1.4)],
             ["bad-initialization", "unnormalized-inputs"],
         ),
+        # What is as it was meant to be comes behind what helps.
+        (
+            [found("train-eval-mismatch", 300.0, 1.0, False), found("learning-rate-too-low", 3.0, 7.0)],
+            ["learning-rate-too-low", "train-eval-mismatch"],
+        ),
         # Another program than meant comes before a slow one, whatever the gains.
         ([found("plateau", 300.0, 500.0), found("gradient-ascent", 2.0, 2.0)], ["gradient-ascent", "plateau"]),
     ],

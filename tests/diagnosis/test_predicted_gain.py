@@ -9,7 +9,7 @@ import jaxopt_lab as lab
 from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis import prescriptions, probe_runs
 from jaxopt_lab.diagnosis.evidence import Evidence, PointState, Setting
-from jaxopt_lab.diagnosis.predicted_gain import speed_up
+from jaxopt_lab.diagnosis.predicted_gain import _rewound, speed_up
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticModel
 from jaxopt_lab.rules.identification import IdentifiedRule, identify
 
@@ -76,3 +76,9 @@ def test_inputs_are_standardized_and_the_rate_goes_with_them():
     )  # float32 rows with a mean of 1.7 deviations
     assert identify(faster, jnp.ones(3)).learning_rate == pytest.approx(0.4)
     assert "rate" not in prescriptions.standardize_inputs(1.01).text
+
+
+def test_a_direction_of_negative_curvature_has_no_past():
+    model = QuadraticModel(np.array([-0.7, 0.01, 1.0]), np.full(3, 0.2), 1.0, -0.7, 0.0, 1e-15, 1.0, 0)
+    earlier = _rewound(model, Method(0.1), 10.0, 0.0)
+    np.testing.assert_allclose(earlier.weights[:2], [0.2, 0.2 / 0.999**20])

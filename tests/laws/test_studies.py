@@ -395,12 +395,18 @@ def spoil_normalization(row):
         row.update(evaluation=0.5, training=0.5, whole=0.4, held_out=1.0 + (row["affine"] == "neither"))
 
 
+def spoil_regularization(row):
+    scaled(penalty=1.3, kappa=1.1, steps=1.3, bias_ratio=1.1, variance_ratio=1.3)(row)
+    if row["kind"] == "network":
+        row.update(gap=0.1 if row["method"] == "dropout" else 0.4, held_out=0.4, error_rate=0.1)
+
+
 SPOILERS = {
     "babysitting": (spoil_curves, 5),
     "transfer": (spoil_transfer, 3),
     "preprocessing_networks": (spoil_preprocessing, 7),
     "initialization_map": (spoil_initialization, 8),
-    "regularization": (scaled(penalty=1.3, kappa=1.1, steps=1.3, bias_ratio=1.1, variance_ratio=1.3), 5),
+    "regularization": (spoil_regularization, 9),
     "batch_norm": (spoil_normalization, 13),
     "activations_and_depth": (spoil_activations, 5),
     "flat_and_sharp": (spoil_flatness, 6),

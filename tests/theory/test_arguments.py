@@ -24,7 +24,7 @@ from jaxopt_lab.theory.arguments import (
     checked,
 )
 
-NO_NUMBERS = {"activation", "fitted", "negative_curvature", "random", "tuning", "weights"}
+NO_NUMBERS = {"activation", "fitted", "initializer", "negative_curvature", "random", "tuning"}
 FUNCTIONS = {
     f"{module}.{name}": getattr(getattr(theory, module), name)
     for module in theory.__all__

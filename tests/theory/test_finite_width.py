@@ -65,7 +65,7 @@ def test_wrong_arguments_are_named():
         InputError, match=r"activation must be one of: relu, identity; got 'rellu'\. Did you mean 'relu'"
     ):
         finite_width.log_length_step("rellu", 10)
-    with pytest.raises(InputError, match="weights must be one of"):
+    with pytest.raises(InputError, match="initializer must be one of"):
         finite_width.log_length_step("relu", 10, "he")
     with pytest.raises(InputError, match=r"relu_correlation: correlation must be in \[-1, 1\], got 1.5"):
         finite_width.relu_correlation(1.5)

@@ -7,9 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax import nnx
 
-from experiments.diagnosis.field.material import of_module, of_outputs, split
-from experiments.diagnosis.field.programs import Setup, fault
+import jaxopt_lab as lab
+from experiments.diagnosis.field.material import accuracy, cross_entropy, of_module, of_outputs, split
+from experiments.diagnosis.field.programs import Setup, digits, fault, layers, perceptron
 
 WIDTH = 32
 
@@ -148,3 +150,40 @@ def vocabulary_too_small(mended: bool, seed: int) -> Setup:
         return {"words": 0.3 * jax.random.normal(first, (rows, 8)), "out": _normal(second, 8, 2), "bias": jnp.zeros(2)}
 
     return Setup(of_outputs(outputs, init, train, held), optax.adam(1e-2), 64, 500)
+
+
+class _Words(nnx.Module):
+    def __init__(self, rngs: nnx.Rngs) -> None:
+        self.words, self.output = nnx.Embed(50, 16, rngs=rngs), nnx.Linear(16, 2, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.output(self.words(x).mean(1))
+
+
+@fault(
+    "texts-shuffled-alone", ["uninformative-labels"], "github udacity/sdc-issue-reports issue 1326",
+    "the texts were put in another order than their labels",
+)  # fmt: skip
+def shuffled_alone(mended: bool, seed: int) -> Setup:
+    """Half of a text's twelve words are of its class."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, 1200).astype(np.int32)
+    words = rng.integers(0, 50, (1200, 12))
+    told = rng.integers(0, 25, (1200, 12)) + 25 * labels[:, None]
+    words = np.where(rng.random((1200, 12)) < 0.5, words, told).astype(np.int32)
+    train, held = split(words if mended else rng.permutation(words), labels, 900)
+    loss = lambda model, batch: jnp.mean(cross_entropy(model(batch[0]), batch[1]))  # noqa: E731
+    score = lambda model, batch: accuracy(model(batch[0]), batch[1])  # noqa: E731
+    problem = lab.from_nnx(lambda rngs: _Words(rngs), loss, train, validation=held, metrics={"score": score})
+    return Setup(problem, optax.adam(1e-2), 32, 400)
+
+
+@fault(
+    "reshaped-not-transposed", ["mixed-examples"], "github alshedivat/lola issue 12",
+    "a reshape where a transpose was meant: each row holds pixels of many images",
+)  # fmt: skip
+def reshaped(mended: bool, seed: int) -> Setup:
+    """Images that come with the pixels first."""
+    outputs = lambda params, x: perceptron(params, x if mended else x.reshape(64, -1).T)  # noqa: E731
+    problem = of_outputs(outputs, lambda key: layers(key, [64, 64, 10]), *digits(seed))
+    return Setup(problem, optax.adam(1e-3), 64, 400)
