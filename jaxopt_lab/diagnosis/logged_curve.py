@@ -120,7 +120,7 @@ def _climbs(loss: np.ndarray) -> Finding | None:
         measured("climb over the first loss", climb, _CLIMB),
         measured("last over lowest", last / lowest, _BLOWN),
     ]
-    return make_finding("learning-rate-too-high", text, numbers, advise("Lower the learning rate ten times."), 10.0)
+    return make_finding("learning-rate-too-high", text, numbers, advise("Reduce the learning rate 10x."), 10.0)
 
 
 def _overfits(rows: np.ndarray, loss: np.ndarray, held: Column | None) -> Finding | None:

@@ -15,16 +15,23 @@ from jaxopt_lab.diagnosis.inputs import standardized
 from jaxopt_lab.diagnosis.lsuv import LSUVInit
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
+from jaxopt_lab.rules import IdentifiedRule
 from jaxopt_lab.tracing.outputs import BypassActivation
 
 _SAME_RATE = 0.05
 
 
-def scale_rate(factor: float) -> Prescription:
-    """The learning rate times `factor`."""
-    verb = "Raise" if factor > 1 else "Lower"
-    size = factor if factor > 1 else 1 / factor
-    return Prescription(f"{verb} the learning rate {size:.3g} times.", lambda p, r: (p, ScaledRule(r)(factor)))
+def scale_rate(factor: float, optimizer: IdentifiedRule) -> Prescription:
+    """The learning rate times `factor`, with the value that this gives where the rate in use is known."""
+    return Prescription(f"{_scaled(factor, optimizer)}.", lambda p, r: (p, ScaledRule(r)(factor)))
+
+
+def _scaled(factor: float, optimizer: IdentifiedRule) -> str:
+    """What becomes of the rate, in words."""
+    verb, size = ("Increase", factor) if factor > 1 else ("Reduce", 1 / factor)
+    known = np.isfinite(optimizer.learning_rate) and optimizer.learning_rate != 0
+    value = f", to {factor * optimizer.learning_rate:.3g}" if known else ""
+    return f"{verb} the learning rate {size:.3g}x{value}"
 
 
 def negate_updates() -> Prescription:
@@ -72,14 +79,13 @@ def leave_saddle(gradient_threshold: float, curvature_threshold: float, distance
     return Prescription(text, change)
 
 
-def standardize_inputs(factor: float = 1.0) -> Prescription:
+def standardize_inputs(factor: float, optimizer: IdentifiedRule) -> Prescription:
     """Inputs with mean 0 and standard deviation 1, by the training data, and the learning rate times `factor`."""
-    text = "Standardize the inputs: subtract each feature's mean over the training data, divide by its deviation"
+    text = "Standardize the inputs: subtract each feature's mean over the training data, divide by its deviation."
     if abs(factor - 1) < _SAME_RATE:
-        return Prescription(f"{text}.", lambda p, r: (standardized(p), r))
-    verb, size = ("raise", factor) if factor > 1 else ("lower", 1 / factor)
+        return Prescription(text, lambda p, r: (standardized(p), r))
     return Prescription(
-        f"{text}; then {verb} the learning rate {size:.3g} times, as the new curvature allows.",
+        f"{text} {_scaled(factor, optimizer)}, as the new curvature allows.",
         lambda p, r: (standardized(p), ScaledRule(r)(factor)),
     )
 

@@ -173,7 +173,7 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
         else:
             after = _scores(problem, rule, list(factors), evidence, steps)
             best = int(np.argmin([_finite(end) for end in after.ends]))
-            prescription = scale_rate(factors[best])
+            prescription = scale_rate(factors[best], setting.optimizer)
     except InputError:
         return None
     units = _units(evidence, problem) if prescription.rescales else (1.0, 1.0)

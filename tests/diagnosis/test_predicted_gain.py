@@ -68,14 +68,16 @@ def test_a_run_that_only_comes_to_a_constant_output_gains_nothing():
 def test_inputs_are_standardized_and_the_rate_goes_with_them():
     rows = np.random.default_rng(0).normal(5.0, 3.0, size=(20, 2))
     problem = lab.from_loss(lambda w, batch, key: jnp.mean(batch @ w), jnp.zeros(2), jnp.asarray(rows))
-    cure = prescriptions.standardize_inputs(4.0)
-    assert "raise the learning rate 4 times" in cure.text
+    descent = IdentifiedRule("gradient descent", 0.1, effective_rate=0.1)
+    cure = prescriptions.standardize_inputs(4.0, descent)
+    assert "Increase the learning rate 4x, to 0.4, as" in cure.text
+    assert "Increase the learning rate 4x, as" in prescriptions.standardize_inputs(4.0, IdentifiedRule("unknown")).text
     plain, faster = cure.apply(problem, optax.sgd(0.1))
     np.testing.assert_allclose(
         np.asarray(plain.data).std(0), 1.0, rtol=1e-5
     )  # float32 rows with a mean of 1.7 deviations
     assert identify(faster, jnp.ones(3)).learning_rate == pytest.approx(0.4)
-    assert "rate" not in prescriptions.standardize_inputs(1.01).text
+    assert "rate" not in prescriptions.standardize_inputs(1.01, descent).text
 
 
 def test_a_direction_of_negative_curvature_has_no_past():

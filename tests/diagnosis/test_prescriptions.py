@@ -34,7 +34,9 @@ def test_units_that_are_copies_are_drawn_anew():
 
 
 def test_a_rate_is_scaled_and_a_decay_taken_away():
-    _, faster = prescriptions.scale_rate(10.0).apply(DEEP, optax.sgd(0.1))
+    _, faster = prescriptions.scale_rate(10.0, identify(optax.sgd(0.1), DEEP.init(jax.random.key(0)))).apply(
+        DEEP, optax.sgd(0.1)
+    )
     assert identify(faster, ONES).learning_rate == pytest.approx(1.0)
     _, free = prescriptions.stop_decay().apply(DEEP, optax.adamw(0.1, weight_decay=0.5))
     assert weight_decay(optax.adamw(0.1, weight_decay=0.5), ONES) == pytest.approx(0.05)

@@ -56,9 +56,10 @@ def examine(evidence: Evidence) -> Finding | None:
     factor, horizon = _same_share(evidence), horizon_for(evidence, inputs.gain)
     forecast = None if diverged else _forecast(evidence, factor)
     gain = float("inf") if diverged else inputs.gain if forecast is None else forecast(horizon)
+    cure = standardize_inputs(factor, evidence.setting.optimizer)
     return make_finding(
-        "unnormalized-inputs", text, measurements, standardize_inputs(factor), gain, horizon=horizon,
-        forecast=forecast, alternatives=(standardize_inputs(),) if factor != 1.0 else (),
+        "unnormalized-inputs", text, measurements, cure, gain, horizon=horizon,
+        forecast=forecast, alternatives=(standardize_inputs(1.0, evidence.setting.optimizer),) if factor != 1.0 else (),
         follows_from=("non-finite",),
     )  # fmt: skip
 

@@ -46,8 +46,9 @@ def examine_high(evidence: Evidence) -> Finding | None:
     if run.diverged:
         how = "met a number that is not finite" if run.status is Status.NON_FINITE else "blew up"
         text = f"The run {how} within {int(run.steps[-1])} steps."
+        cure = scale_rate(factor, evidence.setting.optimizer)
         return make_finding(
-            "learning-rate-too-high", text, measurements, scale_rate(factor), float("inf"), horizon=evidence.num_steps,
+            "learning-rate-too-high", text, measurements, cure, float("inf"), horizon=evidence.num_steps,
             follows_from=_BLAMED,
         )  # fmt: skip
     climbed = run.end > evidence.point.loss + CLIMBED * evidence.scale and _uphill_beyond_noise(evidence)
@@ -71,8 +72,9 @@ def examine_high(evidence: Evidence) -> Finding | None:
     gain = min(max(better, LOWER), 1e6) if np.isfinite(better) else float(evidence.num_steps)
     if run.losses[-1] >= run.losses[0]:  # it gains nothing, however long it runs
         gain = float(evidence.num_steps)
+    cure = scale_rate(factor, evidence.setting.optimizer)
     return make_finding(
-        "learning-rate-too-high", text, measurements, scale_rate(factor), gain, horizon=evidence.num_steps,
+        "learning-rate-too-high", text, measurements, cure, gain, horizon=evidence.num_steps,
         follows_from=_BLAMED if evidence.setting.optimizer.weight_decay == 0 else (*_BLAMED, "underfitting"),
     )  # fmt: skip
 
@@ -105,8 +107,9 @@ def examine_low(evidence: Evidence) -> Finding | None:
     measurements.append(measured("median cosine of successive updates", run.cosine))
     text = f"The rate is {factor:.3g} times below what the curvature allows; the run goes straight and slowly."
     causes = (*_BLAMED, "vanishing-signal", "dead-units", "plateau", "saddle", "underfitting")
+    cure = scale_rate(factor, evidence.setting.optimizer)
     return make_finding(
-        "learning-rate-too-low", text, measurements, scale_rate(factor), factor, horizon=horizon_for(evidence, factor),
+        "learning-rate-too-low", text, measurements, cure, factor, horizon=horizon_for(evidence, factor),
         forecast=_forecast(evidence, factor), follows_from=causes,
     )  # fmt: skip
 

@@ -63,7 +63,7 @@ def examine(evidence: Evidence) -> Finding | None:
     if evidence.setting.problem.truth.minimum is not None:  # all that is above the minimum is the floor
         gain = excess / _lower_floor(evidence, floor)
     return make_finding(
-        "gradient-noise", text, measurements, scale_rate(_FACTOR), gain, gain_in="loss",
+        "gradient-noise", text, measurements, scale_rate(_FACTOR, evidence.setting.optimizer), gain, gain_in="loss",
         horizon=max(evidence.num_steps, 1000), alternatives=(enlarge_batch(round(1 / _FACTOR)), average_iterates()),
         follows_from=("learning-rate-too-high", "unnormalized-inputs", "non-finite"),
     )  # fmt: skip

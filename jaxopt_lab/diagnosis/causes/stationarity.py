@@ -105,8 +105,9 @@ def examine_plateau(evidence: Evidence) -> Finding | None:
         measured("smallest curvature", around.negative.value),
     ]
     text = f"The loss is flat here and falls by {fall.drop:.3g} at a distance of {fall.distance:.3g}."
+    cure = scale_rate(factor, evidence.setting.optimizer)
     return make_finding(
-        "plateau", text, measurements, scale_rate(factor), factor, horizon=horizon_for(evidence, factor),
+        "plateau", text, measurements, cure, factor, horizon=horizon_for(evidence, factor),
         forecast=lambda count: count if _unseen(evidence, count) else factor, follows_from=(*_BLAMED, "saddle"),
     )  # fmt: skip
 

@@ -1,9 +1,9 @@
 """train-eval-mismatch: the model that is trained is not the one that is evaluated.
 
 Thresholds: evaluation mode has one and a half times the loss of training mode on the same examples, or training mode
-twice that of evaluation mode while the key alone makes more than half of the gradient's variance; or batch statistics are taken over
-one example. Half of the units dropped, the usual most, leaves both below. Where a random loss is not learned, the run
-without its key tells.
+twice that of evaluation mode while the key alone makes more than half of the gradient's variance; or batch statistics
+are taken over one example. Half of the units dropped, the usual most, leaves both below. Where a random loss is not
+learned, the run without its key tells.
 
 Reference: Srivastava et al. 2014 (dropout); Ioffe and Szegedy 2015 (batch normalization).
 """
