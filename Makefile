@@ -10,6 +10,8 @@ help:
 	@echo "make slow    the tests that take minutes"
 	@echo "make full    every study at its full size"
 	@echo "make bench   the benchmarks, one after the other"
+	@echo "make house   how many names, files and lines there are"
+	@echo "make durations  the tests, and the twenty that take longest"
 	@echo "make docs    the site, docs/_build/html; its gallery shows what lies in results/"
 	@echo "make release build, check, install and try what is to be published, on each Python that is found"
 
@@ -46,6 +48,12 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.curvature
 	$(BIN)/python -m benchmarks.sweeps
 
+house: $(VENV)/installed
+	@$(BIN)/python -m benchmarks.house
+
+durations: $(VENV)/installed
+	$(BIN)/python -m pytest -n 2 --dist loadfile --durations 20
+
 docs: $(VENV)/installed
 	@$(BIN)/python -c "import sphinx, myst_nb, sphinx_book_theme" 2>/dev/null || \
 	  { echo "the site needs its extra: $(BIN)/pip install -c constraints.txt -e '.[docs]'" >&2; exit 2; }
@@ -55,4 +63,4 @@ docs: $(VENV)/installed
 release:
 	bash .ci/release
 
-.PHONY: help quick test lint check slow full bench docs release
+.PHONY: help quick test lint check slow full bench docs release house durations
