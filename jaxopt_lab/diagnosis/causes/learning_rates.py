@@ -42,11 +42,10 @@ def examine_high(evidence: Evidence) -> Finding | None:
         return None
     share = _share_at_start(evidence)
     measurements = [measured("learning rate times sharpness over the edge", share, 1.0, EDGE)]
-    factor = _calmer(evidence, share)
+    cure = scale_rate(_calmer(evidence, share), evidence.setting.optimizer)
     if run.diverged:
         how = "met a number that is not finite" if run.status is Status.NON_FINITE else "blew up"
         text = f"The run {how} within {int(run.steps[-1])} steps."
-        cure = scale_rate(factor, evidence.setting.optimizer)
         return make_finding(
             "learning-rate-too-high", text, measurements, cure, float("inf"), horizon=evidence.num_steps,
             follows_from=_BLAMED,
@@ -72,7 +71,6 @@ def examine_high(evidence: Evidence) -> Finding | None:
     gain = min(max(better, LOWER), 1e6) if np.isfinite(better) else float(evidence.num_steps)
     if run.losses[-1] >= run.losses[0]:  # it gains nothing, however long it runs
         gain = float(evidence.num_steps)
-    cure = scale_rate(factor, evidence.setting.optimizer)
     return make_finding(
         "learning-rate-too-high", text, measurements, cure, gain, horizon=evidence.num_steps,
         follows_from=_BLAMED if evidence.setting.optimizer.weight_decay == 0 else (*_BLAMED, "underfitting"),
