@@ -137,6 +137,7 @@ def test_output_into_a_pipe_that_closes_ends_quietly():
 def test_ctrl_c_while_packages_are_imported_is_no_traceback(tmp_path):
     program = (
         "import sys, os, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # which a shell may have told to ignore it
         "class Stop:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'jax': os.kill(os.getpid(), signal.SIGINT)\n"
