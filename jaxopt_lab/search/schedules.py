@@ -52,12 +52,14 @@ def warmup_cosine(peak: Number, steps: Number, warmup: Number, end: Number = 0.0
 def step_decay(peak: Number, every: Number, factor: Number = 0.1) -> Schedule:
     """peak factor^floor(t / every): the lecture's drops."""
     _check("step_decay", peak=peak, every=every, factor=factor)
+    _check_decay("step_decay", factor)
     return lambda count: peak * jnp.power(factor, jnp.floor(_time(count) / every))
 
 
 def exponential_decay(peak: Number, every: Number, factor: Number) -> Schedule:
     """peak factor^(t / every)."""
     _check("exponential_decay", peak=peak, every=every, factor=factor)
+    _check_decay("exponential_decay", factor)
     return lambda count: peak * jnp.power(factor, _time(count) / every)
 
 
@@ -164,3 +166,7 @@ def _check(where: str, **numbers: Any) -> None:
         require_positive(where, name, value)
         if isinstance(value, int):
             require_count(where, name, value)
+
+
+def _check_decay(where: str, factor: Number) -> None:
+    require_between(where, "factor", factor, 0, 1, ends="(]", why="A rate that grows again and again overflows.")

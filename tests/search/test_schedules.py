@@ -87,3 +87,9 @@ def test_a_scheduled_rule_is_a_factory_whose_rate_is_the_peak():
 def test_wrong_schedules_are_refused(call, message):
     with pytest.raises(InputError, match=message):
         call()
+
+
+@pytest.mark.parametrize("shape", ["step", "exponential"])
+def test_a_decay_that_grows_is_refused(shape):
+    with pytest.raises(InputError, match=r"factor must be in \(0, 1\], got 7132.0. A rate that grows again"):
+        search.Scheduled(rules.sgd, shape, every=10, factor=7132.0)(learning_rate=0.1)
