@@ -24,4 +24,8 @@ HEADLINE = (
     "predictable_plateaus",
     "index_against_energy",
     "bad_minima_exist",
+    "initialization_map",
+    "adaptive_methods",
+    "wiggling_line",
+    "transfer",
 )
