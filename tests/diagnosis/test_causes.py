@@ -9,6 +9,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import Estimate, Status
+from jaxopt_lab.curvature import NegativeCurvature
 from jaxopt_lab.diagnosis.causes import (
     data_mismatch,
     generalization,
@@ -16,20 +17,25 @@ from jaxopt_lab.diagnosis.causes import (
     memorization,
     mixed_examples,
     no_gradient,
+    noise,
     non_finite,
     outputs,
     rule_limits,
     signals,
+    stationarity,
     train_eval,
 )
 from jaxopt_lab.diagnosis.data_checks import DataChecks, Labels, Split
 from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
 from jaxopt_lab.diagnosis.gradient_flow import GradientFlow
+from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, Search
 from jaxopt_lab.diagnosis.probe_runs import ProbeRun
 from jaxopt_lab.diagnosis.program_checks import Modes, ProgramChecks
+from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
+from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
 from jaxopt_lab.tracing import ActivationSignal, LayerSignal, Signals
@@ -281,3 +287,37 @@ def test_a_start_three_sizes_above_a_constant_output_is_bad(loss, found):
 @pytest.mark.parametrize(("copies", "found"), [(0.45, False), (0.55, True)])
 def test_units_that_are_copies_of_each_other_are_a_bad_start(copies, found):
     assert (signals.examine_initialization(evidence(layers=layered(copies=copies))) is not None) == found
+
+
+def bowl(gradient_square, curvature_=1.0):
+    """One direction of which gradient_square / (2 curvature) is left."""
+    model = QuadraticModel(np.array([curvature_]), np.array([gradient_square]), 1.0, 1.0, 0.0, 1e-15, 0.9, 0)
+    return Curvature(model, model)
+
+
+@pytest.mark.parametrize(("share", "found"), [(noise.FLOOR_SHARE - 0.05, False), (noise.FLOOR_SHARE + 0.05, True)])
+def test_the_noise_floor_is_half_of_what_is_left(share, found):
+    """0.4 are left, and the floor is rate times trace over 4."""
+    trace = share * 0.4 * 4 / 0.1
+    made = evidence(batch_size=4, curvature=bowl(0.8), noise=GradientNoise(Estimate(trace, 0.0), 0.8, 100))
+    assert (noise.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("ratio", "found"), [(stationarity.SUPERLINEAR - 1, False), (stationarity.SUPERLINEAR + 1, True)]
+)
+def test_a_plateau_falls_ten_times_as_far_as_its_slope_says(ratio, found):
+    scan = LineScan(0.5, 0.5 / ratio, 0.6)
+    flat = NegativeCurvature(jnp.zeros(3), Estimate(0.0, 0.0), False, 0.0)
+    made = evidence(end=1.1, stationary_point=StationaryPoint(flat, scan, 0.0, np.empty(0)))
+    assert (stationarity.examine_plateau(made) is not None) == found
+
+
+@pytest.mark.parametrize(("held", "found"), [(stationarity.HELD - 0.05, False), (stationarity.HELD + 0.05, True)])
+def test_weight_decay_pulls_half_as_hard_as_the_gradient(held, found):
+    made = evidence(curvature=bowl(1.0))
+    decay = held * 0.1 / np.sqrt(3)
+    rule = dataclasses.replace(SGD, weight_decay=decay)
+    setting = dataclasses.replace(made.setting, optimizer=rule)
+    made = dataclasses.replace(made, setting=setting, run=dataclasses.replace(made.run, params=jnp.ones(3)))
+    assert (stationarity.examine_underfitting(made) is not None) == found
