@@ -72,13 +72,13 @@ def search(reachable=0.0, bypassed=None, constant=1.0, coupling=0.0, shift=0.0, 
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("gap", "found"), [(outputs.GAP - 0.01, False), (outputs.GAP + 0.01, True)])
+@pytest.mark.parametrize(("gap", "found"), [(0.09, False), (0.11, True)])
 def test_an_output_activation_holds_the_loss_up_by_a_tenth(gap, found):
     made = evidence(program=search(reachable=0.2 + 1.1 * gap, bypassed=0.2))
     assert (outputs.examine_unreachable(made) is not None) == found
 
 
-@pytest.mark.parametrize(("distance", "found"), [(outputs.FAR - 1, False), (outputs.FAR + 1, True)])
+@pytest.mark.parametrize(("distance", "found"), [(29.0, False), (31.0, True)])
 def test_targets_lie_thirty_outputs_away(distance, found):
     place = dataclasses.replace(PLACE, activations=())
     made = evidence(REGRESSION, program=search(shift=distance, place=place))
@@ -87,9 +87,7 @@ def test_targets_lie_thirty_outputs_away(distance, found):
     assert outputs.examine_unreachable(learned) is None
 
 
-@pytest.mark.parametrize(
-    ("least", "found"), [(-1.1 * outputs.BELOW + 0.01, False), (-1.1 * outputs.BELOW - 0.01, True)]
-)
+@pytest.mark.parametrize(("least", "found"), [(-0.045, False), (-0.065, True)])
 def test_a_loss_of_probabilities_lies_below_zero(least, found):
     assert (outputs.examine_unbounded(evidence(program=search(reachable=least))) is not None) == found
 
@@ -101,9 +99,7 @@ def test_a_loss_of_one_output_for_all_falls_ten_times_its_size_below_zero(least,
     assert outputs.examine_unbounded(evidence(REGRESSION, program=search(reachable=least))) is None
 
 
-@pytest.mark.parametrize(
-    ("coupling", "found"), [(0.5 * mixed_examples.COUPLING, False), (2 * mixed_examples.COUPLING, True)]
-)
+@pytest.mark.parametrize(("coupling", "found"), [(0.0005, False), (0.002, True)])
 def test_examples_are_mixed_where_derivatives_turn(coupling, found):
     assert (mixed_examples.examine(evidence(program=search(coupling=coupling))) is not None) == found
     pairwise = dataclasses.replace(PLACE, is_pairwise=True)
@@ -204,7 +200,7 @@ def test_a_schedule_ends_early_or_never_rises(ends, peak, halfway, found):
     assert (rule_limits.examine_schedule(made) is not None) == found
 
 
-@pytest.mark.parametrize(("idle", "found"), [(rule_limits.IDLE - 0.02, False), (rule_limits.IDLE + 0.02, True)])
+@pytest.mark.parametrize(("idle", "found"), [(0.88, False), (0.92, True)])
 def test_nine_of_ten_steps_have_no_update(idle, found):
     assert (rule_limits.examine_schedule(evidence(rule=checks(idle=idle))) is not None) == found
     assert rule_limits.examine_schedule(evidence(end=0.1, rule=checks(idle=idle))) is None
@@ -226,12 +222,12 @@ def test_a_class_is_silent_where_another_is_not(silent, found):
     assert (labels.examine_range(evidence(data=checks)) is not None) == found
 
 
-@pytest.mark.parametrize(("least", "found"), [(memorization.LEFT - 0.02, False), (memorization.LEFT + 0.02, True)])
+@pytest.mark.parametrize(("least", "found"), [(0.48, False), (0.52, True)])
 def test_sixteen_examples_keep_half_of_their_loss(least, found):
     assert (memorization.examine(evidence(memorization=Memorization(1.0, least, 0.01))) is not None) == found
 
 
-@pytest.mark.parametrize(("gap", "found"), [(generalization.GAP - 0.02, False), (generalization.GAP + 0.02, True)])
+@pytest.mark.parametrize(("gap", "found"), [(0.23, False), (0.27, True)])
 def test_a_quarter_of_a_constant_outputs_loss_does_not_carry_over(gap, found):
     made = evidence(end=0.3, validation=Validation(Estimate(0.3 + gap, 1e-3), 0.8, 1.2, 0.0))
     assert (generalization.examine(made) is not None) == found
@@ -295,7 +291,7 @@ def bowl(gradient_square, curvature_=1.0):
     return Curvature(model, model)
 
 
-@pytest.mark.parametrize(("share", "found"), [(noise.FLOOR_SHARE - 0.05, False), (noise.FLOOR_SHARE + 0.05, True)])
+@pytest.mark.parametrize(("share", "found"), [(0.45, False), (0.55, True)])
 def test_the_noise_floor_is_half_of_what_is_left(share, found):
     """0.4 are left, and the floor is rate times trace over 4."""
     trace = share * 0.4 * 4 / 0.1
@@ -303,9 +299,7 @@ def test_the_noise_floor_is_half_of_what_is_left(share, found):
     assert (noise.examine(made) is not None) == found
 
 
-@pytest.mark.parametrize(
-    ("ratio", "found"), [(stationarity.SUPERLINEAR - 1, False), (stationarity.SUPERLINEAR + 1, True)]
-)
+@pytest.mark.parametrize(("ratio", "found"), [(9.0, False), (11.0, True)])
 def test_a_plateau_falls_ten_times_as_far_as_its_slope_says(ratio, found):
     scan = LineScan(0.5, 0.5 / ratio, 0.6)
     flat = NegativeCurvature(jnp.zeros(3), Estimate(0.0, 0.0), False, 0.0)
@@ -313,7 +307,7 @@ def test_a_plateau_falls_ten_times_as_far_as_its_slope_says(ratio, found):
     assert (stationarity.examine_plateau(made) is not None) == found
 
 
-@pytest.mark.parametrize(("held", "found"), [(stationarity.HELD - 0.05, False), (stationarity.HELD + 0.05, True)])
+@pytest.mark.parametrize(("held", "found"), [(0.45, False), (0.55, True)])
 def test_weight_decay_pulls_half_as_hard_as_the_gradient(held, found):
     made = evidence(curvature=bowl(1.0))
     decay = held * 0.1 / np.sqrt(3)
