@@ -61,8 +61,9 @@ class OutputSearch:
       constant: of one output for all of up to 2048 examples.
       coupling: by how much an example's derivative turns with the examples beside it, of its size; NaN for fewer than
         48 examples.
-      silent: rows of the data, of up to 256, at whose examples the loss has no derivative with respect to the outputs,
-        at the model's and at random ones; and how many were looked at.
+      silent: rows of the data, at whose examples the loss has no derivative with respect to the outputs, the model's
+        and random ones; and the rows that were looked at, up to 256. Both are empty where outputs are not one row an
+        example.
     """
 
     place: OutputPlace
@@ -259,12 +260,12 @@ def _felt(loss: Any, params: Any, batch: Any, key: jax.Array) -> jax.Array:
     assert place is not None
     leaves = jax.tree.leaves((params, batch))
     outputs = evaluate(program, leaves)[place.value]
+    if outputs.shape[:1] != (_length(batch),):
+        return jnp.ones((), bool)
     slope = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))
     size = 1 + jnp.sqrt(jnp.mean(jnp.square(outputs)))
     drawn = size * jax.random.normal(key, (_DRAWS, *outputs.shape), outputs.dtype)
     slopes = jax.vmap(slope)(jnp.concatenate([outputs[None], drawn]))
-    if outputs.shape[0] != _length(batch):
-        return jnp.ones((), bool)
     return jnp.any(slopes != 0, axis=(0, *range(2, slopes.ndim)))
 
 

@@ -71,3 +71,12 @@ def test_probes_read_whole_numbers_as_words(together, least, most):
     problem = lab.from_loss(loss, params, (words.astype(np.int32), LABELS))
     place = search_outputs(problem, params).place
     assert least <= probe_labels(place, problem)[0] <= most
+
+
+def test_outputs_that_are_not_one_row_an_example_have_no_silent_ones():
+    def loss(params, batch, key):
+        return (jnp.mean(batch[0], 0) @ params - jnp.mean(batch[1])) ** 2
+
+    search = search_outputs(lab.from_loss(loss, jnp.ones(4), (INPUTS, LABELS)), jnp.ones(4))
+    assert search.place.shape == ()
+    assert [len(rows) for rows in search.silent] == [0, 0]
