@@ -163,6 +163,12 @@ def random_vector(key: jax.Array, like: Any, kind: str = "normal") -> Vector:
     return structure.unflatten([_placed(draw, k, leaf) for k, leaf in zip(keys, leaves, strict=True)])
 
 
+def random_direction(key: jax.Array, like: Any) -> Vector:
+    """A random vector of norm 1, the length that searches give their vectors; every direction is as likely."""
+    drawn = random_vector(key, like)
+    return vectors.scale(1 / vectors.norm(drawn), drawn)
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _drawn_together(draw: Callable[..., jax.Array], shapes: tuple[Any, ...], key: jax.Array) -> list[jax.Array]:
     """The draws of all leaves in one program."""

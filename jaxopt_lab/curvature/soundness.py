@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxopt_lab.core import fail, meshes, vectors
 from jaxopt_lab.curvature import krylov
-from jaxopt_lab.curvature.operators import Operator, random_vector
+from jaxopt_lab.curvature.operators import Operator, random_direction
 
 _PRODUCTS = 3
 _SEED = 12
@@ -55,7 +55,7 @@ def require_sound(operator: Operator) -> tuple[Operator, int]:
         return operator, 0
     if operator in _CHECKED:
         return _with_error(operator, _CHECKED[operator]), 0
-    left, right = (_random_unit(key, operator.like) for key in jax.random.split(jax.random.key(_SEED)))
+    left, right = (random_direction(key, operator.like) for key in jax.random.split(jax.random.key(_SEED)))
     images = operator(left), operator(right)
     scales, crossed, both = meshes.settled(_symmetry(left, right, *images))
     del left, right
@@ -111,12 +111,6 @@ def _require_rounding(operator: Operator, share: float) -> None:
             operator.name, f"{found}: the examples stay the same, rounding has eaten it",
             "Repeat it in float64, see `lab.precision`.",
         )  # fmt: skip
-
-
-def _random_unit(key: jax.Array, like: Any) -> Any:
-    """A random direction, of the length that searches give their vectors."""
-    drawn = random_vector(key, like)
-    return vectors.scale(1 / vectors.norm(drawn), drawn)
 
 
 @jax.jit

@@ -11,6 +11,7 @@ import numpy as np
 from jaxopt_lab import curvature
 from jaxopt_lab.core import vectors
 from jaxopt_lab.curvature import Operator
+from jaxopt_lab.curvature.operators import random_direction
 from jaxopt_lab.testing.laws import check, named
 
 _MOST_DENSE = 300
@@ -100,9 +101,7 @@ def eigenpairs_are_those_of_the_dense_matrix(operator: Operator) -> None:
 
 
 def _draw(operator: Operator, seed: int) -> Any:
-    """A random vector of norm 1."""
-    drawn = curvature.random_vector(jax.random.key(seed), operator.like)
-    return vectors.scale(1 / vectors.norm(drawn), drawn)
+    return random_direction(jax.random.key(seed), operator.like)
 
 
 def _room(operator: Operator, size: Any) -> float:
