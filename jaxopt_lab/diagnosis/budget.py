@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxopt_lab.core import InputError, Problem, fail, require_positive
+from jaxopt_lab.core import InputError, Problem, fail
+from jaxopt_lab.core.errors import require_positive
 
 GRADIENT = 1.0
 LOSS = 1 / 3

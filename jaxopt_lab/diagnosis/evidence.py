@@ -19,8 +19,10 @@ from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticMod
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
-from jaxopt_lab.rules import IdentifiedRule, MonitorSummary
-from jaxopt_lab.tracing import NonFiniteOrigin, Signals
+from jaxopt_lab.rules.identification import IdentifiedRule
+from jaxopt_lab.rules.monitor_summary import MonitorSummary
+from jaxopt_lab.tracing.non_finite import NonFiniteOrigin
+from jaxopt_lab.tracing.signals import Signals
 
 _STATIONARY = 0.02
 _ALIKE = 0.1

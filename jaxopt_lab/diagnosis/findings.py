@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 import optax
 
-from jaxopt_lab import reporting
 from jaxopt_lab.core import Estimate, Problem, fail
+from jaxopt_lab.reporting.outcomes import Reported
 
 PROGRAM_CAUSES = (
     "label-range",
@@ -260,7 +260,7 @@ def _in_steps(gain: float) -> float:
 
 
 @dataclasses.dataclass(frozen=True)
-class Diagnosis(reporting.Reported):
+class Diagnosis(Reported):
     """What `diagnose` returns.
 
     Attributes:

@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, as_partial, compiled
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import some_examples
 from jaxopt_lab.tracing.jaxprs import Program, evaluate, lay_out
 from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_outputs, target_leaf

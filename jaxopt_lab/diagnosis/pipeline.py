@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab import training
-from jaxopt_lab.core import Problem, describe, fail, require_count, require_trainable, vectors
+from jaxopt_lab.core import Problem, fail, vectors
+from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.core.leaves import describe, require_trainable
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
 from jaxopt_lab.diagnosis.evidence import Evidence, Setting
@@ -33,6 +34,7 @@ from jaxopt_lab.diagnosis.trials import try_prescriptions
 from jaxopt_lab.rules.identification import identify
 from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
+from jaxopt_lab.training.failures import require_rule
 
 _NOTHING = 0.95
 _SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", "underfitting", *PROGRAM_CAUSES)
@@ -220,7 +222,7 @@ def _setting(
     """Checks the parameters and the rule on them, and identifies the rule."""
     point = problem.init(jax.random.key(seed)) if params is None else params
     _require_real(point)
-    training.require_rule("diagnose", lambda: rule, {}, point)
+    require_rule("diagnose", lambda: rule, {}, point)
     monitor = _summary(opt_state, batch_size)
     problem, rule, point = without_frozen(problem, rule, point, frozen_leaves(rule, point))
     return Setting(

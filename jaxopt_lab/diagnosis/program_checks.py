@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxopt_lab.core import Problem, as_partial, compiled, vectors
+from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import LOSS, Budget, Skipped, step_cost
 from jaxopt_lab.diagnosis.gradient_flow import GradientFlow, measure_gradient_flow
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch

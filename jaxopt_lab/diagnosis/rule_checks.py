@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab.core import as_partial, compiled, vectors
+from jaxopt_lab.core import vectors
+from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import Budget, Skipped, step_cost
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
 

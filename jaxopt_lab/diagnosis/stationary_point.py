@@ -13,7 +13,10 @@ import numpy as np
 import optax
 
 from jaxopt_lab import curvature, training
-from jaxopt_lab.core import Problem, as_partial, vectors
+from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.curvature.directions import NegativeCurvature
+from jaxopt_lab.curvature.points import locate
 from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, step_cost
 
 _DISTANCES = np.geomspace(1e-4, 2.0, 12)
@@ -51,7 +54,7 @@ class StationaryPoint:
       elsewhere: losses to which the rule in use comes from other beginnings, [b]; empty where there are none.
     """
 
-    negative: curvature.NegativeCurvature
+    negative: NegativeCurvature
     along: LineScan
     slope_at_saddle: float
     elsewhere: np.ndarray
@@ -76,7 +79,7 @@ def look_around(
       What was found, and its cost in gradient-equivalents.
     """
     frozen = problem.freeze()
-    operator, point = curvature.hessian(frozen, params), curvature.locate(frozen, params)
+    operator, point = curvature.hessian(frozen, params), locate(frozen, params)
     num_products = max(3, min(_PRODUCTS, int(most / 4)))
     negative = curvature.negative_curvature(
         operator, gradient=point.gradient, max_products=num_products, tolerance=0.01
@@ -95,7 +98,7 @@ def look_around(
     middle = vectors.axpy(bottom, negative.direction, params)
     there = 0.0
     if negative.slope:
-        slope = float(vectors.dot(curvature.locate(frozen, middle).gradient, negative.direction))
+        slope = float(vectors.dot(locate(frozen, middle).gradient, negative.direction))
         there = abs(slope / negative.slope)
     return StationaryPoint(negative, along, there, ends[np.isfinite(ends)]), cost
 

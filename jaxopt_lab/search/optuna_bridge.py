@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import fail, require_count
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.search.dimensions import Choices, When
 from jaxopt_lab.search.history import Evaluate, SearchResult, SearchRound
 from jaxopt_lab.search.spaces import Space

@@ -15,11 +15,14 @@ import numpy as np
 import optax
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_trainable
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.errors import require_choice, require_count
+from jaxopt_lab.core.leaves import require_trainable
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.trials import Objective
-from jaxopt_lab.storage import folder_name, problem_fingerprint
+from jaxopt_lab.storage.fingerprints import problem_fingerprint
+from jaxopt_lab.storage.folder import folder_name
 from jaxopt_lab.training.devices import choose_devices
 from jaxopt_lab.training.execution import (
     Execution,
@@ -29,6 +32,7 @@ from jaxopt_lab.training.execution import (
     choose_width,
     measure_workload,
 )
+from jaxopt_lab.training.failures import require_rule
 from jaxopt_lab.training.storage import rule_fingerprint
 
 Rule = Callable[..., optax.GradientTransformation]
@@ -246,7 +250,7 @@ def _arm_record(arm: Arm, problem: Problem, probes: Any, batch_size: int | None)
     first = {name: column[0] for name, column in arm.columns.items()}
     params = jax.eval_shape(problem.init, jax.random.key(0))
     require_trainable("sweep", params)
-    training.require_rule("sweep", arm.factory, first, params)
+    require_rule("sweep", arm.factory, first, params)
     digits = rule_fingerprint(problem, arm.factory, first, probes, batch_size)
     return {"fingerprint": digits, "space": arm.space.to_json()}
 

@@ -16,8 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab import reporting, storage, training
+from jaxopt_lab import training
 from jaxopt_lab.core import InputError, Problem, Status, fail
+from jaxopt_lab.reporting.numbers import format_duration
 from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, plan_sweep
 from jaxopt_lab.search.results import Sweep, Table
 from jaxopt_lab.search.runner import Round, Runner, Timing, rounds_of, timed, with_timed_width
@@ -25,6 +26,9 @@ from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.store import SweepStore
 from jaxopt_lab.search.trials import NOT_RUN, Objective, settings_of
 from jaxopt_lab.storage import files
+from jaxopt_lab.storage.encoding import from_json, to_json
+from jaxopt_lab.storage.fingerprints import is_reusable
+from jaxopt_lab.storage.folder import environment, remove_folder
 
 Log = Callable[[str], None]
 _LONG_ROUND_SECONDS = 60.0
@@ -107,7 +111,7 @@ def run_sweep(
     store = None if folder is None else SweepStore(Path(folder), plan.config)
     log(str(plan).splitlines()[0])
     for name, entry in plan.config["rules"].items():
-        if not storage.is_reusable(entry["fingerprint"]):
+        if not is_reusable(entry["fingerprint"]):
             log(f"{name} is {entry['fingerprint']}: nothing that is kept will be used again")
     runner, first = Runner(plan), None
     if plan.alternatives() and (store is not None or log is not _silent) and not (store and store.begun):
@@ -130,7 +134,7 @@ def _run(runner: Runner, store: SweepStore | None, first: Timing | None) -> Swee
         log(line)
     began, cpu = time.perf_counter(), time.process_time()
     settled = _settled(plan)
-    table = Table(storage.from_json(storage.to_json(plan.config)), settled)
+    table = Table(from_json(to_json(plan.config)), settled)
     waiting = [chunk for chunk in table.chunks if not _found(store, chunk, table, log)]
     mine = [chunk for chunk in waiting if chunk.number // len(plan.seeds) % shard[1] == shard[0]]
     if len(waiting) < len(table.chunks):
@@ -150,7 +154,7 @@ def _run(runner: Runner, store: SweepStore | None, first: Timing | None) -> Swee
                 table.put(chunk, arrays)
                 done += 1
             if place is not None:
-                storage.remove_folder(place)
+                remove_folder(place)
             _log_progress(table, done, len(mine), time.perf_counter() - started, log)
         ended = "done"
     finally:
@@ -167,7 +171,7 @@ def _run(runner: Runner, store: SweepStore | None, first: Timing | None) -> Swee
 def _finish(store: SweepStore, found: Sweep, ended: str, session: dict[str, Any]) -> None:
     """Keeps the table and how the work ended; the checkpoints of a finished sweep are not needed any more."""
     if found.complete:
-        storage.remove_folder(store.folder / "checkpoints")
+        remove_folder(store.folder / "checkpoints")
     status = "done" if found.complete else ("running" if ended == "done" else "stopped")
     store.finish(found.table(), {"status": status, "facts": found.facts}, session)
 
@@ -208,7 +212,7 @@ def _kept_midway(store: SweepStore | None, each: Round, first: Timing | None) ->
 
 
 def _log_estimate(first: Timing, rounds: int, log: Log) -> None:
-    time_left = reporting.format_duration(first.round_seconds * rounds)
+    time_left = format_duration(first.round_seconds * rounds)
     log(f"about {time_left} without compilation, from a short segment")
 
 
@@ -219,7 +223,7 @@ def _log_progress(table: Table, done: int, total: int, seconds: float, log: Log)
     status = np.concatenate(table.status)
     ran = status != NOT_RUN
     good = int((status == Status.COMPLETED).sum())
-    left = reporting.format_duration(seconds / done * (total - done))
+    left = format_duration(seconds / done * (total - done))
     line = f"chunk {done}/{total}: {int(ran.sum())} runs, {good} alive, {int(ran.sum()) - good} infeasible, {left} left"
     found = table.sweep({})
     if any(each.finished.any() for each in found.trials.values()):
@@ -242,13 +246,13 @@ def _settled(plan: SweepPlan) -> dict[str, Any]:
 def _record(plan: SweepPlan, argv: tuple[str, ...]) -> dict[str, Any]:
     return {
         "study": f"sweep {plan.problem.name}", "status": "running", "config": plan.config, "settled": _settled(plan),
-        "argv": list(argv), "facts": {}, "sessions": [], **storage.environment(),
+        "argv": list(argv), "facts": {}, "sessions": [], **environment(),
     }  # fmt: skip
 
 
 def _as_settled(plan: SweepPlan, standing: Mapping[str, Any], log: Log) -> SweepPlan:
     """The plan with the K and the loop that the folder's first process settled."""
-    here = storage.to_json(storage.environment())
+    here = to_json(environment())
     if standing["versions"] != here["versions"]:
         log(f"The folder was begun with other versions: {standing['versions']}; last bits may differ.")
     if standing["device"]["kind"] != here["device"]["kind"]:

@@ -9,7 +9,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import Estimate, Status
-from jaxopt_lab.curvature import NegativeCurvature
+from jaxopt_lab.curvature.directions import NegativeCurvature
 from jaxopt_lab.diagnosis.causes import (
     data_mismatch,
     generalization,
@@ -38,8 +38,8 @@ from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
-from jaxopt_lab.tracing import ActivationSignal, LayerSignal, Signals
 from jaxopt_lab.tracing.outputs import OutputPlace
+from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
 
 INPUTS, LABELS = np.zeros((40, 3), np.float32), np.arange(40) % 4
 CLASSES = lab.from_loss(lambda w, batch, key: jnp.sum(w), jnp.zeros(3), (INPUTS, LABELS))

@@ -14,7 +14,8 @@ import pytest
 
 from jaxopt_lab import training
 from jaxopt_lab.core import InputError
-from jaxopt_lab.storage import archives, files, locked
+from jaxopt_lab.storage import archives, files
+from jaxopt_lab.storage.locks import locked
 
 TREE = {"a": jnp.arange(5.0), "b": jnp.ones((2, 2), jnp.bfloat16)}
 FACTS = {"chunk": 3}

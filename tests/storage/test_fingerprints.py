@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxopt_lab import core, objectives
-from jaxopt_lab.storage import fingerprint, is_reusable, problem_fingerprint, program_of
+from jaxopt_lab.storage.fingerprints import fingerprint, is_reusable, problem_fingerprint, program_of
 
 X = jnp.arange(3.0)
 
