@@ -1,5 +1,6 @@
 """The vocabulary: problems, estimates, verdicts, statuses, pytrees as vectors, and every error's wording."""
 
+from jaxopt_lab.core import vectors
 from jaxopt_lab.core.errors import InputError, fail, require_between, require_choice, require_count, require_memory
 from jaxopt_lab.core.estimate import Estimate, mean_of_samples
 from jaxopt_lab.core.exits import guarded
@@ -32,4 +33,5 @@ __all__ = [
     "require_choice",
     "require_count",
     "require_memory",
+    "vectors",
 ]

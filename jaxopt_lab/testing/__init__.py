@@ -10,12 +10,15 @@ Each check runs all laws of its kind and raises an AssertionError that names the
 """
 
 from jaxopt_lab.testing.laws import LawError
-from jaxopt_lab.testing.operators import check_operator
-from jaxopt_lab.testing.problems import check_problem
-from jaxopt_lab.testing.rules import check_rule
+from jaxopt_lab.testing.operators import OPERATOR_LAWS, check_operator
+from jaxopt_lab.testing.problems import PROBLEM_LAWS, check_problem
+from jaxopt_lab.testing.rules import RULE_LAWS, check_rule
 
 __all__ = [
     "LawError",
+    "OPERATOR_LAWS",
+    "PROBLEM_LAWS",
+    "RULE_LAWS",
     "check_operator",
     "check_problem",
     "check_rule",

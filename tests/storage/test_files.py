@@ -164,7 +164,7 @@ def test_json_of_every_damage_is_one_sentence(tmp_path, content, wording):
 def test_a_lock_is_its_processs_and_ends_with_it(tmp_path):
     path = tmp_path / "locks" / "running"
     code = (
-        "import pathlib, time; from jaxopt_lab.storage import locked\n"
+        "import pathlib, time; from jaxopt_lab.storage.locks import locked\n"
         f"with locked(pathlib.Path({str(path)!r}), 'x'): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:
