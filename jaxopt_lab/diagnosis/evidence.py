@@ -14,7 +14,7 @@ from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.inputs import InputStatistics
 from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.probe_runs import OtherRates, ProbeRun
-from jaxopt_lab.diagnosis.program_checks import ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticModel
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
@@ -29,6 +29,7 @@ _ALIKE = 0.1
 _CONVERGED = 0.05
 _GOOD = 0.8
 _HALF = 0.5
+_NOTHING = 0.95
 MOST_PROVED = 2000
 
 
@@ -201,7 +202,30 @@ class Evidence:
         if self.point.baseline is None or not np.isfinite(self.lower_bound):
             return self.progress < _GOOD
         ends = self.end if self.validation is None else min(self.end, self.validation.loss.value)
-        return ends - self.lower_bound > (1 - _GOOD) * self.scale
+        return ends - self.penalty.end - self.lower_bound > (1 - _GOOD) * (self.scale - self.penalty.start)
+
+    @property
+    def penalty(self) -> Penalty:
+        """What the loss asks of the parameters beside the outputs; zero below a tenth of what it asks of those."""
+        found, base = None if self.program is None else self.program.penalty, self.point.baseline
+        if found is None or base is None or not max(found) > _ALIKE * (base - found.start) > 0:
+            return Penalty(0.0, 0.0)
+        return found
+
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether the run ends no lower than one output for all does, or diverges, or its loss has no lower end."""
+        base, run = self.point.baseline, self.run
+        if run is None or run.diverged:
+            return run is not None
+        search = None if self.program is None else self.program.outputs
+        if search is not None and search.constant_runs_away:
+            return True
+        if base is None:
+            return False
+        base -= self.penalty.start
+        held = np.inf if self.validation is None else self.validation.loss.value - self.penalty.end
+        return bool(min(self.end - self.penalty.end, held) >= _NOTHING * base or base <= held < np.inf)
 
     @property
     def generalizes_badly(self) -> bool:

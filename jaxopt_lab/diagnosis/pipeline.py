@@ -36,7 +36,6 @@ from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 from jaxopt_lab.training.failures import require_rule
 
-_NOTHING = 0.95
 _SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", "underfitting", *PROGRAM_CAUSES)
 """Causes that are there whether or not the change that is tried mends them, but for those of `MEANT`."""
 
@@ -67,8 +66,9 @@ def diagnose(
       seed: seeds the initial parameters, the data order and every random vector.
       opt_state: the rule's state in a running training loop, such as that of a `Monitor`; None without one. It tells an
         adaptive rule's preconditioner at the point, and what the monitor has seen.
-      budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; at least 10. What is
-        checked and tried beside the run and the curvature may take twice as much again.
+      budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; a minibatch the share of
+        the data that it is, or of a thousand examples where there are fewer; at least 10. What is checked and tried
+        beside the run and the curvature may take twice as much again.
       seconds: wall seconds after which nothing more is begun.
       log: told what is being done, a sentence at a time. Without a problem: the path of a logged curve (CSV, JSON
         lines, TensorBoard events), from which alone is told what it tells.
@@ -160,24 +160,13 @@ def _tried(
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription, alternatives=others))
         else:
             (dropped if trial.is_long else kept).append(dataclasses.replace(finding, trial=trial))
-    return kept if kept or not _learned_nothing(evidence) else dropped
-
-
-def _learned_nothing(evidence: Evidence) -> bool:
-    """Whether the run ends no lower than one output for all does, or diverges, or its loss has no lower end."""
-    base, run = evidence.point.baseline, evidence.run
-    if run is None or run.diverged:
-        return run is not None
-    search = None if evidence.program is None else evidence.program.outputs
-    held = np.inf if evidence.validation is None else evidence.validation.loss.value
-    poor = base is not None and (min(evidence.end, held) >= _NOTHING * base or (held >= base and held < np.inf))
-    return poor or (search is not None and search.constant_runs_away)
+    return kept if kept or not evidence.learned_nothing else dropped
 
 
 def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:
     """What is said where no cause holds: healthy only where training learns and everything was examined."""
     base = evidence.point.baseline
-    if _learned_nothing(evidence):
+    if evidence.learned_nothing:
         text = "The run learns next to nothing and no cause that was examined holds."
         cure = advise(
             "Try to fit sixteen examples, a rate ten times higher and lower, and a model known to learn this."

@@ -14,6 +14,7 @@ from jaxopt_lab.diagnosis.causes import (
     data_mismatch,
     generalization,
     labels,
+    learning_rates,
     memorization,
     mixed_examples,
     no_gradient,
@@ -32,7 +33,7 @@ from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, Search
 from jaxopt_lab.diagnosis.probe_runs import ProbeRun
-from jaxopt_lab.diagnosis.program_checks import Modes, ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import Modes, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
@@ -85,6 +86,25 @@ def test_targets_lie_thirty_outputs_away(distance, found):
     assert (outputs.examine_unreachable(made) is not None) == found
     learned = evidence(REGRESSION, end=0.1, program=search(shift=distance, place=place))
     assert outputs.examine_unreachable(learned) is None
+
+
+@pytest.mark.parametrize(("least", "found"), [(0.94, False), (0.96, True)])
+def test_outputs_that_know_the_targets_earn_a_twentieth_over_one_output_for_all(least, found):
+    assert (outputs.examine_unreachable(evidence(program=search(reachable=least))) is not None) == found
+
+
+@pytest.mark.parametrize(("penalty", "found"), [(0.3, False), (0.4, True)])
+def test_a_penalty_is_half_of_what_one_output_for_all_costs(penalty, found):
+    made = evidence(program=ProgramChecks(penalty=Penalty(penalty, 0.0)))  # 0.3 / 0.7 and 0.4 / 0.6
+    assert (stationarity.examine_underfitting(made) is not None) == found
+    learned = evidence(end=0.01, program=ProgramChecks(penalty=Penalty(penalty, 0.0)))
+    assert stationarity.examine_underfitting(learned) is None
+
+
+@pytest.mark.parametrize(("held", "found"), [(2.9, False), (3.1, True)])
+def test_a_validation_loss_of_three_outputs_for_all_blames_the_rate(held, found):
+    made = evidence(end=0.1, validation=Validation(Estimate(held, 0.1), None, 0.9, 1.0))
+    assert (learning_rates.examine_high(made) is not None) == found
 
 
 @pytest.mark.parametrize(("least", "found"), [(-0.045, False), (-0.065, True)])

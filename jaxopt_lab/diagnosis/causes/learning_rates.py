@@ -4,7 +4,7 @@
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
 Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or training goes badly and
-a lower rate ends three times lower. Where nothing was learned a tenth lower is enough, and less than that shows that
+a lower rate ends three times lower, or the validation loss is three times that of one output for all. Where nothing was learned a tenth lower is enough, and less than that shows that
 the rate is not to blame. A share of the edge of 1 and more alone is no illness: networks train there (Cohen et al.
 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
@@ -63,11 +63,14 @@ def examine_high(evidence: Evidence) -> Finding | None:
         measured("loss above the lowest evidence, over that at a lower rate", better, LOWER),
         measured("median cosine of successive updates", run.cosine),
     ]
+    astray = _validation_over_baseline(evidence) >= LOWER  # whether a lower rate helps is tried
     noisy = not share >= 0.5 and noise.examine(evidence) is not None
     lower_is_better = evidence.is_underperforming and better >= (NOTHING_LEARNED if learned_nothing else LOWER)
-    if not (stuck or ((climbed or lower_is_better) and not noisy)):
+    if not (stuck or astray or ((climbed or lower_is_better) and not noisy)):
         return None
     text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
+    if astray and not stuck:
+        text = "The steps lead astray: the validation loss is far above that of one output for all."
     gain = min(max(better, LOWER), 1e6) if np.isfinite(better) else float(evidence.num_steps)
     if run.losses[-1] >= run.losses[0]:  # it gains nothing, however long it runs
         gain = float(evidence.num_steps)
@@ -177,6 +180,12 @@ def _uphill_beyond_noise(evidence: Evidence) -> bool:
         return True
     ends = [curve[-1] for factor, curve in evidence.rates.losses.items() if factor < 1]
     return bool(np.nanmin(ends) < evidence.run.end)
+
+
+def _validation_over_baseline(evidence: Evidence) -> float:
+    """The validation loss at the end of the run over that of one output for all; NaN where either is not known."""
+    base, found = evidence.point.baseline, evidence.validation
+    return float("nan") if base is None or found is None or not base > 0 else found.loss.value / base
 
 
 def _lower_at_less(evidence: Evidence) -> float:

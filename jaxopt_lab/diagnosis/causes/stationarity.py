@@ -8,7 +8,8 @@ is not the gradient's:
     plateau         it is not so: the loss is flat here and falls farther off
     local-minimum   no way down within twice the size of the parameters, and a lower loss is known
     underfitting    the same, no lower loss is evidence, and half of the best constant output's loss is left; or
-                    weight decay takes at least half as much from the weights as the gradient gives
+                    weight decay takes at least half as much from the weights as the gradient gives; or the run goes
+                    badly and the loss's own penalty on the weights is at least half of what one output for all costs
 
 Sources: the convexity inequality; Dauphin et al. 2014 (saddles); Safran and Shamir 2018 (local minima exist).
 """
@@ -29,6 +30,7 @@ NEAR = 0.2
 LOWER_ELSEWHERE = 0.05
 LEFT = 0.5
 HELD = 0.5
+PULLED = 0.5
 _FOLDS = 3.0
 _NEXT = 0.01  # of the slope on the way: so small it is at the next saddle too
 _BLAMED = (
@@ -172,6 +174,9 @@ def examine_underfitting(evidence: Evidence) -> Finding | None:
     if base is None or base <= 0 or not np.isfinite(evidence.end):
         return None
     left = evidence.end / base
+    pulled = max(evidence.penalty) / max(base - evidence.penalty.start, 1e-300)
+    if pulled >= PULLED and evidence.is_underperforming:
+        return _penalized(evidence, pulled)
     if held < HELD and _fits_a_few(evidence):
         return None
     if not (held >= HELD and not evidence.is_converged) and not (left >= LEFT and _exhausted(evidence)):
@@ -193,6 +198,18 @@ def examine_underfitting(evidence: Evidence) -> Finding | None:
         "underfitting", text, measurements, cure, gain, gain_in="loss", horizon=horizon,
         follows_from=() if held >= HELD else (*_BLAMED, "local-minimum", "saddle", "plateau", "gradient-noise"),
     )  # fmt: skip
+
+
+def _penalized(evidence: Evidence, pulled: float) -> Finding:
+    text = "The loss asks more of the parameters than of the outputs: its penalty on the weights holds training back."
+    numbers = [
+        measured("penalty on the parameters over the loss of one output for all", pulled, PULLED),
+        measured("penalty at the point", evidence.penalty.start),
+        measured("penalty at the end of the short run", evidence.penalty.end),
+    ]
+    cure = advise(f"Divide the penalty's factor by {10 * pulled:.0g} or more.")
+    gain = evidence.end / max(evidence.end - evidence.penalty.end, 1e-300)
+    return make_finding("underfitting", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps)
 
 
 def _exhausted(evidence: Evidence) -> bool:
