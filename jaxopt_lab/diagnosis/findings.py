@@ -238,7 +238,7 @@ def _explains(cause: Finding, other: Finding) -> bool:
         return False
     if other.trial is None or not other.trial.helps or cause.trial is None:
         return True
-    return _order(cause) < _order(other)
+    return _order(cause) < _order(other) or (cause.trial.helps and cause.trial.weight * _AS_GOOD >= other.trial.weight)
 
 
 def _order(found: Finding) -> tuple[float, ...]:

@@ -3,10 +3,10 @@
     share of the edge = lr lambda_max / edge
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
-Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or training goes badly and
-a lower rate ends three times lower, or the validation loss is three times that of one output for all. Where nothing was learned a tenth lower is enough, and less than that shows that
-the rate is not to blame. A share of the edge of 1 and more alone is no illness: networks train there (Cohen et al.
-2021).
+Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or a lower rate ends
+three times lower, or the validation loss is three times that of one output for all. Where nothing was
+learned a tenth lower is enough, and less than that shows that the rate is not to blame. A share of the edge of 1 and
+more alone is no illness: networks train there (Cohen et al. 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
 the share must be below 0.2 too: from there a factor of four is left with room to the edge
 (`theory.stability.two_step_edge`). With data, training must suffer: a fifth of a constant output's loss is left.
@@ -52,7 +52,8 @@ def examine_high(evidence: Evidence) -> Finding | None:
         )  # fmt: skip
     climbed = run.end > evidence.point.loss + CLIMBED * evidence.scale and _uphill_beyond_noise(evidence)
     learned_nothing = evidence.point.baseline is not None and run.end > 0.95 * evidence.point.baseline
-    better = float("nan") if evidence.is_converged else _lower_at_less(evidence)
+    at_rest = evidence.is_converged and evidence.validation is None
+    better = float("nan") if at_rest else _lower_at_less(evidence)
     stuck = (
         share >= 1
         and (evidence.progress < 0.05 or learned_nothing)
@@ -65,7 +66,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
     ]
     astray = _validation_over_baseline(evidence) >= LOWER  # whether a lower rate helps is tried
     noisy = not share >= 0.5 and noise.examine(evidence) is not None
-    lower_is_better = evidence.is_underperforming and better >= (NOTHING_LEARNED if learned_nothing else LOWER)
+    lower_is_better = better >= (NOTHING_LEARNED if learned_nothing and evidence.is_underperforming else LOWER)
     if not (stuck or astray or ((climbed or lower_is_better) and not noisy)):
         return None
     text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
