@@ -17,7 +17,7 @@ from jaxopt_lab.diagnosis.probe_runs import OtherRates, ProbeRun
 from jaxopt_lab.diagnosis.program_checks import Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticModel
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks
-from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
+from jaxopt_lab.diagnosis.stationary_point import LineScan, PointState, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
 from jaxopt_lab.rules.monitor_summary import MonitorSummary
@@ -30,7 +30,6 @@ _CONVERGED = 0.05
 _GOOD = 0.8
 _HALF = 0.5
 _NOTHING = 0.95
-MOST_PROVED = 2000
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,32 +61,6 @@ class Setting:
     monitor: MonitorSummary | None
     optimizer: IdentifiedRule
     total_steps: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class PointState:
-    """The point itself.
-
-    Attributes:
-      loss: expected loss over all data.
-      gradient_norm: of its gradient.
-      size: norm of the parameters, at least 1: the unit of distances.
-      is_random: whether the loss has randomness of its own.
-      steepest: the scan along minus the gradient; None at a gradient of zero.
-      baseline: the loss of the best constant output; where the outputs are not known, with all parameters zero; None
-        without data.
-      num_classes: of a classifier, or None.
-      non_finite: where a number that is not finite comes from, or None.
-    """
-
-    loss: float
-    gradient_norm: float
-    size: float = 1.0
-    is_random: bool = False
-    steepest: LineScan | None = None
-    baseline: float | None = None
-    num_classes: int | None = None
-    non_finite: NonFiniteOrigin | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,6 +121,15 @@ class Evidence:
     def num_steps(self) -> int:
         """Steps that the run was to take."""
         return 0 if self.run is None else self.run.num_steps
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the run took all of the planned steps, or no longer falls: less than 2 % of its scale at the end."""
+        if self.run is None or self.run.diverged:
+            return False
+        quarters = np.array_split(self.run.losses, 4) if len(self.run.losses) >= 8 else None
+        flat = quarters is not None and quarters[2].mean() - quarters[3].mean() < _STATIONARY * self.scale
+        return bool(flat or self.num_steps >= (self.setting.total_steps or np.inf))
 
     @property
     def line_scans(self) -> tuple[LineScan, ...]:
@@ -301,8 +283,3 @@ class Evidence:
         if model is None or not np.isfinite(rule.edge) or (rule.kind == "adaptive" and not model.preconditioned):
             return float("nan")
         return rule.relative_sharpness(model.largest)
-
-
-def horizon_for(evidence: Evidence, gain: float) -> int:
-    """Steps of a proof in which a run that is `gain` times slower comes as far as the better one does in four."""
-    return max(evidence.num_steps, int(min(4 * gain, MOST_PROVED)))

@@ -140,6 +140,14 @@ def constant_output_loss(problem: Problem, params: Any, search: OutputSearch) ->
     return float(compiled(_at_constant, (), (loss, params))(loss, params, problem.data, search.constant.outputs))
 
 
+def outputs_of(problem: Problem, params: Any, data: Any) -> np.ndarray | None:
+    """The model's outputs for the data; None where the loss holds no layer."""
+    loss = as_partial(problem.loss)
+    if _place(loss, params, data) is None:
+        return None
+    return np.asarray(compiled(_actual, (), (loss, params))(loss, params, data)[0])
+
+
 def loss_at_constant(problem: Problem, params: Any, search: OutputSearch) -> float:
     """The loss of the best one output for all, on up to 2048 examples, with what else it asks of the parameters."""
     loss, batch = as_partial(problem.loss), some_examples(problem.data, _MOST_EXAMPLES, 0)

@@ -10,6 +10,7 @@ from jaxopt_lab.diagnosis.probe_runs import PART, steps_to_reach
 from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 
 _DONE = 0.01
+MOST_PROVED = 2000
 
 
 def speed_up(
@@ -88,3 +89,8 @@ def _rewound(model: QuadraticModel, method: Method, steps: float, bottom: float)
     weights = np.where(left > _DONE, model.weights / np.maximum(left, _DONE), 0.0)
     earlier = dataclasses.replace(model, weights=weights)
     return dataclasses.replace(earlier, loss=bottom + earlier.gap())
+
+
+def horizon_for(evidence: Evidence, gain: float) -> int:
+    """Steps of a proof in which a run that is `gain` times slower comes as far as the better one does in four."""
+    return max(evidence.num_steps, int(min(4 * gain, MOST_PROVED)))

@@ -18,6 +18,7 @@ from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.curvature.directions import NegativeCurvature
 from jaxopt_lab.curvature.points import locate
 from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, step_cost
+from jaxopt_lab.tracing.non_finite import NonFiniteOrigin
 
 _DISTANCES = np.geomspace(1e-4, 2.0, 12)
 _CLIMB = 1e-4
@@ -40,6 +41,32 @@ class LineScan:
     drop: float
     distance: float
     lowest: float
+
+
+@dataclasses.dataclass(frozen=True)
+class PointState:
+    """The point itself.
+
+    Attributes:
+      loss: expected loss over all data.
+      gradient_norm: of its gradient.
+      size: norm of the parameters, at least 1: the unit of distances.
+      is_random: whether the loss has randomness of its own.
+      steepest: the scan along minus the gradient; None at a gradient of zero.
+      baseline: the loss of the best constant output; where the outputs are not known, with all parameters zero; None
+        without data.
+      num_classes: of a classifier, or None.
+      non_finite: where a number that is not finite comes from, or None.
+    """
+
+    loss: float
+    gradient_norm: float
+    size: float = 1.0
+    is_random: bool = False
+    steepest: LineScan | None = None
+    baseline: float | None = None
+    num_classes: int | None = None
+    non_finite: NonFiniteOrigin | None = None
 
 
 @dataclasses.dataclass(frozen=True)

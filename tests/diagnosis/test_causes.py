@@ -25,11 +25,13 @@ from jaxopt_lab.diagnosis.causes import (
     signals,
     stationarity,
     train_eval,
+    underfitting,
 )
 from jaxopt_lab.diagnosis.data_checks import DataChecks, Labels, Split
 from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
 from jaxopt_lab.diagnosis.gradient_flow import GradientFlow
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
+from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, Search
 from jaxopt_lab.diagnosis.probe_runs import ProbeRun
@@ -96,9 +98,9 @@ def test_outputs_that_know_the_targets_earn_a_twentieth_over_one_output_for_all(
 @pytest.mark.parametrize(("penalty", "found"), [(0.3, False), (0.4, True)])
 def test_a_penalty_is_half_of_what_one_output_for_all_costs(penalty, found):
     made = evidence(program=ProgramChecks(penalty=Penalty(penalty, 0.0)))  # 0.3 / 0.7 and 0.4 / 0.6
-    assert (stationarity.examine_underfitting(made) is not None) == found
+    assert (underfitting.examine(made) is not None) == found
     learned = evidence(end=0.01, program=ProgramChecks(penalty=Penalty(penalty, 0.0)))
-    assert stationarity.examine_underfitting(learned) is None
+    assert underfitting.examine(learned) is None
 
 
 @pytest.mark.parametrize(("held", "found"), [(2.9, False), (3.1, True)])
@@ -334,4 +336,16 @@ def test_weight_decay_pulls_half_as_hard_as_the_gradient(held, found):
     rule = dataclasses.replace(SGD, weight_decay=decay)
     setting = dataclasses.replace(made.setting, optimizer=rule)
     made = dataclasses.replace(made, setting=setting, run=dataclasses.replace(made.run, params=jnp.ones(3)))
-    assert (stationarity.examine_underfitting(made) is not None) == found
+    assert (underfitting.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("model", "probe", "error", "found"),
+    [(0.5, 0.74, 0.01, False), (0.5, 0.76, 0.01, True), (0.85, 0.94, 0.01, False), (0.5, 0.76, 0.09, False)],
+)
+def test_a_probe_that_leaves_half_of_the_errors_tells_underfitting(model, probe, error, found):
+    made = evidence(end=0.6, data=DataChecks(None, None, None, skill=Skill(model, probe, error)))
+    assert (underfitting.examine(made) is not None) == found
+    cut_short = dataclasses.replace(made, setting=dataclasses.replace(made.setting, total_steps=1000))
+    falling = dataclasses.replace(made.run, losses=np.linspace(1.1, 0.6, 40))
+    assert underfitting.examine(dataclasses.replace(cut_short, run=falling)) is None

@@ -7,9 +7,9 @@ tell the labels of held out training examples tell those of the validation data 
 
 import numpy as np
 
-from jaxopt_lab.diagnosis.data_checks import SURE
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.label_probes import SURE
 from jaxopt_lab.diagnosis.prescriptions import advise
 
 CHANCE = 0.01

@@ -20,8 +20,9 @@ import numpy as np
 from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import noise
-from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
+from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
+from jaxopt_lab.diagnosis.predicted_gain import horizon_for
 from jaxopt_lab.diagnosis.prescriptions import scale_rate
 from jaxopt_lab.diagnosis.probe_runs import speed_up
 
@@ -52,19 +53,17 @@ def examine_high(evidence: Evidence) -> Finding | None:
         )  # fmt: skip
     climbed = run.end > evidence.point.loss + CLIMBED * evidence.scale and _uphill_beyond_noise(evidence)
     learned_nothing = evidence.point.baseline is not None and run.end > 0.95 * evidence.point.baseline
-    at_rest = evidence.is_converged and evidence.validation is None
-    better = float("nan") if at_rest else _lower_at_less(evidence)
-    stuck = (
-        share >= 1
-        and (evidence.progress < 0.05 or learned_nothing)
-        and not (evidence.is_converged or better < NOTHING_LEARNED)
-    )
+    better = _lower_at_less(evidence)
+    goes_nowhere = evidence.progress < 0.05 or learned_nothing
+    stuck = share >= 1 and goes_nowhere and not (evidence.is_converged or better < NOTHING_LEARNED)
+    held = _validation_over_baseline(evidence)
     measurements += [
         measured("climb of the loss, over its scale", (run.end - evidence.point.loss) / evidence.scale, CLIMBED),
         measured("loss above the lowest evidence, over that at a lower rate", better, LOWER),
+        measured("validation loss over that of one output for all", held, LOWER),
         measured("median cosine of successive updates", run.cosine),
     ]
-    astray = _validation_over_baseline(evidence) >= LOWER  # whether a lower rate helps is tried
+    astray = held >= LOWER  # whether a lower rate helps is tried
     noisy = not share >= 0.5 and noise.examine(evidence) is not None
     lower_is_better = better >= (NOTHING_LEARNED if learned_nothing and evidence.is_underperforming else LOWER)
     if not (stuck or astray or ((climbed or lower_is_better) and not noisy)):
@@ -72,9 +71,8 @@ def examine_high(evidence: Evidence) -> Finding | None:
     text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
     if astray and not stuck:
         text = "The steps lead astray: the validation loss is far above that of one output for all."
-    gain = min(max(better, LOWER), 1e6) if np.isfinite(better) else float(evidence.num_steps)
-    if run.losses[-1] >= run.losses[0]:  # it gains nothing, however long it runs
-        gain = float(evidence.num_steps)
+    falls = run.losses[-1] < run.losses[0]  # if not, it gains nothing, however long it runs
+    gain = min(max(better, LOWER), 1e6) if np.isfinite(better) and falls else float(evidence.num_steps)
     return make_finding(
         "learning-rate-too-high", text, measurements, cure, gain, horizon=evidence.num_steps,
         follows_from=_BLAMED if evidence.setting.optimizer.weight_decay == 0 else (*_BLAMED, "underfitting"),
@@ -190,8 +188,12 @@ def _validation_over_baseline(evidence: Evidence) -> float:
 
 
 def _lower_at_less(evidence: Evidence) -> float:
-    """Loss above the lowest known over that at the better lower rate, after equal steps; NaN where not evidence."""
-    if evidence.run is None or evidence.rates is None or evidence.rates.steps is None:
+    """Loss above the lowest known over that at the better lower rate, after equal steps; NaN where it is not known.
+
+    Nor does it count where a loss without validation data is as low as training makes it.
+    """
+    at_rest = evidence.is_converged and evidence.validation is None
+    if evidence.run is None or evidence.rates is None or evidence.rates.steps is None or at_rest:
         return float("nan")
     here = float(np.interp(evidence.rates.steps[-1], evidence.run.steps, evidence.run.losses))
     ends = np.array([curve[-1] for factor, curve in evidence.rates.losses.items() if factor < 1])
