@@ -1,12 +1,16 @@
 """Whether a model can learn from data and labels: the classes, what probes predict, training against validation."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from scipy import stats
 
-from jaxopt_lab.core import Problem
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.leaves import describe_tree
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.inputs import find_inputs
 from jaxopt_lab.diagnosis.label_probes import FEWEST, MOST_CLASSES, Skill, measure_skill, probe_labels
@@ -15,6 +19,8 @@ from jaxopt_lab.tracing.outputs import OutputPlace, classes_of
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
+
+_MOST_BATCHES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,6 +63,28 @@ class Split:
     labels: float
 
 
+class BatchChecks(NamedTuple):
+    """Batches as the loop feeds them, beside the data.
+
+    Attributes:
+      count: batches that were looked at.
+      grouping: Cramer's V of the classes over the batches, 0 where they are spread as by chance and 1 where each batch
+        holds one class; NaN without classes.
+      chance: of a spread as uneven as that, if the examples were shuffled; 1 without classes.
+      offset: of the inputs' means from those of the data, as of a split.
+      scale: of the inputs' deviations over those of the data.
+      repeats: share of the examples that came before, within one pass of the data, above that of drawing with
+        replacement.
+    """
+
+    count: int
+    grouping: float
+    chance: float
+    offset: float
+    scale: float
+    repeats: float
+
+
 @dataclasses.dataclass(frozen=True)
 class DataChecks:
     """What the data say on their own.
@@ -68,6 +96,7 @@ class DataChecks:
       across: the same of the validation data alone, by probes of the training data; None without them.
       split: validation against training inputs, or None.
       skill: of the model and of the best probe where training goes badly; None without validation data.
+      batches: as the loop feeds them, or None where they are not given.
     """
 
     labels: Labels | None
@@ -75,6 +104,7 @@ class DataChecks:
     split: Split | None
     across: float | None = None
     skill: Skill | None = None
+    batches: BatchChecks | None = None
 
 
 def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
@@ -96,7 +126,10 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
             if probe is None:
                 why = f"no probe applies: fewer than {FEWEST} examples, or inputs that are no floating numbers"
                 budget.skipped["uninformative-labels"] = Skipped(why, applies=False)
-    return DataChecks(labels, probe, compare_split(problem, None if search is None else search.place), across, skill)
+    place = None if search is None else search.place
+    split, batches = compare_split(problem, place), evidence.setting.batches
+    fed = None if batches is None else compare_batches(problem, place, batches)
+    return DataChecks(labels, probe, split, across, skill, fed)
 
 
 def _labels(search: OutputSearch, data: Any) -> Labels | None:
@@ -128,18 +161,77 @@ def compare_split(problem: Problem, place: OutputPlace | None) -> Split | None:
     )
     if min(len(train), len(held)) < FEWEST or not (np.isfinite(train).all() and np.isfinite(held).all()):
         return None
+    apart = _apart(train, held)
+    if apart is None:
+        return None
+    rows = {row.tobytes() for row in train}
+    distinct = len(rows) / len(train)
+    duplicates = float(np.mean([row.tobytes() in rows for row in held])) if distinct > 0.9 else 0.0
+    return Split(*apart, duplicates, _label_distance(place, problem))
+
+
+def _apart(train: np.ndarray, held: np.ndarray) -> tuple[float, float] | None:
+    """The difference of the means in training deviations, above that of a draw, and the ratio of the deviations."""
     deviation, other = train.std(0), held.std(0)
     kept = (deviation > 1e-6 * max(np.abs(train).max(), 1e-300)) & (other > 0)
     if not kept.any():
         return None
     squares = np.square((held.mean(0) - train.mean(0))[kept] / deviation[kept]) - 1 / len(held) - 1 / len(train)
-    rows = {row.tobytes() for row in train}
-    distinct = len(rows) / len(train)
-    duplicates = float(np.mean([row.tobytes() in rows for row in held])) if distinct > 0.9 else 0.0
-    return Split(
-        float(np.sqrt(max(squares.mean(), 0.0))), float(np.median(other[kept] / deviation[kept])), duplicates,
-        _label_distance(place, problem),
-    )  # fmt: skip
+    return float(np.sqrt(max(squares.mean(), 0.0))), float(np.median(other[kept] / deviation[kept]))
+
+
+def read_batches(problem: Problem, batches: Iterable[Any]) -> list[Any]:
+    """The first batches, at most 64 and at most one pass of the data.
+
+    Raises:
+      InputError: the problem has no data, there are fewer than two batches, or one has not the structure of the data.
+    """
+    if problem.data is None:
+        raise fail("diagnose", f"batches are given, and {problem.name} has no data to hold them against")
+    like, structure = jax.tree.leaves(problem.data), jax.tree.structure(problem.data)
+    found, seen = [], 0
+    for batch in batches:
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(batch)]
+        shapes = [each.shape[1:] for each in leaves]
+        if jax.tree.structure(batch) != structure or shapes != [jnp.shape(each)[1:] for each in like]:
+            told = f"batch {len(found)} holds {describe_tree(batch)}, the data {describe_tree(problem.data)}"
+            raise fail("diagnose", told, "Give batches of the data's structure, examples first.")
+        found.append(jax.tree.unflatten(structure, leaves))
+        seen += len(leaves[0])
+        if len(found) == _MOST_BATCHES or seen >= (problem.num_examples or 0):
+            break
+    if len(found) < 2:
+        raise fail("diagnose", f"batches end after {len(found)}", "Give an iterable of at least two batches.")
+    return found
+
+
+def compare_batches(problem: Problem, place: OutputPlace | None, batches: list[Any]) -> BatchChecks:
+    """Batches as the loop feeds them against the data that they are drawn from."""
+    grouping, chance = float("nan"), 1.0
+    classes = [None if place is None else classes_of(place, batch) for batch in batches]
+    if all(each is not None for each in classes):
+        names, where = np.unique(np.concatenate([each[0].ravel() for each in classes if each]), return_inverse=True)
+        owner = np.repeat(np.arange(len(batches)), [each[0].size for each in classes if each])
+        if 1 < len(names) <= MOST_CLASSES:
+            table = np.zeros((len(batches), len(names)))
+            np.add.at(table, (owner, where.ravel()), 1)
+            square, chance, free, _ = stats.chi2_contingency(table, correction=False)
+            above = max(square - free, 0.0) / table.sum() / (min(table.shape) - 1)
+            grouping, chance = float(np.sqrt(above)), float(chance)
+    number, apart, repeats = find_inputs(problem.data), None, 0.0
+    if number is not None:
+        whole, fed = (
+            np.asarray(jax.tree.leaves(each)[number], np.float64).reshape(len(jax.tree.leaves(each)[number]), -1)
+            for each in (problem.data, jax.tree.map(lambda *leaves: np.concatenate(leaves), *batches))
+        )
+        apart = _apart(whole, fed) if np.isfinite(fed).all() and np.isfinite(whole).all() else None
+        by_chance = len(fed) / len(whole) / 2  # of k examples drawn with replacement from n, k / 2n come again
+        repeats = _repeats(fed) - _repeats(whole) - by_chance
+    return BatchChecks(len(batches), grouping, chance, *(apart or (0.0, 1.0)), max(repeats, 0.0))
+
+
+def _repeats(rows: np.ndarray) -> float:
+    return 1 - len({row.tobytes() for row in rows}) / len(rows)
 
 
 def _label_distance(place: OutputPlace | None, problem: Problem) -> float:

@@ -48,6 +48,7 @@ class Setting:
       monitor: what a `Monitor` in it has recorded, or None.
       optimizer: what is known of the rule.
       total_steps: of the whole run that is planned, or None.
+      batches: as the loop feeds them, or None.
     """
 
     problem: Problem
@@ -61,6 +62,7 @@ class Setting:
     monitor: MonitorSummary | None
     optimizer: IdentifiedRule
     total_steps: int | None = None
+    batches: list[Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -15,9 +15,9 @@ from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.core.leaves import describe, require_trainable
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
+from jaxopt_lab.diagnosis.data_checks import read_batches
 from jaxopt_lab.diagnosis.evidence import Evidence, Setting
 from jaxopt_lab.diagnosis.findings import (
-    CAUSES,
     MEANT,
     PROGRAM_CAUSES,
     Diagnosis,
@@ -28,6 +28,7 @@ from jaxopt_lab.diagnosis.findings import (
 )
 from jaxopt_lab.diagnosis.logged_curve import diagnose_log
 from jaxopt_lab.diagnosis.measure import measure
+from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.prescriptions import advise
 from jaxopt_lab.diagnosis.trials import try_prescriptions
 from jaxopt_lab.rules.frozen import frozen_leaves, without_frozen
@@ -36,7 +37,6 @@ from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 from jaxopt_lab.training.failures import require_rule
 
-_AS_GOOD, _LARGE = 1.5, 3.0  # gains measured in short runs are told apart from about here; they are large from there
 _SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", "underfitting", *PROGRAM_CAUSES)
 """Causes that are there whether or not the change that is tried mends them, but for those of `MEANT`."""
 
@@ -49,6 +49,7 @@ def diagnose(
     steps: int | None = None,
     total_steps: int | None = None,
     batch_size: int | None = None,
+    batches: Iterable[Any] | None = None,
     seed: int = 0,
     opt_state: Any = None,
     budget: float = 200.0,
@@ -64,6 +65,8 @@ def diagnose(
       steps: length of the short run that is made with the rule; None chooses.
       total_steps: of the whole run that is planned: the schedule is read over it; None leaves it unread.
       batch_size: examples a step in use; None for all.
+      batches: an iterable of batches as the training loop feeds them, of the data's structure: their classes, scale and
+        repeats are held against the data; None leaves that out.
       seed: seeds the initial parameters, the data order and every random vector.
       opt_state: the rule's state in a running training loop, such as that of a `Monitor`; None without one. It tells an
         adaptive rule's preconditioner at the point, and what the monitor has seen.
@@ -113,9 +116,10 @@ def diagnose(
                 "diagnose", f"batch_size {batch_size} needs as many examples, {problem.name} has {problem.num_examples}"
             )
     require_count("diagnose", "seed", seed, 0)
+    fed = None if batches is None else read_batches(problem, batches)
     account = Budget(budget, seconds)
     setting = _setting(problem, rule, params, steps, batch_size, seed, opt_state)
-    setting = dataclasses.replace(setting, total_steps=total_steps)
+    setting = dataclasses.replace(setting, total_steps=total_steps, batches=fed)
     log = log or (lambda text: None)
     return conclude(measure(setting, account, log), account, log)
 
@@ -144,58 +148,6 @@ def conclude(evidence: Evidence, account: Budget, log: Callable[[str], None] = l
         account.elapsed,
         evidence,
     )
-
-
-def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """What makes the program another than meant first, then by gain; what follows from another cause comes behind it.
-
-    Unless both were tried and the change against what follows gave more.
-
-    Example:
-      >>> from jaxopt_lab.diagnosis.findings import Prescription
-      >>> slow = make_finding("ill-conditioned", "", [], Prescription(""), 30.0, follows_from=("unnormalized-inputs",))
-      >>> raw = make_finding("unnormalized-inputs", "", [], Prescription(""), 10.0)
-      >>> [finding.cause for finding in rank([slow, raw])]
-      ['unnormalized-inputs', 'ill-conditioned']
-    """
-    waiting = sorted(findings, key=_order)
-    ranked: list[Finding] = []
-    while waiting:
-        free = [found for found in waiting if not any(_explains(other, found) for other in waiting)]
-        chosen = (free or waiting)[0]
-        waiting.remove(chosen)
-        ranked.append(chosen)
-    return tuple(ranked)
-
-
-def _explains(cause: Finding, other: Finding) -> bool:
-    """Whether the other finding follows from the cause, as far as trials do not say otherwise."""
-    if cause.cause not in other.follows_from or cause.cause == other.cause:
-        return False
-    if other.trial is None and other.predicted_gain.unit == "loss" and cause.trial is not None and cause.trial.helps:
-        return cause.trial.gain**2 >= other.predicted_gain.value  # it mends at least half of it, in factors
-    if other.trial is None or not other.trial.helps or cause.trial is None:
-        return True
-    least = max(_LARGE, other.trial.weight / _AS_GOOD)
-    return _order(cause) < _order(other) or (cause.trial.helps and cause.trial.weight >= least)
-
-
-def _order(found: Finding) -> tuple[float, ...]:
-    place = CAUSES.index(found.cause)
-    is_end = found.cause == "schedule" and found.prescription.change is None  # more steps are no other program
-    is_meant = found.cause in MEANT and found.trial is not None and not found.trial.helps
-    if found.cause == "non-finite" or (found.cause in PROGRAM_CAUSES and not is_end and not is_meant):
-        return (0, place)
-    if found.trial is None:
-        return (1, -_in_steps(found.predicted_gain.value), -found.predicted_gain.value, place)
-    if not found.trial.helps:
-        return (2, -found.predicted_gain.value, place)
-    return (1, -_in_steps(found.trial.weight), -found.predicted_gain.value, place)
-
-
-def _in_steps(gain: float) -> float:
-    """The gain on a scale whose steps can be told apart."""
-    return float(np.round(np.log(gain) / np.log(_AS_GOOD))) if 0 < gain < np.inf else float(gain)
 
 
 def _tried(

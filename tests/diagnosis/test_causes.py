@@ -27,7 +27,7 @@ from jaxopt_lab.diagnosis.causes import (
     train_eval,
     underfitting,
 )
-from jaxopt_lab.diagnosis.data_checks import DataChecks, Labels, Split
+from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels, Split
 from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
 from jaxopt_lab.diagnosis.gradient_flow import GradientFlow
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
@@ -349,3 +349,17 @@ def test_a_probe_that_leaves_half_of_the_errors_tells_underfitting(model, probe,
     cut_short = dataclasses.replace(made, setting=dataclasses.replace(made.setting, total_steps=1000))
     falling = dataclasses.replace(made.run, losses=np.linspace(1.1, 0.6, 40))
     assert underfitting.examine(dataclasses.replace(cut_short, run=falling)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"grouping": 0.29, "chance": 0.0}, False), ({"grouping": 0.31, "chance": 0.0}, True),
+        ({"grouping": 0.31, "chance": 2e-4}, False), ({"repeats": 0.09}, False), ({"repeats": 0.11}, True),
+        ({"offset": 0.49}, False), ({"offset": 0.51}, True), ({"scale": 1.9}, False), ({"scale": 0.49}, True),
+    ],
+)  # fmt: skip
+def test_batches_are_a_random_part_of_the_data(change, found):
+    fed = BatchChecks(10, 0.0, 1.0, 0.0, 1.0, 0.0)._replace(**change)
+    made = evidence(data=DataChecks(None, None, None, batches=fed))
+    assert (data_mismatch.examine(made) is not None) == found

@@ -5,7 +5,7 @@ import types
 import pytest
 
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
-from jaxopt_lab.diagnosis.pipeline import rank
+from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.trials import Trial
 
 
