@@ -353,7 +353,9 @@ def spoil_flatness(row):
     if row["kind"] == "least squares":
         row["largest"] /= row["num"]
     if row["kind"] == "network":
-        row["sharpness"] = row["gap"]
+        row.update(sharpness=row["gap"], adaptive=1.0)
+    if row["kind"] == "SAM":
+        row.update(sharpness=2.0, adaptive=0.1, gap=0.1)
 
 
 def spoil_activations(row):
@@ -426,7 +428,7 @@ SPOILERS = {
     "regularization": (spoil_regularization, 11),
     "batch_norm": (spoil_normalization, 13),
     "activations_and_depth": (spoil_activations, 5),
-    "flat_and_sharp": (spoil_flatness, 6),
+    "flat_and_sharp": (spoil_flatness, 9),
     "how_many_at_once": (scaled(hits=0.7, rank_hits=0.8, log_trials=1.3, one_by_one=0.99), 4),
     "kappa_and_dimension": (spoil_kappas, 6),
     "wiggling_line": (scaled(error=1.3, ratio=2.0, worst_class=0.8), 3),
