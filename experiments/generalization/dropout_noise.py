@@ -27,8 +27,9 @@ from flax import nnx
 from jaxopt_lab import datasets, networks, theory
 from jaxopt_lab.core import Verdict, mean_of_samples
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Row, Rows, main, measures
+from jaxopt_lab.studies import Row, Rows, main
 from jaxopt_lab.studies.fields import Between, Count, OpenUnit, Positive, Seed, Whole, configclass
+from jaxopt_lab.studies.pairs import paired_ratio
 from jaxopt_lab.studies.verdicts import at_least, at_most, everywhere
 
 TOTAL, REPEATS = "law of total variance", 8
@@ -130,7 +131,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     bottom.errorbar(ratios[:, 0], range(len(names)), xerr=[ratios[:, 0] - ratios[:, 1], ratios[:, 2] - ratios[:, 0]],
                     fmt="o", color=maker.color(0))  # fmt: skip
     bottom.axvline(1.0, color=maker.color(2), linewidth=1)
-    bottom.set(ylim=(len(names) - 0.5, -0.5), xlabel="held-out loss over that without noise, 95 % intervals",
+    bottom.set(ylim=(len(names) - 0.5, -0.5), xlabel="held-out loss over that without noise",
                title="Dropout acts by its mean")  # fmt: skip
     bottom.set_yticks(range(len(names)), names)
     return figure
@@ -149,7 +150,7 @@ def caption(config: Config, rows: Rows) -> str:
 
 def _ratio(rows: Rows, method: str, other: str, name: str = "held_out") -> tuple[float, float, float]:
     """A number with one method over that with another at the same seeds, and its 95 % interval."""
-    ratio = measures.paired_ratio(*(rows.only(kind="trained", method=each)[name] for each in (method, other)))
+    ratio = paired_ratio(*(rows.only(kind="trained", method=each)[name] for each in (method, other)))
     return ratio.value, *ratio.interval
 
 

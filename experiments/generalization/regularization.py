@@ -29,8 +29,9 @@ from flax import nnx
 from jaxopt_lab import datasets, networks, objectives, rules, theory, training
 from jaxopt_lab.core import Estimate, Verdict, mean_of_samples
 from jaxopt_lab.reporting import FigureMaker
-from jaxopt_lab.studies import Row, Rows, main, measures
+from jaxopt_lab.studies import Row, Rows, main
 from jaxopt_lab.studies.fields import Between, Increasing, MultipleOf, Positive, Seed, Whole, configclass
+from jaxopt_lab.studies.pairs import paired_ratio
 from jaxopt_lab.studies.verdicts import at_least, at_most, everywhere
 
 METHODS = ("nothing", "L2", "dropout", "stopped early", "moved images", "batch normalization")
@@ -117,7 +118,7 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         at_most("and lowers the held-out loss", "held-out loss over that without", 0.95,
                 _over_nothing(rows, "L2", "held_out").value, reference="seeds 11 and 12 gave .89 and .90"),
         at_least("Dropout narrows it less", "gap over that with L2", 1.03,
-                 measures.paired_ratio(gaps["dropout"], gaps["L2"]).value, reference="seeds 11, 12 gave 1.1, 1.2"),
+                 paired_ratio(gaps["dropout"], gaps["L2"]).value, reference="seeds 11, 12 gave 1.1, 1.2"),
         at_least("Stopping early gains next to nothing", "held-out loss over that without", 0.95,
                  _over_nothing(rows, "stopped early", "held_out").value, reference="seeds 11 and 12 gave .99 and .99"),
         at_least("Batch normalization does not narrow the gap by much", "gap over that without, lower end", 0.75,
@@ -144,7 +145,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     bottom.axvline(1.0, color=maker.color(2), linewidth=1)
     bottom.errorbar(values, range(len(values)), xerr=[values - ends[:, 0], ends[:, 1] - values], fmt="o",
                     color=maker.color(0))  # fmt: skip
-    bottom.set(ylim=(len(values) - 0.5, -0.5), xlabel="held-out less training loss, over that without; 95 % intervals",
+    bottom.set(ylim=(len(values) - 0.5, -0.5), xlabel="gap in the loss, over that without",
                title="On digits L2 narrows the gap")  # fmt: skip
     bottom.set_yticks(range(len(values)), METHODS[1:])
     return figure
@@ -165,7 +166,7 @@ def caption(config: Config, rows: Rows) -> str:
 
 def _over_nothing(rows: Rows, method: str, name: str) -> Estimate:
     """A number of a method over that of the same networks without any."""
-    return measures.paired_ratio(*(rows.only(kind="network", method=each)[name] for each in (method, "nothing")))
+    return paired_ratio(*(rows.only(kind="network", method=each)[name] for each in (method, "nothing")))
 
 
 def _dropout(

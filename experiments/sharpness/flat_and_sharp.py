@@ -33,6 +33,7 @@ from jaxopt_lab.core import Estimate, Problem, Verdict, fail, mean_of_samples
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Row, Rows, main, measures
 from jaxopt_lab.studies.fields import Between, Count, Increasing, NotEmpty, Positive, Seed, Whole, configclass
+from jaxopt_lab.studies.pairs import paired_ratio
 from jaxopt_lab.studies.verdicts import at_least, at_most, everywhere, within
 
 WISHART, DINH = "mean of an inverse Wishart matrix", "Dinh et al. 2017, arXiv 1703.04933"
@@ -120,7 +121,8 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
         places = (np.arange(len(row["parts"])) + 0.5) / len(row["parts"])
         maker.measured(top, places, row["parts"], color=color, linestyle="-", linewidth=1,
                        label=f"{row['num']} examples")  # fmt: skip
-    top.set(yscale="log", xlim=(0, 1.35), xlabel="share of the directions, flat to sharp", ylabel="excess risk",
+    top.set(yscale="log", xlim=(0, 1.35), xticks=np.linspace(0, 1, 6), ylabel="excess risk",
+            xlabel="share of the directions, flat to sharp",
             title="What overfits is flat")  # fmt: skip
     networks = rows.where(kind="network", train=lambda loss: loss <= FITTED)
     for color, size in enumerate(config.batch_sizes):
@@ -196,7 +198,7 @@ def _rank_correlation(networks: Rows, name: str) -> tuple[float, float]:
 def _aware(config: Config, rows: Rows, name: str) -> Estimate:
     """A number of networks trained by SAM over that of the same ones trained by gradient descent."""
     plain = rows.where(kind="network", batch_size=config.batch_sizes[-1], learning_rate=config.rates[-1])
-    return measures.paired_ratio(rows.where(kind="SAM")[name], plain[name])
+    return paired_ratio(rows.where(kind="SAM")[name], plain[name])
 
 
 def sharpness_aware(learning_rate: float, radius: float) -> optax.GradientTransformationExtraArgs:
