@@ -24,12 +24,12 @@ import numpy as np
 import optax
 from flax import nnx
 
+from experiments.pairs import Ratio, paired_ratio
 from jaxopt_lab import datasets, networks, theory
 from jaxopt_lab.core import Verdict, mean_of_samples
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Row, Rows, main
 from jaxopt_lab.studies.fields import Between, Count, OpenUnit, Positive, Seed, Whole, configclass
-from jaxopt_lab.studies.pairs import paired_ratio
 from jaxopt_lab.studies.verdicts import at_least, at_most, everywhere
 
 TOTAL, REPEATS = "law of total variance", 8
@@ -140,7 +140,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
 def caption(config: Config, rows: Rows) -> str:
     ends = rows.where(kind="noises")
     shares = [row["dropout"] / row["predicted"] for row in ends]
-    told = {name: "{:.2f} ({:.2f} to {:.2f})".format(*_ratio(rows, name, "neither noise")) for name in METHODS}
+    told = {name: _ratio(rows, name, "neither noise") for name in METHODS}
     return (
         f"Of the gradient's noise {shares[0]:.0%} is dropout's at the start and {shares[-1]:.0%} at the end; it takes"
         f" the held-out loss to {told['dropout']} of that without noise, averaged over masks to"
@@ -148,10 +148,9 @@ def caption(config: Config, rows: Rows) -> str:
     )
 
 
-def _ratio(rows: Rows, method: str, other: str, name: str = "held_out") -> tuple[float, float, float]:
+def _ratio(rows: Rows, method: str, other: str, name: str = "held_out") -> Ratio:
     """A number with one method over that with another at the same seeds, and its 95 % interval."""
-    ratio = paired_ratio(*(rows.only(kind="trained", method=each)[name] for each in (method, other)))
-    return ratio.value, *ratio.interval
+    return paired_ratio(*(rows.only(kind="trained", method=each)[name] for each in (method, other)))
 
 
 def _linear(rng: np.random.Generator, config: Config, rate: float) -> Row:
@@ -253,7 +252,7 @@ def _noises(config: Config, setting: Setting, place: str, params: Any) -> Row:
     keys = jax.random.split(jax.random.key(config.seed + 1), REPEATS + 1)
     dropout, batch = (mean_of_samples(np.asarray(each)) for each in zip(*map(parts, keys[1:]), strict=True))
     total = mean_of_samples(np.asarray(whole(keys[0])))
-    errors = (total.standard_error, dropout.standard_error, batch.standard_error)
+    errors = np.array([total.standard_error, dropout.standard_error, batch.standard_error], float)
     return {"kind": "noises", "place": place, "dropout": dropout.value, "dropout_error": dropout.standard_error,
             "batch": batch.value, "batch_error": batch.standard_error, "total": total.value,
             "predicted": dropout.value + batch.value, "error": float(np.linalg.norm(errors))}  # fmt: skip

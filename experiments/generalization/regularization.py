@@ -26,12 +26,12 @@ import numpy as np
 import optax
 from flax import nnx
 
+from experiments.pairs import Ratio, paired_ratio
 from jaxopt_lab import datasets, networks, objectives, rules, theory, training
-from jaxopt_lab.core import Estimate, Verdict, mean_of_samples
+from jaxopt_lab.core import Verdict, mean_of_samples
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Row, Rows, main
 from jaxopt_lab.studies.fields import Between, Increasing, MultipleOf, Positive, Seed, Whole, configclass
-from jaxopt_lab.studies.pairs import paired_ratio
 from jaxopt_lab.studies.verdicts import at_least, at_most, everywhere
 
 METHODS = ("nothing", "L2", "dropout", "stopped early", "moved images", "batch normalization")
@@ -114,7 +114,7 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
                 theory.regularization.largest_variance_ratio(), max(stopped["variance_ratio"]), tolerance=0.02,
                 reference=ALI),
         at_most("On digits L2 narrows the gap", "held-out less training loss, over that without, upper end", 0.95,
-                _over_nothing(rows, "L2", "gap").interval[1], reference="seeds 11 and 12 gave .86 and .88"),
+                _over_nothing(rows, "L2", "gap").high, reference="seeds 11 and 12 gave .86 and .88"),
         at_most("and lowers the held-out loss", "held-out loss over that without", 0.95,
                 _over_nothing(rows, "L2", "held_out").value, reference="seeds 11 and 12 gave .89 and .90"),
         at_least("Dropout narrows it less", "gap over that with L2", 1.03,
@@ -122,7 +122,7 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         at_least("Stopping early gains next to nothing", "held-out loss over that without", 0.95,
                  _over_nothing(rows, "stopped early", "held_out").value, reference="seeds 11 and 12 gave .99 and .99"),
         at_least("Batch normalization does not narrow the gap by much", "gap over that without, lower end", 0.75,
-                 _over_nothing(rows, "batch normalization", "gap").interval[0],
+                 _over_nothing(rows, "batch normalization", "gap").low,
                  reference="seeds 11 and 12 gave .90 and .88"),
         at_least("Moving the images by a pixel hurts", "error on held-out digits over that without", 1.05,
                  _over_nothing(rows, "moved images", "wrong").value, reference="seeds 11 and 12 gave 1.4 and 1.2"),
@@ -140,10 +140,9 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     axes.set(xscale="log", xlim=(None, 12 * stopped["time"][-1]), ylim=(0, 1.9), xlabel="steps x learning rate t",
              ylabel="stopping at t over ridge of 1 / t", title="Stopping early is ridge, within 1.69")  # fmt: skip
     ratios = [_over_nothing(rows, name, "gap") for name in METHODS[1:]]
-    ends = np.array([ratio.interval for ratio in ratios])
-    values = np.array([ratio.value for ratio in ratios])
+    values, low, high = np.array(ratios).T
     bottom.axvline(1.0, color=maker.color(2), linewidth=1)
-    bottom.errorbar(values, range(len(values)), xerr=[values - ends[:, 0], ends[:, 1] - values], fmt="o",
+    bottom.errorbar(values, range(len(values)), xerr=[values - low, high - values], fmt="o",
                     color=maker.color(0))  # fmt: skip
     bottom.set(ylim=(len(values) - 0.5, -0.5), xlabel="gap in the loss, over that without",
                title="On digits L2 narrows the gap")  # fmt: skip
@@ -154,9 +153,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
 def caption(config: Config, rows: Rows) -> str:
     stopped = rows.where(kind="stopping")
     gaps = ((name, _over_nothing(rows, name, "gap")) for name in METHODS[1:])
-    told = ", ".join(
-        f"{gap.value:.2f} with {name} ({gap.interval[0]:.2f} to {gap.interval[1]:.2f})" for name, gap in gaps
-    )
+    told = ", ".join(f"{gap} with {name}" for name, gap in gaps)
     return (
         f"Stopped at any time, gradient descent has at most {max(stopped['bias_ratio']):.2f} times the squared bias and"
         f" {max(stopped['variance_ratio']):.2f} times the variance of ridge with the strength 1 / t. Perceptrons on"
@@ -164,7 +161,7 @@ def caption(config: Config, rows: Rows) -> str:
     )
 
 
-def _over_nothing(rows: Rows, method: str, name: str) -> Estimate:
+def _over_nothing(rows: Rows, method: str, name: str) -> Ratio:
     """A number of a method over that of the same networks without any."""
     return paired_ratio(*(rows.only(kind="network", method=each)[name] for each in (method, "nothing")))
 
@@ -276,7 +273,7 @@ def _program(config: Config, rate: float, norm: str) -> Any:
 
         def stretch(carry: Any, keys: jax.Array) -> tuple[Any, jax.Array]:
             carry, _ = jax.lax.scan(step, carry, keys)
-            losses, wrong = zip(*(judged(*carry, rows) for rows in (train, tune, held)), strict=True)
+            losses, wrong = zip(*(judged(carry[0], carry[1], rows) for rows in (train, tune, held)), strict=True)
             return carry, jnp.stack([*losses, wrong[-1]])
 
         return jax.lax.scan(

@@ -252,8 +252,9 @@ def _program(config: Config) -> tuple[Callable[..., Any], Callable[..., Any], Ca
         def step(carry: Any, key: jax.Array) -> tuple[Any, None]:
             params, state = carry
             grads = jax.grad(loss)(params, jax.random.randint(key, (BATCH,), 0, num))
-            moves, state = rule.update(grads, state)
-            moves = {name: jax.tree.map(lambda move, scale=scales[name == "output"]: scale * move, moves[name])
+            updates, state = rule.update(grads, state)
+            by_layer: Any = updates
+            moves = {name: jax.tree.map(lambda move, scale=scales[name == "output"]: scale * move, by_layer[name])
                      for name in params}  # fmt: skip
             return (optax.apply_updates(params, moves), state), None
 
@@ -263,7 +264,7 @@ def _program(config: Config) -> tuple[Callable[..., Any], Callable[..., Any], Ca
 
     @functools.partial(jax.jit, static_argnames="steps")
     def train(params: Any, scales: Any, data: Examples, num: int, steps: int) -> Any:
-        return jax.vmap(lambda *own: descend(*own, scales, num, steps))(params, data, keys)
+        return jax.vmap(lambda own, examples, key: descend(own, examples, key, scales, num, steps))(params, data, keys)
 
     def wrong(params: Any, data: Examples) -> jax.Array:
         return jnp.mean(outputs(params, data.inputs).argmax(1) != data.labels)

@@ -28,12 +28,12 @@ import numpy as np
 import optax
 import optax.contrib
 
+from experiments.pairs import Ratio, paired_ratio
 from jaxopt_lab import problems, rules, theory, training
-from jaxopt_lab.core import Estimate, Problem, Verdict, fail, mean_of_samples
+from jaxopt_lab.core import Problem, Verdict, fail, mean_of_samples
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Row, Rows, main, measures
 from jaxopt_lab.studies.fields import Between, Count, Increasing, NotEmpty, Positive, Seed, Whole, configclass
-from jaxopt_lab.studies.pairs import paired_ratio
 from jaxopt_lab.studies.verdicts import at_least, at_most, everywhere, within
 
 WISHART, DINH = "mean of an inverse Wishart matrix", "Dinh et al. 2017, arXiv 1703.04933"
@@ -89,7 +89,7 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     """What more data change, where the overfit lies, what rescaling does, and what sharpness tells of networks."""
     data, networks = rows.where(kind="least squares"), rows.where(kind="network", train=lambda loss: loss <= FITTED)
     first, second = data[0], data[1]
-    interval, gap = _rank_correlation(networks, "sharpness"), _aware(config, rows, "gap").interval
+    interval, gap = _rank_correlation(networks, "sharpness"), _aware(config, rows, "gap")
     return [
         everywhere("Least squares overfits by d / (n - d - 1)", "mean excess risk with {num} examples", data, "risk",
                    "predicted", errors="error", reference=WISHART),
@@ -106,10 +106,10 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
                 f"upper end of the rank correlation's 95 % interval, {len(networks)} networks", 0.5, interval[1],
                 reference=ANDRIUSHCHENKO),
         at_most("SAM ends flatter", "largest curvature over that of gradient descent, upper end of 95 %", 0.95,
-                _aware(config, rows, "sharpness").interval[1], reference=f"{FORET}; seed 11 gave .84"),
+                _aware(config, rows, "sharpness").high, reference=f"{FORET}; seed 11 gave .84"),
         at_least("but not rescaled by the weights", "largest rescaled curvature over that of gradient descent", 0.9,
                  _aware(config, rows, "adaptive").value, reference="seed 11 gave 1.1"),
-        at_most("and its gap is the same", "gaps apart, times, upper end of 95 %", 1.1, max(gap[1], 1 / gap[0]),
+        at_most("and its gap is the same", "gaps apart, times, upper end of 95 %", 1.1, max(gap.high, 1 / gap.low),
                 reference="seed 11 gave 1.04"),
     ]  # fmt: skip
 
@@ -149,8 +149,7 @@ def caption(config: Config, rows: Rows) -> str:
         f" {1 - second['largest'] / first['largest']:.0%}; {first['flat']:.0%} of what overfits lies in the flattest"
         f" tenth; among {len(networks)} networks sharpness and gap have a rank correlation between {low:.2f} and"
         f" {high:.2f}, rescaled by the weights between {adaptive[0]:.2f} and {adaptive[1]:.2f};"
-        f" SAM ends with {sharp.value:.2f} of the sharpness ({sharp.interval[0]:.2f} to {sharp.interval[1]:.2f}) and"
-        f" {gap.value:.2f} of the gap ({gap.interval[0]:.2f} to {gap.interval[1]:.2f})."
+        f" SAM ends with {sharp} of the sharpness and {gap} of the gap."
     )
 
 
@@ -195,7 +194,7 @@ def _rank_correlation(networks: Rows, name: str) -> tuple[float, float]:
     return value - 1.96 * error, value + 1.96 * error
 
 
-def _aware(config: Config, rows: Rows, name: str) -> Estimate:
+def _aware(config: Config, rows: Rows, name: str) -> Ratio:
     """A number of networks trained by SAM over that of the same ones trained by gradient descent."""
     plain = rows.where(kind="network", batch_size=config.batch_sizes[-1], learning_rate=config.rates[-1])
     return paired_ratio(rows.where(kind="SAM")[name], plain[name])
@@ -212,11 +211,14 @@ def _networks(config: Config) -> list[Row]:
     problem = problems.flattened(problems.load_problem("digits-mlp", width=8, depth=1, activation="tanh",
                                                        num_examples=200))  # fmt: skip
     hessian = jax.jit(jax.hessian(problem.full_loss))
-    runs = [("network", rules.sgd, size, {"learning_rate": rate}) for size in config.batch_sizes
-            for rate in config.rates]  # fmt: skip
+    rows = [
+        row
+        for size in config.batch_sizes
+        for rate in config.rates
+        for row in _trained(config, problem, hessian, "network", rules.sgd, size, {"learning_rate": rate})
+    ]
     options = {"learning_rate": config.rates[-1], "radius": config.radius}
-    runs.append(("SAM", sharpness_aware, config.batch_sizes[-1], options))
-    return [row for run_ in runs for row in _trained(config, problem, hessian, *run_)]
+    return rows + _trained(config, problem, hessian, "SAM", sharpness_aware, config.batch_sizes[-1], options)
 
 
 def _trained(

@@ -1,10 +1,10 @@
 """A study is a question, a config, a run and its verdicts in one file, executed into a results folder.
 
 In a study's file: `fields` (the config and its checks), `verdicts` (the forms of a claim), `measures` (numbers read off
-curves and samples), `pairs` (two methods at the same seeds), `Rows`, `main`. To run studies from Python: `load_study`, `execute`, `run_suite`.
+curves and samples), `Rows`, `main`. To run studies from Python: `load_study`, `execute`, `run_suite`.
 """
 
-from jaxopt_lab.studies import fields, measures, pairs, verdicts
+from jaxopt_lab.studies import fields, measures, verdicts
 from jaxopt_lab.studies.command_line import main
 from jaxopt_lab.studies.discovery import list_studies, load_study, studies_folder
 from jaxopt_lab.studies.execution import execute, print_line
@@ -22,7 +22,6 @@ __all__ = [
     "load_study",
     "main",
     "measures",
-    "pairs",
     "print_line",
     "run_suite",
     "studies_folder",

@@ -1,16 +1,26 @@
 """Two methods at the same seeds: what a seed gives to both falls out of their ratio."""
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxopt_lab.core import Estimate, fail
-
-__all__ = ["paired_ratio"]
+from jaxopt_lab.core import fail
 
 
-def paired_ratio(values: ArrayLike, others: ArrayLike) -> Estimate:
+class Ratio(NamedTuple):
+    """A ratio and the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+
+def paired_ratio(values: ArrayLike, others: ArrayLike) -> Ratio:
     """The geometric mean of ratios of pairs, such as two methods' losses at the same seeds, with its 95 % interval.
 
     Args:
@@ -25,7 +35,7 @@ def paired_ratio(values: ArrayLike, others: ArrayLike) -> Estimate:
 
     Example:
       >>> print(paired_ratio([1.0, 2.1, 4.2], [1.0, 2.0, 4.0]))
-      1.03306 in [0.963342, 1.10782]
+      1.03 (0.96 to 1.11)
     """
     from scipy import stats
 
@@ -36,6 +46,4 @@ def paired_ratio(values: ArrayLike, others: ArrayLike) -> Estimate:
         raise fail("paired_ratio", "values and others must be positive", "Compare differences instead.")
     logs = np.log(values / others)
     half = float(stats.t.ppf(0.975, len(logs) - 1)) * logs.std(ddof=1) / math.sqrt(len(logs))
-    return Estimate(
-        float(np.exp(logs.mean())), interval=(float(np.exp(logs.mean() - half)), float(np.exp(logs.mean() + half)))
-    )
+    return Ratio(*(float(np.exp(logs.mean() + shift)) for shift in (0.0, -half, half)))
