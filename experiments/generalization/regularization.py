@@ -78,7 +78,7 @@ class Config:
 
 PRESETS = {
     "quick": Config(),
-    "full": Config(dim=200, num_examples=2000, num_masks=20_000, kappa=1e4, network_steps=2000, num_networks=40,
+    "full": Config(dim=200, num_examples=2000, num_masks=20_000, kappa=1e4, network_steps=2000, num_networks=20,
                    rates=(0.1, 0.2, 0.35, 0.5), decays=(1e-3, 3e-3, 1e-2, 3e-2)),
 }  # fmt: skip
 
