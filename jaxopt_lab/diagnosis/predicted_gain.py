@@ -16,6 +16,7 @@ from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 
 _DONE = 0.01
 MOST_PROVED = 2000
+_STARTS = ("bad-initialization", "dead-units", "exploding-signal", "vanishing-signal")
 _AS_GOOD, _LARGE = 1.5, 3.0  # gains measured in short runs are told apart from about here; they are large from there
 
 
@@ -128,12 +129,16 @@ def _explains(cause: Finding, other: Finding) -> bool:
     """Whether the other finding follows from the cause, as far as trials do not say otherwise."""
     if cause.cause not in other.follows_from or cause.cause == other.cause:
         return False
+    if other.cause in cause.follows_from and cause.trial is None and other.trial is not None and other.trial.helps:
+        return other.trial.gain < _AS_GOOD  # each may follow from the other: what was seen to help decides
     if other.trial is None and other.predicted_gain.unit == "loss" and cause.trial is not None and cause.trial.helps:
-        return cause.trial.gain**2 >= other.predicted_gain.value  # it mends at least half of it, in factors
+        return cause.trial.gain >= _AS_GOOD
     if other.trial is None or not other.trial.helps or cause.trial is None:
         return True
-    least = max(_LARGE, other.trial.weight / _AS_GOOD)
-    return _order(cause) < _order(other) or (cause.trial.helps and cause.trial.weight >= least)
+    if _order(cause) < _order(other):
+        return True
+    begins_badly = other.cause in _STARTS and cause.trial.helps
+    return begins_badly and cause.trial.weight >= max(_LARGE, other.trial.weight / _AS_GOOD)
 
 
 def _order(found: Finding) -> tuple[float, ...]:

@@ -19,7 +19,6 @@ from jaxopt_lab.tracing.outputs import classes_of, target_leaf
 
 GAP = 0.1
 BELOW = 0.05
-NONE_MOVE = 0.99
 FAR = 30.0
 ALIKE = 0.05
 SOURCE = "interval of the activation; the criterion's own minimum"
@@ -66,11 +65,11 @@ def _unreachable(evidence: Evidence, search: OutputSearch, gap: float) -> Findin
         f" it come no lower; without it {search.bypassed.loss:.3g} is reached."
     )
     least = max(search.bypassed.loss, 1e-2 * search.scale)
-    flow = None if evidence.program is None else evidence.program.gradients
-    nothing_moves = flow is not None and flow.share > NONE_MOVE
+    silent, seen = search.silent
+    never_felt = 0 < len(silent) == len(seen)
     return make_finding(
         "unreachable-loss", text, measurements, bypass_activation(search.activation), search.reachable.loss / least,
-        gain_in="loss", horizon=evidence.num_steps, follows_from=("no-gradient",) if nothing_moves else (),
+        gain_in="loss", horizon=evidence.num_steps, follows_from=("no-gradient",) if never_felt else (),
     )  # fmt: skip
 
 

@@ -30,14 +30,13 @@ def examine(evidence: Evidence) -> Finding | None:
     pulled = max(evidence.penalty) / max(base - evidence.penalty.start, 1e-300)
     if pulled >= PULLED and evidence.is_underperforming:
         return _penalized(evidence, pulled)
+    is_held = held >= HELD and not evidence.is_converged
     skill = None if evidence.data is None else evidence.data.skill
-    if skill is not None and evidence.is_whole and _is_outdone(skill):
+    if skill is not None and not is_held and evidence.is_whole and _is_outdone(skill):
         return _outdone(evidence, skill)
     if held < HELD and stationarity.fits_a_few(evidence):
         return None
-    if not (held >= HELD and not evidence.is_converged) and not (
-        left >= stationarity.LEFT and stationarity.is_exhausted(evidence)
-    ):
+    if not is_held and not (left >= stationarity.LEFT and stationarity.is_exhausted(evidence)):
         return None
     measurements = [
         measured("training loss over that of the best constant output", left, stationarity.LEFT),
