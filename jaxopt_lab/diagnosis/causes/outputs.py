@@ -21,6 +21,7 @@ GAP = 0.1
 BELOW = 0.05
 FAR = 30.0
 ALIKE = 0.05
+NEAR = 3.0
 SOURCE = "interval of the activation; the criterion's own minimum"
 _SQUASHED = {"sigmoid", "logistic", "softmax", "log_softmax", "log_sigmoid"}
 
@@ -40,7 +41,8 @@ def examine_unreachable(evidence: Evidence) -> Finding | None:
 def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:
     """A finding where outputs that know every target earn next to nothing over one output for all."""
     best, same = search.reachable.loss, search.constant.loss
-    if not (search.slope > 0 and same > 0 and np.isfinite(same) and 0 < same - best < ALIKE * same):
+    is_near = 0 < same < np.inf and search.loss < NEAR * same  # from far off the search may not get there
+    if not (search.slope > 0 and is_near and 0 < same - best < ALIKE * same):
         return None
     text = (
         f"The criterion hardly tells the targets apart: outputs that know each of them earn {best:.4g}, one output for"
