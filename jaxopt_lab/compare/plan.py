@@ -21,6 +21,7 @@ from jaxopt_lab.core import (
     require_count,
     require_positive,
 )
+from jaxopt_lab.problems import load_problem
 from jaxopt_lab.search.plans import LOOPS
 from jaxopt_lab.storage import file_name, folder_name, problem_fingerprint
 from jaxopt_lab.training import Execution
@@ -164,7 +165,6 @@ def plan_comparison(
     for (name, value), least in zip(counts.items(), (1, 1, 2, 0), strict=True):
         require_count("compare", name, value, least)
     require_choice("compare", "loop", execution.loop, LOOPS)
-    execution.require_whole("compare")
     named, candidates = _named(problems), candidates_of(rules)
     if not candidates:
         raise fail("compare", "there is no rule")
@@ -208,9 +208,10 @@ def _splits(named: Mapping[str, Problem], budgets: Any, sizes: Any, seed: int, m
 
 def _named(problems: Any) -> dict[str, Problem]:
     if isinstance(problems, Mapping):
-        found = dict(problems)
+        found = {name: load_problem(each) if isinstance(each, str) else each for name, each in problems.items()}
     else:
-        listed: Sequence[Any] = [problems] if isinstance(problems, Problem) else list(problems)
+        given: Sequence[Any] = [problems] if isinstance(problems, Problem | str) else list(problems)
+        listed = [load_problem(each) if isinstance(each, str) else each for each in given]
         for each in listed:
             if not isinstance(each, Problem):
                 raise fail("compare", f"a problem must be a Problem, got {each!r}", "Make one with load_problem.")

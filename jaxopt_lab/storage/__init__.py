@@ -2,6 +2,7 @@
 
 from jaxopt_lab.storage import archives, files
 from jaxopt_lab.storage.archives import load, load_facts, save
+from jaxopt_lab.storage.claims import Claims
 from jaxopt_lab.storage.encoding import config_from_json, config_hash, from_json, to_json
 from jaxopt_lab.storage.files import (
     file_name,
@@ -32,10 +33,12 @@ from jaxopt_lab.storage.folder import (
     write_rows,
     write_verdicts,
 )
-from jaxopt_lab.storage.locks import locked
+from jaxopt_lab.storage.locks import HeldError, locked
 
 __all__ = [
     "RECORD",
+    "Claims",
+    "HeldError",
     "archives",
     "check_folder",
     "config_from_json",

@@ -95,7 +95,7 @@ def plan_run(
     probes = tuple(probes) or (loss(),)
     require_count("run", "steps", steps, minimum=0)
     require_count("run", "every", every)
-    execution.require_whole("run")
+    execution.require_alone("run")
     _require_batch(problem, batch_size)
     _require_probes(problem, probes)
     hyper, seed_list = _configurations(hyperparameters, seeds)

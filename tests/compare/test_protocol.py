@@ -343,7 +343,10 @@ def test_a_batch_must_fit_into_what_is_left_to_train_on():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"execution": training.Execution(shard=(0, 2))}, r"compare: shard \(0, 2\) is for sweeps"),
+        (
+            {"execution": training.Execution(workers=2)},
+            r"compare: workers need a folder that they share. Give out=\.\.\.",
+        ),
         ({"execution": training.Execution(loop="chunks")}, "loop must be one of: auto, vmap, map, step; got 'chunks'"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"protocol": compare.Protocol({"a": RULES["plain"], "b": RULES["slow"]})}, "there must be one baseline"),
