@@ -1,5 +1,7 @@
+import concurrent.futures
 import dataclasses
 import json
+import multiprocessing
 import re
 import sys
 import types
@@ -87,6 +89,23 @@ def test_the_baseline_sets_the_target_before_any_rule_is_run(compared, told, tmp
     assert alone.targets["line"] == compared.targets["line"]  # whatever is compared
     assert alone.folder.parent == tmp_path
     assert alone.verdict()[0] == "slow alone was run: there is nothing to compare it with."
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes"), [("ThreadPoolExecutor", False), pytest.param("ProcessPoolExecutor", True, marks=pytest.mark.slow)]
+)
+def test_an_executors_workers_compare_to_the_same_numbers(kind, processes, compared, tmp_path):
+    """Searches and final runs come from the workers; this process finds them and measures the seconds."""
+    given = (2, multiprocessing.get_context("spawn")) if processes else (2,)
+    lines = []
+    options = {"execution": training.Execution(log=lines.append), "out": tmp_path}
+    with getattr(concurrent.futures, kind)(*given) as executor:
+        found = compare.compare("tests.compare.test_protocol:line", SOME, 40, **OPTIONS, **options, executor=executor)
+    assert without_seconds(found) == without_seconds(compared)
+    assert found.targets == compared.targets
+    assert "2 workers search and run" in lines
+    assert not any("final runs on" in line for line in lines)  # none was left for this process
+    assert found.results["line", "plain"].seconds is not None
 
 
 def test_each_rule_has_one_space_and_as_many_trials_that_were_chosen_first(compared):
