@@ -60,7 +60,8 @@ def plan_of(chunks: int) -> SweepPlan:
 def child(folder: pathlib.Path, chunks: int, seconds: float) -> None:
     """A worker that says when it is ready, and begins when it is told so."""
     plan, arrays = plan_of(chunks), Runner.arrays
-    run_sweep(plan_of(1))
+    with tempfile.TemporaryDirectory() as out:
+        run_sweep(plan_of(1), pathlib.Path(out) / "sweep")  # compiles
 
     def slow(self: Runner, *given: Any, **options: Any) -> Any:
         time.sleep(seconds)

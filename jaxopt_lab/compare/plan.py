@@ -16,6 +16,7 @@ from jaxopt_lab.core import (
     Problem,
     count_examples,
     fail,
+    materialized,
     require_between,
     require_choice,
     require_count,
@@ -221,6 +222,9 @@ def _named(problems: Any) -> dict[str, Problem]:
                        "Give a mapping from names to problems.")  # fmt: skip
     if not found:
         raise fail("compare", "there is no problem")
+    found = {
+        name: dataclasses.replace(each, data=materialized("compare", name, each.data)) for name, each in found.items()
+    }
     if len({file_name(name) for name in found}) < len(found):
         raise fail("compare", f"problems' names must differ in letters and digits: {', '.join(found)}")
     return found

@@ -1,6 +1,7 @@
 """The vocabulary: problems, estimates, verdicts, statuses, pytrees as vectors, and every error's wording."""
 
 from jaxopt_lab.core import meshes, vectors
+from jaxopt_lab.core.batches import Batches, as_data, first_batch, materialized, sampled
 from jaxopt_lab.core.compilation import compiled, make_room
 from jaxopt_lab.core.errors import (
     LARGEST_COUNT,
@@ -40,6 +41,7 @@ from jaxopt_lab.core.verdict import Verdict, judge
 
 __all__ = [
     "Batch",
+    "Batches",
     "Composite",
     "Estimate",
     "InputError",
@@ -53,13 +55,17 @@ __all__ = [
     "Status",
     "Truth",
     "Verdict",
+    "as_data",
     "as_partial",
     "available_memory",
     "compiled",
     "make_room",
+    "materialized",
+    "sampled",
     "count_examples",
     "describe",
     "fail",
+    "first_batch",
     "from_loss",
     "guarded",
     "is_concrete_number",

@@ -14,8 +14,10 @@ from jaxopt_lab.core import (
     Problem,
     Stateful,
     Truth,
+    as_data,
     count_examples,
     fail,
+    first_batch,
     require_choice,
     require_scalar,
     require_trainable,
@@ -79,7 +81,9 @@ def build_problem(source: Source, parts: Parts, facts: Facts) -> Problem:
     """
     _require_functions(parts)
     require_choice(parts.where, "statistics", facts.statistics, STATISTICS)
-    for field, batch in (("data", facts.data), ("validation", facts.validation)):
+    data = as_data(facts.name, facts.data)
+    facts = dataclasses.replace(facts, data=first_batch(data))
+    for field, batch in (("data", facts.data), ("validation", first_batch(as_data(facts.name, facts.validation)))):
         count_examples(batch, facts.name, field)
     shapes = traced(parts.where, "the module's initialization", source.init, jax.random.key(0), names=("key",))
     require_trainable(parts.where, shapes)
@@ -91,6 +95,7 @@ def build_problem(source: Source, parts: Parts, facts: Facts) -> Problem:
     problem = _assembled(source.init, form, parts, facts)
     require_scalar(parts.where, problem, shapes, None, what=label, without_key=_NO_KEY)
     require_evaluation(parts, form, problem, form.params)
+    problem = dataclasses.replace(problem, data=data)
     return problem.freeze() if facts.statistics == "running" else problem
 
 

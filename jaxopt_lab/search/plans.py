@@ -15,7 +15,7 @@ import numpy as np
 import optax
 
 from jaxopt_lab import problems, training
-from jaxopt_lab.core import Problem, fail, require_choice, require_count, require_trainable
+from jaxopt_lab.core import Problem, fail, materialized, require_choice, require_count, require_trainable
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.trials import Objective
@@ -229,6 +229,7 @@ def plan_sweep(
 def _problem(given: Problem | str, batch_size: int | None) -> Problem:
     """The problem, which may be named; it must have as many examples as a batch."""
     problem = problems.load_problem(given) if isinstance(given, str) else given
+    problem = dataclasses.replace(problem, data=materialized("sweep", problem.name, problem.data))
     num = problem.num_examples
     if batch_size is not None and (num is None or not 1 <= batch_size <= num):
         raise fail("sweep", f"batch_size {batch_size} needs as many examples, {problem.name} has {num}")

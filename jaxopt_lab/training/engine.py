@@ -23,6 +23,7 @@ from jaxopt_lab.training.baselines import loss_reach
 from jaxopt_lab.training.execution import Execution
 from jaxopt_lab.training.failures import explain
 from jaxopt_lab.training.feasibility import Feasibility
+from jaxopt_lab.training.feeding import Feed, feeding_of
 from jaxopt_lab.training.planning import Plan, Rule, plan_run
 from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.progress import progress_bar
@@ -48,7 +49,8 @@ def run(
     """Runs N configurations of a rule over a problem, N the common length of hyperparameters and seeds.
 
     Args:
-      problem: what to minimize.
+      problem: what to minimize. Of data in batches each step takes the next one, pass after pass, read while the device
+        is busy; what is recorded is of a fixed sample of the data, as `facts["data"]` tells.
       rule: a factory, hyperparameters -> rule, or a finished `optax.GradientTransformation`. One that draws random
         numbers keeps a key of its own, which `seeds` do not reach: give it as a hyperparameter where it is to differ.
       hyperparameters: name -> number or array [N], given to the factory as traced values.
@@ -77,9 +79,10 @@ def run(
       ['0.006079', '0.017925']
     """
     execution = execution or Execution()
+    problem, batches, drawn = feeding_of("run", problem, batch_size)
     plan = plan_run(
         problem, rule, hyperparameters or {}, steps=steps, seeds=seeds, probes=probes, every=every, params=params,
-        batch_size=batch_size, execution=execution,
+        batch_size=batch_size, execution=execution, batches=batches,
     )  # fmt: skip
     limits = feasibility or Feasibility()
     inputs = groups.on_every_device(plan.program, storage.inputs_of(problem, plan.program))
@@ -102,6 +105,7 @@ def run(
         status[alive] = [limits.at_end(loss) for loss in metrics["loss"][alive, -1]]
     status[status == Status.RUNNING] = Status.COMPLETED
     ended = tuple(Status(code) for code in status)
+    facts |= {"data": drawn} if drawn else {}
     kept = _final(packed, alive, given) if execution.keep_final else (None, None, None)
     return Trace(plan.steps, metrics, *kept[:2], ended, plan.hyperparameters, plan.seeds, facts, kept[2])
 
@@ -138,14 +142,18 @@ def _travel(
         _collect(plan, metrics, values, segment)
     reach = functools.cache(functools.partial(loss_reach, problem, int(plan.seeds[0])))
     _retire(metrics, status, limits, plan.records_before(first), reach)
-    seconds, saved = [], time.monotonic()
-    with progress_bar(problem.name, int(plan.steps[-1]), plan.steps_before(first), execution.progress) as show:
+    seconds, saved, done_before = [], time.monotonic(), plan.steps_before(first)
+    move = functools.partial(groups.move, plan.program, problem.separable, inputs)
+    with (
+        progress_bar(problem.name, int(plan.steps[-1]), done_before, execution.progress) as show,
+        contextlib.nullcontext() if plan.batches is None else Feed(plan.batches, done_before) as feed,
+    ):
         for segment in range(first, plan.num_segments):
             began = time.monotonic()
             values = {}
             for place, group in enumerate(packed):
-                packed[place], measured = groups.move(
-                    plan.program, problem.separable, inputs, group, plan.steps_before(segment), plan.counts[segment]
+                packed[place], measured = move(
+                    group, start=plan.steps_before(segment), counts=plan.counts[segment], feed=feed
                 )
                 _scatter(plan, values, measured, group)
             for array in values.values():

@@ -217,7 +217,7 @@ def identity(plan: Plan, problem: Problem, inputs: Inputs, group: Group, limits:
         "probes": ", ".join(probe.name for probe in program.probes),
         "loop": program.loop,
         "width": str(plan.width),
-        "batch_size": str(program.batch_size),
+        "batch_size": str(program.batch_size) if plan.batches is None else f"{plan.batches.batch_size}, of the data",
         "records": fingerprint(plan.counts),
         "seeds": fingerprint(plan.seeds),
         "hyperparameters": fingerprint(plan.hyperparameters),

@@ -92,7 +92,8 @@ def test_the_baseline_sets_the_target_before_any_rule_is_run(compared, told, tmp
 
 
 @pytest.mark.parametrize(
-    ("kind", "processes"), [("ThreadPoolExecutor", False), pytest.param("ProcessPoolExecutor", True, marks=pytest.mark.slow)]
+    ("kind", "processes"),
+    [("ThreadPoolExecutor", False), pytest.param("ProcessPoolExecutor", True, marks=pytest.mark.slow)],
 )
 def test_an_executors_workers_compare_to_the_same_numbers(kind, processes, compared, tmp_path):
     """Searches and final runs come from the workers; this process finds them and measures the seconds."""
