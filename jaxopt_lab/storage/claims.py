@@ -12,6 +12,7 @@ that another took too: pieces must be pure and their files whole or absent, so t
 import contextlib
 import fcntl
 import itertools
+import json
 import os
 import pathlib
 import platform
@@ -21,7 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.storage.files import file_name, read_json, write_json
+from jaxopt_lab.storage.files import file_name, read_json, write_bytes
 from jaxopt_lab.storage.locks import locked
 
 BEAT_SECONDS = 10.0
@@ -72,14 +73,17 @@ class Claims:
             if not self._path(self.worker).exists():  # it slept so long that another took it for dead
                 self._own.close()
                 self._appear()
-            held = {piece: worker for piece, worker in self._read().items() if worker != self.worker}
+            before = self._read()
+            held = {piece: worker for piece, worker in before.items() if worker != self.worker}
             dead = {worker for worker in set(held.values()) if not self._lives(worker)}
             for worker in dead:
                 self._path(worker).unlink(missing_ok=True)
             alive = {piece: worker for piece, worker in held.items() if worker not in dead}
             taken: list[str] = []
             yield frozenset(alive), taken
-            write_json(self._folder / "claims.json", alive | dict.fromkeys(taken, self.worker))
+            after = alive | dict.fromkeys(taken, self.worker)
+            if after != before:  # claims end with their processes, and so need not outlive the machine
+                write_bytes(self._folder / "claims.json", json.dumps(after).encode(), durable=False)
 
     def _appear(self) -> None:
         self._own.enter_context(locked(self._path(self.worker), f"{self.worker} in {self._folder}"))
