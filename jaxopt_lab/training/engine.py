@@ -27,6 +27,7 @@ from jaxopt_lab.training.feeding import Feed, feeding_of
 from jaxopt_lab.training.planning import Plan, Rule, plan_run
 from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.progress import progress_bar
+from jaxopt_lab.training.shared_storage import open_store
 from jaxopt_lab.training.steps import Inputs
 from jaxopt_lab.training.trace import Trace
 
@@ -93,7 +94,8 @@ def run(
         place, log = (folder.folder, folder.log) if isinstance(folder, storage.Checkpoints) else (folder, None)
         store = None
         if place:
-            store = storage.open_store(place, storage.identity(plan, problem, inputs, packed[0], limits), log)
+            which = storage.identity(plan, problem, inputs, packed[0], limits)
+            store = open_store(place, which, log, is_shared=meshes.is_shared((packed[0].lanes, inputs)))
         with store.held() if store else contextlib.nullcontext():
             stored = store.restore(plan.program, packed, log) if store else (packed, 0, [])
             packed, metrics, status, facts = _travel(plan, problem, inputs, stored, limits, store, execution)
@@ -168,7 +170,8 @@ def _travel(
                 packed = groups.repack(plan.program, packed, alive)
             if store:
                 store.add(segment, values)
-                if done or not alive.any() or time.monotonic() - saved >= execution.checkpoint_seconds:
+                late = done or not alive.any() or time.monotonic() - saved >= execution.checkpoint_seconds
+                if store.is_due(late):
                     store.save(packed, segment + 1)
                     saved = time.monotonic()
             if not alive.any():
