@@ -145,18 +145,17 @@ def _travel(
     reach = functools.cache(functools.partial(loss_reach, problem, int(plan.seeds[0])))
     _retire(metrics, status, limits, plan.records_before(first), reach)
     seconds, saved, done_before = [], time.monotonic(), plan.steps_before(first)
-    move = functools.partial(groups.move, plan.program, problem.separable, inputs)
     with (
         progress_bar(problem.name, int(plan.steps[-1]), done_before, execution.progress) as show,
         contextlib.nullcontext() if plan.batches is None else Feed(plan.batches, done_before) as feed,
     ):
+        fed = {} if feed is None else {"feed": feed}
         for segment in range(first, plan.num_segments):
             began = time.monotonic()
             values = {}
             for place, group in enumerate(packed):
-                packed[place], measured = move(
-                    group, start=plan.steps_before(segment), counts=plan.counts[segment], feed=feed
-                )
+                when = (plan.steps_before(segment), plan.counts[segment])
+                packed[place], measured = groups.move(plan.program, problem.separable, inputs, group, *when, **fed)
                 _scatter(plan, values, measured, group)
             for array in values.values():
                 array[status != Status.RUNNING] = np.nan  # a diverged one goes on until its group is packed away
