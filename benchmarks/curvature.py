@@ -27,6 +27,8 @@ import optax
 
 from jaxopt_lab import curvature, problems, training
 from jaxopt_lab.core import Problem, precision
+from jaxopt_lab.core.vectors import parameter_paths
+from jaxopt_lab.curvature.quadratures import gauss_quadratures
 
 WANTED, TOLERANCE = 5, 1e-5
 PROBES, STEPS = 4, 40
@@ -77,9 +79,9 @@ def make_point(path: pathlib.Path) -> None:
         wide = dataclasses.replace(problem, data=(jnp.asarray(inputs, jnp.float64), jnp.asarray(targets)))
         operator = curvature.hessian(wide, jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float64), params))
         ends = curvature.eigenpairs(operator, WANTED, tolerance=1e-10)
-        rules = curvature.gauss_quadratures(operator, 16, 60)
+        rules = gauss_quadratures(operator, 16, 60)
     masses = np.mean([_cumulative(*rule.rule, _places(ends.largest.values)) for rule in rules], axis=0)
-    names = curvature.parameter_paths(params)
+    names = parameter_paths(params)
     arrays = dict(zip(names, jax.tree.leaves(params), strict=True))
     np.savez(path, inputs=inputs, targets=targets, values=ends.largest.values, masses=masses, **arrays)
 
@@ -89,7 +91,7 @@ def measure(path: pathlib.Path, repeats: int) -> dict[str, Any]:
     stored = np.load(path)
     problem = make_problem()
     like = problem.init(jax.random.key(0))
-    leaves = [jnp.asarray(stored[name]) for name in curvature.parameter_paths(like)]
+    leaves = [jnp.asarray(stored[name]) for name in parameter_paths(like)]
     params = jax.tree.structure(like).unflatten(leaves)
     spent = [0.0]
 
@@ -120,7 +122,7 @@ def measure(path: pathlib.Path, repeats: int) -> dict[str, Any]:
 
     def density(key: int) -> Any:
         operator, seed = fresh(key)
-        return curvature.gauss_quadratures(operator, PROBES, STEPS, seed)
+        return gauss_quadratures(operator, PROBES, STEPS, seed)
 
     seconds, ends = _median_seconds(top, repeats)
     verified, checked = _median_seconds(lambda key: top(key, True), repeats)

@@ -15,6 +15,8 @@ import jax
 import numpy as np
 
 from jaxopt_lab import objectives, rules, training
+from jaxopt_lab.training import measure_bandwidth
+from jaxopt_lab.training.devices import device_kind
 
 REPEATS = 3
 RULES: dict[str, tuple[Any, dict[str, float], int]] = {
@@ -32,13 +34,13 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=10)
     arguments = parser.parse_args()
     problem = objectives.quadratic(objectives.spectra.log_uniform(arguments.dim, 1e4), start=1.0)
-    print(f"jax {jax.__version__}, {training.device_kind()}, float32, d = {arguments.dim:.0e}")
+    print(f"jax {jax.__version__}, {device_kind()}, float32, d = {arguments.dim:.0e}")
     print(f"{'rule':18}{'chunks, steps/s':>18}{'general, steps/s':>18}{'share of roofline':>19}{'GB/s':>8}")
     for name, (rule, hyper, num_vectors) in RULES.items():
         speeds: dict[str, list[float]] = {"chunks": [], "vmap": []}
         bandwidths = []
         for loop in ("chunks", "vmap") * REPEATS:
-            bandwidths.append(training.measure_bandwidth(arguments.dim, repeats=5))
+            bandwidths.append(measure_bandwidth(arguments.dim, repeats=5))
             probes = (training.loss(), training.distance())
             trace = training.run(
                 problem,

@@ -18,8 +18,8 @@ import optax
 
 from jaxopt_lab import problems
 from jaxopt_lab.core import Problem
-from jaxopt_lab.rules.monitor import Monitor
-from jaxopt_lab.training import device_kind
+from jaxopt_lab.rules import Monitor
+from jaxopt_lab.training.devices import device_kind
 
 
 def training_run(problem: Problem, rule: optax.GradientTransformation, batch: int, steps: int) -> Callable[[], float]:

@@ -19,7 +19,7 @@ import numpy as np
 import optax
 
 from jaxopt_lab.rules import REGISTRY
-from jaxopt_lab.training import device_kind
+from jaxopt_lab.training.devices import device_kind
 
 OPTAX = {
     "optax sgd": lambda: optax.sgd(0.1),

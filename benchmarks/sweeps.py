@@ -34,8 +34,11 @@ import numpy as np
 import optax
 
 from jaxopt_lab import objectives, problems, rules, search, training
-from jaxopt_lab.core import Problem, as_partial
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.search import random_points
 from jaxopt_lab.search.plans import plan_sweep
+from jaxopt_lab.training.devices import device_kind
 
 SPACE = search.Space(
     learning_rate=search.effective_rate(1e-3, 10.0), rho=search.one_minus_log_uniform(0.0, 0.99)
@@ -67,7 +70,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=256)
     parser.add_argument("--few", type=int, default=6, help="trials of the slow ways")
     options = parser.parse_args()
-    print(f"jax {jax.__version__}, {training.device_kind()}, float32, {STEPS} steps")
+    print(f"jax {jax.__version__}, {device_kind()}, float32, {STEPS} steps")
     small = problems.load_problem("digits-mlp", width=16)
     table(small, 32, options.trials, options.few)
     wide = problems.load_problem("digits-mlp", width=64)
@@ -78,7 +81,7 @@ def main() -> None:
 
 def table(problem: Problem, batch_size: int, trials: int, few: int) -> None:
     """One network: every way, its seconds, and its ratio to the sweep's."""
-    columns = SPACE.columns(search.random_points(SPACE, trials, 0))
+    columns = SPACE.columns(random_points(SPACE, trials, 0))
     ways: dict[str, tuple[Callable[[Any], Any], int]] = {}
     if few:
         ways["anew"] = (partial(each_anew, problem, batch_size), few)

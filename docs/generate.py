@@ -11,6 +11,7 @@ import json
 import pathlib
 import re
 import shutil
+import typing
 from typing import Any
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -49,15 +50,21 @@ def _api() -> dict[str, str]:
 
 
 def _folder_page(name: str, folder: Any) -> str:
-    parts = [_title(name), f".. automodule:: jaxopt_lab.{name}\n"]
-    for public in sorted(folder.__all__, key=lambda each: inspect.ismodule(getattr(folder, each))):
-        thing = getattr(folder, public)
+    """The folder's public names, then the records that its functions return."""
+    parts, told, records = [_title(name), f".. automodule:: jaxopt_lab.{name}\n"], set(), []
+    public = {each: getattr(folder, each) for each in folder.__all__}
+    for each, thing in sorted(public.items(), key=lambda item: inspect.ismodule(item[1])):
         if inspect.ismodule(thing):
-            parts += [_title(public, "-"), f".. automodule:: {thing.__name__}\n   :members:\n"]
+            parts += [_title(each, "-"), f".. automodule:: {thing.__name__}\n   :members:\n"]
         elif inspect.isclass(thing):
-            parts.append(f".. autoclass:: jaxopt_lab.{name}.{public}\n   :members:\n")
+            told.add(thing)
+            parts.append(f".. autoclass:: jaxopt_lab.{name}.{each}\n   :members:\n")
         elif inspect.isroutine(thing):
-            parts.append(f".. autofunction:: jaxopt_lab.{name}.{public}\n")
+            records.append(typing.get_type_hints(thing).get("return"))
+            parts.append(f".. autofunction:: jaxopt_lab.{name}.{each}\n")
+    for kind in sorted({kind for kind in records if inspect.isclass(kind)} - told, key=lambda kind: kind.__qualname__):
+        if kind.__module__.startswith(f"jaxopt_lab.{name}."):
+            parts.append(f".. autoclass:: {kind.__module__}.{kind.__qualname__}\n   :members:\n")
     return "\n".join(parts)
 
 
@@ -67,7 +74,7 @@ def _title(text: str, line: str = "=") -> str:
 
 def _gallery(results: pathlib.Path, figures: pathlib.Path) -> str:
     """The figures of finished studies, each with its conclusion and how many of its claims hold."""
-    from jaxopt_lab import reporting
+    from jaxopt_lab.reporting.numbers import plain_numbers
 
     head = "# Gallery\n\nThe figure of each study that was run, with what it shows.\n"
     parts = []
@@ -77,7 +84,7 @@ def _gallery(results: pathlib.Path, figures: pathlib.Path) -> str:
             continue
         verdicts = json.loads(record_file.with_name("verdicts.json").read_text(encoding="utf-8"))
         holding = sum(verdict["holds"] for verdict in verdicts)
-        told = reporting.plain_numbers(record["caption"], powers=True)
+        told = plain_numbers(record["caption"], powers=True)
         shutil.copy(figure, figures / f"{record['study']}.svg")
         parts.append(
             f"## {record['question']}\n\n![{record['study']}](figures/{record['study']}.svg)\n\n{told}\n\n"

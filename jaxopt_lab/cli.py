@@ -93,9 +93,9 @@ def _spectrum(words: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0, help="seeds initialization, batches and probes (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     options = parser.parse_args(words)
-    from jaxopt_lab import diagnosis
+    from jaxopt_lab.diagnosis.command import spectrum_command
 
-    return _guarded(lambda: diagnosis.spectrum_command(options))
+    return _guarded(lambda: spectrum_command(options))
 
 
 def _diagnose(words: list[str]) -> int:
@@ -125,9 +125,9 @@ def _diagnose(words: list[str]) -> int:
     parser.add_argument("--json", action="store_true", help="print JSON instead of the page")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     options = parser.parse_args(words)
-    from jaxopt_lab import diagnosis
+    from jaxopt_lab.diagnosis.command import diagnose_command
 
-    return _guarded(lambda: diagnosis.diagnose_command(options))
+    return _guarded(lambda: diagnose_command(options))
 
 
 def _sweep(words: list[str]) -> int:
@@ -152,17 +152,20 @@ def _report(words: list[str]) -> int:
     )
     parser.add_argument("--wandb", metavar="PROJECT", help="also send a summary of each trial of a sweep there")
     options = parser.parse_args(words)
-    from jaxopt_lab import reporting, search, storage
+    from jaxopt_lab import reporting
     from jaxopt_lab.compare.report import write_comparison_page
+    from jaxopt_lab.search.export import write_summaries
     from jaxopt_lab.search.report import write_sweep_page
+    from jaxopt_lab.storage.files import require_writable
+    from jaxopt_lab.storage.folder import kind_of
 
     def action() -> int:
         damage: list[str] = []
-        kind, page = storage.kind_of(options.folder), options.folder / "report.html"
+        kind, page = kind_of(options.folder), options.folder / "report.html"
         if kind is not None:
-            storage.require_writable(options.folder)
+            require_writable(options.folder)
         if options.tensorboard or options.wandb:
-            count = search.write_summaries(options.folder, tensorboard=options.tensorboard, wandb=options.wandb)
+            count = write_summaries(options.folder, tensorboard=options.tensorboard, wandb=options.wandb)
             print(f"Summaries: {count} trials")
         if kind == "sweep":
             write_sweep_page(options.folder, damage.append)
@@ -188,10 +191,10 @@ def _resume(words: list[str]) -> int:
     parser.add_argument("--study", type=Path, metavar="FILE", help="the file of a study that is not in experiments")
     _add_experiments(parser)
     options = parser.parse_args(words)
-    from jaxopt_lab import storage
+    from jaxopt_lab.storage.folder import kind_of
 
     def action() -> int:
-        kind, trusted = storage.kind_of(options.folder), [*options.problem, *options.rule]
+        kind, trusted = kind_of(options.folder), [*options.problem, *options.rule]
         if kind == "sweep":
             from jaxopt_lab.search import command
 

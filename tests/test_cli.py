@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from jaxopt_lab.cli import main
-from jaxopt_lab.storage import folder_name, read_record
+from jaxopt_lab.storage import read_record
+from jaxopt_lab.storage.folder import folder_name
 from tests.studies.engine import make_experiments, replace_engine
 from tests.studies.halving import Config
 

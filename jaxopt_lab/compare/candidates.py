@@ -16,7 +16,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab import rules
-from jaxopt_lab.core import fail, require_choice
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.search.dimensions import effective_rate, log_uniform, one_minus_log_uniform, uniform
 from jaxopt_lab.search.spaces import Space
 

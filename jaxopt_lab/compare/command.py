@@ -11,10 +11,15 @@ from jaxopt_lab.compare.plan import SAMPLERS, Protocol, plan_comparison
 from jaxopt_lab.compare.protocol import run_comparison
 from jaxopt_lab.compare.report import write_comparison_page
 from jaxopt_lab.compare.splits import MEASURES
-from jaxopt_lab.core import Problem, fail, require_choice
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.problems.words import find_rule, parse_settings
 from jaxopt_lab.search.command import recorded_argv, require_trusted, words_of
 from jaxopt_lab.search.spaces import parse_space
-from jaxopt_lab.storage import read_record, require_writable, without_options
+from jaxopt_lab.storage import read_record
+from jaxopt_lab.storage.files import require_writable
+from jaxopt_lab.storage.folder import without_options
+from jaxopt_lab.training.progress import log_line
 
 
 def compare_command(words: Sequence[str]) -> int:
@@ -68,7 +73,7 @@ def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None =
         _problems(options), rules, options.budget, num_trials=options.trials, num_seeds=options.seeds,
         num_final_seeds=options.final_seeds, seed=options.seed, batch_size=options.batch_size,
         protocol=Protocol(baseline, options.sampler, measure=options.measure),
-        execution=training.Execution(log=training.log_line),
+        execution=training.Execution(log=log_line),
     )  # fmt: skip
     folder = folder or options.out / plan.folder_name
     found = run_comparison(plan, folder, tuple(without_options(words, "--out")))
@@ -125,7 +130,7 @@ def _candidate(name: str, spaces: Sequence[str]) -> Candidate:
         return CANDIDATES[name]
     known = CANDIDATES.get(name)
     if known is None:
-        return Candidate(problems.find_rule(name, "compare"), parse_space(own))
+        return Candidate(find_rule(name, "compare"), parse_space(own))
     return Candidate(known.factory, parse_space(own), known.contains, (), known.evaluated, "the command line")
 
 
@@ -136,7 +141,7 @@ def _problems(options: argparse.Namespace) -> dict[str, Problem]:
         if dot:
             require_choice("compare", "the problem in --set", problem, options.problems)
     for name in options.problems:
-        mine = problems.parse_settings(words_of(name, options.set), "compare")
+        mine = parse_settings(words_of(name, options.set), "compare")
         problem = problems.load_problem(name, **mine)
         if problem.name in found:
             raise fail("compare", f"two problems share the name {problem.name}")

@@ -26,10 +26,12 @@ from jaxopt_lab.compare.rule_results import (
 from jaxopt_lab.compare.statistics import budget_ladder, performance_profile
 from jaxopt_lab.compare.step_cost import StepCost
 from jaxopt_lab.core import InputError
+from jaxopt_lab.reporting.outcomes import Reported
 from jaxopt_lab.search.results import Sweep, load_sweep
 from jaxopt_lab.search.store import BASELINE, ComparisonStore
 from jaxopt_lab.search.trials import median_interval
 from jaxopt_lab.storage import files
+from jaxopt_lab.storage.folder import RECORD
 
 GRADIENTS = "gradients to the target"
 
@@ -48,7 +50,7 @@ class Target:
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison(reporting.Reported):
+class Comparison(Reported):
     """The outcome of `compare`, as far as it is finished.
 
     Attributes:
@@ -83,7 +85,7 @@ class Comparison(reporting.Reported):
             | dict(zip(("low", "high"), row["interval"], strict=True)) | row["further"] | row["hyperparameters"]
             for row in self.table()
         ]  # fmt: skip
-        return reporting.to_dataframe("Comparison.to_dataframe", rows)
+        return reporting.outcomes.to_dataframe("Comparison.to_dataframe", rows)
 
     @property
     def problems(self) -> list[str]:
@@ -225,9 +227,7 @@ def load_comparison(folder: str | os.PathLike[str], log: Callable[[str], None] |
     """
     record = storage.read_record(Path(folder), "comparison")
     store = ComparisonStore(Path(folder), record["config"], log)
-    with files.reading(
-        Path(folder) / storage.RECORD, "the record of a comparison", "What lies beside it is untouched."
-    ):
+    with files.reading(Path(folder) / RECORD, "the record of a comparison", "What lies beside it is untouched."):
         results, targets = _stored(store, record, log)
         return Comparison(record["config"], results, targets, record["facts"], Path(folder))
 
@@ -259,7 +259,7 @@ def _stored(
 def _searched(store: ComparisonStore, problem: str, rule: str, log: Callable[[str], None] | None) -> Sweep | None:
     """One stored search, or None where there is none, or with `log` where it cannot be read."""
     place = store.search(problem, rule)
-    if place is None or not (place / storage.RECORD).exists():
+    if place is None or not (place / RECORD).exists():
         return None
     try:
         return load_sweep(place, log)

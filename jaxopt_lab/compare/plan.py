@@ -11,20 +11,15 @@ from jaxopt_lab.compare.candidates import Candidate, WithEvaluationParams, candi
 from jaxopt_lab.compare.splits import MEASURES, DataSplit, split_data
 from jaxopt_lab.compare.statistics import seeds_for_misses
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
-from jaxopt_lab.core import (
-    LARGEST_COUNT,
-    Problem,
-    count_examples,
-    fail,
-    materialized,
-    require_between,
-    require_choice,
-    require_count,
-    require_positive,
-)
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.batches import materialized
+from jaxopt_lab.core.errors import LARGEST_COUNT, require_between, require_choice, require_count, require_positive
+from jaxopt_lab.core.leaves import count_examples
 from jaxopt_lab.problems import load_problem
 from jaxopt_lab.search.plans import LOOPS
-from jaxopt_lab.storage import file_name, folder_name, problem_fingerprint
+from jaxopt_lab.storage.files import file_name
+from jaxopt_lab.storage.fingerprints import problem_fingerprint
+from jaxopt_lab.storage.folder import folder_name
 from jaxopt_lab.training import Execution
 from jaxopt_lab.training.storage import rule_fingerprint
 

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import storage, training
+from jaxopt_lab import training
 from jaxopt_lab.compare.comparison import Comparison, target_of
 from jaxopt_lab.compare.plan import BASELINE as BASELINE_SEED
 from jaxopt_lab.compare.plan import FRESH, TARGET, ComparisonPlan, Protocol, RunPlan, plan_comparison
@@ -30,6 +30,10 @@ from jaxopt_lab.search.results import Sweep
 from jaxopt_lab.search.store import BASELINE, ComparisonStore
 from jaxopt_lab.search.sweeps import run_sweep
 from jaxopt_lab.search.trials import Objective
+from jaxopt_lab.storage.claims import Claims
+from jaxopt_lab.storage.folder import environment
+from jaxopt_lab.training.devices import device_kind
+from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.workers import Workers, team
 
 
@@ -105,7 +109,7 @@ def take_part(folder: Path, given: Mapping[str, Any]) -> None:
              for rule, planned in ((BASELINE, plan.baseline[problem]), *runs.items())]  # fmt: skip
     for problem, rule, planned in pairs:
         _search(plan, planned, rule, store.search(problem, rule), wait=False)
-    with storage.Claims(folder) as claims:
+    with Claims(folder) as claims:
         for problem, rule, planned in pairs:
             found = _search(plan, planned, rule, store.search(problem, rule))
             piece = f"{problem}/{rule}"
@@ -175,7 +179,7 @@ def _run(plan: ComparisonPlan, store: ComparisonStore, log: Any) -> Comparison:
         ended = "done"
     finally:
         seconds = {"wall_seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - cpu}
-        facts = {name: round(value, 3) for name, value in seconds.items()} | {"device": training.device_kind()}
+        facts = {name: round(value, 3) for name, value in seconds.items()} | {"device": device_kind()}
         comparison = dataclasses.replace(comparison, facts=facts)
         with contextlib.nullcontext() if ended == "done" else contextlib.suppress(InputError):
             store.finish(comparison.to_json(), {"status": ended, "facts": facts})
@@ -213,7 +217,7 @@ def _final_runs(
             planned.split.problem, planned.factory, columns,
             steps=planned.steps, seeds=seeds, probes=planned.split.probes, batch_size=planned.batch_size,
             every=max(1, -(-planned.steps // planned.num_records(plan.protocol.num_records))), execution=chosen,
-            feasibility=training.Feasibility(baseline=planned.split.baseline),
+            feasibility=Feasibility(baseline=planned.split.baseline),
         )  # fmt: skip
         status = np.array([int(each) for each in trace.status], np.int8)
         store.put(
@@ -240,5 +244,5 @@ def _record(plan: ComparisonPlan, argv: tuple[str, ...]) -> dict[str, Any]:
               for problem, runs in plan.runs.items()}  # fmt: skip
     return {
         "study": "compare", "status": "running", "config": plan.config, "step_costs": step_costs, "argv": list(argv),
-        "facts": {}, **storage.environment(),
+        "facts": {}, **environment(),
     }  # fmt: skip

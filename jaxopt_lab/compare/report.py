@@ -9,13 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import reporting, storage
+from jaxopt_lab import storage
 from jaxopt_lab.compare.comparison import GRADIENTS, Comparison, load_comparison
 from jaxopt_lab.compare.figures import draw_curves, draw_ladder, draw_profiles, draw_sensitivity
 from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED, edge_words
 from jaxopt_lab.compare.statistics import seeds_for_misses
+from jaxopt_lab.reporting.outcomes import Draw, inline_figures, shortened
+from jaxopt_lab.reporting.page import render_template
 from jaxopt_lab.search.trials import settings_of
 from jaxopt_lab.storage import files
+from jaxopt_lab.storage.encoding import to_json
+from jaxopt_lab.storage.files import write_text
+from jaxopt_lab.storage.folder import RECORD, environment
 
 
 def write_comparison_page(folder: str | os.PathLike[str], log: Callable[[str], None] | None = None) -> Path:
@@ -33,9 +38,9 @@ def write_comparison_page(folder: str | os.PathLike[str], log: Callable[[str], N
     """
     folder = Path(folder)
     record, comparison = storage.read_record(folder, "comparison"), load_comparison(folder, log)
-    with files.reading(folder / storage.RECORD, "the record of a comparison", "What lies beside it is untouched."):
+    with files.reading(folder / RECORD, "the record of a comparison", "What lies beside it is untouched."):
         page = page_of(comparison, record)
-    storage.write_text(folder / "report.html", page)
+    write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
@@ -49,7 +54,7 @@ def lines_of(comparison: Comparison) -> list[str]:
             f"  infeasible {row['infeasible']:.0%};  good rates {row['good_decades']:.1f} decades; "
             f" {settings_of(row)}"
         )
-    return reporting.shortened([*verdict_of(comparison), "", *rows])
+    return shortened([*verdict_of(comparison), "", *rows])
 
 
 def verdict_of(comparison: Comparison) -> list[str]:
@@ -69,10 +74,10 @@ def page_of(comparison: Comparison, record: dict[str, Any] | None = None) -> str
             for row in comparison.table()]  # fmt: skip
     command = shlex.join(["jaxopt-lab", "compare", *record["argv"]]) if record["argv"] else ""
     measures = {problem: (comparison.measure(problem), GRADIENTS) for problem in comparison.problems}
-    return reporting.render_template(
+    return render_template(
         "comparison.html.j2", comparison=comparison, record=record, rows=rows, command=command,
         needed=seeds_for_misses(len(comparison.rules), record["config"]["level"]), verdict=comparison.verdict(),
-        figures=reporting.inline_figures(draws_of(comparison)) if rows else [], measures=measures,
+        figures=inline_figures(draws_of(comparison)) if rows else [], measures=measures,
         space_of={name: rule["space"] for name, rule in record["config"]["rules"].items()},
     )  # fmt: skip
 
@@ -81,12 +86,12 @@ def _record_of(comparison: Comparison) -> dict[str, Any]:
     """The record in the comparison's folder; what one would hold, where it was not kept."""
     if comparison.folder is not None:
         return storage.read_record(comparison.folder, "comparison")
-    return {"config": comparison.config, "argv": [], **storage.to_json(storage.environment())}
+    return {"config": comparison.config, "argv": [], **to_json(environment())}
 
 
-def draws_of(comparison: Comparison) -> list[reporting.Draw]:
+def draws_of(comparison: Comparison) -> list[Draw]:
     """The figures of the page: profiles, then for each problem curves, ladder and sensitivity."""
-    draws: list[reporting.Draw] = [functools.partial(draw_profiles, comparison)]
+    draws: list[Draw] = [functools.partial(draw_profiles, comparison)]
     for problem in comparison.problems:
         draws += [functools.partial(draw, comparison, problem) for draw in (draw_curves, draw_ladder, draw_sensitivity)]
     return draws

@@ -14,7 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Batch, Problem, Stateful, Truth, as_partial, count_examples, fail, require_choice
+from jaxopt_lab.core import Problem, Stateful, Truth, fail
+from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.core.leaves import count_examples
+from jaxopt_lab.core.problem import Batch, as_partial
+from jaxopt_lab.training.baselines import constant_loss
 
 MEASURES = ("auto", "loss")
 _LEAST_HELD_OUT = 10
@@ -73,7 +77,7 @@ def split_data(problem: Problem, seed: int = 0, measure: str = "auto") -> DataSp
       'loss'
     """
     require_choice("compare", "measure", measure, MEASURES)
-    baseline = training.constant_loss(problem)[0]
+    baseline = constant_loss(problem)[0]
     if problem.data is None or measure == "loss":
         why = "the loss itself" if problem.data is None else "the loss on the training data, as asked,"
         text = f"{problem.name}: {why} selects and is reported; nothing is said about other data."

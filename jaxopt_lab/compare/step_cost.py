@@ -15,7 +15,8 @@ import numpy as np
 import optax
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Problem, as_partial
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.problem import as_partial
 
 PRODUCT = 2.0
 EVALUATION = 1 / 3

@@ -17,7 +17,8 @@ import jax
 import numpy as np
 from scipy.special import xlogy
 
-from jaxopt_lab.core import Estimate, Problem, fail, require_count, require_positive
+from jaxopt_lab.core import Estimate, Problem, fail
+from jaxopt_lab.core.errors import require_count, require_positive
 from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.curvature.densities import Density, density_of
 from jaxopt_lab.curvature.lanczos import eigenpairs

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import Estimate, require_count
+from jaxopt_lab.core import Estimate
+from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.curvature.lanczos import Ends, eigenpairs
 from jaxopt_lab.curvature.operators import Operator
 

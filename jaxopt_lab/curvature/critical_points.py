@@ -13,16 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import (
-    Problem,
-    as_partial,
-    available_memory,
-    fail,
-    require_count,
-    require_memory,
-    require_positive,
-    vectors,
-)
+from jaxopt_lab.core import Problem, fail, vectors
+from jaxopt_lab.core.errors import require_count, require_memory, require_positive
+from jaxopt_lab.core.memory import available_memory
+from jaxopt_lab.core.problem import as_partial
 
 
 class CriticalPoint(NamedTuple):

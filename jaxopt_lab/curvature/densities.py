@@ -13,7 +13,7 @@ import dataclasses
 import jax
 import numpy as np
 
-from jaxopt_lab.core import require_choice, require_count, require_positive
+from jaxopt_lab.core.errors import require_choice, require_count, require_positive
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadratures
 

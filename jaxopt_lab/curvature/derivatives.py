@@ -12,7 +12,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import InputError, fail, reason
+from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.core.errors import reason
 from jaxopt_lab.curvature.streams import linearized_shapes
 
 _REVERSE_RULES = ("custom_vjp_call", "custom_vjp_call_jaxpr")

@@ -12,7 +12,8 @@ Reference: Ubaru, Chen, Saad 2017, Fast estimation of tr(f(A)) via stochastic La
 import jax
 import numpy as np
 
-from jaxopt_lab.core import Estimate, fail, mean_of_samples, require_between, require_count, require_positive
+from jaxopt_lab.core import Estimate, fail, mean_of_samples
+from jaxopt_lab.core.errors import require_between, require_count, require_positive
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadratures

@@ -21,7 +21,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Estimate, fail, require_between, require_positive, vectors
+from jaxopt_lab.core import Estimate, fail, vectors
+from jaxopt_lab.core.errors import require_between, require_positive
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.lanczos import Eigenpairs, eigenpairs
 from jaxopt_lab.curvature.operators import Operator

@@ -14,7 +14,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import Problem, as_partial, fail, meshes, reason, require_choice, vectors
+from jaxopt_lab.core import Problem, fail, meshes, vectors
+from jaxopt_lab.core.errors import reason, require_choice
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.curvature.derivatives import forward_derivative
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.points import ExpectedLoss, carries_statistics, locate

@@ -9,7 +9,8 @@ import dataclasses
 import jax
 import numpy as np
 
-from jaxopt_lab.core import Estimate, require_between, require_count, require_positive
+from jaxopt_lab.core import Estimate
+from jaxopt_lab.core.errors import require_between, require_count, require_positive
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadratures
 from jaxopt_lab.curvature.traces import half_width

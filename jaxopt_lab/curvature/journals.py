@@ -8,11 +8,13 @@ import time
 import jax
 import numpy as np
 
-from jaxopt_lab.core import InputError, fail, reason
+from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.core.errors import reason
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.projections import Projection
-from jaxopt_lab.storage import archives, fingerprint, is_reusable, program_of
+from jaxopt_lab.storage import archives
+from jaxopt_lab.storage.fingerprints import fingerprint, is_reusable, program_of
 
 _SECONDS = 30.0
 _ARRAYS = ("matrix", "coupling", "neglected")

@@ -18,7 +18,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab.core import available_memory, fail, require_choice, require_count, require_positive, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import require_choice, require_count, require_positive
+from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.curvature.convergence import Search, Wanted
 from jaxopt_lab.curvature.journals import Clock, Journal, Progress
 from jaxopt_lab.curvature.operators import Operator, random_vector

@@ -17,7 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Estimate, InputError, Problem, fail, meshes, require_between, require_count, vectors
+from jaxopt_lab.core import Estimate, InputError, Problem, fail, meshes, vectors
+from jaxopt_lab.core.errors import require_between, require_count
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, space_epsilon, vector_space
 from jaxopt_lab.curvature.points import Point, carries_statistics, locate

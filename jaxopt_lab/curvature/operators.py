@@ -13,7 +13,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import fail, meshes, require_choice, vectors
+from jaxopt_lab.core import fail, meshes, vectors
+from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.curvature.streams import Chunks
 
 Vector = Any

@@ -9,7 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxopt_lab.core import Problem, as_partial, fail, meshes, reason, require_choice, vectors
+from jaxopt_lab.core import Problem, fail, meshes, vectors
+from jaxopt_lab.core.errors import reason, require_choice
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.curvature.operators import vector_space
 from jaxopt_lab.curvature.streams import Chunks, Source, make_chunks, mean_over_chunks

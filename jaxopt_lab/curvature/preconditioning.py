@@ -15,7 +15,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import fail, require_between, require_positive, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import require_between, require_positive
 from jaxopt_lab.curvature.operators import Operator
 
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import Composite, InputError, Problem, as_partial, fail, meshes, require_choice
+from jaxopt_lab.core import Composite, InputError, Problem, fail, meshes
+from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.curvature.derivatives import (
     forward_derivative,
     program_of,

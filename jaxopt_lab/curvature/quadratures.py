@@ -17,7 +17,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab.core import available_memory, fail, require_count, require_memory, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import require_count, require_memory
+from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, random_vector
 from jaxopt_lab.curvature.projections import grow, start_from

@@ -7,14 +7,25 @@ from typing import Any, ClassVar
 import jax
 import numpy as np
 
-from jaxopt_lab import curvature, reporting
-from jaxopt_lab.core import Estimate, Problem, require_count, vectors
+from jaxopt_lab import curvature
+from jaxopt_lab.core import Estimate, Problem, vectors
+from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.curvature.blocks import BlockSpectra, block_names
+from jaxopt_lab.curvature.conditioning import ConditionNumber
+from jaxopt_lab.curvature.densities import Density, density_of
+from jaxopt_lab.curvature.directions import Alignment
+from jaxopt_lab.curvature.indices import Index, index_of
+from jaxopt_lab.curvature.lanczos import Eigenpairs, Ends
+from jaxopt_lab.curvature.noise import NoiseScale
+from jaxopt_lab.curvature.points import locate
+from jaxopt_lab.curvature.quadratures import gauss_quadratures
+from jaxopt_lab.reporting.outcomes import Reported
 
 _SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True)
-class Spectrum(reporting.Reported):
+class Spectrum(Reported):
     """What was measured at one point.
 
     Attributes:
@@ -40,19 +51,19 @@ class Spectrum(reporting.Reported):
     size: int
     loss: float
     gradient_norm: float
-    condition: curvature.ConditionNumber
+    condition: ConditionNumber
     trace: Estimate
-    index: curvature.Index
-    linear: curvature.Density
-    logarithmic: curvature.Density
-    alignment: curvature.Alignment
-    noise: curvature.NoiseScale | None
-    blocks: curvature.BlockSpectra | None
+    index: Index
+    linear: Density
+    logarithmic: Density
+    alignment: Alignment
+    noise: NoiseScale | None
+    blocks: BlockSpectra | None
     products: int
     notes: tuple[str, ...]
 
     @property
-    def ends(self) -> curvature.Ends:
+    def ends(self) -> Ends:
         """The eigenpairs at both ends."""
         return self.condition.ends
 
@@ -135,7 +146,7 @@ def measure_spectrum(
     require_count("measure_spectrum", "num_probes", num_probes, 2)
     log = log or (lambda sentence: None)
     keys = jax.random.split(jax.random.key(seed), 5)
-    point = curvature.locate(problem, params)
+    point = locate(problem, params)
     operator = make_operator(problem, params)
     num_largest, num_smallest = min(num_largest, operator.size), min(num_smallest, operator.size)
     log(f"{operator.name}: {operator.size:,} parameters. Both ends of the spectrum ...")
@@ -144,7 +155,7 @@ def measure_spectrum(
         key=keys[0], progress=_Forecast(log),
     )  # fmt: skip
     log("Density ...")
-    rules = curvature.gauss_quadratures(operator, num_probes, num_steps, keys[1])
+    rules = gauss_quadratures(operator, num_probes, num_steps, keys[1])
     trace = curvature.trace(operator, num_products=30, key=keys[2])
     products = condition.ends.products + sum(rule.products for rule in rules) + trace.cost
     noise = None
@@ -152,7 +163,7 @@ def measure_spectrum(
         log("Gradient noise ...")
         noise = curvature.noise_scale(problem, params, key=keys[3])
     blocks = None
-    if layers and len(curvature.block_names(params)) > 1:
+    if layers and len(block_names(params)) > 1:
         log("Layers ...")
         blocks = curvature.block_spectra(problem, params, make_operator=make_operator, key=keys[4])
     return Spectrum(
@@ -162,9 +173,9 @@ def measure_spectrum(
         gradient_norm=float(vectors.norm(point.gradient)),
         condition=condition,
         trace=trace,
-        index=curvature.index_of(rules, operator.size),
-        linear=curvature.density_of(rules),
-        logarithmic=curvature.density_of(rules, "log"),
+        index=index_of(rules, operator.size),
+        linear=density_of(rules),
+        logarithmic=density_of(rules, "log"),
         alignment=curvature.gradient_alignment(point.gradient, condition.ends.largest),
         noise=noise,
         blocks=blocks,
@@ -187,14 +198,14 @@ class _Forecast:
         self._log(f"  {progress.products} products in {progress.seconds:.0f} s{left}")
 
 
-def _density_json(density: curvature.Density) -> dict[str, Any]:
+def _density_json(density: Density) -> dict[str, Any]:
     """The density over powers of ten: shares per decade of |eigenvalue| with their errors."""
     parts = {"grid": density.grid, "positive": density.values, "positive_errors": density.errors}
     parts |= {"negative": density.negative, "negative_errors": density.negative_errors}
     return {name: np.asarray(value).tolist() for name, value in parts.items()} | {"near_zero": density.near_zero}
 
 
-def _values(side: curvature.Eigenpairs) -> str:
+def _values(side: Eigenpairs) -> str:
     shown = [
         f"{value:.5g} +- {error:.1g}" + ("" if converged else " (not converged)")
         for value, error, converged in zip(side.values, side.errors, side.converged, strict=True)
@@ -207,14 +218,14 @@ def _enclosure(estimate: Estimate) -> str:
     return f"{estimate.value:.5g} in [{low:.5g}, {high:.5g}]"
 
 
-def _scale(noise: curvature.NoiseScale) -> str:
+def _scale(noise: NoiseScale) -> str:
     low, high = noise.simple.interval or (np.nan, np.nan)
     if not np.isfinite(high):
         return f"at least {low:.3g} examples (the gradient is too small to tell)"
     return f"{noise.simple.value:.3g} examples in [{low:.3g}, {high:.3g}]"
 
 
-def _table(blocks: curvature.BlockSpectra) -> list[str]:
+def _table(blocks: BlockSpectra) -> list[str]:
     width = max(len("layer"), *(len(block.name) for block in blocks.blocks))
     rows = [f"{'layer':{width}}{'parameters':>12}{'largest':>12}{'trace':>12}{'mean':>12}"]
     rows += [

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxopt_lab import reporting
 from jaxopt_lab.curvature.spectrum import Spectrum
 from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.reporting.outcomes import Draw, inline_figures
+from jaxopt_lab.reporting.page import render_template
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,13 +29,13 @@ def draw_spectrum(spectrum: Spectrum, maker: FigureMaker) -> "Figure":
 
 def page_of(spectrum: Spectrum) -> str:
     """The spectrum as HTML that asks for nothing from elsewhere."""
-    return reporting.render_template(
-        "spectrum.html.j2", spectrum=spectrum, figures=reporting.inline_figures(draws_of(spectrum)),
+    return render_template(
+        "spectrum.html.j2", spectrum=spectrum, figures=inline_figures(draws_of(spectrum)),
         shown=[line for line in str(spectrum).split("\n\n")[0].splitlines()[1:] if "  " in line],
     )  # fmt: skip
 
 
-def draws_of(spectrum: Spectrum) -> "list[reporting.Draw]":
+def draws_of(spectrum: Spectrum) -> list[Draw]:
     """The panels, each as a figure with its conclusion."""
     panels: list[tuple[Callable[..., None], str]] = [(_draw_density, _density_words(spectrum))]
     panels.append((_draw_ends, f"The ends of the spectrum: condition number {spectrum.condition}."))

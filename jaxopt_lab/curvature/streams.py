@@ -16,17 +16,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import (
-    Batches,
-    as_data,
-    available_memory,
-    count_examples,
-    fail,
-    make_room,
-    meshes,
-    require_count,
-    vectors,
-)
+from jaxopt_lab.core import fail, meshes, vectors
+from jaxopt_lab.core.batches import Batches, as_data
+from jaxopt_lab.core.compilation import make_room
+from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.core.leaves import count_examples
+from jaxopt_lab.core.memory import available_memory
 
 Batch = Any
 Source = Batch | Batches | Callable[[], Iterable[Batch]]

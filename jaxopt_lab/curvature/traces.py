@@ -18,17 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.special import stdtrit
 
-from jaxopt_lab.core import (
-    Estimate,
-    available_memory,
-    fail,
-    mean_of_samples,
-    meshes,
-    require_between,
-    require_count,
-    require_memory,
-    vectors,
-)
+from jaxopt_lab.core import Estimate, fail, mean_of_samples, meshes, vectors
+from jaxopt_lab.core.errors import require_between, require_count, require_memory
+from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, random_vector
 from jaxopt_lab.curvature.projections import grow, start_from

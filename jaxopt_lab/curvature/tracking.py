@@ -16,7 +16,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab.core import Estimate, fail, require_between, require_count, vectors
+from jaxopt_lab.core import Estimate, fail, vectors
+from jaxopt_lab.core.errors import require_between, require_count
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.lanczos import eigenpairs
 from jaxopt_lab.curvature.operators import Operator, random_vector

@@ -12,7 +12,8 @@ import struct
 
 import numpy as np
 
-from jaxopt_lab.core import fail, require_choice
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.datasets.tables import load_table
 
 FASHION_FOLDER = pathlib.Path("/usr/share/datasets/fashion-mnist")

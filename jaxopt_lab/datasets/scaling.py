@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxopt_lab.core import fail, require_choice, require_finite
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_choice, require_finite
 
 SCALINGS = ("raw", "centre", "scale", "standardize", "whiten")
 

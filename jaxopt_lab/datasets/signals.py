@@ -7,7 +7,7 @@ noise. Where the pattern sits says nothing about its class, and so a classifier 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from jaxopt_lab.core import require_between, require_count
+from jaxopt_lab.core.errors import require_between, require_count
 from jaxopt_lab.datasets.tables import Table
 
 NUM_CLASSES = 10

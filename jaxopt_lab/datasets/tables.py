@@ -4,7 +4,8 @@ import dataclasses
 
 import numpy as np
 
-from jaxopt_lab.core import fail, require_between, require_choice, require_count
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_between, require_choice, require_count
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import fail, require_between, require_count
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_between, require_count
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxopt_lab.core import InputError, Problem, fail, require_positive
+from jaxopt_lab.core import InputError, Problem, fail
+from jaxopt_lab.core.errors import require_positive
 
 GRADIENT = 1.0
 LOSS = 1 / 3
@@ -19,6 +20,7 @@ PRODUCT = 2.0
 LEAST = 10.0
 ASIDE = 2.0
 _FEWEST_EXAMPLES = 128
+_FEW = 1000
 _BATCHES = 4
 
 
@@ -121,9 +123,9 @@ class Budget:
 
 
 def step_cost(problem: Problem, batch_size: int | None) -> float:
-    """Cost of one step on so many examples."""
+    """Cost of one step on so many examples; fewer than a thousand cost as a part of a thousand."""
     num = problem.num_examples
-    return 1.0 if num is None or batch_size is None else min(batch_size, num) / num
+    return 1.0 if num is None or batch_size is None else min(batch_size, num) / max(num, _FEW)
 
 
 def subsampled(problem: Problem, seconds: float, batch_size: int | None, budget: Budget, seed: int) -> Problem:

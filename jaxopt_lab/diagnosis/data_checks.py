@@ -1,32 +1,26 @@
-"""Whether a model can learn from data and labels: the classes, a probe of the labels, training against validation.
-
-A probe is a k-nearest-neighbour, a linear or a boosted model, fitted to the training examples, or to half of them where
-there are no others. Labels are told by the inputs where what one of them predicts on examples that it has not seen
-agrees with the truth more often than by chance (binomial test of the hits, rank correlation of a regression).
-"""
+"""Whether a model can learn from data and labels: the classes, what probes predict, training against validation."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import stats
 
-from jaxopt_lab.core import Problem
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.leaves import describe_tree
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.inputs import find_inputs
+from jaxopt_lab.diagnosis.label_probes import FEWEST, MOST_CLASSES, Skill, measure_skill, probe_labels
 from jaxopt_lab.diagnosis.output_search import OutputSearch
-from jaxopt_lab.tracing.outputs import OutputPlace, classes_of, target_leaf
+from jaxopt_lab.tracing.outputs import OutputPlace, classes_of
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
-FEWEST = 20
-SURE = 1e-4
-_MOST_EXAMPLES, _MOST_FEATURES = 1000, 256
-_MOST_CLASSES = 50
-_NEIGHBOURS = 5
+_MOST_BATCHES = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +63,28 @@ class Split:
     labels: float
 
 
+class BatchChecks(NamedTuple):
+    """Batches as the loop feeds them, beside the data.
+
+    Attributes:
+      count: batches that were looked at.
+      grouping: Cramer's V of the classes over the batches, 0 where they are spread as by chance and 1 where each batch
+        holds one class; NaN without classes.
+      chance: of a spread as uneven as that, if the examples were shuffled; 1 without classes.
+      offset: of the inputs' means from those of the data, as of a split.
+      scale: of the inputs' deviations over those of the data.
+      repeats: share of the examples that came before, within one pass of the data, above that of drawing with
+        replacement.
+    """
+
+    count: int
+    grouping: float
+    chance: float
+    offset: float
+    scale: float
+    repeats: float
+
+
 @dataclasses.dataclass(frozen=True)
 class DataChecks:
     """What the data say on their own.
@@ -79,12 +95,16 @@ class DataChecks:
         targets of examples that they have not seen; None where no probe applies.
       across: the same of the validation data alone, by probes of the training data; None without them.
       split: validation against training inputs, or None.
+      skill: of the model and of the best probe where training goes badly; None without validation data.
+      batches: as the loop feeds them, or None where they are not given.
     """
 
     labels: Labels | None
     probe: float | None
     split: Split | None
     across: float | None = None
+    skill: Skill | None = None
+    batches: BatchChecks | None = None
 
 
 def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
@@ -92,7 +112,7 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
     problem, search = evidence.setting.problem, None if evidence.program is None else evidence.program.outputs
     if problem.data is None:
         return Skipped("the problem has no data", applies=False)
-    labels = probe = across = None
+    labels = probe = across = skill = None
     if search is not None:
         labels = _labels(search, problem.data)
         validation = evidence.validation
@@ -102,10 +122,14 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
         )
         if poor and (labels is None or len(labels.counts) > 1):
             probe, across = probe_labels(search.place, problem)
+            skill = measure_skill(evidence, search.place)
             if probe is None:
                 why = f"no probe applies: fewer than {FEWEST} examples, or inputs that are no floating numbers"
                 budget.skipped["uninformative-labels"] = Skipped(why, applies=False)
-    return DataChecks(labels, probe, compare_split(problem, None if search is None else search.place), across)
+    place = None if search is None else search.place
+    split, batches = compare_split(problem, place), evidence.setting.batches
+    fed = None if batches is None else compare_batches(problem, place, batches)
+    return DataChecks(labels, probe, split, across, skill, fed)
 
 
 def _labels(search: OutputSearch, data: Any) -> Labels | None:
@@ -126,99 +150,6 @@ def _labels(search: OutputSearch, data: Any) -> Labels | None:
     return Labels(by_class, outputs, float(counts.min() / counts.sum()), tuple(sorted(unfelt)))
 
 
-def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> tuple[float | None, float | None]:
-    """The chances of what probes find: in all that they have not seen, in the validation data alone; None for none."""
-    inputs, targets, is_class = _pairs(place, problem.data)
-    if inputs is None or targets is None:
-        return None, None
-    rows = np.random.default_rng(seed).permutation(len(inputs))[: 2 * _MOST_EXAMPLES]
-    inputs, targets = inputs[rows], targets[rows]
-    half = len(inputs) // 2
-    found = [_probe((inputs[:half], targets[:half]), (inputs[half:], targets[half:]), is_class, seed)]
-    across = None
-    if problem.validation is not None:
-        held, truth, _ = _pairs(place, problem.validation)
-        if held is not None and truth is not None:
-            across = _probe((inputs, targets), (held[:_MOST_EXAMPLES], truth[:_MOST_EXAMPLES]), is_class, seed)
-    known = [each for each in (*found, across) if each is not None]
-    return min(known, default=None), across
-
-
-def _probe(train: Any, held: Any, is_class: bool, seed: int) -> float | None:
-    if min(len(train[0]), len(held[0])) < FEWEST:
-        return None
-    mean, deviation = train[0].mean(0), train[0].std(0)
-    deviation = np.where(deviation > 0, deviation, 1.0)
-    inputs, others = (((each - mean) / deviation)[:, :_MOST_FEATURES] for each in (train[0], held[0]))
-    chances = []
-    for model in _probes(is_class, seed):
-        model.fit(inputs, train[1])
-        chances.append(_chance(model.predict(others), held[1], is_class))
-        if chances[-1] < SURE:
-            break
-    return float(min(chances))
-
-
-def _probes(is_class: bool, seed: int) -> list[Any]:
-    from sklearn import ensemble, linear_model, neighbors
-
-    if is_class:
-        return [
-            neighbors.KNeighborsClassifier(_NEIGHBOURS),
-            linear_model.LogisticRegression(max_iter=200),
-            ensemble.HistGradientBoostingClassifier(max_iter=30, random_state=seed),
-        ]
-    return [
-        neighbors.KNeighborsRegressor(_NEIGHBOURS),
-        linear_model.Ridge(),
-        ensemble.HistGradientBoostingRegressor(max_iter=30, random_state=seed),
-    ]
-
-
-def _chance(predicted: np.ndarray, truth: np.ndarray, is_class: bool) -> float:
-    if len(np.unique(predicted)) < 2 or len(np.unique(truth)) < 2:
-        return 1.0
-    if not is_class:
-        return float(stats.spearmanr(predicted, truth, alternative="greater").pvalue)
-    hits = predicted == truth
-    names = np.union1d(predicted, truth)
-    expected = sum(np.mean(predicted == name) * np.mean(truth == name) for name in names)
-    return float(stats.binomtest(int(hits.sum()), len(hits), min(expected, 1.0), alternative="greater").pvalue)
-
-
-def _pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
-    """Inputs [n, d], one target an example, and whether it is a class."""
-    leaves, number = jax.tree.leaves(data), find_inputs(data)
-    if number is None or number not in place.inputs or number in place.targets:
-        return _token_pairs(place, data)
-    inputs = np.asarray(leaves[number], np.float64).reshape(len(leaves[number]), -1)
-    found = classes_of(place, data)
-    if found is not None and found[0].ndim > 1 and found[0].shape[-1] > 1:  # one-hot rows
-        return inputs, found[0].reshape(len(inputs), -1).argmax(1), True
-    if found is not None:
-        targets = found[0].reshape(len(inputs), -1)[:, 0]
-        return inputs, targets, len(np.unique(targets)) <= _MOST_CLASSES
-    place_of = target_leaf(place, data)
-    if place_of is None:
-        return None, None, False
-    targets = np.asarray(leaves[place_of], np.float64).reshape(len(inputs), -1)
-    return inputs, targets[:, 0], False
-
-
-def _token_pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
-    """The same where the inputs are whole numbers [n, length] and there is one class an example: which occur, where."""
-    leaves, found = jax.tree.leaves(data), classes_of(place, data)
-    numbers = [k for k in place.inputs if k not in place.targets and jnp.issubdtype(leaves[k].dtype, jnp.integer)]
-    if len(numbers) != 1 or found is None or found[0].size != len(leaves[numbers[0]]):
-        return None, None, False
-    tokens, classes = np.asarray(leaves[numbers[0]]).reshape(found[0].size, -1), found[0].ravel()
-    if len(np.unique(classes)) > _MOST_CLASSES:
-        return None, None, False
-    known, counts = np.unique(tokens, return_counts=True)
-    occurs = [(tokens == token).sum(1) for token in known[np.argsort(-counts)][: _MOST_FEATURES // 2]]
-    return np.stack([*occurs, *tokens.T], 1).astype(np.float64), classes, True
-
-
 def compare_split(problem: Problem, place: OutputPlace | None) -> Split | None:
     """Validation inputs against training inputs; None without either."""
     number = find_inputs(problem.data)
@@ -230,18 +161,77 @@ def compare_split(problem: Problem, place: OutputPlace | None) -> Split | None:
     )
     if min(len(train), len(held)) < FEWEST or not (np.isfinite(train).all() and np.isfinite(held).all()):
         return None
+    apart = _apart(train, held)
+    if apart is None:
+        return None
+    rows = {row.tobytes() for row in train}
+    distinct = len(rows) / len(train)
+    duplicates = float(np.mean([row.tobytes() in rows for row in held])) if distinct > 0.9 else 0.0
+    return Split(*apart, duplicates, _label_distance(place, problem))
+
+
+def _apart(train: np.ndarray, held: np.ndarray) -> tuple[float, float] | None:
+    """The difference of the means in training deviations, above that of a draw, and the ratio of the deviations."""
     deviation, other = train.std(0), held.std(0)
     kept = (deviation > 1e-6 * max(np.abs(train).max(), 1e-300)) & (other > 0)
     if not kept.any():
         return None
     squares = np.square((held.mean(0) - train.mean(0))[kept] / deviation[kept]) - 1 / len(held) - 1 / len(train)
-    rows = {row.tobytes() for row in train}
-    distinct = len(rows) / len(train)
-    duplicates = float(np.mean([row.tobytes() in rows for row in held])) if distinct > 0.9 else 0.0
-    return Split(
-        float(np.sqrt(max(squares.mean(), 0.0))), float(np.median(other[kept] / deviation[kept])), duplicates,
-        _label_distance(place, problem),
-    )  # fmt: skip
+    return float(np.sqrt(max(squares.mean(), 0.0))), float(np.median(other[kept] / deviation[kept]))
+
+
+def read_batches(problem: Problem, batches: Iterable[Any]) -> list[Any]:
+    """The first batches, at most 64 and at most one pass of the data.
+
+    Raises:
+      InputError: the problem has no data, there are fewer than two batches, or one has not the structure of the data.
+    """
+    if problem.data is None:
+        raise fail("diagnose", f"batches are given, and {problem.name} has no data to hold them against")
+    like, structure = jax.tree.leaves(problem.data), jax.tree.structure(problem.data)
+    found, seen = [], 0
+    for batch in batches:
+        leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(batch)]
+        shapes = [each.shape[1:] for each in leaves]
+        if jax.tree.structure(batch) != structure or shapes != [jnp.shape(each)[1:] for each in like]:
+            told = f"batch {len(found)} holds {describe_tree(batch)}, the data {describe_tree(problem.data)}"
+            raise fail("diagnose", told, "Give batches of the data's structure, examples first.")
+        found.append(jax.tree.unflatten(structure, leaves))
+        seen += len(leaves[0])
+        if len(found) == _MOST_BATCHES or seen >= (problem.num_examples or 0):
+            break
+    if len(found) < 2:
+        raise fail("diagnose", f"batches end after {len(found)}", "Give an iterable of at least two batches.")
+    return found
+
+
+def compare_batches(problem: Problem, place: OutputPlace | None, batches: list[Any]) -> BatchChecks:
+    """Batches as the loop feeds them against the data that they are drawn from."""
+    grouping, chance = float("nan"), 1.0
+    classes = [None if place is None else classes_of(place, batch) for batch in batches]
+    if all(each is not None for each in classes):
+        names, where = np.unique(np.concatenate([each[0].ravel() for each in classes if each]), return_inverse=True)
+        owner = np.repeat(np.arange(len(batches)), [each[0].size for each in classes if each])
+        if 1 < len(names) <= MOST_CLASSES:
+            table = np.zeros((len(batches), len(names)))
+            np.add.at(table, (owner, where.ravel()), 1)
+            square, chance, free, _ = stats.chi2_contingency(table, correction=False)
+            above = max(square - free, 0.0) / table.sum() / (min(table.shape) - 1)
+            grouping, chance = float(np.sqrt(above)), float(chance)
+    number, apart, repeats = find_inputs(problem.data), None, 0.0
+    if number is not None:
+        whole, fed = (
+            np.asarray(jax.tree.leaves(each)[number], np.float64).reshape(len(jax.tree.leaves(each)[number]), -1)
+            for each in (problem.data, jax.tree.map(lambda *leaves: np.concatenate(leaves), *batches))
+        )
+        apart = _apart(whole, fed) if np.isfinite(fed).all() and np.isfinite(whole).all() else None
+        by_chance = len(fed) / len(whole) / 2  # of k examples drawn with replacement from n, k / 2n come again
+        repeats = _repeats(fed) - _repeats(whole) - by_chance
+    return BatchChecks(len(batches), grouping, chance, *(apart or (0.0, 1.0)), max(repeats, 0.0))
+
+
+def _repeats(rows: np.ndarray) -> float:
+    return 1 - len({row.tobytes() for row in rows}) / len(rows)
 
 
 def _label_distance(place: OutputPlace | None, problem: Problem) -> float:
@@ -250,7 +240,7 @@ def _label_distance(place: OutputPlace | None, problem: Problem) -> float:
     if len(labels) < 2:
         return float("nan")
     names = np.unique(np.concatenate(labels))
-    if len(names) > _MOST_CLASSES:
+    if len(names) > MOST_CLASSES:
         return float("nan")
     shares = [np.array([np.mean(each == name) for name in names]) for each in labels]
     return float(0.5 * np.abs(shares[0] - shares[1]).sum())

@@ -14,20 +14,22 @@ from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.inputs import InputStatistics
 from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.probe_runs import OtherRates, ProbeRun
-from jaxopt_lab.diagnosis.program_checks import ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticModel
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks
-from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
+from jaxopt_lab.diagnosis.stationary_point import LineScan, PointState, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
-from jaxopt_lab.rules import IdentifiedRule, MonitorSummary
-from jaxopt_lab.tracing import NonFiniteOrigin, Signals
+from jaxopt_lab.rules.identification import IdentifiedRule
+from jaxopt_lab.rules.monitor_summary import MonitorSummary
+from jaxopt_lab.tracing.non_finite import NonFiniteOrigin
+from jaxopt_lab.tracing.signals import Signals
 
 _STATIONARY = 0.02
 _ALIKE = 0.1
 _CONVERGED = 0.05
 _GOOD = 0.8
 _HALF = 0.5
-MOST_PROVED = 2000
+_NOTHING = 0.95
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Setting:
       monitor: what a `Monitor` in it has recorded, or None.
       optimizer: what is known of the rule.
       total_steps: of the whole run that is planned, or None.
+      batches: as the loop feeds them, or None.
     """
 
     problem: Problem
@@ -59,32 +62,7 @@ class Setting:
     monitor: MonitorSummary | None
     optimizer: IdentifiedRule
     total_steps: int | None = None
-
-
-@dataclasses.dataclass(frozen=True)
-class PointState:
-    """The point itself.
-
-    Attributes:
-      loss: expected loss over all data.
-      gradient_norm: of its gradient.
-      size: norm of the parameters, at least 1: the unit of distances.
-      is_random: whether the loss has randomness of its own.
-      steepest: the scan along minus the gradient; None at a gradient of zero.
-      baseline: the loss of the best constant output; where the outputs are not known, with all parameters zero; None
-        without data.
-      num_classes: of a classifier, or None.
-      non_finite: where a number that is not finite comes from, or None.
-    """
-
-    loss: float
-    gradient_norm: float
-    size: float = 1.0
-    is_random: bool = False
-    steepest: LineScan | None = None
-    baseline: float | None = None
-    num_classes: int | None = None
-    non_finite: NonFiniteOrigin | None = None
+    batches: list[Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +125,15 @@ class Evidence:
         return 0 if self.run is None else self.run.num_steps
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the run took all of the planned steps, or no longer falls: less than 2 % of its scale at the end."""
+        if self.run is None or self.run.diverged:
+            return False
+        quarters = np.array_split(self.run.losses, 4) if len(self.run.losses) >= 8 else None
+        flat = quarters is not None and quarters[2].mean() - quarters[3].mean() < _STATIONARY * self.scale
+        return bool(flat or self.num_steps >= (self.setting.total_steps or np.inf))
+
+    @property
     def line_scans(self) -> tuple[LineScan, ...]:
         """The lines that were looked along."""
         found = [self.point.steepest, None if self.stationary_point is None else self.stationary_point.along]
@@ -199,7 +186,30 @@ class Evidence:
         if self.point.baseline is None or not np.isfinite(self.lower_bound):
             return self.progress < _GOOD
         ends = self.end if self.validation is None else min(self.end, self.validation.loss.value)
-        return ends - self.lower_bound > (1 - _GOOD) * self.scale
+        return ends - self.penalty.end - self.lower_bound > (1 - _GOOD) * (self.scale - self.penalty.start)
+
+    @property
+    def penalty(self) -> Penalty:
+        """What the loss asks of the parameters beside the outputs; zero below a tenth of what it asks of those."""
+        found, base = None if self.program is None else self.program.penalty, self.point.baseline
+        if found is None or base is None or not max(found) > _ALIKE * (base - found.start) > 0:
+            return Penalty(0.0, 0.0)
+        return found
+
+    @property
+    def learned_nothing(self) -> bool:
+        """Whether the run ends no lower than one output for all does, or diverges, or its loss has no lower end."""
+        base, run = self.point.baseline, self.run
+        if run is None or run.diverged:
+            return run is not None
+        search = None if self.program is None else self.program.outputs
+        if search is not None and search.constant_runs_away:
+            return True
+        if base is None:
+            return False
+        base -= self.penalty.start
+        held = np.inf if self.validation is None else self.validation.loss.value - self.penalty.end
+        return bool(min(self.end - self.penalty.end, held) >= _NOTHING * base or base <= held < np.inf)
 
     @property
     def generalizes_badly(self) -> bool:
@@ -275,8 +285,3 @@ class Evidence:
         if model is None or not np.isfinite(rule.edge) or (rule.kind == "adaptive" and not model.preconditioned):
             return float("nan")
         return rule.relative_sharpness(model.largest)
-
-
-def horizon_for(evidence: Evidence, gain: float) -> int:
-    """Steps of a proof in which a run that is `gain` times slower comes as far as the better one does in four."""
-    return max(evidence.num_steps, int(min(4 * gain, MOST_PROVED)))

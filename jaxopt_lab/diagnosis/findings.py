@@ -5,14 +5,14 @@ to give. Findings are ranked by it; a cause that follows from another one stands
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 import optax
 
-from jaxopt_lab import reporting
 from jaxopt_lab.core import Estimate, Problem, fail
+from jaxopt_lab.reporting.outcomes import Reported
 
 PROGRAM_CAUSES = (
     "label-range",
@@ -56,7 +56,6 @@ CAUSES = (
     "healthy",
 )
 
-_AS_GOOD = 1.5  # gains measured in short runs are told apart from about here
 UNITS = {"steps": "times fewer steps", "loss": "times less loss", "validation loss": "times less validation loss"}
 Rule = optax.GradientTransformation
 Change = Callable[[Problem, Rule], tuple[Problem, Rule]]
@@ -211,56 +210,8 @@ def make_finding(
     return Finding(cause, severity, made, explanation, prescription, predicted, alternatives, follows_from)
 
 
-def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """What makes the program another than meant first, then by gain; what follows from another cause comes behind it.
-
-    Unless both were tried and the change against what follows gave more: then the other cause does not explain it.
-
-    Example:
-      >>> slow = make_finding("ill-conditioned", "", [], Prescription(""), 30.0, follows_from=("unnormalized-inputs",))
-      >>> raw = make_finding("unnormalized-inputs", "", [], Prescription(""), 10.0)
-      >>> [finding.cause for finding in rank([slow, raw])]
-      ['unnormalized-inputs', 'ill-conditioned']
-    """
-    waiting = sorted(findings, key=_order)
-    ranked: list[Finding] = []
-    while waiting:
-        free = [found for found in waiting if not any(_explains(other, found) for other in waiting)]
-        chosen = (free or waiting)[0]
-        waiting.remove(chosen)
-        ranked.append(chosen)
-    return tuple(ranked)
-
-
-def _explains(cause: Finding, other: Finding) -> bool:
-    """Whether the other finding follows from the cause, as far as trials do not say otherwise."""
-    if cause.cause not in other.follows_from:
-        return False
-    if other.trial is None or not other.trial.helps or cause.trial is None:
-        return True
-    return _order(cause) < _order(other)
-
-
-def _order(found: Finding) -> tuple[float, ...]:
-    place = CAUSES.index(found.cause)
-    is_end = found.cause == "schedule" and found.prescription.change is None  # more steps are no other program
-    is_meant = found.cause in MEANT and found.trial is not None and not found.trial.helps
-    if found.cause == "non-finite" or (found.cause in PROGRAM_CAUSES and not is_end and not is_meant):
-        return (0, place)
-    if found.trial is None:
-        return (1, -_in_steps(found.predicted_gain.value), -found.predicted_gain.value, place)
-    if not found.trial.helps:
-        return (2, -found.predicted_gain.value, place)
-    return (1, -_in_steps(found.trial.weight), -found.predicted_gain.value, place)
-
-
-def _in_steps(gain: float) -> float:
-    """The gain on a scale whose steps can be told apart."""
-    return float(np.round(np.log(gain) / np.log(_AS_GOOD))) if 0 < gain < np.inf else float(gain)
-
-
 @dataclasses.dataclass(frozen=True)
-class Diagnosis(reporting.Reported):
+class Diagnosis(Reported):
     """What `diagnose` returns.
 
     Attributes:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from jaxopt_lab.core import as_partial, vectors
+from jaxopt_lab.core import vectors
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import GRADIENT, Budget, Skipped
 from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
 from jaxopt_lab.tracing.jaxprs import LAYERS, Program, ancestors, is_number, lay_out, line_of

@@ -16,10 +16,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab import training
-from jaxopt_lab.core import Estimate, Problem, as_partial, mean_of_samples, vectors
+from jaxopt_lab.core import Estimate, Problem, mean_of_samples, vectors
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.output_search import OutputSearch, constant_output_loss
 from jaxopt_lab.tracing.outputs import classes_of
+from jaxopt_lab.training.baselines import constant_loss
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,7 +126,7 @@ def constant_output(problem: Problem, params: Any, search: OutputSearch | None) 
     Where neither the problem's form nor its program tells the outputs, the loss with all parameters zero; None without
     data.
     """
-    loss, num_classes = training.constant_loss(problem)
+    loss, num_classes = constant_loss(problem)
     if loss is not None or problem.data is None:
         return loss, num_classes
     frozen = problem.freeze()

@@ -13,14 +13,9 @@ import jax
 import numpy as np
 
 from jaxopt_lab import curvature
-from jaxopt_lab.core import (
-    Problem,
-    Status,
-    as_partial,
-    fail,
-    reason,
-    vectors,
-)
+from jaxopt_lab.core import Problem, Status, fail, vectors
+from jaxopt_lab.core.errors import reason
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, step_cost, subsampled
 from jaxopt_lab.diagnosis.data_checks import measure_data
 from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting

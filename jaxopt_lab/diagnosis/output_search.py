@@ -16,7 +16,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, as_partial, compiled
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import some_examples
 from jaxopt_lab.tracing.jaxprs import Program, evaluate, lay_out
 from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_outputs, target_leaf
@@ -136,6 +138,20 @@ def constant_output_loss(problem: Problem, params: Any, search: OutputSearch) ->
         return search.constant.loss if np.isfinite(search.constant.loss) else None
     loss = as_partial(problem.loss)
     return float(compiled(_at_constant, (), (loss, params))(loss, params, problem.data, search.constant.outputs))
+
+
+def outputs_of(problem: Problem, params: Any, data: Any) -> np.ndarray | None:
+    """The model's outputs for the data; None where the loss holds no layer."""
+    loss = as_partial(problem.loss)
+    if _place(loss, params, data) is None:
+        return None
+    return np.asarray(compiled(_actual, (), (loss, params))(loss, params, data)[0])
+
+
+def loss_at_constant(problem: Problem, params: Any, search: OutputSearch) -> float:
+    """The loss of the best one output for all, on up to 2048 examples, with what else it asks of the parameters."""
+    loss, batch = as_partial(problem.loss), some_examples(problem.data, _MOST_EXAMPLES, 0)
+    return float(compiled(_at_constant, (), (loss, params))(loss, params, batch, search.constant.outputs))
 
 
 def _layout(loss: Any, params: Any, batch: Any) -> tuple[Program, OutputPlace | None]:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab import training
-from jaxopt_lab.core import Problem, describe, fail, require_count, require_trainable, vectors
+from jaxopt_lab.core import Problem, fail, vectors
+from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.core.leaves import describe, require_trainable
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
+from jaxopt_lab.diagnosis.data_checks import read_batches
 from jaxopt_lab.diagnosis.evidence import Evidence, Setting
 from jaxopt_lab.diagnosis.findings import (
     MEANT,
@@ -23,19 +25,19 @@ from jaxopt_lab.diagnosis.findings import (
     Measurement,
     make_finding,
     measured,
-    rank,
 )
-from jaxopt_lab.diagnosis.frozen import frozen_leaves, without_frozen
 from jaxopt_lab.diagnosis.logged_curve import diagnose_log
 from jaxopt_lab.diagnosis.measure import measure
+from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.prescriptions import advise
 from jaxopt_lab.diagnosis.trials import try_prescriptions
+from jaxopt_lab.rules.frozen import frozen_leaves, without_frozen
 from jaxopt_lab.rules.identification import identify
 from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
+from jaxopt_lab.training.failures import require_rule
 from jaxopt_lab.training.feeding import on_a_sample
 
-_NOTHING = 0.95
 _SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", "underfitting", *PROGRAM_CAUSES)
 """Causes that are there whether or not the change that is tried mends them, but for those of `MEANT`."""
 
@@ -48,6 +50,7 @@ def diagnose(
     steps: int | None = None,
     total_steps: int | None = None,
     batch_size: int | None = None,
+    batches: Iterable[Any] | None = None,
     seed: int = 0,
     opt_state: Any = None,
     budget: float = 200.0,
@@ -64,11 +67,14 @@ def diagnose(
       steps: length of the short run that is made with the rule; None chooses.
       total_steps: of the whole run that is planned: the schedule is read over it; None leaves it unread.
       batch_size: examples a step in use; None for all.
+      batches: an iterable of batches as the training loop feeds them, of the data's structure: their classes, scale and
+        repeats are held against the data; None leaves that out.
       seed: seeds the initial parameters, the data order and every random vector.
       opt_state: the rule's state in a running training loop, such as that of a `Monitor`; None without one. It tells an
         adaptive rule's preconditioner at the point, and what the monitor has seen.
-      budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; at least 10. What is
-        checked and tried beside the run and the curvature may take twice as much again.
+      budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; a minibatch the share of
+        the data that it is, or of a thousand examples where there are fewer; at least 10. What is checked and tried
+        beside the run and the curvature may take twice as much again.
       seconds: wall seconds after which nothing more is begun.
       log: told what is being done, a sentence at a time. Without a problem: the path of a logged curve (CSV, JSON
         lines, TensorBoard events), from which alone is told what it tells.
@@ -113,11 +119,12 @@ def diagnose(
                 "diagnose", f"batch_size {batch_size} needs as many examples, {problem.name} has {problem.num_examples}"
             )
     require_count("diagnose", "seed", seed, 0)
+    fed = None if batches is None else read_batches(problem, batches)
     account = Budget(budget, seconds)
     if drawn:
         account.skip("all examples", drawn)
     setting = _setting(problem, rule, params, steps, batch_size, seed, opt_state)
-    setting = dataclasses.replace(setting, total_steps=total_steps)
+    setting = dataclasses.replace(setting, total_steps=total_steps, batches=fed)
     log = log or (lambda text: None)
     return conclude(measure(setting, account, log), account, log)
 
@@ -163,24 +170,13 @@ def _tried(
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription, alternatives=others))
         else:
             (dropped if trial.is_long else kept).append(dataclasses.replace(finding, trial=trial))
-    return kept if kept or not _learned_nothing(evidence) else dropped
-
-
-def _learned_nothing(evidence: Evidence) -> bool:
-    """Whether the run ends no lower than one output for all does, or diverges, or its loss has no lower end."""
-    base, run = evidence.point.baseline, evidence.run
-    if run is None or run.diverged:
-        return run is not None
-    search = None if evidence.program is None else evidence.program.outputs
-    held = np.inf if evidence.validation is None else evidence.validation.loss.value
-    poor = base is not None and (min(evidence.end, held) >= _NOTHING * base or (held >= base and held < np.inf))
-    return poor or (search is not None and search.constant_runs_away)
+    return kept if kept or not evidence.learned_nothing else dropped
 
 
 def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:
     """What is said where no cause holds: healthy only where training learns and everything was examined."""
     base = evidence.point.baseline
-    if _learned_nothing(evidence):
+    if evidence.learned_nothing:
         text = "The run learns next to nothing and no cause that was examined holds."
         cure = advise(
             "Try to fit sixteen examples, a rate ten times higher and lower, and a model known to learn this."
@@ -225,7 +221,7 @@ def _setting(
     """Checks the parameters and the rule on them, and identifies the rule."""
     point = problem.init(jax.random.key(seed)) if params is None else params
     _require_real(point)
-    training.require_rule("diagnose", lambda: rule, {}, point)
+    require_rule("diagnose", lambda: rule, {}, point)
     monitor = _summary(opt_state, batch_size)
     problem, rule, point = without_frozen(problem, rule, point, frozen_leaves(rule, point))
     return Setting(

@@ -1,15 +1,22 @@
-"""What runs that begin at the point will do: the short run as it went, and behind its end the local model there."""
+"""What runs that begin at the point will do, and findings in the order of what their changes give.
+
+A run is predicted by the short run as it went, and behind its end by the local model there.
+"""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from jaxopt_lab import theory
 from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import CAUSES, MEANT, PROGRAM_CAUSES, Finding
 from jaxopt_lab.diagnosis.probe_runs import PART, steps_to_reach
 from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 
 _DONE = 0.01
+MOST_PROVED = 2000
+_AS_GOOD, _LARGE = 1.5, 3.0  # gains measured in short runs are told apart from about here; they are large from there
 
 
 def speed_up(
@@ -88,3 +95,60 @@ def _rewound(model: QuadraticModel, method: Method, steps: float, bottom: float)
     weights = np.where(left > _DONE, model.weights / np.maximum(left, _DONE), 0.0)
     earlier = dataclasses.replace(model, weights=weights)
     return dataclasses.replace(earlier, loss=bottom + earlier.gap())
+
+
+def horizon_for(evidence: Evidence, gain: float) -> int:
+    """Steps of a proof in which a run that is `gain` times slower comes as far as the better one does in four."""
+    return max(evidence.num_steps, int(min(4 * gain, MOST_PROVED)))
+
+
+def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """What makes the program another than meant first, then by gain; what follows from another cause comes behind it.
+
+    Unless both were tried and the change against what follows gave more.
+
+    Example:
+      >>> from jaxopt_lab.diagnosis.findings import Prescription, make_finding
+      >>> slow = make_finding("ill-conditioned", "", [], Prescription(""), 30.0, follows_from=("unnormalized-inputs",))
+      >>> raw = make_finding("unnormalized-inputs", "", [], Prescription(""), 10.0)
+      >>> [finding.cause for finding in rank([slow, raw])]
+      ['unnormalized-inputs', 'ill-conditioned']
+    """
+    waiting = sorted(findings, key=_order)
+    ranked: list[Finding] = []
+    while waiting:
+        free = [found for found in waiting if not any(_explains(other, found) for other in waiting)]
+        chosen = (free or waiting)[0]
+        waiting.remove(chosen)
+        ranked.append(chosen)
+    return tuple(ranked)
+
+
+def _explains(cause: Finding, other: Finding) -> bool:
+    """Whether the other finding follows from the cause, as far as trials do not say otherwise."""
+    if cause.cause not in other.follows_from or cause.cause == other.cause:
+        return False
+    if other.trial is None and other.predicted_gain.unit == "loss" and cause.trial is not None and cause.trial.helps:
+        return cause.trial.gain**2 >= other.predicted_gain.value  # it mends at least half of it, in factors
+    if other.trial is None or not other.trial.helps or cause.trial is None:
+        return True
+    least = max(_LARGE, other.trial.weight / _AS_GOOD)
+    return _order(cause) < _order(other) or (cause.trial.helps and cause.trial.weight >= least)
+
+
+def _order(found: Finding) -> tuple[float, ...]:
+    place = CAUSES.index(found.cause)
+    is_end = found.cause == "schedule" and found.prescription.change is None  # more steps are no other program
+    is_meant = found.cause in MEANT and found.trial is not None and not found.trial.helps
+    if found.cause == "non-finite" or (found.cause in PROGRAM_CAUSES and not is_end and not is_meant):
+        return (0, place)
+    if found.trial is None:
+        return (1, -_in_steps(found.predicted_gain.value), -found.predicted_gain.value, place)
+    if not found.trial.helps:
+        return (2, -found.predicted_gain.value, place)
+    return (1, -_in_steps(found.trial.weight), -found.predicted_gain.value, place)
+
+
+def _in_steps(gain: float) -> float:
+    """The gain on a scale whose steps can be told apart."""
+    return float(np.round(np.log(gain) / np.log(_AS_GOOD))) if 0 < gain < np.inf else float(gain)

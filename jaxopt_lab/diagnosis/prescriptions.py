@@ -9,13 +9,14 @@ import numpy as np
 import optax
 
 from jaxopt_lab import rules
-from jaxopt_lab.core import Problem, as_partial, vectors
+from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
 from jaxopt_lab.diagnosis.inputs import standardized
 from jaxopt_lab.diagnosis.lsuv import LSUVInit
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
-from jaxopt_lab.rules import IdentifiedRule
+from jaxopt_lab.rules.identification import IdentifiedRule
 from jaxopt_lab.tracing.outputs import BypassActivation
 
 _SAME_RATE = 0.05

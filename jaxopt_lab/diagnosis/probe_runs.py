@@ -10,7 +10,8 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, Status, vectors
-from jaxopt_lab.tracing import NonFiniteOrigin, find_non_finite
+from jaxopt_lab.tracing import find_non_finite
+from jaxopt_lab.tracing.non_finite import NonFiniteOrigin
 
 PART = 0.9
 RATES = (0.01, 0.1, 10.0, 100.0)

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxopt_lab.core import Problem, as_partial, compiled, vectors
+from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import LOSS, Budget, Skipped, step_cost
 from jaxopt_lab.diagnosis.gradient_flow import GradientFlow, measure_gradient_flow
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch
-from jaxopt_lab.diagnosis.output_search import OutputSearch
+from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -33,6 +35,18 @@ class Modes(NamedTuple):
     key_share: float
 
 
+class Penalty(NamedTuple):
+    """What the loss asks of the parameters beside the outputs: at one output for all, above that of zero parameters.
+
+    Attributes:
+      start: at the point.
+      end: at the end of the run.
+    """
+
+    start: float
+    end: float
+
+
 @dataclasses.dataclass(frozen=True)
 class ProgramChecks:
     """The loss as a program.
@@ -41,20 +55,33 @@ class ProgramChecks:
       outputs: what free outputs reach; None where no layer is seen.
       gradients: which leaves the gradient reaches, or None.
       modes: training against evaluation mode; None where they are one.
+      penalty: on the parameters; None where no layer is seen, or where it is not positive.
     """
 
     outputs: OutputSearch | None = None
     gradients: GradientFlow | None = None
     modes: Modes | None = None
+    penalty: Penalty | None = None
 
 
 def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Skipped:
     """Where the gradient arrives and what the two modes do; what the outputs reach is known by then."""
     known = evidence.program or ProgramChecks()
+    known = dataclasses.replace(known, penalty=_penalty(evidence, known.outputs, budget))
     flow = measure_gradient_flow(evidence, budget)
     if isinstance(flow, Skipped):
         return flow if evidence.program is None else known
     return dataclasses.replace(known, gradients=flow, modes=_modes(evidence, budget))
+
+
+def _penalty(evidence: "Evidence", search: OutputSearch | None, budget: Budget) -> Penalty | None:
+    setting, run = evidence.setting, evidence.run
+    if search is None or search.place.is_pairwise or run is None or run.diverged:
+        return None
+    points = (vectors.zeros_like(setting.params), setting.params, run.params)
+    zero, start, end = (loss_at_constant(setting.problem.freeze(), point, search) for point in points)
+    budget.aside += len(points) * LOSS
+    return Penalty(start - zero, end - zero) if start > zero and end >= zero else None
 
 
 def _modes(evidence: "Evidence", budget: Budget) -> Modes | None:

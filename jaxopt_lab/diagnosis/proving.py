@@ -16,7 +16,8 @@ import numpy as np
 import optax
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Estimate, Problem, fail, require_count
+from jaxopt_lab.core import Estimate, Problem, fail
+from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.diagnosis.findings import UNITS, Finding
 from jaxopt_lab.diagnosis.gradient_noise import constant_output
 from jaxopt_lab.diagnosis.judgements import Curves, Judgement, geometric, judge_runs

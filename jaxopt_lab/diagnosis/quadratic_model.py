@@ -20,7 +20,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import curvature, theory
-from jaxopt_lab.core import Problem, as_partial, vectors
+from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadrature_of, gauss_quadratures
 from jaxopt_lab.diagnosis.budget import PRODUCT, Budget, Skipped
 from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
 
@@ -188,10 +190,10 @@ def measure_model(
         gradient = jax.tree.map(lambda leaf, scale: leaf / jnp.sqrt(scale), gradient, preconditioner)
     square = float(vectors.sum_of_squares(gradient))
     key = jax.random.key(seed)
-    rules = list(curvature.gauss_quadratures(operator, 1, num_random, key))
+    rules = list(gauss_quadratures(operator, 1, num_random, key))
     nodes, weights = np.zeros(0), np.zeros(0)
     if square > 0:
-        along = curvature.gauss_quadrature_of(operator, gradient, num_products, key)
+        along = gauss_quadrature_of(operator, gradient, num_products, key)
         rules.append(along)
         nodes, weights = along.rule
     ends = np.array([_ends(rule) for rule in rules])
@@ -209,7 +211,7 @@ def measure_model(
     )
 
 
-def _ends(rule: curvature.Quadrature) -> tuple[float, float, float, float]:
+def _ends(rule: Quadrature) -> tuple[float, float, float, float]:
     """Largest Ritz value and its residual, smallest Ritz value and its residual."""
     values, rotation = np.linalg.eigh(rule.matrix)
     residuals = np.abs(rule.coupling @ rotation) + rule.rounding

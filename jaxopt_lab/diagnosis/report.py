@@ -7,10 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from jaxopt_lab import reporting
 from jaxopt_lab.diagnosis.figures import draw_curvature, draw_layers, draw_losses, draw_proof
 from jaxopt_lab.diagnosis.findings import Diagnosis, Finding
 from jaxopt_lab.diagnosis.proving import Proof
+from jaxopt_lab.reporting.numbers import plain_numbers
+from jaxopt_lab.reporting.outcomes import Draw, inline_figures
+from jaxopt_lab.reporting.page import render_template
 
 _WIDTH = 100
 _SHOWN_FINDINGS, _SHOWN_NUMBERS = 2, 5
@@ -40,7 +42,7 @@ def lines_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> list[str]:
         shown = [f"Not examined: {', '.join(names)}.", f"{names[0]}: {diagnosis.not_examined[names[0]]}."]
         found += _wrapped(shown, "")
     found.append(f"{diagnosis.spent:.0f} gradient-equivalents, {diagnosis.seconds:.1f} s.")
-    return [reporting.plain_numbers(line) for line in found]
+    return [plain_numbers(line) for line in found]
 
 
 def verdict_of(diagnosis: Diagnosis) -> str:
@@ -80,9 +82,9 @@ def page_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> str:
     """
     proven = {proof.cause: proof for proof in proofs}
     parts = [_Part(found, _prediction(found), proven.get(found.cause)) for found in diagnosis.findings]
-    return reporting.render_template(
+    return render_template(
         "diagnosis.html.j2", diagnosis=diagnosis, verdict=verdict_of(diagnosis), parts=parts,
-        figures=reporting.inline_figures(draws_of(diagnosis, proofs)),
+        figures=inline_figures(draws_of(diagnosis, proofs)),
     )  # fmt: skip
 
 
@@ -122,7 +124,7 @@ def _wrapped(sentences: Sequence[str], indent: str) -> list[str]:
     return [line for sentence in sentences for line in fold.wrap(sentence)]
 
 
-def draws_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> list[reporting.Draw]:
+def draws_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> list[Draw]:
     """The figures of the page: the proofs, then the short run, the curvatures and the layers."""
     evidence = diagnosis.evidence
     parts = () if evidence is None else (draw_losses, draw_curvature, draw_layers)

@@ -13,7 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab.core import as_partial, compiled, vectors
+from jaxopt_lab.core import vectors
+from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import Budget, Skipped, step_cost
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
 
@@ -85,7 +87,8 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         for params in points:
             found += [_response(rule, params, gradient) for gradient in _gradients(setting, params)]
         lost, dtype = (0.0, "") if run is None or run.diverged else _lost(setting, run)
-        planned = read_schedule(rule, setting.params, setting.total_steps or (run.num_steps if run else 1))
+        steps, known = setting.total_steps or (run.num_steps if run else 1), setting.optimizer
+        planned = read_schedule(rule, setting.params, steps, 0.0 if known.kind == "adaptive" else known.rho)
     except (TypeError, ValueError) as error:
         return Skipped(f"the rule does not answer to gradients alone ({type(error).__name__})")
     elasticities, shortened, cosines = np.transpose(found)
@@ -102,8 +105,11 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
     )
 
 
-def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int) -> Schedule | None:
-    """The rate of each step of a run, from the answers to a constant gradient on parameters of one entry a leaf."""
+def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int, rho: float = 0.0) -> Schedule | None:
+    """The rate of each step of a run, from the answers to a constant gradient on parameters of one entry a leaf.
+
+    What a velocity v <- rho v + g has gathered by then is divided out.
+    """
     if steps > _MOST_SCHEDULE:
         return None
     small = jax.tree.map(lambda leaf: jnp.zeros((1,) * jnp.ndim(leaf), jnp.float32), params)
@@ -116,6 +122,8 @@ def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int) -
     rates = np.asarray(jax.lax.scan(step, rule.init(small), None, length=steps)[1], np.float64)
     if not np.isfinite(rates).all() or not rates.max() > 0:
         return None
+    if 0 < rho < 1:
+        rates = rates / (1 - rho ** np.arange(1, steps + 1))
     rates = rates / rates.max()
     alive = np.flatnonzero(rates > _HELD)
     return Schedule(steps, rates, int(alive[-1]) + 1, int(rates.argmax()))

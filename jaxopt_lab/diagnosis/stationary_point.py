@@ -13,8 +13,12 @@ import numpy as np
 import optax
 
 from jaxopt_lab import curvature, training
-from jaxopt_lab.core import Problem, as_partial, vectors
+from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.curvature.directions import NegativeCurvature
+from jaxopt_lab.curvature.points import locate
 from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, step_cost
+from jaxopt_lab.tracing.non_finite import NonFiniteOrigin
 
 _DISTANCES = np.geomspace(1e-4, 2.0, 12)
 _CLIMB = 1e-4
@@ -40,6 +44,32 @@ class LineScan:
 
 
 @dataclasses.dataclass(frozen=True)
+class PointState:
+    """The point itself.
+
+    Attributes:
+      loss: expected loss over all data.
+      gradient_norm: of its gradient.
+      size: norm of the parameters, at least 1: the unit of distances.
+      is_random: whether the loss has randomness of its own.
+      steepest: the scan along minus the gradient; None at a gradient of zero.
+      baseline: the loss of the best constant output; where the outputs are not known, with all parameters zero; None
+        without data.
+      num_classes: of a classifier, or None.
+      non_finite: where a number that is not finite comes from, or None.
+    """
+
+    loss: float
+    gradient_norm: float
+    size: float = 1.0
+    is_random: bool = False
+    steepest: LineScan | None = None
+    baseline: float | None = None
+    num_classes: int | None = None
+    non_finite: NonFiniteOrigin | None = None
+
+
+@dataclasses.dataclass(frozen=True)
 class StationaryPoint:
     """What was found.
 
@@ -51,7 +81,7 @@ class StationaryPoint:
       elsewhere: losses to which the rule in use comes from other beginnings, [b]; empty where there are none.
     """
 
-    negative: curvature.NegativeCurvature
+    negative: NegativeCurvature
     along: LineScan
     slope_at_saddle: float
     elsewhere: np.ndarray
@@ -76,7 +106,7 @@ def look_around(
       What was found, and its cost in gradient-equivalents.
     """
     frozen = problem.freeze()
-    operator, point = curvature.hessian(frozen, params), curvature.locate(frozen, params)
+    operator, point = curvature.hessian(frozen, params), locate(frozen, params)
     num_products = max(3, min(_PRODUCTS, int(most / 4)))
     negative = curvature.negative_curvature(
         operator, gradient=point.gradient, max_products=num_products, tolerance=0.01
@@ -95,7 +125,7 @@ def look_around(
     middle = vectors.axpy(bottom, negative.direction, params)
     there = 0.0
     if negative.slope:
-        slope = float(vectors.dot(curvature.locate(frozen, middle).gradient, negative.direction))
+        slope = float(vectors.dot(locate(frozen, middle).gradient, negative.direction))
         there = abs(slope / negative.slope)
     return StationaryPoint(negative, along, there, ends[np.isfinite(ends)]), cost
 

@@ -30,7 +30,7 @@ _MOST_STEPS = 400
 _SHARE = 0.2  # of the seconds
 _LEAST_BUDGET = 100.0
 _LEAST_STEPS = 20
-_HELPS, _VISIBLE, _FASTER = 0.2, 0.02, 4.0
+_HELPS, _VISIBLE, _HALVED, _FASTER = 0.2, 0.02, 0.01, 4.0
 _DRAWS = 3
 _HALF, _GAINED = 0.5, 0.05
 _LESS = 1.25  # below it, of what helps, the steps count
@@ -67,7 +67,8 @@ class Trial:
         """Whether the score is lower, by a fifth of itself and by a fiftieth of what training is about.
 
         Or, if it ends no higher, whether it comes there in a quarter of the steps. A rate is too low where a higher one
-        does both or halves the score; a factor of two or three is a matter of tuning.
+        does both or halves the score; a factor of two or three is a matter of tuning. Where a lower rate halves the
+        score, a hundredth of what training is about suffices.
 
         Where there are validation data, their loss decides: what only fits more of the noise does not help.
         """
@@ -77,7 +78,8 @@ class Trial:
         if self.cause == "learning-rate-too-low":
             wanted = _HALF if self.speed < _FASTER else 1 - _HELPS
             return bool(self.after < wanted * self.before)
-        if fall > max(_HELPS * abs(self.before), _VISIBLE * self.scale):
+        halved = self.cause == "learning-rate-too-high" and self.after < _HALF * self.before
+        if fall > max(_HELPS * abs(self.before), (_HALVED if halved else _VISIBLE) * self.scale):
             return True
         return self.speed >= _FASTER and fall > -_VISIBLE * self.scale
 

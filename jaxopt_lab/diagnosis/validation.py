@@ -7,7 +7,8 @@ import jax
 import numpy as np
 
 from jaxopt_lab import curvature
-from jaxopt_lab.core import Estimate, Problem, as_partial, mean_of_samples, vectors
+from jaxopt_lab.core import Estimate, Problem, mean_of_samples, vectors
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, Budget, Skipped
 from jaxopt_lab.diagnosis.gradient_noise import value
 

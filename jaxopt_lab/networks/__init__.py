@@ -1,12 +1,10 @@
 """Flax networks, initializers and activations by name, and the way from any Flax module to a `Problem`."""
 
-from jaxopt_lab.networks.activations import ACTIVATIONS, resolve_activation
+from jaxopt_lab.networks.activations import resolve_activation
 from jaxopt_lab.networks.conversion import from_linen, from_nnx
 from jaxopt_lab.networks.convolutional import ConvNet, ResNet
-from jaxopt_lab.networks.criteria import CRITERIA, Criterion, resolve_criterion
+from jaxopt_lab.networks.criteria import CRITERIA
 from jaxopt_lab.networks.functional import Functional
-from jaxopt_lab.networks.initializers import INITIALIZERS, resolve_initializer
-from jaxopt_lab.networks.layers import NORMS
 from jaxopt_lab.networks.linear import Linear
 from jaxopt_lab.networks.linen_modules import functional_linen
 from jaxopt_lab.networks.nnx_modules import functional_nnx
@@ -14,15 +12,11 @@ from jaxopt_lab.networks.perceptron import MLP
 from jaxopt_lab.networks.transformer import Transformer
 
 __all__ = [
-    "ACTIVATIONS",
     "CRITERIA",
-    "INITIALIZERS",
-    "MLP",
-    "NORMS",
     "ConvNet",
-    "Criterion",
     "Functional",
     "Linear",
+    "MLP",
     "ResNet",
     "Transformer",
     "from_linen",
@@ -30,6 +24,4 @@ __all__ = [
     "functional_linen",
     "functional_nnx",
     "resolve_activation",
-    "resolve_criterion",
-    "resolve_initializer",
 ]

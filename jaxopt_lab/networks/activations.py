@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import require_choice
+from jaxopt_lab.core.errors import require_choice
 
 Activation = Callable[[jax.Array], jax.Array]
 

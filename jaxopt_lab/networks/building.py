@@ -6,23 +6,12 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import (
-    Batch,
-    Composite,
-    Key,
-    Params,
-    Problem,
-    Stateful,
-    Truth,
-    as_data,
-    count_examples,
-    fail,
-    first_batch,
-    require_choice,
-    require_scalar,
-    require_trainable,
-    traced,
-)
+from jaxopt_lab.core import Composite, Problem, Stateful, Truth, fail
+from jaxopt_lab.core.batches import as_data, first_batch
+from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.core.leaves import count_examples, require_trainable
+from jaxopt_lab.core.losses import require_scalar, traced
+from jaxopt_lab.core.problem import Batch, Key, Params
 from jaxopt_lab.networks.forms import (
     EvaluationLoss,
     EvaluationOutputs,

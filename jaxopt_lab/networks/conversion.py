@@ -17,7 +17,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen, nnx
 
-from jaxopt_lab.core import Batch, Key, Params, Problem, Truth, fail, traced
+from jaxopt_lab.core import Problem, Truth, fail
+from jaxopt_lab.core.losses import traced
+from jaxopt_lab.core.problem import Batch, Key, Params
 from jaxopt_lab.networks.building import Facts, Source, build_problem
 from jaxopt_lab.networks.forms import ModelFunction, Parts
 from jaxopt_lab.networks.functional import Functional, Unknown, takes

@@ -11,7 +11,8 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import fail, require_choice, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import require_choice
 
 
 @dataclasses.dataclass(frozen=True)

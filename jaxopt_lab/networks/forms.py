@@ -10,7 +10,8 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import Batch, Key, Params, fail
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.problem import Batch, Key, Params
 from jaxopt_lab.networks.functional import Caller, forward, takes
 
 ModelFunction = Callable[..., jax.Array]

@@ -8,7 +8,8 @@ from typing import Any, Protocol
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import Params, fail
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.problem import Params
 
 
 class Caller(Protocol):

@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import require_choice, require_positive
+from jaxopt_lab.core.errors import require_choice, require_positive
 
 _VARIANCES: dict[str, tuple[float, Any, Any]] = {
     "scaled": (1.0, "fan_in", "normal"),

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxopt_lab.core import require_between, require_choice, require_count
+from jaxopt_lab.core.errors import require_between, require_choice, require_count
 from jaxopt_lab.networks.activations import Activation, resolve_activation
 from jaxopt_lab.networks.initializers import resolve_initializer
 

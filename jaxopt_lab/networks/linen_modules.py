@@ -7,7 +7,10 @@ from typing import Any
 import jax
 from flax import linen
 
-from jaxopt_lab.core import Params, describe, fail, require_choice, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.core.leaves import describe
+from jaxopt_lab.core.problem import Params
 from jaxopt_lab.networks.functional import Functional, Unknown, like, mode_flags, takes
 
 STATE = ("batch_stats", "cache")

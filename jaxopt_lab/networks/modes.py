@@ -21,7 +21,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import partial_eval
 
-from jaxopt_lab.core import Batch, Problem, as_partial, fail, is_key, traced
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.leaves import is_key
+from jaxopt_lab.core.losses import traced
+from jaxopt_lab.core.problem import Batch, as_partial
 from jaxopt_lab.networks.forms import EvaluationLoss, Parts, StatefulLoss
 from jaxopt_lab.networks.functional import Functional, Unknown
 

@@ -15,7 +15,9 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
-from jaxopt_lab.core import Params, describe, fail
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.leaves import describe
+from jaxopt_lab.core.problem import Params
 from jaxopt_lab.networks.functional import Functional, Unknown, like
 
 STATE = (nnx.BatchStat, nnx.Cache, nnx.Intermediate)

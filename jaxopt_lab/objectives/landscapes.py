@@ -15,7 +15,10 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import Batch, Key, Problem, available_memory, fail, require_count, require_memory
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.errors import require_count, require_memory
+from jaxopt_lab.core.memory import available_memory
+from jaxopt_lab.core.problem import Batch, Key
 from jaxopt_lab.objectives.quadratics import Start, on_sphere, starting_at
 
 

@@ -15,21 +15,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import (
-    Batch,
-    Key,
-    Problem,
-    Truth,
-    available_memory,
-    fail,
+from jaxopt_lab.core import Problem, Truth, fail, vectors
+from jaxopt_lab.core.errors import (
     is_concrete_number,
     require_between,
     require_choice,
     require_count,
     require_memory,
     require_size,
-    vectors,
 )
+from jaxopt_lab.core.memory import available_memory
+from jaxopt_lab.core.problem import Batch, Key
 
 Weights = tuple[jax.Array, ...]
 

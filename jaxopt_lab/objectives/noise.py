@@ -10,7 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, as_partial, fail, require_between, require_choice, require_positive
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.errors import require_between, require_choice, require_positive
+from jaxopt_lab.core.problem import as_partial
 
 KINDS = ("uniform", "gaussian", "heavy-tailed")
 

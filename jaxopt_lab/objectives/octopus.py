@@ -23,18 +23,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import (
-    Batch,
-    Key,
-    Problem,
-    Truth,
-    fail,
-    is_concrete_number,
-    require_choice,
-    require_count,
-    require_finite,
-    require_positive,
-)
+from jaxopt_lab.core import Problem, Truth, fail
+from jaxopt_lab.core.errors import is_concrete_number, require_choice, require_count, require_finite, require_positive
+from jaxopt_lab.core.problem import Batch, Key
 from jaxopt_lab.objectives import rotations
 from jaxopt_lab.objectives.quadratics import Start, starting_at
 

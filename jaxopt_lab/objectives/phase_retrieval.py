@@ -16,7 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Batch, Key, Problem, Truth, available_memory, fail, require_count, require_memory
+from jaxopt_lab.core import Problem, Truth, fail
+from jaxopt_lab.core.errors import require_count, require_memory
+from jaxopt_lab.core.memory import available_memory
+from jaxopt_lab.core.problem import Batch, Key
 
 PHASE_SADDLE_LOSS = 2 / 3
 PHASE_SADDLE_RADIUS = float(np.sqrt(1 / 3))

@@ -10,20 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import (
-    Batch,
-    Key,
-    Problem,
-    Separable,
-    Truth,
-    available_memory,
-    fail,
-    require_choice,
-    require_count,
-    require_finite,
-    require_memory,
-    require_size,
-)
+from jaxopt_lab.core import Problem, Separable, Truth, fail
+from jaxopt_lab.core.errors import require_choice, require_count, require_finite, require_memory, require_size
+from jaxopt_lab.core.memory import available_memory
+from jaxopt_lab.core.problem import Batch, Key
 from jaxopt_lab.objectives import rotations
 from jaxopt_lab.objectives.spectra import require_spectrum
 

@@ -6,16 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import (
-    Problem,
-    Truth,
-    available_memory,
-    fail,
-    require_between,
-    require_finite,
-    require_memory,
-    require_size,
-)
+from jaxopt_lab.core import Problem, Truth, fail
+from jaxopt_lab.core.errors import require_between, require_finite, require_memory, require_size
+from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.objectives.spectra import require_spectrum
 
 

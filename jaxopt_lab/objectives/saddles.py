@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Batch, Key, Problem, Separable, Truth, fail, is_concrete_number, require_between
+from jaxopt_lab.core import Problem, Separable, Truth, fail
+from jaxopt_lab.core.errors import is_concrete_number, require_between
+from jaxopt_lab.core.problem import Batch, Key
 from jaxopt_lab.objectives.quadratics import Start, starting_at
 from jaxopt_lab.objectives.spectra import require_spectrum
 

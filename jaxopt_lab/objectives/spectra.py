@@ -10,15 +10,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import (
-    available_memory,
-    fail,
-    require_between,
-    require_finite,
-    require_memory,
-    require_positive,
-    require_size,
-)
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_between, require_finite, require_memory, require_positive, require_size
+from jaxopt_lab.core.memory import available_memory
 
 
 def log_uniform(dim: int, kappa: float, largest: float = 1.0) -> jax.Array:

@@ -14,7 +14,9 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import Batch, Key, Problem, Truth, fail, require_count
+from jaxopt_lab.core import Problem, Truth, fail
+from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.core.problem import Batch, Key
 
 
 def student_teacher(width: int, num_teachers: int | None = None) -> Problem:

@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 import scipy.linalg
 
-from jaxopt_lab.core import Batch, Key, Problem, Truth, fail, require_count, require_positive
+from jaxopt_lab.core import Problem, Truth, fail
+from jaxopt_lab.core.errors import require_count, require_positive
+from jaxopt_lab.core.problem import Batch, Key
 from jaxopt_lab.objectives.quadratics import Start, on_sphere, starting_at
 
 _DENSE = 2000

@@ -9,8 +9,11 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
-from jaxopt_lab.core import Batch, Problem, Truth, fail, require_between, require_choice, require_count
-from jaxopt_lab.networks import CRITERIA, from_nnx
+from jaxopt_lab.core import Problem, Truth, fail
+from jaxopt_lab.core.errors import require_between, require_choice, require_count
+from jaxopt_lab.core.problem import Batch
+from jaxopt_lab.networks import from_nnx
+from jaxopt_lab.networks.criteria import CRITERIA
 
 DTYPES = ("float32", "float64", "bfloat16")
 

@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 from flax import nnx
 
-from jaxopt_lab.core import Problem, require_choice
-from jaxopt_lab.datasets import Images, fit_scaling, load_images
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.datasets import fit_scaling, load_images
+from jaxopt_lab.datasets.images import Images
 from jaxopt_lab.networks import MLP
 from jaxopt_lab.problems.assembly import Examples, accuracy, chosen_rows, network_problem
 

@@ -13,7 +13,8 @@ import types
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from jaxopt_lab.core import InputError, Problem, fail, require_choice
+from jaxopt_lab.core import InputError, Problem, fail
+from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.networks import MLP, ConvNet, Linear, ResNet, Transformer
 from jaxopt_lab.problems.images import image_problem
 from jaxopt_lab.problems.tables import signal_problem, table_problem

@@ -8,7 +8,8 @@ import numpy as np
 from flax import nnx
 
 from jaxopt_lab.core import Problem, Truth
-from jaxopt_lab.datasets import Table, digit_signals, fit_scaling, load_table
+from jaxopt_lab.datasets import digit_signals, fit_scaling, load_table
+from jaxopt_lab.datasets.tables import Table
 from jaxopt_lab.problems.assembly import Examples, accuracy, chosen_rows, network_problem, positive_accuracy, r_squared
 
 

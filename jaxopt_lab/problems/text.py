@@ -7,9 +7,11 @@ from typing import Any
 import jax
 from flax import nnx
 
-from jaxopt_lab.core import Batch, Problem
-from jaxopt_lab.datasets import Windows, load_text, markov_text
-from jaxopt_lab.networks import CRITERIA
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.problem import Batch
+from jaxopt_lab.datasets import load_text, markov_text
+from jaxopt_lab.datasets.text import Windows
+from jaxopt_lab.networks.criteria import CRITERIA
 from jaxopt_lab.problems.assembly import Examples, accuracy, chosen_rows, network_problem
 
 

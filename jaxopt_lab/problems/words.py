@@ -8,7 +8,8 @@ from typing import Any
 import optax
 
 from jaxopt_lab import rules
-from jaxopt_lab.core import InputError, fail, require_between, require_choice, require_positive
+from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.core.errors import require_between, require_choice, require_positive
 from jaxopt_lab.problems.registry import load_function
 
 _OPTAX = (

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from jaxopt_lab.storage import from_json
+from jaxopt_lab.storage.encoding import from_json
 
 _MINUS = "\N{MINUS SIGN}"
 _WRITTEN_OUT = 7  # digits before the point up to which a number is written out

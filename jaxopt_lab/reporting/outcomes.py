@@ -12,7 +12,7 @@ from jaxopt_lab.reporting.figures import FigureMaker, finish, house_style, svg_t
 from jaxopt_lab.reporting.numbers import plain_numbers
 from jaxopt_lab.reporting.page import page_body
 from jaxopt_lab.reporting.svg import inline_svg
-from jaxopt_lab.storage import write_text
+from jaxopt_lab.storage.files import write_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -16,16 +16,9 @@ from jaxopt_lab.core import InputError, Verdict, fail
 from jaxopt_lab.reporting.figure_data import data_address
 from jaxopt_lab.reporting.numbers import format_duration, format_number, format_setting, plain_numbers
 from jaxopt_lab.reporting.svg import again, inline_svg
-from jaxopt_lab.storage import (
-    RECORD,
-    files,
-    kind_of,
-    read_record,
-    read_verdicts,
-    require_folders,
-    require_unchanged,
-    write_text,
-)
+from jaxopt_lab.storage import files, read_record, read_verdicts
+from jaxopt_lab.storage.files import require_folders, write_text
+from jaxopt_lab.storage.folder import RECORD, kind_of, require_unchanged
 
 _GENERATOR = '<meta name="generator" content="jaxopt_lab">'
 

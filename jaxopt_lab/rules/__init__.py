@@ -8,7 +8,7 @@ from jaxopt_lab.rules.accelerated import adaptive_restart, chebyshev, triple_mom
 from jaxopt_lab.rules.adaptive import adagrad, adam, rmsprop
 from jaxopt_lab.rules.averaging import average_iterates, averaged_params
 from jaxopt_lab.rules.escape import negative_curvature_step, noisy, perturbed
-from jaxopt_lab.rules.identification import IdentifiedRule, identify
+from jaxopt_lab.rules.identification import identify
 from jaxopt_lab.rules.momentum import (
     aggregated_momentum,
     heavy_ball,
@@ -18,17 +18,14 @@ from jaxopt_lab.rules.momentum import (
     sgd,
 )
 from jaxopt_lab.rules.monitor import Monitor, observe
-from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
-from jaxopt_lab.rules.registry import REGISTRY, RuleSpec
+from jaxopt_lab.rules.monitor_summary import summarize_monitor
+from jaxopt_lab.rules.registry import REGISTRY
 from jaxopt_lab.rules.second_order import cubic_newton, newton_cg, saddle_free_newton
 from jaxopt_lab.rules.spectral_steps import barzilai_borwein
 
 __all__ = [
-    "REGISTRY",
     "Monitor",
-    "IdentifiedRule",
-    "RuleSpec",
-    "MonitorSummary",
+    "REGISTRY",
     "adagrad",
     "adam",
     "adaptive_restart",
@@ -49,8 +46,8 @@ __all__ = [
     "perturbed",
     "quasi_hyperbolic",
     "rmsprop",
-    "summarize_monitor",
     "saddle_free_newton",
     "sgd",
+    "summarize_monitor",
     "triple_momentum",
 ]

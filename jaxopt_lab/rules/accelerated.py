@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import require_choice, vectors
+from jaxopt_lab.core import vectors
+from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.rules.arguments import next_count, require_curvature_bounds, require_rule, required
 from jaxopt_lab.rules.momentum import VelocityState
 

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import optax
 
-from jaxopt_lab.core import require_between
+from jaxopt_lab.core.errors import require_between
 from jaxopt_lab.rules.arguments import LearningRate, require_learning_rate, require_rho
 
 Number = float | jax.Array

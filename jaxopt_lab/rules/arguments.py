@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import fail, require_between, require_positive
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_between, require_positive
 
 LearningRate = optax.ScalarOrSchedule
 

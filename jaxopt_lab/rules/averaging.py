@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import fail, require_between, require_choice, require_count, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import require_between, require_choice, require_count
 from jaxopt_lab.rules.arguments import next_count, require_rule, required
 
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import meshes, require_between, require_count, require_positive, vectors
+from jaxopt_lab.core import meshes, vectors
+from jaxopt_lab.core.errors import require_between, require_count, require_positive
 from jaxopt_lab.curvature.krylov import combine
 from jaxopt_lab.rules import krylov
 from jaxopt_lab.rules.arguments import next_count, require_rule, required

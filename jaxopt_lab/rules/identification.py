@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from jaxopt_lab import theory
-from jaxopt_lab.core import compiled
+from jaxopt_lab.core.compilation import compiled
 
 _SETTLED = 100
 _LENGTH = 5

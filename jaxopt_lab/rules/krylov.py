@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxopt_lab.core import fail, is_concrete_number, require_count, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import is_concrete_number, require_count
 from jaxopt_lab.curvature.krylov import BREAKDOWN, coefficients, combine
 
 MOST_PRODUCTS = 32

@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab.core import fail, require_between, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import require_between
 from jaxopt_lab.rules.arguments import (
     LearningRate,
     next_count,

@@ -18,7 +18,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import fail, require_count, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.rules.monitor_writer import Records
 
 FIELDS = ("loss", "gradient_norm", "update_norm", "params_norm", "cosine", "small", "large", "halves")

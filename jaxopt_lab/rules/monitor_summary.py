@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from jaxopt_lab import theory
-from jaxopt_lab.core import Estimate, fail, require_positive
+from jaxopt_lab.core import Estimate, fail
+from jaxopt_lab.core.errors import require_positive
 from jaxopt_lab.rules.monitor import FIELDS, find_monitor
 
 _SHARE = 4

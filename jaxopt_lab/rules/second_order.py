@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxopt_lab.core import require_between, require_choice, require_positive, vectors
+from jaxopt_lab.core import vectors
+from jaxopt_lab.core.errors import require_between, require_choice, require_positive
 from jaxopt_lab.curvature.krylov import combine
 from jaxopt_lab.rules import krylov
 from jaxopt_lab.rules.arguments import LearningRate, next_count, rate_at, require_learning_rate, required

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import fail, is_concrete_number, require_choice, require_positive, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import is_concrete_number, require_choice, require_positive
 from jaxopt_lab.rules.arguments import next_count, require_learning_rate, required
 
 

@@ -15,33 +15,28 @@ from jaxopt_lab.search.dimensions import (
     uniform,
     when,
 )
-from jaxopt_lab.search.export import write_summaries
-from jaxopt_lab.search.history import SearchResult, evaluator
+from jaxopt_lab.search.history import SearchResult
 from jaxopt_lab.search.optuna_bridge import ask_and_tell
-from jaxopt_lab.search.results import Sweep, load_sweep
+from jaxopt_lab.search.results import load_sweep
 from jaxopt_lab.search.samplers import random_points, sample
 from jaxopt_lab.search.schedules import Scheduled
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.sweeps import sweep
-from jaxopt_lab.search.trials import Objective, Trials, median_interval
+from jaxopt_lab.search.trials import Objective
 
 __all__ = [
     "Objective",
     "Scheduled",
     "SearchResult",
     "Space",
-    "Sweep",
-    "Trials",
     "ask_and_tell",
     "block_coordinate",
     "choices",
     "coarse_to_fine",
     "effective_rate",
-    "evaluator",
     "integers",
     "load_sweep",
     "log_uniform",
-    "median_interval",
     "one_minus_log_uniform",
     "random_points",
     "sample",
@@ -49,5 +44,4 @@ __all__ = [
     "sweep",
     "uniform",
     "when",
-    "write_summaries",
 ]

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from jaxopt_lab.core import fail, require_between, require_count
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_between, require_count
 from jaxopt_lab.search.history import Evaluate, SearchResult, SearchRound, edge_warnings, horizon_warning, open_ends
 from jaxopt_lab.search.samplers import sample
 from jaxopt_lab.search.spaces import Space

@@ -9,7 +9,9 @@ from typing import Any
 import jax
 
 from jaxopt_lab import problems, training
-from jaxopt_lab.core import fail, require_choice, require_count
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_choice, require_count
+from jaxopt_lab.problems.words import find_rule, parse_settings
 from jaxopt_lab.search.plans import SweepPlan, plan_sweep
 from jaxopt_lab.search.report import write_sweep_page
 from jaxopt_lab.search.samplers import SAMPLERS
@@ -17,7 +19,10 @@ from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
 from jaxopt_lab.search.spaces import Space, parse_space
 from jaxopt_lab.search.sweeps import run_sweep
 from jaxopt_lab.search.trials import Objective
-from jaxopt_lab.storage import RECORD, read_record, require_writable, without_options
+from jaxopt_lab.storage import read_record
+from jaxopt_lab.storage.files import require_writable
+from jaxopt_lab.storage.folder import RECORD, without_options
+from jaxopt_lab.training.progress import log_line
 from jaxopt_lab.training.workers import team
 
 
@@ -97,9 +102,9 @@ def require_workers(workers: int | None, where: str) -> None:
         )  # fmt: skip
 
 
-def _plan(options: argparse.Namespace, arms: Any, log: Any = training.log_line) -> SweepPlan:
+def _plan(options: argparse.Namespace, arms: Any, log: Any = log_line) -> SweepPlan:
     training.enable_compilation_cache()
-    problem = problems.load_problem(options.problem, **problems.parse_settings(options.set, "sweep"))
+    problem = problems.load_problem(options.problem, **parse_settings(options.set, "sweep"))
     execution = training.Execution(options.loop, options.width, devices=options.devices, log=log)
     return plan_sweep(
         problem, arms, None, num_trials=options.trials, num_seeds=options.seeds, steps=options.steps,
@@ -153,7 +158,7 @@ def _arms(options: argparse.Namespace) -> dict[str, tuple[Any, Space]]:
     if not options.space:
         raise fail("sweep", "there is no --space", "Example: --space learning_rate=log:1e-4:1.")
     return {
-        name: (_scheduled(problems.find_rule(name, "sweep"), options), parse_space(words_of(name, options.space)))
+        name: (_scheduled(find_rule(name, "sweep"), options), parse_space(words_of(name, options.space)))
         for name in names
     }
 
@@ -170,7 +175,7 @@ def _scheduled(factory: Any, options: argparse.Namespace) -> Any:
         return factory
     shape, _, rest = options.schedule.partition(":")
     require_choice("sweep", "--schedule", shape, SHAPES)
-    given = problems.parse_settings(filter(None, rest.split(",")), "--schedule")
+    given = parse_settings(filter(None, rest.split(",")), "--schedule")
     filled = {"steps": options.steps} if "steps" in arguments_of(shape) else {}
     return Scheduled(factory, shape, **(filled | given))
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import fail, is_concrete_number, require_between, require_choice, require_finite
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import is_concrete_number, require_between, require_choice, require_finite
 
 Columns = Mapping[str, np.ndarray]
 SCALES = ("uniform", "log_uniform", "one_minus_log_uniform")

@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import fail, require_count
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.search.results import Sweep, load_sweep
 from jaxopt_lab.search.trials import Trials
 from jaxopt_lab.storage.files import disk_errors

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxopt_lab.reporting import FigureMaker, format_number
+from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.reporting.numbers import format_number
 from jaxopt_lab.search.dimensions import Choices, EffectiveRate, Integers, Range, When
 from jaxopt_lab.search.results import Sweep
 from jaxopt_lab.search.trials import Trials

@@ -5,8 +5,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxopt_lab import reporting, training
-from jaxopt_lab.core import Problem, require_count
+from jaxopt_lab import training
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.reporting.outcomes import shortened
 from jaxopt_lab.search.dimensions import EffectiveRate, Range
 from jaxopt_lab.search.plans import Rule
 from jaxopt_lab.search.spaces import Space
@@ -84,7 +86,7 @@ class SearchResult:
         chosen = ", ".join(f"{name} = {value:.6g}" for name, value in self.values.items())
         rounds = [f"{number}. {each}" for number, each in enumerate(self.rounds, 1)]
         warned = [f"warning: {text}" for text in self.warnings]
-        return "\n".join([*reporting.shortened(rounds, 30), f"best: {self.loss:.6g} at {chosen}", *warned])
+        return "\n".join([*shortened(rounds, 30), f"best: {self.loss:.6g} at {chosen}", *warned])
 
 
 def evaluator(

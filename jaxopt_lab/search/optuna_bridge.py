@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import fail, reason, require_count
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import reason, require_count
 from jaxopt_lab.search.dimensions import Choices, When
 from jaxopt_lab.search.history import Evaluate, SearchResult, SearchRound
 from jaxopt_lab.search.spaces import Space
-from jaxopt_lab.storage import to_json
+from jaxopt_lab.storage.encoding import to_json
 
 _DIVERGED = "diverged"
 

@@ -14,12 +14,18 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab import problems, training
-from jaxopt_lab.core import Problem, fail, materialized, require_choice, require_count, require_trainable
+from jaxopt_lab import training
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.batches import materialized
+from jaxopt_lab.core.errors import require_choice, require_count
+from jaxopt_lab.core.leaves import require_trainable
+from jaxopt_lab.problems import load_problem
+from jaxopt_lab.problems.words import find_rule
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.trials import Objective
-from jaxopt_lab.storage import folder_name, problem_fingerprint
+from jaxopt_lab.storage.fingerprints import problem_fingerprint
+from jaxopt_lab.storage.folder import folder_name
 from jaxopt_lab.training.devices import choose_devices
 from jaxopt_lab.training.execution import (
     Execution,
@@ -29,6 +35,7 @@ from jaxopt_lab.training.execution import (
     choose_width,
     measure_workload,
 )
+from jaxopt_lab.training.failures import require_rule
 from jaxopt_lab.training.storage import rule_fingerprint
 
 Rule = Callable[..., optax.GradientTransformation]
@@ -228,7 +235,7 @@ def plan_sweep(
 
 def _problem(given: Problem | str, batch_size: int | None) -> Problem:
     """The problem, which may be named; it must have as many examples as a batch."""
-    problem = problems.load_problem(given) if isinstance(given, str) else given
+    problem = load_problem(given) if isinstance(given, str) else given
     problem = dataclasses.replace(problem, data=materialized("sweep", problem.name, problem.data))
     num = problem.num_examples
     if batch_size is not None and (num is None or not 1 <= batch_size <= num):
@@ -254,7 +261,7 @@ def _arm_record(arm: Arm, problem: Problem, probes: Any, batch_size: int | None)
     first = {name: column[0] for name, column in arm.columns.items()}
     params = jax.eval_shape(problem.init, jax.random.key(0))
     require_trainable("sweep", params)
-    training.require_rule("sweep", arm.factory, first, params)
+    require_rule("sweep", arm.factory, first, params)
     digits = rule_fingerprint(problem, arm.factory, first, probes, batch_size)
     return {"fingerprint": digits, "space": arm.space.to_json()}
 
@@ -268,7 +275,7 @@ def _rules(rule: Any, space: Space | None) -> dict[str, tuple[Rule, Space]]:
         found = {_name(rule): (rule, space)}
     for name, pair in found.items():
         if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str):
-            found[name] = pair = (problems.find_rule(pair[0], "sweep"), pair[1])
+            found[name] = pair = (find_rule(pair[0], "sweep"), pair[1])
         if not isinstance(pair, tuple) or len(pair) != 2 or not callable(pair[0]) or not isinstance(pair[1], Space):
             raise fail(
                 "sweep", f"rule {name} must come as (factory, Space), got {pair!r}",

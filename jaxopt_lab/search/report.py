@@ -9,11 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import reporting, storage
+from jaxopt_lab import storage
+from jaxopt_lab.reporting.outcomes import Draw, inline_figures, shortened
+from jaxopt_lab.reporting.page import render_template
 from jaxopt_lab.search.figures import draw_curves, draw_parallels, draw_slices
 from jaxopt_lab.search.results import Sweep, load_sweep
 from jaxopt_lab.search.trials import Trials, settings_of
 from jaxopt_lab.storage import files
+from jaxopt_lab.storage.encoding import to_json
+from jaxopt_lab.storage.files import write_text
+from jaxopt_lab.storage.folder import RECORD, environment
 
 _MOST_ROWS = 500
 _SHOWN_ROWS = 10
@@ -34,9 +39,9 @@ def write_sweep_page(folder: str | os.PathLike[str], log: Callable[[str], None] 
     """
     folder = Path(folder)
     record, sweep = storage.read_record(folder, "sweep"), load_sweep(folder, log)
-    with files.reading(folder / storage.RECORD, "the record of a sweep", "The chunks beside it are untouched."):
+    with files.reading(folder / RECORD, "the record of a sweep", "The chunks beside it are untouched."):
         page = page_of(sweep, record)
-    storage.write_text(folder / "report.html", page)
+    write_text(folder / "report.html", page)
     return folder / "report.html"
 
 
@@ -51,7 +56,7 @@ def lines_of(sweep: Sweep) -> list[str]:
         low, high = row["interval"]
         value = f"{row['median']:<11.5g} [{low:.4g}, {high:.4g}]"
         found.append(f"{place:>3}. {value}  {row['rule']}: {settings_of(row)}{missed}")
-    return reporting.shortened(found + [line for trials in sweep.trials.values() for line in _doubts(sweep, trials)])
+    return shortened(found + [line for trials in sweep.trials.values() for line in _doubts(sweep, trials)])
 
 
 def _doubts(sweep: Sweep, trials: Trials) -> list[str]:
@@ -79,9 +84,9 @@ def page_of(sweep: Sweep, record: dict[str, Any] | None = None) -> str:
     rows, num_rows = sweep.table(_MOST_ROWS), sum(int(each.finished.sum()) for each in sweep.trials.values())
     names = list(dict.fromkeys(name for row in rows for name in row["hyperparameters"]))
     shares = [_share(sweep, trials) for trials in sweep.trials.values()]
-    return reporting.render_template(
+    return render_template(
         "sweep.html.j2", sweep=sweep, record=record, rows=rows, num_rows=num_rows, names=names,
-        shares=shares, figures=reporting.inline_figures(draws_of(sweep)) if rows else [], command=_command(record),
+        shares=shares, figures=inline_figures(draws_of(sweep)) if rows else [], command=_command(record),
         objective=sweep.objective.replace("_", " "),
         seconds=sum(session["wall_seconds"] for session in record.get("sessions", [])),
     )  # fmt: skip
@@ -111,13 +116,13 @@ def _record_of(sweep: Sweep) -> dict[str, Any]:
     settled = {"loop": facts["loop"], "width": facts["width"], "chunks": range(facts["chunks"]), "timed": []}
     return {
         "config": sweep.config, "argv": [], "settled": settled, "facts": facts, "sessions": [facts],
-        **storage.to_json(storage.environment()),
+        **to_json(environment()),
     }  # fmt: skip
 
 
-def draws_of(sweep: Sweep) -> list[reporting.Draw]:
+def draws_of(sweep: Sweep) -> list[Draw]:
     """The figures of the page: curves, then for each rule parallel coordinates and slices."""
     rules = [each for each in sweep.trials.values() if each.finished.any()]
-    draws: list[reporting.Draw] = [functools.partial(draw_curves, sweep)]
+    draws: list[Draw] = [functools.partial(draw_curves, sweep)]
     draws += [functools.partial(draw, sweep, each) for each in rules for draw in (draw_parallels, draw_slices)]
     return draws

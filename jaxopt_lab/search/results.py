@@ -10,18 +10,21 @@ import jax
 import numpy as np
 
 from jaxopt_lab import reporting
-from jaxopt_lab.core import InputError, fail, require_choice
+from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.reporting.outcomes import Reported
 from jaxopt_lab.search.plans import Chunk
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.store import SweepStore
 from jaxopt_lab.search.trials import NOT_RUN, Trials
-from jaxopt_lab.storage import RECORD, files, read_record
+from jaxopt_lab.storage import files, read_record
+from jaxopt_lab.storage.folder import RECORD
 
 _MOST_RECORDS = 10**6
 
 
 @dataclasses.dataclass(frozen=True)
-class Sweep(reporting.Reported):
+class Sweep(Reported):
     """The outcome of a sweep.
 
     Attributes:
@@ -63,7 +66,7 @@ class Sweep(reporting.Reported):
             {name: row[name] for name in kept} | dict(zip(("low", "high"), row["interval"], strict=True))
             | row["hyperparameters"] for row in self.table()
         ]  # fmt: skip
-        return reporting.to_dataframe("Sweep.to_dataframe", rows)
+        return reporting.outcomes.to_dataframe("Sweep.to_dataframe", rows)
 
     @property
     def complete(self) -> bool:

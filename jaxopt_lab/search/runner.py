@@ -11,7 +11,8 @@ import numpy as np
 from jaxopt_lab import training
 from jaxopt_lab.search.plans import Chunk, SweepPlan
 from jaxopt_lab.search.store import SweepStore
-from jaxopt_lab.storage import Claims
+from jaxopt_lab.storage.claims import Claims
+from jaxopt_lab.training.feasibility import Feasibility
 
 _SHARE_OF_TIMING = 0.1
 _WORTH_A_CHANGE = 0.85
@@ -100,7 +101,7 @@ class Runner:
         """What is kept of each chunk of a round: its curves and how its runs ended."""
         level = self.plan.objective.baseline
         assert not isinstance(level, str), "it is settled"
-        trace = self.trace(each, self.plan.execution, feasibility=training.Feasibility(baseline=level), **options)
+        trace = self.trace(each, self.plan.execution, feasibility=Feasibility(baseline=level), **options)
         status = np.array([int(status) for status in trace.status], np.int8)
         found = {name: np.asarray(values) for name, values in trace.metrics.items()} | {"status": status}
         width = self.plan.width

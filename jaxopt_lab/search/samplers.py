@@ -12,7 +12,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxopt_lab.core import fail, require_choice, require_count
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_choice, require_count
 from jaxopt_lab.search.dimensions import Choices, Integers
 from jaxopt_lab.search.spaces import Space
 

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import require_between, require_choice, require_count, require_finite, require_positive
+from jaxopt_lab.core.errors import require_between, require_choice, require_count, require_finite, require_positive
 
 Schedule = Callable[[Any], Any]
 Number = float | jax.Array

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.core import fail, is_concrete_number, require_choice, require_finite
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import is_concrete_number, require_choice, require_finite
 from jaxopt_lab.search.dimensions import (
     Choices,
     Dimension,

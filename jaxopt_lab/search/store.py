@@ -27,10 +27,14 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import storage
 from jaxopt_lab.core import InputError
 from jaxopt_lab.search.plans import SweepPlan
-from jaxopt_lab.storage import archives, files
+from jaxopt_lab.storage import archives, files, read_record
+from jaxopt_lab.storage.claims import Claims
+from jaxopt_lab.storage.encoding import config_hash, to_json
+from jaxopt_lab.storage.files import file_name
+from jaxopt_lab.storage.folder import RECORD, check_folder, environment, write_lines, write_record
+from jaxopt_lab.storage.locks import locked
 
 BASELINE = "baseline"
 
@@ -47,32 +51,32 @@ class SweepStore:
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any]) -> None:
-        self.folder, self._identity = Path(folder), {"sweep": storage.config_hash(config)}
-        storage.check_folder(self.folder, "sweep", config)
+        self.folder, self._identity = Path(folder), {"sweep": config_hash(config)}
+        check_folder(self.folder, "sweep", config)
 
     @property
     def begun(self) -> bool:
         """Whether a process has settled the sweep."""
-        return (self.folder / storage.RECORD).exists()
+        return (self.folder / RECORD).exists()
 
     def settle(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Writes `study.json` unless another process did so first; returns the one that stands."""
         files.require_writable(self.folder / "curves")
-        path, mine = self.folder / storage.RECORD, self.folder / f".{storage.RECORD}.{os.getpid()}.writing"
+        path, mine = self.folder / RECORD, self.folder / f".{RECORD}.{os.getpid()}.writing"
         if not path.exists():
-            storage.write_record(mine.parent, record, "sweep", name=mine.name)
+            write_record(mine.parent, record, "sweep", name=mine.name)
             with contextlib.suppress(FileExistsError):
                 os.link(mine, path)
             mine.unlink()
-        return storage.read_record(self.folder, "sweep")
+        return read_record(self.folder, "sweep")
 
     def settling(self) -> contextlib.AbstractContextManager[None]:
         """Holds the lock of what is settled first; others wait, so that K is timed once."""
-        return storage.locked(self.folder / "locks" / "settling", str(self.folder), wait=True)
+        return locked(self.folder / "locks" / "settling", str(self.folder), wait=True)
 
-    def claims(self) -> storage.Claims:
+    def claims(self) -> Claims:
         """The claims of this process on chunks."""
-        return storage.Claims(self.folder)
+        return Claims(self.folder)
 
     def has(self, chunk: int) -> bool:
         """Whether there is a file of a chunk."""
@@ -100,7 +104,7 @@ class SweepStore:
         """The stored arrays of a chunk, or None; a file that cannot be used is renamed, and it is told."""
         with contextlib.suppress(InputError):
             return self.read(chunk, like)
-        with storage.locked(self.folder / "locks" / "claiming", str(self.folder), wait=True):
+        with locked(self.folder / "locks" / "claiming", str(self.folder), wait=True):
             try:  # once more: another process may have set it aside and computed it by now
                 return self.read(chunk, like)
             except InputError as error:
@@ -114,11 +118,11 @@ class SweepStore:
 
     def finish(self, rows: list[dict[str, Any]], changes: Mapping[str, Any], session: Mapping[str, Any]) -> None:
         """Writes the table of trials, and into `study.json` what changed and one session more."""
-        with storage.locked(self.folder / "locks" / "finishing", str(self.folder), wait=True):
-            record = storage.read_record(self.folder, "sweep")
-            storage.write_lines(self.folder / "configs.jsonl", rows)
+        with locked(self.folder / "locks" / "finishing", str(self.folder), wait=True):
+            record = read_record(self.folder, "sweep")
+            write_lines(self.folder / "configs.jsonl", rows)
             sessions = [*record.get("sessions", []), dict(session)]
-            storage.write_record(self.folder, record | dict(changes) | {"sessions": sessions}, "sweep")
+            write_record(self.folder, record | dict(changes) | {"sessions": sessions}, "sweep")
 
     def _segment(self, chunk: int) -> Path:
         return self.folder / "curves" / f"seg-{chunk:05d}.npz"
@@ -139,31 +143,31 @@ class ComparisonStore:
     def __init__(
         self, folder: Path | None, config: Mapping[str, Any], log: Callable[[str], None] | None = None
     ) -> None:
-        self.folder, self._identity, self._log = folder, {"comparison": storage.config_hash(config)}, log
+        self.folder, self._identity, self._log = folder, {"comparison": config_hash(config)}, log
         self._memory: dict[tuple[str, str, str], tuple[dict[str, np.ndarray], dict[str, Any]]] = {}
         if folder is not None:
-            storage.check_folder(folder, "comparison", config)
+            check_folder(folder, "comparison", config)
 
     def settle(self, record: Mapping[str, Any]) -> dict[str, Any]:
         """Writes `study.json` unless there is one; returns the one that stands."""
         if self.folder is None:
             return dict(record)
         files.require_writable(self.folder)
-        if not (self.folder / storage.RECORD).exists():
-            storage.write_record(self.folder, record, "comparison")
-        return storage.read_record(self.folder, "comparison")
+        if not (self.folder / RECORD).exists():
+            write_record(self.folder, record, "comparison")
+        return read_record(self.folder, "comparison")
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Holds the comparison's lock; raises InputError where another process does."""
         if self.folder is None:
             return contextlib.nullcontext()
-        return storage.locked(self.folder / "locks" / "running", str(self.folder))
+        return locked(self.folder / "locks" / "running", str(self.folder))
 
     def search(self, problem: str, rule: str) -> Path | None:
         """The folder of one search."""
         if self.folder is None:
             return None
-        return self.folder / "searches" / storage.file_name(problem) / storage.file_name(rule)
+        return self.folder / "searches" / file_name(problem) / file_name(rule)
 
     def get(self, kind: str, problem: str, rule: str) -> tuple[dict[str, np.ndarray], dict[str, Any]] | None:
         """(arrays, facts) of final runs or of one timing; None where there is none.
@@ -195,7 +199,7 @@ class ComparisonStore:
     ) -> None:
         """Keeps the arrays and facts of final runs or of one timing."""
         stored = dict(sorted(arrays.items()))
-        noted = storage.to_json(dict(facts)) | {"names": list(stored)} | self._whose(kind, problem, rule)
+        noted = to_json(dict(facts)) | {"names": list(stored)} | self._whose(kind, problem, rule)
         if self.folder is None:
             self._memory[kind, problem, rule] = (stored, noted)
         else:
@@ -214,17 +218,17 @@ class ComparisonStore:
         """Writes the table and the pairs, and into `study.json` what changed."""
         if self.folder is None:
             return
-        storage.write_lines(self.folder / "configs.jsonl", outcome["table"])
+        write_lines(self.folder / "configs.jsonl", outcome["table"])
         files.write_json(self.folder / "verdicts.json", outcome["pairs"])
-        record = storage.read_record(self.folder, "comparison")
-        storage.write_record(self.folder, record | dict(changes), "comparison")
+        record = read_record(self.folder, "comparison")
+        write_record(self.folder, record | dict(changes), "comparison")
 
     def _whose(self, kind: str, problem: str, rule: str) -> dict[str, str]:
         return self._identity | {"kind": kind, "problem": problem, "rule": rule}
 
     def _path(self, kind: str, problem: str, rule: str) -> Path:
         assert self.folder is not None
-        return self.folder / kind / storage.file_name(problem) / f"{storage.file_name(rule)}.npz"
+        return self.folder / kind / file_name(problem) / f"{file_name(rule)}.npz"
 
 
 def settled_by(plan: SweepPlan) -> dict[str, Any]:
@@ -241,13 +245,13 @@ def record_of(plan: SweepPlan, argv: tuple[str, ...]) -> dict[str, Any]:
     """What `study.json` holds of a sweep that begins; `argv` redoes it."""
     return {
         "study": f"sweep {plan.problem.name}", "status": "running", "config": plan.config, "settled": settled_by(plan),
-        "argv": list(argv), "facts": {}, "sessions": [], **storage.environment(),
+        "argv": list(argv), "facts": {}, "sessions": [], **environment(),
     }  # fmt: skip
 
 
 def as_settled(plan: SweepPlan, standing: Mapping[str, Any], log: Callable[[str], None]) -> SweepPlan:
     """The plan with the K and the loop that the folder's first process settled."""
-    here = storage.to_json(storage.environment())
+    here = to_json(environment())
     if standing["versions"] != here["versions"]:
         log(f"The folder was begun with other versions: {standing['versions']}; last bits may differ.")
     if standing["device"]["kind"] != here["device"]["kind"]:

@@ -16,8 +16,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab import reporting, storage, training
+from jaxopt_lab import training
 from jaxopt_lab.core import InputError, Problem, Status
+from jaxopt_lab.reporting.numbers import format_duration
 from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, plan_sweep
 from jaxopt_lab.search.results import Sweep, Table
 from jaxopt_lab.search.runner import Round, Runner, Timing, claimed_rounds, rounds_of, timed, with_timed_width
@@ -25,6 +26,10 @@ from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.store import SweepStore, as_settled, record_of, settled_by
 from jaxopt_lab.search.trials import NOT_RUN, Objective, settings_of
 from jaxopt_lab.storage import files
+from jaxopt_lab.storage.encoding import from_json, to_json
+from jaxopt_lab.storage.fingerprints import is_reusable
+from jaxopt_lab.storage.folder import remove_folder
+from jaxopt_lab.storage.locks import HeldError
 from jaxopt_lab.training.workers import Workers, team
 
 Log = Callable[[str], None]
@@ -130,7 +135,7 @@ def run_sweep(
     store = None if folder is None else SweepStore(Path(folder), plan.config)
     log(str(plan).splitlines()[0])
     for name, entry in plan.config["rules"].items():
-        if not storage.is_reusable(entry["fingerprint"]):
+        if not is_reusable(entry["fingerprint"]):
             log(f"{name} is {entry['fingerprint']}: nothing that is kept will be used again")
     if store is None:
         return _run(*_chosen(Runner(plan), None), None, wait)
@@ -156,9 +161,7 @@ def _watch(plan: SweepPlan, store: SweepStore, workers: Workers, log: Log) -> No
     """Lets others carry the plan out, and tells how far they are."""
     number, told = len(plan.chunks()), -1
     if number < workers.count:
-        log(
-            f"{number} chunks leave {workers.count - number} of {workers.count} workers idle: a smaller width cuts more"
-        )
+        log(f"{number} chunks leave {workers.count - number} of {workers.count} workers idle: a smaller K makes more")
 
     def look() -> None:
         nonlocal told
@@ -175,7 +178,7 @@ def _run(runner: Runner, first: Timing | None, store: SweepStore | None, wait: b
     for line in str(plan).splitlines()[1:]:
         log(line)
     began, cpu = time.perf_counter(), time.process_time()
-    table = Table(storage.from_json(storage.to_json(plan.config)), settled_by(plan))
+    table = Table(from_json(to_json(plan.config)), settled_by(plan))
     waiting = [chunk for chunk in table.chunks if not _found(store, chunk, table, log)]
     if len(waiting) < len(table.chunks):
         log(f"{len(table.chunks) - len(waiting)} of {len(table.chunks)} chunks are already there")
@@ -217,14 +220,14 @@ def _compute(
             if mine is not None:
                 mine.append(chunk)
         if place is not None:
-            storage.remove_folder(place)
+            remove_folder(place)
         _log_progress(table, waiting, time.perf_counter() - started, log)
 
 
 def _finish(store: SweepStore, found: Sweep, ended: str, session: dict[str, Any]) -> None:
     """Keeps the table and how the work ended; the checkpoints of a finished sweep are not needed any more."""
     if found.complete:
-        storage.remove_folder(store.folder / "checkpoints")
+        remove_folder(store.folder / "checkpoints")
     status = "done" if found.complete else ("running" if ended == "done" else "stopped")
     store.finish(found.table(), {"status": status, "facts": found.facts}, session)
 
@@ -245,7 +248,7 @@ def _arrays(runner: Runner, each: Round, place: Path | None, log: Log) -> list[d
     """What is kept of a round; checkpoints of its own that cannot be used are set aside."""
     try:
         return runner.arrays(each, folder=place)
-    except storage.HeldError:  # who began it slept so long that it was taken for dead, and is awake again
+    except HeldError:  # who began it slept so long that it was taken for dead, and is awake again
         return runner.arrays(each)
     except InputError as error:
         if place is None or files.is_free(place):
@@ -261,7 +264,7 @@ def _kept_midway(store: SweepStore | None, each: Round, first: Timing | None) ->
 
 
 def _log_estimate(first: Timing, rounds: int, log: Log) -> None:
-    time_left = reporting.format_duration(first.round_seconds * rounds)
+    time_left = format_duration(first.round_seconds * rounds)
     log(f"about {time_left} without compilation, from a short segment")
 
 
@@ -273,7 +276,7 @@ def _log_progress(table: Table, waiting: list[Chunk], seconds: float, log: Log) 
     ran = status != NOT_RUN
     good = int((status == Status.COMPLETED).sum())
     done, total = sum(map(table.has, waiting)), len(waiting)
-    left = reporting.format_duration(seconds / done * (total - done))
+    left = format_duration(seconds / done * (total - done))
     line = f"chunk {done}/{total}: {int(ran.sum())} runs, {good} alive, {int(ran.sum()) - good} infeasible, {left} left"
     found = table.sweep({})
     if any(each.finished.any() for each in found.trials.values()):

@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Estimate, Problem, Status, fail, require_choice, require_count, require_finite
+from jaxopt_lab.core import Estimate, Problem, Status, fail
+from jaxopt_lab.core.errors import require_choice, require_count, require_finite
 from jaxopt_lab.search.spaces import Space
+from jaxopt_lab.training.baselines import constant_loss
 
 NOT_RUN = -1
 
@@ -40,7 +42,7 @@ class Objective:
 
     def settled(self, problem: Problem, steps: int, batch_size: int | None) -> "Objective":
         """The same with nothing left open: `baseline` is a number or None."""
-        level = training.constant_loss(problem)[0] if self.baseline == "auto" else self.baseline
+        level = constant_loss(problem)[0] if self.baseline == "auto" else self.baseline
         if isinstance(level, str):
             raise fail("sweep", f"baseline must be a number, None or 'auto', got {self.baseline!r}")
         require_finite("sweep", "baseline", level or 0.0)

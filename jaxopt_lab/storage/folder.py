@@ -26,7 +26,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab.core import Verdict, fail, require_choice
+from jaxopt_lab.core import Verdict, fail
+from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.storage.archives import read_member
 from jaxopt_lab.storage.encoding import config_hash, from_json, to_json
 from jaxopt_lab.storage.files import (

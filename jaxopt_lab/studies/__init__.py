@@ -6,17 +6,14 @@ curves and samples), `Rows`, `main`. To run studies from Python: `load_study`, `
 
 from jaxopt_lab.studies import fields, measures, verdicts
 from jaxopt_lab.studies.command_line import main
-from jaxopt_lab.studies.discovery import list_studies, load_study, studies_folder
-from jaxopt_lab.studies.execution import execute, print_line
+from jaxopt_lab.studies.discovery import list_studies, load_study
+from jaxopt_lab.studies.execution import print_line
 from jaxopt_lab.studies.rows import Row, Rows
-from jaxopt_lab.studies.study import Study
 from jaxopt_lab.studies.suite import run_suite
 
 __all__ = [
     "Row",
     "Rows",
-    "Study",
-    "execute",
     "fields",
     "list_studies",
     "load_study",
@@ -24,6 +21,5 @@ __all__ = [
     "measures",
     "print_line",
     "run_suite",
-    "studies_folder",
     "verdicts",
 ]

@@ -12,6 +12,8 @@ from pathlib import Path
 from jaxopt_lab import storage
 from jaxopt_lab.core import fail
 from jaxopt_lab.core.exits import FAILS, HOLDS, guarded
+from jaxopt_lab.storage.encoding import config_from_json
+from jaxopt_lab.storage.folder import RECORD, without_options
 from jaxopt_lab.studies.discovery import find_study, list_studies, load_study
 from jaxopt_lab.studies.execution import check_folder, execute, prepare_engine, print_line
 from jaxopt_lab.studies.options import parse
@@ -51,7 +53,7 @@ def run_study(study: Study, words: Sequence[str], program: Sequence[str]) -> int
     """
     config, preset, out = parse(study, words, shlex.join(program))
     prepare_engine()
-    command = shlex.join([*program, *storage.without_options(words, "--out")])
+    command = shlex.join([*program, *without_options(words, "--out")])
     outcome = execute(study, config, out, preset=preset, command=command, log=print_line)
     print_line(f"Report: {outcome.folder / 'report.html'}")
     return HOLDS if outcome.holds else FAILS
@@ -77,8 +79,8 @@ def resume(folder: Path | str, experiments: Path | str = "experiments", file: Pa
         print_line(f"{folder.name} is finished; there is nothing to continue.")
         return HOLDS if all(verdict.holds for verdict in storage.read_verdicts(folder)) else FAILS
     study = load_study(_file_of(record, experiments) if file is None else file)
-    with storage.files.reading(folder / storage.RECORD, f"the record of {study.name}", "Run the study anew."):
-        config = storage.config_from_json(study.config, record["config"])
+    with storage.files.reading(folder / RECORD, f"the record of {study.name}", "Run the study anew."):
+        config = config_from_json(study.config, record["config"])
         preset, command = record["preset"], record["command"]
     check_folder(study, config, folder.parent, folder)
     prepare_engine()

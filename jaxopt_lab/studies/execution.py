@@ -9,7 +9,24 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxopt_lab import reporting, storage
-from jaxopt_lab.core import Verdict, fail, precision, require_choice
+from jaxopt_lab.core import Verdict, fail, precision
+from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.reporting.figure_data import figure_data
+from jaxopt_lab.reporting.figures import house_style, save_svg
+from jaxopt_lab.reporting.numbers import format_duration
+from jaxopt_lab.storage.encoding import to_json
+from jaxopt_lab.storage.files import write_text
+from jaxopt_lab.storage.folder import (
+    RECORD,
+    digests,
+    environment,
+    folder_name,
+    open_folder,
+    remove_folder,
+    write_record,
+    write_rows,
+    write_verdicts,
+)
 from jaxopt_lab.studies.rows import Rows
 from jaxopt_lab.studies.study import Study
 
@@ -86,37 +103,37 @@ def execute(
     Raises:
       InputError: the folder is not ours or holds another run; nothing is overwritten then.
     """
-    from jaxopt_lab import training
+    from jaxopt_lab.training.storage import Checkpoints
 
     dtype, log = getattr(config, "dtype", "float64"), log or (lambda line: None)
     require_choice(study.name, "dtype", dtype, ("float32", "float64"))
     check_folder(study, config, out, folder)
-    folder = storage.open_folder(out, study.name, config, folder)
+    folder = open_folder(out, study.name, config, folder)
     log(f"{place}{study.name}: {study.question}")
     clock = _Clock(folder)
     record = _first_record(study, config, preset, command, dtype)
-    storage.write_record(folder, record | clock.times())
+    write_record(folder, record | clock.times())
     try:
         with precision(dtype):
-            rows = study.run(config, training.Checkpoints(folder / _CHECKPOINTS))
-            storage.write_rows(folder, rows)
+            rows = study.run(config, Checkpoints(folder / _CHECKPOINTS))
+            write_rows(folder, rows)
             verdicts = _judged(study, config, rows)
             record |= {"caption": _caption(study, config, rows, verdicts), "facts": dict(study.facts(config, rows))}
     except BaseException:
-        storage.write_record(folder, record | clock.times())
+        write_record(folder, record | clock.times())
         raise
-    storage.write_verdicts(folder, verdicts)
+    write_verdicts(folder, verdicts)
     if study.draw is not None:
-        with reporting.house_style() as maker:
+        with house_style() as maker:
             figure = study.draw(config, rows, maker)
-            reporting.save_svg(figure, folder / "figure.svg")
-            storage.write_text(folder / "figure.csv", reporting.figure_data(figure))
-    storage.write_record(folder, record | clock.times() | {"status": "done", "files": storage.digests(folder)})
-    storage.remove_folder(folder / _CHECKPOINTS)
+            save_svg(figure, folder / "figure.svg")
+            write_text(folder / "figure.csv", figure_data(figure))
+    write_record(folder, record | clock.times() | {"status": "done", "files": digests(folder)})
+    remove_folder(folder / _CHECKPOINTS)
     reporting.write_page(folder / "report.html", [reporting.read_result(folder)])
     for verdict in verdicts:
         log(f"  {verdict}")
-    log(f"  {reporting.format_duration(clock.times()['wall_seconds'])}, kept in {folder}")
+    log(f"  {format_duration(clock.times()['wall_seconds'])}, kept in {folder}")
     return Outcome(folder, verdicts)
 
 
@@ -125,9 +142,9 @@ def check_folder(study: Study, config: Any, out: Path | str, folder: Path | None
 
     Files of one name are told apart by where they stand, unless what is in them is the same.
     """
-    folder = Path(out) / storage.folder_name(study.name, config) if folder is None else folder
-    storage.check_folder(folder, "study", config, study.name)
-    if not (folder / storage.RECORD).is_file():
+    folder = Path(out) / folder_name(study.name, config) if folder is None else folder
+    storage.folder.check_folder(folder, "study", config, study.name)
+    if not (folder / RECORD).is_file():
         return
     record, own = storage.read_record(folder), _identity(study)
     if not {"file", "source"} <= record.keys() or any(record[name] == own[name] for name in own):
@@ -173,7 +190,7 @@ def _first_record(study: Study, config: Any, preset: str, command: str, dtype: s
         "preset": preset,
         "command": command,
         **_identity(study),
-        "config": storage.to_json(config),
+        "config": to_json(config),
         "question": study.question,
         "belief": study.belief,
         "truth": study.truth,
@@ -181,7 +198,7 @@ def _first_record(study: Study, config: Any, preset: str, command: str, dtype: s
         "caption": "",
         "facts": {},
         "dtype": dtype,
-        **storage.environment(),
+        **environment(),
     }
 
 

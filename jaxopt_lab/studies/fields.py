@@ -18,7 +18,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from jaxopt_lab.core import fail, require_between, require_choice, require_count, require_positive
+from jaxopt_lab.core import fail
+from jaxopt_lab.core.errors import require_between, require_choice, require_count, require_positive
 
 __all__ = [
     "AboveZero",

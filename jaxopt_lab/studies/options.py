@@ -18,7 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxopt_lab.core import InputError, fail, require_choice
+from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.studies.study import Study
 
 _KINDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "a text", Path: "a path"}

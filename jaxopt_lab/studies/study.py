@@ -118,9 +118,9 @@ def _run_of(module: ModuleType) -> Callable[..., Rows]:
     def run(config: Any, checkpoints: Any = None) -> Rows:
         if "checkpoints" not in inspect.signature(module.run).parameters:
             return Rows(with_effective_rate(row) for row in module.run(config))
-        from jaxopt_lab import training
+        from jaxopt_lab.training.storage import Checkpoints
 
-        return Rows(with_effective_rate(row) for row in module.run(config, checkpoints or training.Checkpoints()))
+        return Rows(with_effective_rate(row) for row in module.run(config, checkpoints or Checkpoints()))
 
     return run
 

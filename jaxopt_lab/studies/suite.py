@@ -10,9 +10,12 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from jaxopt_lab import reporting, storage
-from jaxopt_lab.core import require_choice
+from jaxopt_lab import reporting
+from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.core.exits import CRASHED, FAILS, HOLDS
+from jaxopt_lab.reporting.numbers import format_duration
+from jaxopt_lab.reporting.page import Failure, StudyResult, check_page
+from jaxopt_lab.storage.files import require_writable
 from jaxopt_lab.studies.discovery import find_study, is_shipped, load_study
 from jaxopt_lab.studies.execution import Log, check_folder, execute, log_line, place_of, prepare_engine
 from jaxopt_lab.studies.study import Study
@@ -56,8 +59,8 @@ class _Suite:
 
     def __init__(self, out: Path, preset: str, command: str, log: Log) -> None:
         self.out, self.preset, self.command, self.log = out, preset, command, log
-        self.results: list[reporting.StudyResult] = []
-        self.failures: list[reporting.Failure] = []
+        self.results: list[StudyResult] = []
+        self.failures: list[Failure] = []
 
     def run(self, scripts: Sequence[Path]) -> int:
         """Loads, checks, runs; returns the exit code."""
@@ -65,8 +68,8 @@ class _Suite:
         chosen = self._chosen(self._loaded(scripts))
         for study in chosen.values():
             check_folder(study, study.presets[self.preset], self.out)
-        reporting.check_page(self.out / "report.html")
-        storage.require_writable(self.out)
+        check_page(self.out / "report.html")
+        require_writable(self.out)
         for number, (script, study) in enumerate(chosen.items(), start=1):
             self._execute(script, study, f"[{number}/{len(chosen)}] ")
             self._write_page()
@@ -105,7 +108,7 @@ class _Suite:
     def _fail(self, study: str, error: Exception) -> None:
         traceback.print_exception(error)
         self.log(f"  [FAILS] {study} could not run: {error}")
-        self.failures.append(reporting.Failure(study, f"{type(error).__name__}: {error}"))
+        self.failures.append(Failure(study, f"{type(error).__name__}: {error}"))
 
     def _write_page(self) -> None:
         reporting.write_page(self.out / "report.html", self.results, self.failures, command=self.command)
@@ -115,7 +118,7 @@ class _Suite:
         holding = sum(verdict.holds for verdict in verdicts)
         lost = ", ".join(failure.study for failure in self.failures)
         trouble = f"; failed to run: {lost}" if lost else ""
-        took = reporting.format_duration(seconds)
+        took = format_duration(seconds)
         self.log(f"{holding} of {len(verdicts)} claims hold in {len(self.results)} studies, {took}{trouble}.")
         self.log(f"Report: {self.out / 'report.html'}")
         if self.failures:

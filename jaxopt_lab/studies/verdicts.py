@@ -5,7 +5,8 @@ and `at_least` with a bound. All take the claim in plain words, what was measure
 one of the first three of many rows at once.
 """
 
-from jaxopt_lab.core import Verdict, judge
+from jaxopt_lab.core import Verdict
+from jaxopt_lab.core.verdict import judge
 from jaxopt_lab.studies.rows import Rows
 
 __all__ = ["absolute", "at_least", "at_most", "everywhere", "relative", "within"]

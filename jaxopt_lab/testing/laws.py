@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from jaxopt_lab.core import require_choice
+from jaxopt_lab.core.errors import require_choice
 
 Law = Callable[..., None]
 

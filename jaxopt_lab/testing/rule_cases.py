@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import precision, vectors
-from jaxopt_lab.rules import RuleSpec
+from jaxopt_lab.rules.registry import RuleSpec
 
 STEPS = 4
 # Two compilations of one step fuse multiplications and additions in other ways, and every processor in its own: up to

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.rules import RuleSpec
+from jaxopt_lab.rules.registry import RuleSpec
 from jaxopt_lab.testing.rule_cases import STEPS, first_updates, gradient, tree, value, walk
 
 

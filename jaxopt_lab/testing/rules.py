@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 from jaxopt_lab.core import precision
-from jaxopt_lab.rules import RuleSpec
+from jaxopt_lab.rules.registry import RuleSpec
 from jaxopt_lab.testing import rule_wrappers
 from jaxopt_lab.testing.laws import check, named
 from jaxopt_lab.testing.rule_cases import (

@@ -19,7 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Batch, Params, Problem, as_partial, require_count, vectors
+from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.core.problem import Batch, Params, as_partial
 from jaxopt_lab.tracing.jaxprs import evaluate, lay_out
 from jaxopt_lab.tracing.layer_detection import ActivationPlace, LayerPlace, find_places
 from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Batch, Key, Params, Problem, as_partial, vectors
+from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core.problem import Batch, Key, Params, as_partial
 from jaxopt_lab.tracing.jaxprs import Program, evaluate, is_number, lay_out, line_of
 
 _REASONS = {

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, as_partial
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.problem import as_partial
 
 _MOST_OUTPUTS = 256
 _NEWTON_STEPS = 20

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxopt_lab.core import Separable, Truth, compiled
+from jaxopt_lab.core import Separable, Truth
+from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.training.program import walk
 from jaxopt_lab.training.steps import Inputs, Lane, Program, observe, step
 

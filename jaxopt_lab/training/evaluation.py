@@ -4,7 +4,8 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import Problem, as_partial
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.training.probes import Evaluation
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import Problem, fail, require_between, require_choice, require_count, vectors
+from jaxopt_lab.core import Problem, fail, vectors
+from jaxopt_lab.core.errors import require_between, require_choice, require_count
 
 LOOPS = ("auto", "vmap", "map", "step", "chunks")
 

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import InputError, Problem, fail, traced
+from jaxopt_lab.core import InputError, Problem, fail
+from jaxopt_lab.core.losses import traced
 from jaxopt_lab.training.planning import Plan
 from jaxopt_lab.training.steps import Inputs, Lane, observe, step
 

@@ -12,7 +12,8 @@ import dataclasses
 
 import numpy as np
 
-from jaxopt_lab.core import Status, require_positive
+from jaxopt_lab.core import Status
+from jaxopt_lab.core.errors import require_positive
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import Batches, Problem, fail, sampled
+from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.batches import Batches, sampled
 
 _AHEAD = 2
 

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import fail, require_choice, vectors
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.storage import archives, files
 
 

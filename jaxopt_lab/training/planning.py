@@ -10,22 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab.core import (
-    LARGEST_COUNT,
-    Batches,
-    Problem,
-    available_memory,
-    fail,
-    is_key,
-    is_raw_key,
-    meshes,
-    require_choice,
-    require_count,
-    require_memory,
-    require_trainable,
-    traced,
-    vectors,
-)
+from jaxopt_lab.core import Problem, fail, meshes, vectors
+from jaxopt_lab.core.batches import Batches
+from jaxopt_lab.core.errors import LARGEST_COUNT, require_choice, require_count, require_memory
+from jaxopt_lab.core.leaves import is_key, is_raw_key, require_trainable
+from jaxopt_lab.core.losses import traced
+from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.rules import REGISTRY
 from jaxopt_lab.training.devices import choose_devices, device_mesh
 from jaxopt_lab.training.execution import Execution, choose_loop, choose_width, measure_workload

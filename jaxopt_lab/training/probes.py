@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import require_choice, vectors
+from jaxopt_lab.core import vectors
+from jaxopt_lab.core.errors import require_choice
 
 
 @jax.tree_util.register_dataclass

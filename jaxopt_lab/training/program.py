@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.sharding import PartitionSpec
 
-from jaxopt_lab.core import compiled
+from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.training.feeding import Feed
 from jaxopt_lab.training.steps import Inputs, Lane, Program, measure, step
 

@@ -5,9 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from jaxopt_lab import reporting
-from jaxopt_lab.core import Status, require_choice
+from jaxopt_lab.core import Status
+from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.reporting.numbers import format_duration
+from jaxopt_lab.reporting.outcomes import Draw, inline_figures, shortened
+from jaxopt_lab.reporting.page import render_template
 from jaxopt_lab.training.trace import Trace
 
 if TYPE_CHECKING:
@@ -22,7 +25,7 @@ def lines_of(trace: Trace) -> list[str]:
     width = max((len(row["settings"]) for row in rows), default=0)
     found = [_head(trace), *(f"  {row['settings']:<{width}}  {row['text']}, {row['status']}" for row in rows)]
     left = len(trace.seeds) - len(rows)
-    return reporting.shortened([*found, *([f"... and {left} more configurations"] if left else [])])
+    return shortened([*found, *([f"... and {left} more configurations"] if left else [])])
 
 
 def rows_of(trace: Trace, most: int) -> list[dict[str, Any]]:
@@ -56,13 +59,13 @@ def page_of(trace: Trace) -> str:
     """The page as HTML that asks for nothing from elsewhere."""
     scalars = _scalars(trace)
     draws = [draw for name in scalars for draw in draws_of(trace, name)]
-    return reporting.render_template(
+    return render_template(
         "trace.html.j2", head=_head(trace), names=list(scalars), rows=rows_of(trace, _MOST_ROWS),
-        num=len(trace.seeds), figures=reporting.inline_figures(draws),
+        num=len(trace.seeds), figures=inline_figures(draws),
     )  # fmt: skip
 
 
-def draws_of(trace: Trace, probe: str) -> list[reporting.Draw]:
+def draws_of(trace: Trace, probe: str) -> list[Draw]:
     """The figure of one probe.
 
     Raises:
@@ -83,7 +86,7 @@ def _head(trace: Trace) -> str:
     missed = sum(status is not Status.COMPLETED for status in trace.status)
     return (
         f"{num} configuration{'s' * (num != 1)}, {int(trace.steps[-1])} steps, {len(trace.steps)} records, {missed}"
-        f" infeasible; loop {facts['loop']}, K = {facts['width']}, {reporting.format_duration(facts['seconds'])}"
+        f" infeasible; loop {facts['loop']}, K = {facts['width']}, {format_duration(facts['seconds'])}"
     )
 
 

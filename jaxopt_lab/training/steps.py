@@ -17,7 +17,7 @@ from jax import lax
 from jax.sharding import Mesh
 
 from jaxopt_lab.core import Truth, fail
-from jaxopt_lab.curvature import gauss_newton_map
+from jaxopt_lab.curvature.products import gauss_newton_map
 from jaxopt_lab.training.probes import Evaluation, Observation, Probe
 
 

@@ -18,8 +18,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import InputError, Problem, as_partial, fail, meshes
-from jaxopt_lab.storage import archives, files, fingerprint, is_reusable, locked, program_of
+from jaxopt_lab.core import InputError, Problem, fail, meshes
+from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.storage import archives, files
+from jaxopt_lab.storage.fingerprints import fingerprint, is_reusable, program_of
+from jaxopt_lab.storage.locks import locked
 from jaxopt_lab.training.evaluation import evaluation_of
 from jaxopt_lab.training.feasibility import Feasibility
 from jaxopt_lab.training.groups import Group, assemble, first_lanes, stacked_lanes

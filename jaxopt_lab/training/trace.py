@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxopt_lab import reporting, storage
 from jaxopt_lab.core import Status
+from jaxopt_lab.reporting.outcomes import Reported, plot_first
 from jaxopt_lab.training.probes import counted
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True)
-class Trace(reporting.Reported):
+class Trace(Reported):
     """The outcome of a run of N configurations.
 
     Attributes:
@@ -64,7 +65,7 @@ class Trace(reporting.Reported):
         """
         from jaxopt_lab.training.report import draws_of
 
-        return reporting.plot_first("Trace.plot", draws_of(self, probe))
+        return plot_first("Trace.plot", draws_of(self, probe))
 
     def to_dataframe(self) -> Any:
         """The records as a pandas DataFrame: a row for each configuration and record, a column for each scalar probe.
@@ -78,11 +79,11 @@ class Trace(reporting.Reported):
             | self.hyperparameters_of(place) | {name: values[place, record] for name, values in scalars.items()}
             for place in range(len(self.seeds)) for record, step in enumerate(self.steps)
         ]  # fmt: skip
-        return reporting.to_dataframe("Trace.to_dataframe", rows)
+        return reporting.outcomes.to_dataframe("Trace.to_dataframe", rows)
 
     def to_json(self) -> dict[str, Any]:
         """The trace as JSON data, without parameters and states."""
-        return storage.to_json({
+        return storage.encoding.to_json({
             "steps": self.steps, "metrics": self.metrics, "status": [each.name.lower() for each in self.status],
             "hyperparameters": self.hyperparameters, "seeds": self.seeds, "facts": self.facts,
         })  # fmt: skip

@@ -19,7 +19,8 @@ from typing import Any
 
 import jax
 
-from jaxopt_lab.core import InputError, fail, reason
+from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.core.errors import reason
 from jaxopt_lab.training.execution import Execution
 
 _LOOKS_SECONDS = 0.2

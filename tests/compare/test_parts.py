@@ -14,6 +14,7 @@ from jaxopt_lab.compare.figures import _look
 from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED, pairwise_results
 from jaxopt_lab.compare.rule_results import FinalRuns
 from jaxopt_lab.compare.splits import split_data, with_evaluation_params
+from jaxopt_lab.compare.statistics import holm, paired_test, performance_profile
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
 from jaxopt_lab.core import InputError, Stateful, Status, from_loss
 from jaxopt_lab.reporting.figures import PALETTE
@@ -104,22 +105,19 @@ def test_a_miss_is_infinite_and_stays_in_the_median():
 def test_fewer_seeds_than_said_show_nothing_where_runs_miss():
     for num_rules in (2, 4, 9):
         needed, pairs = statistics.seeds_for_misses(num_rules, 0.01), num_rules * (num_rules - 1) / 2
-        shown = [
-            compare.paired_test(np.arange(1.0, n + 1), np.full(n, np.inf))[0] * pairs < 0.01
-            for n in (needed - 1, needed)
-        ]
+        shown = [paired_test(np.arange(1.0, n + 1), np.full(n, np.inf))[0] * pairs < 0.01 for n in (needed - 1, needed)]
         assert shown == [False, True]
 
 
 def test_the_paired_test_is_the_t_test_of_logarithms():
     second = np.array([1.2, 1.1, 1.3, 1.2, 1.15])
-    p, kind = compare.paired_test(NEAR, second)
+    p, kind = paired_test(NEAR, second)
     assert kind == "t"
     assert p == pytest.approx(stats.ttest_rel(np.log(NEAR), np.log(second)).pvalue)
-    assert compare.paired_test(NEAR, 3 * NEAR) == (0.0, "exact")
-    assert compare.paired_test(NEAR, NEAR * (1 + 1e-8)) == (1.0, "exact")  # float32's rounding is no difference
+    assert paired_test(NEAR, 3 * NEAR) == (0.0, "exact")
+    assert paired_test(NEAR, NEAR * (1 + 1e-8)) == (1.0, "exact")  # float32's rounding is no difference
     zeros, misses = np.zeros(3), np.full(3, np.inf)  # of a problem without chance
-    assert [compare.paired_test(*pair)[0] for pair in ((zeros, zeros + 1), (zeros + 1, misses), (misses, misses))] == [
+    assert [paired_test(*pair)[0] for pair in ((zeros, zeros + 1), (zeros + 1, misses), (misses, misses))] == [
         0,
         0,
         1,
@@ -128,12 +126,12 @@ def test_the_paired_test_is_the_t_test_of_logarithms():
 
 def test_misses_are_ranked_as_the_largest_differences():
     hits, misses = np.arange(1.0, 11.0), np.full(10, np.inf)
-    assert compare.paired_test(hits, misses) == (2.0**-9, "signed ranks")
-    assert compare.paired_test(misses, misses) == (1.0, "signed ranks")
+    assert paired_test(hits, misses) == (2.0**-9, "signed ranks")
+    assert paired_test(misses, misses) == (1.0, "signed ranks")
     one_miss = np.append(hits[:-1] * 0.9, np.inf)
-    assert compare.paired_test(hits, one_miss)[0] == 86 / 1024  # nine small gains against one miss: its rank is 10
+    assert paired_test(hits, one_miss)[0] == 86 / 1024  # nine small gains against one miss: its rank is 10
     with pytest.raises(InputError, match="two rows of the same two or more seeds"):
-        compare.paired_test([1.0], [1.0])
+        paired_test([1.0], [1.0])
 
 
 def test_rules_that_are_equal_are_rarely_called_different():
@@ -166,11 +164,11 @@ def test_each_verdict_has_its_condition():
 
 
 def test_a_profile_counts_instances_that_all_miss():
-    tau, shares = compare.performance_profile([[10.0, np.inf, 30.0], [20.0, np.inf, 10.0]])
+    tau, shares = performance_profile([[10.0, np.inf, 30.0], [20.0, np.inf, 10.0]])
     np.testing.assert_array_equal(tau, [1, 2, 3])
     np.testing.assert_allclose(shares, [[1 / 3, 1 / 3, 2 / 3], [1 / 3, 2 / 3, 2 / 3]])
     with pytest.raises(InputError, match="costs must be positive"):
-        compare.performance_profile([[0.0]])
+        performance_profile([[0.0]])
 
 
 def test_the_ladder_is_the_bootstrap_with_infinitely_many_draws():
@@ -262,15 +260,15 @@ def test_rules_are_named_or_come_with_a_space():
 
 
 def test_a_corrected_p_is_never_below_that_of_a_smaller_one():
-    assert compare.holm([0.01, 0.011, 0.5]) == pytest.approx([0.03, 0.03, 0.5])  # 2 x 0.011 alone would be less
-    assert compare.holm([0.4, 0.3, 0.2]) == pytest.approx([0.6, 0.6, 0.6])
+    assert holm([0.01, 0.011, 0.5]) == pytest.approx([0.03, 0.03, 0.5])  # 2 x 0.011 alone would be less
+    assert holm([0.4, 0.3, 0.2]) == pytest.approx([0.6, 0.6, 0.6])
     generator = np.random.default_rng(0)
     for _ in range(50):
         ps = generator.uniform(size=6) ** 3
         rest, expected = sorted(ps), {}
         for place, p in enumerate(rest):  # the adjusted p of Holm 1979: the largest of what the smaller ones need
             expected[p] = min(1.0, max((6 - k) * rest[k] for k in range(place + 1)))
-        assert compare.holm(ps) == pytest.approx([expected[p] for p in ps])
+        assert holm(ps) == pytest.approx([expected[p] for p in ps])
 
 
 def test_no_two_rules_look_alike_in_a_figure():

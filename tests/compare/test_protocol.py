@@ -11,14 +11,17 @@ import jax
 import numpy as np
 import pytest
 
-from jaxopt_lab import compare, objectives, reporting, rules, search, storage, training
+from jaxopt_lab import compare, objectives, rules, search, training
 from jaxopt_lab.cli import main
 from jaxopt_lab.compare import report
 from jaxopt_lab.compare.figures import draw_sensitivity
 from jaxopt_lab.compare.plan import plan_comparison
 from jaxopt_lab.compare.protocol import run_comparison
 from jaxopt_lab.core import InputError, from_loss
+from jaxopt_lab.reporting.figures import house_style
+from jaxopt_lab.reporting.page import page_body
 from jaxopt_lab.search.store import ComparisonStore
+from jaxopt_lab.storage.folder import kind_of
 
 RATES = search.log_uniform(1e-3, 10.0)
 RULES = {
@@ -221,13 +224,13 @@ def test_what_is_stored_gives_the_same_comparison_and_a_page(compared):
         assert words in page
     assert json.loads((compared.folder / "verdicts.json").read_text())[0]["outcome"] == compared.pairs[0].outcome
     assert len((compared.folder / "configs.jsonl").read_text().splitlines()) == 4
-    assert storage.kind_of(compared.folder) == "comparison"
+    assert kind_of(compared.folder) == "comparison"
 
 
 def test_a_comparison_shows_itself_kept_or_not(compared, tmp_path, monkeypatch, no_figures):
     compared.save(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
-    assert reporting.page_body(page) == compare.load_comparison(compared.folder)._repr_html_()
+    assert page_body(page) == compare.load_comparison(compared.folder)._repr_html_()
     dataclasses.replace(compared, folder=None).save(tmp_path / "free.html")
     assert "Every pair" in (tmp_path / "free.html").read_text()
     assert repr(compared) == "<Comparison of plain, same, slow, wild on line>"
@@ -249,7 +252,7 @@ def test_a_baseline_without_a_feasible_setting_sets_no_target(tmp_path, no_figur
 
 
 def test_infeasible_trials_are_red_crosses(compared):
-    with reporting.house_style() as maker:
+    with house_style() as maker:
         figure, caption = draw_sensitivity(compared, "line", maker)
     (crosses,) = [drawn for drawn in figure.axes[0].lines if drawn.get_marker() == "x"]
     assert len(crosses.get_xdata()) == np.isinf(compared.results["line", "plain"].trials.medians).sum() > 0

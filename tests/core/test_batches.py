@@ -9,7 +9,8 @@ from flax import nnx
 
 import jaxopt_lab as lab
 from jaxopt_lab import networks
-from jaxopt_lab.core import Batches, InputError, as_data, batches, from_loss, materialized, sampled
+from jaxopt_lab.core import InputError, batches, from_loss
+from jaxopt_lab.core.batches import Batches, as_data, materialized, sampled
 
 INPUTS = np.random.default_rng(0).normal(size=(10, 3)).astype("float32")
 TARGETS = INPUTS @ np.array([1.0, -2.0, 0.5], "float32")

@@ -1,7 +1,8 @@
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.core import compilation, compiled
+from jaxopt_lab.core import compilation
+from jaxopt_lab.core.compilation import compiled
 
 
 def traced(monkeypatch, most_programs, most_maps=10**9):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_lab.core import InputError, Problem, from_loss, require_scalar_loss
+from jaxopt_lab.core import InputError, Problem, from_loss
+from jaxopt_lab.core.losses import require_scalar_loss
 
 DATA = (jnp.ones((8, 3)), jnp.zeros(8))
 

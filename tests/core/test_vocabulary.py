@@ -6,21 +6,31 @@ import numpy as np
 import pytest
 
 from jaxopt_lab import core
-from jaxopt_lab.core import InputError, Status, Truth, from_loss, judge, mean_of_batches, mean_of_samples, precision
+from jaxopt_lab.core import InputError, Status, Truth, from_loss, mean_of_samples, precision
+from jaxopt_lab.core.errors import (
+    require_between,
+    require_choice,
+    require_count,
+    require_finite,
+    require_memory,
+    require_positive,
+)
+from jaxopt_lab.core.estimate import mean_of_batches
+from jaxopt_lab.core.verdict import judge
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: core.require_positive("f", "x", 0.0, "Why."), r"^f: x must be positive and finite, got 0\.0\. Why\.$"),
-        (lambda: core.require_positive("f", "x", jnp.float32(-1)), r"got -1\.0"),
-        (lambda: core.require_between("f", "x", 2, 0, 1, ends="(]"), r"^f: x must be in \(0, 1\], got 2\.$"),
-        (lambda: core.require_between("f", "x", math.nan, 0, 1), r"got nan"),
-        (lambda: core.require_count("f", "n", 1.5), r"n must be a whole number of at least 1, got 1\.5"),
-        (lambda: core.require_count("f", "n", True), r"got True"),
-        (lambda: core.require_finite("f", "x", [1.0, math.inf]), r"x must be finite, got inf at position 1 \(1 such"),
-        (lambda: core.require_choice("f", "x", "sdg", ["sgd", "adam"]), r"got 'sdg'\. Did you mean 'sgd'\?"),
-        (lambda: core.require_memory("f", 2**34, 2**30, "it", "Less."), r"it needs 16\.0 GiB and 1\.0 GiB are available\. Less"),
+        (lambda: require_positive("f", "x", 0.0, "Why."), r"^f: x must be positive and finite, got 0\.0\. Why\.$"),
+        (lambda: require_positive("f", "x", jnp.float32(-1)), r"got -1\.0"),
+        (lambda: require_between("f", "x", 2, 0, 1, ends="(]"), r"^f: x must be in \(0, 1\], got 2\.$"),
+        (lambda: require_between("f", "x", math.nan, 0, 1), r"got nan"),
+        (lambda: require_count("f", "n", 1.5), r"n must be a whole number of at least 1, got 1\.5"),
+        (lambda: require_count("f", "n", True), r"got True"),
+        (lambda: require_finite("f", "x", [1.0, math.inf]), r"x must be finite, got inf at position 1 \(1 such"),
+        (lambda: require_choice("f", "x", "sdg", ["sgd", "adam"]), r"got 'sdg'\. Did you mean 'sgd'\?"),
+        (lambda: require_memory("f", 2**34, 2**30, "it", "Less."), r"it needs 16\.0 GiB and 1\.0 GiB are available\. Less"),
         (lambda: core.precision("float16").__enter__(), r"dtype must be one of: float32, float64; got 'float16'"),
     ],
 )  # fmt: skip
@@ -31,8 +41,8 @@ def test_errors_say_where_what_and_why(call, message):
 
 def test_traced_values_pass_every_check():
     def checked(x):
-        core.require_positive("f", "x", x)
-        core.require_between("f", "x", x, 0, 1)
+        require_positive("f", "x", x)
+        require_between("f", "x", x, 0, 1)
         return x
 
     assert float(jax.jit(checked)(-1.0)) == -1.0

@@ -7,14 +7,9 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError
-from jaxopt_lab.curvature import (
-    block_names,
-    block_spectra,
-    from_diagonal,
-    from_matrix,
-    gauss_quadratures,
-    heterogeneity,
-)
+from jaxopt_lab.curvature import block_spectra, from_diagonal, from_matrix
+from jaxopt_lab.curvature.blocks import block_names, heterogeneity
+from jaxopt_lab.curvature.quadratures import gauss_quadratures
 
 PARAMS = {"layers": {"0": {"w": jnp.full((3, 4), 0.3), "b": jnp.zeros(4)}, "1": {"w": jnp.full((4, 2), -0.2)}}}
 INPUTS = np.random.default_rng(0).normal(size=(32, 3)).astype(np.float32)

@@ -10,8 +10,9 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError, precision, vectors
-from jaxopt_lab.curvature import eigenpairs, from_diagonal, from_matrix, hessian, locate
+from jaxopt_lab.curvature import eigenpairs, from_diagonal, from_matrix, hessian
 from jaxopt_lab.curvature.directions import gradient_alignment, negative_curvature
+from jaxopt_lab.curvature.points import locate
 
 DIAGONAL = {"a": jnp.array([[3.0, -2.0], [0.5, 1.0]]), "b": jnp.array([-0.1, 0.0])}
 GRADIENT = {"a": jnp.array([[0.0, 1e-6], [0.0, 0.0]]), "b": jnp.zeros(2)}

@@ -8,6 +8,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Composite, InputError, Problem, precision
 from jaxopt_lab.curvature import journals
+from jaxopt_lab.curvature.quadratures import gauss_quadratures
 
 DTYPES = ("float32", "float64")
 
@@ -235,7 +236,7 @@ def test_a_vector_takes_on_each_device_its_part_alone(monkeypatch, kind):
         monkeypatch.setattr(f"jaxopt_lab.curvature.{module}.available_memory", lambda room=200 * vectors: room)
     for search in (
         lambda operator: curvature.eigenpairs(operator, 3, max_products=20),
-        lambda operator: curvature.gauss_quadratures(operator, 1, 5),
+        lambda operator: gauss_quadratures(operator, 1, 5),
         lambda operator: curvature.trace(operator, num_products=12),
     ):
         search(spread)

@@ -5,6 +5,8 @@ import pytest
 
 from jaxopt_lab import curvature
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.curvature.operators import random_vector
+from jaxopt_lab.curvature.quadratures import gauss_quadratures
 
 
 def of(values, dtype="float32"):
@@ -20,8 +22,8 @@ def piled_up(seed):
 
 def test_gauss_rules_integrate_polynomials_exactly():
     with precision():
-        (rule,) = curvature.gauss_quadratures(of(np.linspace(-1, 1, 50), "float64"), 1, 5, jax.random.key(3))
-        signs = np.asarray(curvature.random_vector(jax.random.split(jax.random.key(3), 1)[0], jax.ShapeDtypeStruct((50,), jnp.float64), "rademacher"))  # fmt: skip
+        (rule,) = gauss_quadratures(of(np.linspace(-1, 1, 50), "float64"), 1, 5, jax.random.key(3))
+        signs = np.asarray(random_vector(jax.random.split(jax.random.key(3), 1)[0], jax.ShapeDtypeStruct((50,), jnp.float64), "rademacher"))  # fmt: skip
     nodes, weights = rule.rule
     for power in range(2 * 5):
         expected = np.mean(signs**2 * np.linspace(-1, 1, 50) ** power)
@@ -93,4 +95,4 @@ def test_wrong_arguments_are_refused(call, message):
 def test_a_basis_that_does_not_fit_is_refused_with_the_number_that_would(monkeypatch):
     monkeypatch.setattr("jaxopt_lab.curvature.quadratures.available_memory", lambda: 20 * 400)
     with pytest.raises(InputError, match="17 would fit"):
-        curvature.gauss_quadratures(of(np.ones(100)), 1, 50)
+        gauss_quadratures(of(np.ones(100)), 1, 50)

@@ -10,6 +10,7 @@ import pytest
 
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Composite, InputError, Problem, precision
+from jaxopt_lab.curvature.quadratures import gauss_quadrature_of
 from jaxopt_lab.curvature.soundness import require_sound
 
 SKEWED = jnp.diag(jnp.array([1.0, 2.0, 3.0])) + jnp.triu(jnp.ones((3, 3)), 1)
@@ -23,7 +24,7 @@ ESTIMATORS = {
     "index": lambda operator: curvature.index(operator, **FEW),
     "log_determinant": lambda operator: curvature.log_determinant(operator, lower=0.5, **FEW),
     "whole_log_determinant": lambda operator: curvature.log_determinant(operator, lower=0.5, num_steps=3),
-    "quadrature": lambda operator: curvature.gauss_quadrature_of(operator, jnp.ones(3), 2),
+    "quadrature": lambda operator: gauss_quadrature_of(operator, jnp.ones(3), 2),
     "negative_curvature": curvature.negative_curvature,
     "track": lambda operator: next(curvature.track(lambda _: operator, [(0, 0)])),
     "noise_scale": lambda operator: curvature.noise_scale(classifier(), jnp.zeros((2, 3)), hessian=operator),
@@ -194,7 +195,7 @@ def test_the_check_is_made_once_and_its_products_are_counted():
         lambda operator: curvature.spectral_density(operator, **FEW).products,
         lambda operator: curvature.log_determinant(operator, lower=0.5, **FEW).cost,
         lambda operator: curvature.log_determinant(operator, lower=0.5, num_steps=40).cost,
-        lambda operator: curvature.gauss_quadrature_of(operator, jnp.ones(40), 5).products,
+        lambda operator: gauss_quadrature_of(operator, jnp.ones(40), 5).products,
         lambda operator: curvature.condition_number(operator).absolute.cost,
         lambda operator: curvature.negative_curvature(operator).value.cost,
     ):

@@ -9,7 +9,8 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab import curvature, problems, training
 from jaxopt_lab.cli import main
-from jaxopt_lab.reporting import house_style
+from jaxopt_lab.curvature.spectrum_figure import draw_spectrum
+from jaxopt_lab.reporting.figures import house_style
 
 WORDS = ["--largest", "2", "--smallest", "1", "--probes", "2", "--steps", "10", "--max-products", "40", "--no-layers"]
 SMALL = ["--set", "width=4", "--set", "depth=1", "--set", "activation=tanh", "--set", "num_examples=100"]
@@ -29,7 +30,7 @@ def test_a_known_spectrum_is_told_with_its_errors():
     assert "smallest eigenvalues  -2" in text
     assert spectrum.noise is None
     with house_style() as maker:
-        assert len(curvature.draw_spectrum(spectrum, maker).axes) == 2
+        assert len(draw_spectrum(spectrum, maker).axes) == 2
     assert spectrum.plot().axes[0].get_xlabel() == "|eigenvalue|"
     assert "Hessian of" in spectrum._repr_html_()
 

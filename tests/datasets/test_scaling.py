@@ -3,6 +3,7 @@ import pytest
 
 from jaxopt_lab import datasets
 from jaxopt_lab.core import InputError
+from jaxopt_lab.datasets.scaling import SCALINGS
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def test_whiten_is_symmetric_in_standardized_coordinates(features):
     assert np.allclose(inner, inner.T, rtol=1e-9)
 
 
-@pytest.mark.parametrize("kind", datasets.SCALINGS)
+@pytest.mark.parametrize("kind", SCALINGS)
 def test_the_fit_is_that_of_the_training_part_wherever_it_is_applied(kind, features):
     scaling = datasets.fit_scaling(kind, features[:30])
     assert np.allclose(scaling(features)[:30], scaling(features[:30]), rtol=1e-12)
@@ -51,7 +52,7 @@ def test_the_fit_is_that_of_the_training_part_wherever_it_is_applied(kind, featu
     assert np.allclose(steps[0], steps[1], rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", datasets.SCALINGS)
+@pytest.mark.parametrize("kind", SCALINGS)
 def test_constant_features_are_left_out_with_a_note(kind):
     table = datasets.load_table("digits")
     scaling = datasets.fit_scaling(kind, table.features, table.feature_names)
@@ -83,7 +84,7 @@ def test_names_and_features_that_do_not_fit_are_refused():
         datasets.fit_scaling("raw", np.eye(2))(np.ones((1, 3)))
 
 
-@pytest.mark.parametrize("kind", datasets.SCALINGS)
+@pytest.mark.parametrize("kind", SCALINGS)
 def test_constant_features_can_keep_their_places(kind):
     features = np.random.default_rng(0).normal(size=(20, 4)) * [1.0, 0.0, 2.0, 3.0] + 5.0
     dropped, kept = datasets.fit_scaling(kind, features), datasets.fit_scaling(kind, features, constant="keep")

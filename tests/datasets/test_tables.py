@@ -3,11 +3,12 @@ import pytest
 
 from jaxopt_lab import datasets
 from jaxopt_lab.core import InputError
+from jaxopt_lab.datasets.tables import TABLES
 
 SHAPES = {"digits": (1797, 64, 10), "breast_cancer": (569, 30, 2), "diabetes": (442, 10, 0), "wine": (178, 13, 3)}
 
 
-@pytest.mark.parametrize("name", datasets.TABLES)
+@pytest.mark.parametrize("name", TABLES)
 def test_every_table_has_its_known_shape_and_names(name):
     table = datasets.load_table(name)
     num, dim, num_classes = SHAPES[name]

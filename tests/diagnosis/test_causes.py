@@ -9,11 +9,12 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import Estimate, Status
-from jaxopt_lab.curvature import NegativeCurvature
+from jaxopt_lab.curvature.directions import NegativeCurvature
 from jaxopt_lab.diagnosis.causes import (
     data_mismatch,
     generalization,
     labels,
+    learning_rates,
     memorization,
     mixed_examples,
     no_gradient,
@@ -24,22 +25,24 @@ from jaxopt_lab.diagnosis.causes import (
     signals,
     stationarity,
     train_eval,
+    underfitting,
 )
-from jaxopt_lab.diagnosis.data_checks import DataChecks, Labels, Split
+from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels, Split
 from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
 from jaxopt_lab.diagnosis.gradient_flow import GradientFlow
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
+from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, Search
 from jaxopt_lab.diagnosis.probe_runs import ProbeRun
-from jaxopt_lab.diagnosis.program_checks import Modes, ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import Modes, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
-from jaxopt_lab.tracing import ActivationSignal, LayerSignal, Signals
 from jaxopt_lab.tracing.outputs import OutputPlace
+from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
 
 INPUTS, LABELS = np.zeros((40, 3), np.float32), np.arange(40) % 4
 CLASSES = lab.from_loss(lambda w, batch, key: jnp.sum(w), jnp.zeros(3), (INPUTS, LABELS))
@@ -85,6 +88,25 @@ def test_targets_lie_thirty_outputs_away(distance, found):
     assert (outputs.examine_unreachable(made) is not None) == found
     learned = evidence(REGRESSION, end=0.1, program=search(shift=distance, place=place))
     assert outputs.examine_unreachable(learned) is None
+
+
+@pytest.mark.parametrize(("least", "found"), [(0.94, False), (0.96, True)])
+def test_outputs_that_know_the_targets_earn_a_twentieth_over_one_output_for_all(least, found):
+    assert (outputs.examine_unreachable(evidence(program=search(reachable=least))) is not None) == found
+
+
+@pytest.mark.parametrize(("penalty", "found"), [(0.3, False), (0.4, True)])
+def test_a_penalty_is_half_of_what_one_output_for_all_costs(penalty, found):
+    made = evidence(program=ProgramChecks(penalty=Penalty(penalty, 0.0)))  # 0.3 / 0.7 and 0.4 / 0.6
+    assert (underfitting.examine(made) is not None) == found
+    learned = evidence(end=0.01, program=ProgramChecks(penalty=Penalty(penalty, 0.0)))
+    assert underfitting.examine(learned) is None
+
+
+@pytest.mark.parametrize(("held", "found"), [(2.9, False), (3.1, True)])
+def test_a_validation_loss_of_three_outputs_for_all_blames_the_rate(held, found):
+    made = evidence(end=0.1, validation=Validation(Estimate(held, 0.1), None, 0.9, 1.0))
+    assert (learning_rates.examine_high(made) is not None) == found
 
 
 @pytest.mark.parametrize(("least", "found"), [(-0.045, False), (-0.065, True)])
@@ -314,4 +336,30 @@ def test_weight_decay_pulls_half_as_hard_as_the_gradient(held, found):
     rule = dataclasses.replace(SGD, weight_decay=decay)
     setting = dataclasses.replace(made.setting, optimizer=rule)
     made = dataclasses.replace(made, setting=setting, run=dataclasses.replace(made.run, params=jnp.ones(3)))
-    assert (stationarity.examine_underfitting(made) is not None) == found
+    assert (underfitting.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("model", "probe", "error", "found"),
+    [(0.5, 0.74, 0.01, False), (0.5, 0.76, 0.01, True), (0.85, 0.94, 0.01, False), (0.5, 0.76, 0.09, False)],
+)
+def test_a_probe_that_leaves_half_of_the_errors_tells_underfitting(model, probe, error, found):
+    made = evidence(end=0.6, data=DataChecks(None, None, None, skill=Skill(model, probe, error)))
+    assert (underfitting.examine(made) is not None) == found
+    cut_short = dataclasses.replace(made, setting=dataclasses.replace(made.setting, total_steps=1000))
+    falling = dataclasses.replace(made.run, losses=np.linspace(1.1, 0.6, 40))
+    assert underfitting.examine(dataclasses.replace(cut_short, run=falling)) is None
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        ({"grouping": 0.29, "chance": 0.0}, False), ({"grouping": 0.31, "chance": 0.0}, True),
+        ({"grouping": 0.31, "chance": 2e-4}, False), ({"repeats": 0.09}, False), ({"repeats": 0.11}, True),
+        ({"offset": 0.49}, False), ({"offset": 0.51}, True), ({"scale": 1.9}, False), ({"scale": 0.49}, True),
+    ],
+)  # fmt: skip
+def test_batches_are_a_random_part_of_the_data(change, found):
+    fed = BatchChecks(10, 0.0, 1.0, 0.0, 1.0, 0.0)._replace(**change)
+    made = evidence(data=DataChecks(None, None, None, batches=fed))
+    assert (data_mismatch.examine(made) is not None) == found

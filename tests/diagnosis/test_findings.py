@@ -4,7 +4,8 @@ import types
 
 import pytest
 
-from jaxopt_lab.diagnosis.findings import Prescription, make_finding, rank
+from jaxopt_lab.diagnosis.findings import Prescription, make_finding
+from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.trials import Trial
 
 

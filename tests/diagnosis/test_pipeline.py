@@ -9,6 +9,7 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab import diagnosis
 from jaxopt_lab.core import InputError, Problem
+from jaxopt_lab.diagnosis.findings import Prescription
 
 
 def bowl(kappa, dim=200):
@@ -108,9 +109,7 @@ def test_proof_of_a_rate_that_is_too_low_gives_the_predicted_gain():
 
 def test_no_gain_is_said_as_plainly():
     found = lab.diagnose(BOWL, optax.sgd(0.01), steps=40).findings[0]
-    idle = dataclasses.replace(
-        found, prescription=diagnosis.Prescription("Nothing.", lambda problem, rule: (problem, rule))
-    )
+    idle = dataclasses.replace(found, prescription=Prescription("Nothing.", lambda problem, rule: (problem, rule)))
     proof = diagnosis.prove(BOWL, optax.sgd(0.01), idle, steps=40, seeds=(0, 1))
     assert not proof.shown
     assert "no gain shown" in str(proof)
@@ -193,7 +192,7 @@ def test_the_record_is_json_and_the_page_stands_alone(tmp_path):
     import json
 
     from jaxopt_lab.diagnosis.report import page_of
-    from jaxopt_lab.storage import to_json
+    from jaxopt_lab.storage.encoding import to_json
 
     found = lab.diagnose(NARROW, optax.sgd(1.0), steps=40)
     assert json.loads(json.dumps(to_json(found.to_json())))["causes"] == ["ill-conditioned"]

@@ -7,7 +7,7 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError
 from jaxopt_lab.diagnosis import prescriptions
-from jaxopt_lab.diagnosis.budget import subsampled
+from jaxopt_lab.diagnosis.budget import Budget, subsampled
 from jaxopt_lab.diagnosis.gradient_noise import measure_noise
 from jaxopt_lab.diagnosis.lsuv import rescaled
 from jaxopt_lab.rules.identification import identify, weight_decay
@@ -68,7 +68,7 @@ def test_the_noise_of_a_batch_is_the_sampling_variance_of_a_mean():
 
 
 def test_examples_are_left_out_until_the_budget_fits_into_the_time():
-    budget = lab.diagnosis.Budget(200.0, 60.0)
+    budget = Budget(200.0, 60.0)
     assert subsampled(DEEP, 0.01, 32, budget, 0) is DEEP
     fewer = subsampled(DEEP, 1.0, 8, budget, 0)
     assert fewer.num_examples == 128  # 15 % of 160 is fewer than the least

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis.data_checks import probe_labels
+from jaxopt_lab.diagnosis.label_probes import probe_labels
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.pipeline import diagnose
 

@@ -14,6 +14,7 @@ from experiments.conditioning import (
 )
 from jaxopt_lab import objectives, training
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.training.storage import Checkpoints
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_a_wrong_config_is_a_clear_sentence(config, options, wording):
 def test_float32_moves_the_peak_by_what_the_tolerance_says():
     config = transient_growth.Config(kappas=(1e6,), dim=30, dtype="float32")
     with precision("float32"):
-        row = transient_growth._quadratic(config, 1e6, training.Checkpoints())
+        row = transient_growth._quadratic(config, 1e6, Checkpoints())
     error = row["growth"].max() / row["predicted"] - 1
     assert 1e-10 < abs(error) < transient_growth._tolerance(config)
 

@@ -5,6 +5,7 @@ import pytest
 from experiments.noise import batch_size_map, network_noise_scale, noise_floors, noise_scale
 from jaxopt_lab import problems, theory
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.problems.flattening import flattened
 
 
 @pytest.mark.parametrize(
@@ -46,7 +47,7 @@ def test_noise_scales_of_a_network_are_those_of_the_dense_matrices():
         problem = problems.load_problem("digits-mlp", width=3, depth=1, num_examples=50)
         params = problem.init(jax.random.key(0))
         row, _ = network_noise_scale._measure(config, problem, params)
-        flat, vector = problems.flattened(problem), jax.flatten_util.ravel_pytree(params)[0]
+        flat, vector = flattened(problem), jax.flatten_util.ravel_pytree(params)[0]
         each = np.asarray(network_noise_scale._gradients(flat, vector))
         hessian = np.asarray(jax.hessian(flat.full_loss)(vector))
     mean, covariance = each.mean(0), np.cov(each.T, bias=True)

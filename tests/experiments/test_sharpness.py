@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from experiments.sharpness import edge_of_stability, flat_and_sharp
-from jaxopt_lab import training
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.training.storage import Checkpoints
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_sharpness_of_a_run_is_the_top_of_the_dense_hessian():
     config = edge_of_stability.Config(width=3, depth=1, num_examples=20, steps=12, every=2)
     with precision():
         problem = edge_of_stability._problem(config)
-        (row,) = edge_of_stability._runs(config, "gradient descent", 0, ["edge"], [0.05], training.Checkpoints())
+        (row,) = edge_of_stability._runs(config, "gradient descent", 0, ["edge"], [0.05], Checkpoints())
         hessian = np.asarray(jax.jit(jax.hessian(problem.full_loss))(problem.init(jax.random.key(0))))
     # The tolerance of the tracked eigenvalue.
     assert row["sharpness"][0] == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-3)

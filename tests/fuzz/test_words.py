@@ -4,7 +4,8 @@ import chex
 import numpy as np
 from hypothesis import strategies as st
 
-from jaxopt_lab import problems, search
+from jaxopt_lab import search
+from jaxopt_lab.problems.words import parse_settings
 from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
 from jaxopt_lab.search.spaces import parse_space
 from tests.fuzz import REFUSED, cases, tried
@@ -52,7 +53,7 @@ def schedule(shape, argument, value):
 
 
 def settings(words):
-    found = tried(problems.parse_settings, words, "--set")
+    found = tried(parse_settings, words, "--set")
     assert found is REFUSED or all(isinstance(name, str) and name for name in found)
 
 

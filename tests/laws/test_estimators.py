@@ -10,6 +10,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxopt_lab import curvature
 from jaxopt_lab.core import precision
+from jaxopt_lab.curvature.quadratures import gauss_quadrature_of
 
 START = {"a": jnp.linspace(0.5, 1.5, 40).reshape(8, 5), "b": jnp.linspace(-1.0, 1.0, 8)}
 PROBES = {"num_probes": 2, "num_steps": 6}
@@ -29,7 +30,7 @@ ESTIMATORS = {
     "density": lambda operator, key: curvature.spectral_density(operator, key=key, **PROBES).values,
     "index": lambda operator, key: curvature.index(operator, key=key, **PROBES).negative.interval,
     "log_determinant": lambda operator, key: curvature.log_determinant(operator, lower=0.5, key=key, **PROBES).interval,
-    "quadrature": lambda operator, key: curvature.gauss_quadrature_of(operator, placed(START, operator), 6, key).rule,
+    "quadrature": lambda operator, key: gauss_quadrature_of(operator, placed(START, operator), 6, key).rule,
     "negative_curvature": lambda operator, key: curvature.negative_curvature(
         operator, gradient=placed(START, operator), key=key
     ).slope,

@@ -10,7 +10,7 @@ import pytest
 
 from jaxopt_lab import objectives, training
 from jaxopt_lab.rules import REGISTRY
-from jaxopt_lab.storage import is_reusable
+from jaxopt_lab.storage.fingerprints import is_reusable
 from jaxopt_lab.training.storage import rule_fingerprint
 
 STEPS = 12

@@ -11,6 +11,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Composite, Problem, precision
+from jaxopt_lab.curvature.operators import random_vector
+from jaxopt_lab.curvature.points import locate
 
 NUM, WIDTH, CLASSES = 23, 4, 3
 
@@ -43,7 +45,7 @@ def make_problem(num=NUM):
 
 
 def adam_preconditioned(problem, params, **options):
-    gradient = curvature.locate(problem, params).gradient
+    gradient = locate(problem, params).gradient
     state = optax.adam(0.1).update(gradient, optax.adam(0.1).init(gradient), gradient)[1]
     return curvature.preconditioned(curvature.hessian(problem, params, **options), curvature.preconditioner_of(state))
 
@@ -126,7 +128,7 @@ def test_is_symmetric_linear_and_semidefinite_where_it_says_so(pair):
         operator = factory(problem, problem.init(jax.random.key(1)))
         matrix = dense(operator)
         np.testing.assert_allclose(matrix, matrix.T, atol=1e-13 * np.abs(matrix).max())
-        u, v = (curvature.random_vector(jax.random.key(k), operator.like) for k in (2, 3))
+        u, v = (random_vector(jax.random.key(k), operator.like) for k in (2, 3))
         both = operator(jax.tree.map(lambda a, b: 2 * a - b, u, v))
         apart = jax.tree.map(lambda a, b: 2 * a - b, operator(u), operator(v))
         for left, right in zip(jax.tree.leaves(both), jax.tree.leaves(apart), strict=True):
@@ -154,7 +156,7 @@ def test_data_may_come_as_an_iteration_over_batches(pair):
             yield jax.tree.map(lambda leaf, low=low: leaf[low : low + 10], problem.data)
 
     streamed, whole = factory(problem, params, data=batches), factory(problem, params)
-    vector = curvature.random_vector(jax.random.key(4), whole.like)
+    vector = random_vector(jax.random.key(4), whole.like)
     for left, right in zip(jax.tree.leaves(streamed(vector)), jax.tree.leaves(whole(vector)), strict=True):
         np.testing.assert_allclose(left, right, rtol=2e-5, atol=2e-5)  # float32, another order of sums
 
@@ -178,7 +180,7 @@ def test_runs_inside_of_compiled_functions_with_the_same_result(pair):
     factory, _ = pair
     problem = make_problem()
     operator = factory(problem, problem.init(jax.random.key(0)))
-    vector = curvature.random_vector(jax.random.key(4), operator.like)
+    vector = random_vector(jax.random.key(4), operator.like)
     compiled = jax.jit(lambda product, v: product(v))(operator.product, vector)
     for left, right in zip(jax.tree.leaves(compiled), jax.tree.leaves(operator(vector)), strict=True):
         np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-5)  # one program, inlined in another: 84 eps
@@ -215,7 +217,7 @@ def test_sharded_parameters_give_the_same_products_in_their_own_sharding(pair, k
         params = problem.init(jax.random.key(0))
         sharded = spread(params, kind)
         operator, whole = factory(problem, sharded), factory(problem, params)
-        vector = curvature.random_vector(jax.random.key(4), operator.like)
+        vector = random_vector(jax.random.key(4), operator.like)
         for leaf, given in zip(jax.tree.leaves(vector), jax.tree.leaves(sharded), strict=True):
             assert leaf.sharding.is_equivalent_to(given.sharding, leaf.ndim)
         product = operator(vector)

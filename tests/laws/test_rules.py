@@ -8,7 +8,7 @@ import pytest
 from jaxopt_lab import rules, testing
 from jaxopt_lab.rules import REGISTRY
 from jaxopt_lab.testing.rule_cases import take, tree, walk
-from jaxopt_lab.testing.rules import DTYPES, dtypes_are_kept
+from jaxopt_lab.testing.rules import DTYPES, RULE_LAWS, dtypes_are_kept
 
 NAMES = sorted(REGISTRY)
 # A Krylov space takes seconds to compile, and other laws run it in these dtypes.
@@ -20,19 +20,19 @@ COVERED = {
 }
 
 
-@pytest.mark.parametrize("law", [law for law in testing.RULE_LAWS if law != "dtypes are kept"])
+@pytest.mark.parametrize("law", [law for law in RULE_LAWS if law != "dtypes are kept"])
 @pytest.mark.parametrize("name", NAMES)
 def test_law(name, law):
     if law in REGISTRY[name].exempt:
         with pytest.raises(AssertionError):  # where this passes, the exemption has no reason any more
-            testing.RULE_LAWS[law](REGISTRY[name])
+            RULE_LAWS[law](REGISTRY[name])
     else:
-        testing.RULE_LAWS[law](REGISTRY[name])
+        RULE_LAWS[law](REGISTRY[name])
 
 
 def test_exemptions_name_laws_and_reasons():
     exempt = [pair for spec in REGISTRY.values() for pair in spec.exempt.items()]
-    assert {law for law, _ in exempt} <= set(testing.RULE_LAWS)
+    assert {law for law, _ in exempt} <= set(RULE_LAWS)
     assert all(reason for _, reason in exempt)
 
 

@@ -55,7 +55,7 @@ from experiments.signal import (
     wiggling_line,
 )
 from jaxopt_lab.core import precision
-from jaxopt_lab.reporting import house_style
+from jaxopt_lab.reporting.figures import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {

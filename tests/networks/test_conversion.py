@@ -7,6 +7,7 @@ from flax import linen, nnx
 import jaxopt_lab as lab
 from jaxopt_lab import networks
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.networks.criteria import CRITERIA, resolve_criterion
 
 GENERATOR = np.random.default_rng(0)
 DATA = (
@@ -16,7 +17,7 @@ DATA = (
 
 
 def entropy(outputs, batch):
-    return networks.CRITERIA["cross_entropy"](outputs, batch[1])
+    return CRITERIA["cross_entropy"](outputs, batch[1])
 
 
 def loss_fn(model, batch):
@@ -128,14 +129,14 @@ def test_a_loss_that_names_a_key_gets_it():
 def test_criteria_have_the_values_computed_by_hand(name, outputs, targets, expected):
     with precision("float64"):
         targets = jnp.asarray(targets, jnp.int32 if isinstance(targets[0], int) else float)
-        value = networks.resolve_criterion(name)(jnp.asarray(outputs, float), targets)
+        value = resolve_criterion(name)(jnp.asarray(outputs, float), targets)
     assert float(value) == pytest.approx(expected, rel=1e-12)
 
 
-@pytest.mark.parametrize("name", networks.CRITERIA)
+@pytest.mark.parametrize("name", CRITERIA)
 def test_criteria_refuse_targets_of_another_shape(name):
     with pytest.raises(InputError, match=rf"{name}: outputs \(2, 3\) need targets"):
-        networks.CRITERIA[name](jnp.ones((2, 3)), jnp.ones((5, 4)))
+        CRITERIA[name](jnp.ones((2, 3)), jnp.ones((5, 4)))
 
 
 def none(model, batch):

@@ -6,6 +6,8 @@ from flax import nnx
 
 from jaxopt_lab import networks
 from jaxopt_lab.core import InputError, precision, vectors
+from jaxopt_lab.networks.activations import ACTIVATIONS, resolve_activation
+from jaxopt_lab.networks.initializers import INITIALIZERS, resolve_initializer
 
 IMAGES = jnp.asarray(np.random.default_rng(0).normal(size=(6, 8, 8, 1)), jnp.float32)
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 7, size=(2, 5)), jnp.int32)
@@ -105,7 +107,7 @@ def test_dropout_depends_on_its_key_alone_and_keeps_the_mean():
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_cut_gaussian_has_the_bits_of_jax(dtype):
     for shape in ((5, 7), (3, 3, 4, 8)):
-        ours = networks.resolve_initializer("xavier_normal", 1.5)(jax.random.key(1), shape, dtype)
+        ours = resolve_initializer("xavier_normal", 1.5)(jax.random.key(1), shape, dtype)
         theirs = jax.nn.initializers.variance_scaling(1.5**2, "fan_avg", "truncated_normal")(
             jax.random.key(1), shape, dtype
         )
@@ -113,9 +115,9 @@ def test_a_cut_gaussian_has_the_bits_of_jax(dtype):
         np.testing.assert_array_equal(ours, theirs)
 
 
-@pytest.mark.parametrize("name", networks.INITIALIZERS)
+@pytest.mark.parametrize("name", INITIALIZERS)
 def test_every_initializer_has_its_standard_deviation(name):
-    weights = np.asarray(networks.resolve_initializer(name, 2.0)(jax.random.key(0), (300, 100), jnp.float32))
+    weights = np.asarray(resolve_initializer(name, 2.0)(jax.random.key(0), (300, 100), jnp.float32))
     squares = {
         "scaled": 1 / 300, "lecun_normal": 1 / 300, "lecun_uniform": 1 / 300, "he_normal": 2 / 300, "he_uniform": 2 / 300,
         "xavier_normal": 2 / 400, "xavier_uniform": 2 / 400, "orthogonal": 1 / 300,
@@ -126,8 +128,8 @@ def test_every_initializer_has_its_standard_deviation(name):
 
 def test_every_activation_is_a_function_of_each_number():
     values = jnp.linspace(-2.0, 2.0, 5)
-    for name in networks.ACTIVATIONS:
-        activation = networks.resolve_activation(name)
+    for name in ACTIVATIONS:
+        activation = resolve_activation(name)
         np.testing.assert_allclose(
             activation(values)[3], activation(values[3]), rtol=1e-6, err_msg=name
         )  # one rounding

@@ -5,6 +5,7 @@ import pytest
 
 from jaxopt_lab import objectives, theory
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.objectives.linear_networks import balanced_weights, mode_strengths
 
 SUBSETS = ([], [0], [1], [2], [0, 1], [0, 2], [1, 2], [0, 1, 2])
 
@@ -19,7 +20,7 @@ def test_every_subset_of_triples_is_a_saddle_of_its_own_index():
             return problem.full_loss((flat[:16].reshape(4, 4), flat[16:].reshape(4, 4)))
 
         strengths = np.array([[value if k in chosen else 0.0 for k, value in enumerate(values)] for chosen in SUBSETS])
-        points = jax.vmap(lambda given: objectives.balanced_weights(target, given, width=width))(strengths)
+        points = jax.vmap(lambda given: balanced_weights(target, given, width=width))(strengths)
         flat = jnp.concatenate([layer.reshape(8, 16) for layer in points], axis=1)
         losses, gradients, hessians = jax.jit(jax.vmap(lambda x: (*jax.value_and_grad(loss)(x), jax.hessian(loss)(x))))(
             flat
@@ -62,7 +63,7 @@ def test_starts_have_the_size_that_is_asked_for():
         target = objectives.planted_matrix([5.0, 2.0], 300, 200, seed=1)
         weights = objectives.linear_network(target, width=400, scale=1e-3).init(jax.random.key(0))
         balanced = objectives.linear_network(target, width=3, scale=0.1, start="balanced").init(jax.random.key(0))
-        strengths = objectives.mode_strengths(target, balanced)
+        strengths = mode_strengths(target, balanced)
     assert [layer.shape for layer in weights] == [(400, 200), (300, 400)]
     lengths = np.linalg.norm(np.asarray(weights[0]) @ np.asarray(target.right), axis=0)
     np.testing.assert_allclose(lengths, 1e-3, rtol=4 / np.sqrt(2 * 400))  # 4 deviations of chi with 400 entries
@@ -86,8 +87,8 @@ TARGET = objectives.planted_matrix([2.0, 1.0], 3)
         (lambda: objectives.linear_network(TARGET, scale=-1.0), r"scale must be in \(0, inf\), got -1.0"),
         (lambda: objectives.linear_network(TARGET, start="zeros"), "start must be one of: random, balanced"),
         (lambda: objectives.linear_network(TARGET, width=10**12), "a network of 6e.12 weights needs"),
-        (lambda: objectives.balanced_weights(TARGET, [1.0], width=2), "strengths must be 2 numbers"),
-        (lambda: objectives.balanced_weights(TARGET, [1.0, -1.0], width=2), "strengths must be 2 numbers"),
+        (lambda: balanced_weights(TARGET, [1.0], width=2), "strengths must be 2 numbers"),
+        (lambda: balanced_weights(TARGET, [1.0, -1.0], width=2), "strengths must be 2 numbers"),
     ],
 )
 def test_wrong_arguments_are_refused(make, message):

@@ -5,6 +5,7 @@ import pytest
 
 from jaxopt_lab import objectives
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.objectives.octopus import octopus_losses, octopus_saddle
 
 SMOOTH, CURVE, TAU = 1.3, 0.6, 0.8
 
@@ -68,12 +69,12 @@ def test_loss_gradient_and_hessian_are_continuous_across_every_border(derivative
 
 
 def test_the_saddles_are_where_and_what_they_are_said_to_be(problem, derivatives):
-    saddles = np.array([objectives.octopus_saddle(4, passed, scale=TAU) for passed in range(5)], float)
+    saddles = np.array([octopus_saddle(4, passed, scale=TAU) for passed in range(5)], float)
     saddles[saddles > 0] = 4 * TAU  # float32 without `precision`
     losses, gradients, hessians = derivatives(saddles)
     values = np.linalg.eigvalsh(hessians)
     np.testing.assert_allclose(gradients, 0.0, atol=1e-12)
-    expected = objectives.octopus_losses(4, smoothness=SMOOTH, curvature=CURVE, scale=TAU)
+    expected = octopus_losses(4, smoothness=SMOOTH, curvature=CURVE, scale=TAU)
     np.testing.assert_allclose(losses, expected, atol=1e-12)
     np.testing.assert_allclose(values[:4], np.tile([-2 * CURVE] + 3 * [2 * SMOOTH], (4, 1)), atol=1e-12)
     np.testing.assert_allclose(values[4], 2 * SMOOTH, atol=1e-12)
@@ -97,7 +98,7 @@ def test_a_rotation_moves_the_chain_and_counts_its_saddles_as_before():
         assert float(turned.full_loss(starts[1])) == pytest.approx(float(plain.full_loss(starts[0])), rel=1e-12)
         assert float(turned.full_loss(turned.truth.minimizer)) == pytest.approx(plain.truth.minimum, rel=1e-12)
         assert float(turned.metrics["passed"](turned.truth.minimizer, None)) == 4
-        assert float(plain.metrics["passed"](objectives.octopus_saddle(4, 2, scale=TAU), None)) == 2
+        assert float(plain.metrics["passed"](octopus_saddle(4, 2, scale=TAU), None)) == 2
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_a_rotation_moves_the_chain_and_counts_its_saddles_as_before():
         (lambda: objectives.octopus(3, scale=-1.0), "scale must be positive and finite"),
         (lambda: objectives.octopus(3, rotation="hadamard"), "needs a power of two as dim, got 3"),
         (lambda: objectives.octopus(3, rotation="wavelet"), "rotation must be one of: None, hadamard"),
-        (lambda: objectives.octopus_saddle(3, 4), "passed must be between 0 and dim = 3, got 4"),
+        (lambda: octopus_saddle(3, 4), "passed must be between 0 and dim = 3, got 4"),
     ],
 )
 def test_wrong_arguments_are_refused(make, message):

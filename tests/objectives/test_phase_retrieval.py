@@ -5,17 +5,18 @@ import pytest
 
 from jaxopt_lab import objectives, rules, theory, training
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.objectives.phase_retrieval import PHASE_SADDLE_LOSS, PHASE_SADDLE_RADIUS
 
 
 def test_saddles_and_minimizers_have_the_eigenvalues_of_theory():
     with precision():
         problem = objectives.phase_retrieval(5)
         hessian = jax.jit(jax.hessian(problem.full_loss))
-        saddle = jnp.zeros(5).at[2].set(objectives.PHASE_SADDLE_RADIUS)
+        saddle = jnp.zeros(5).at[2].set(PHASE_SADDLE_RADIUS)
         np.testing.assert_allclose(np.linalg.eigvalsh(hessian(saddle)), [-2, 0, 0, 0, 2], atol=1e-12)
         np.testing.assert_allclose(np.linalg.eigvalsh(hessian(problem.truth.minimizer)), problem.truth.eigenvalues)
         np.testing.assert_allclose(np.linalg.eigvalsh(hessian(jnp.zeros(5))), [-3, -1, -1, -1, -1], atol=1e-12)
-        assert float(problem.full_loss(saddle)) == pytest.approx(objectives.PHASE_SADDLE_LOSS, rel=1e-14)
+        assert float(problem.full_loss(saddle)) == pytest.approx(PHASE_SADDLE_LOSS, rel=1e-14)
 
 
 def test_the_population_is_the_mean_of_samples():
@@ -35,7 +36,7 @@ def test_descent_leaves_the_saddles_when_the_law_says():
             probes=[training.coordinates(0)],
         )  # fmt: skip
     steps = np.argmax(np.abs(trace["coordinates"][:, :, 0]) > 0.5, axis=1)
-    law = theory.escapes.random_escape_time(2 * rate, objectives.PHASE_SADDLE_RADIUS / np.sqrt(dim), 0.5)
+    law = theory.escapes.random_escape_time(2 * rate, PHASE_SADDLE_RADIUS / np.sqrt(dim), 0.5)
     # The curvature along the way out weakens as |x.x*| grows: the law of the saddle is a few steps early.
     assert 0 < np.mean(steps) - law.mean < 3
     assert np.std(steps) == pytest.approx(law.deviation, rel=0.35)  # 60 draws of a skewed law

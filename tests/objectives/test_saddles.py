@@ -5,6 +5,7 @@ import pytest
 
 from jaxopt_lab import objectives, rules, training
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.objectives.saddles import planted_index
 
 
 def test_descent_ends_in_a_minimum_of_the_confined_saddle():
@@ -24,14 +25,14 @@ def test_starts_are_uniform_in_the_ball():
 
 def test_the_planted_index_is_the_share_of_negative_eigenvalues():
     for fraction in (0.0, 0.25, 1.0):
-        assert float(jnp.mean(objectives.planted_index(8, fraction) < 0)) == fraction
-    assert int(jnp.sum(objectives.planted_index(8, 1e-6) < 0)) == 1
+        assert float(jnp.mean(planted_index(8, fraction) < 0)) == fraction
+    assert int(jnp.sum(planted_index(8, 1e-6) < 0)) == 1
 
 
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: objectives.planted_index(8, 1.5), r"fraction must be in \[0, 1\], got 1.5"),
+        (lambda: planted_index(8, 1.5), r"fraction must be in \[0, 1\], got 1.5"),
         (lambda: objectives.quadratic_saddle([1.0]), "eigenvalues must hold a negative one"),
         (lambda: objectives.quadratic_saddle([-1.0], start=0.0), "start is the saddle itself"),
         (lambda: objectives.quadratic_saddle([-1.0], confinement=-1.0), "A negative one opens the saddle"),

@@ -3,12 +3,13 @@ import numpy as np
 
 from jaxopt_lab import curvature, problems
 from jaxopt_lab.core import precision
+from jaxopt_lab.problems.flattening import flattened
 
 
 def test_a_flattened_problem_has_the_same_loss_gradient_and_curvature():
     with precision():
         network = problems.load_problem("digits-mlp", width=3, depth=1, num_examples=20)
-        flat = problems.flattened(network)
+        flat = flattened(network)
         params = network.init(jax.random.key(1))
         vector, rebuild = jax.flatten_util.ravel_pytree(params)
         np.testing.assert_array_equal(flat.init(jax.random.key(1)), vector)

@@ -4,8 +4,8 @@ import matplotlib
 import numpy as np
 import pytest
 
-from jaxopt_lab.reporting import figure_data, house_style, save_png, save_svg
-from jaxopt_lab.reporting.figures import LEAST_CONTRAST, WIDTH, contrast_on_white
+from jaxopt_lab.reporting.figure_data import figure_data
+from jaxopt_lab.reporting.figures import LEAST_CONTRAST, WIDTH, contrast_on_white, house_style, save_png, save_svg
 
 
 def drawn(path, save=save_svg, ends=(1.0, 2.0)):

@@ -6,12 +6,13 @@ import re
 
 import pytest
 
-from jaxopt_lab.core import InputError, judge
-from jaxopt_lab.reporting import Failure, StudyResult, check_page, find_results, page_body, render_page, write_page
+from jaxopt_lab.core import InputError
+from jaxopt_lab.core.verdict import judge
+from jaxopt_lab.reporting import find_results, write_page
 from jaxopt_lab.reporting import page as page_module
 from jaxopt_lab.reporting.figures import LEAST_CONTRAST, contrast_on_white
-from jaxopt_lab.reporting.page import inline_svg
-from jaxopt_lab.storage import write_json
+from jaxopt_lab.reporting.page import Failure, StudyResult, check_page, inline_svg, page_body, render_page
+from jaxopt_lab.storage.files import write_json
 
 SVG = (
     '<?xml version="1.0"?><!DOCTYPE svg PUBLIC "x" "http://www.w3.org/x"><svg xmlns="http://www.w3.org/2000/svg" '

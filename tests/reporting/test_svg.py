@@ -1,6 +1,6 @@
 import pytest
 
-from jaxopt_lab.reporting import inline_svg
+from jaxopt_lab.reporting.svg import inline_svg
 
 HEAD = '<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 4 3">'
 HOSTILE = {

@@ -6,11 +6,14 @@ import types
 
 import pytest
 
-from jaxopt_lab import objectives, reporting, rules, search, storage
+from jaxopt_lab import objectives, rules, search
 from jaxopt_lab.cli import main
 from jaxopt_lab.core import InputError
+from jaxopt_lab.reporting.figures import house_style, svg_text
+from jaxopt_lab.reporting.page import page_body
 from jaxopt_lab.search import report, schedules
 from jaxopt_lab.search.figures import draw_parallels, draw_slices
+from jaxopt_lab.storage.folder import folder_name
 
 WORDS = [
     "sweep", "tests.search.test_pages:bowl", "--rule", "sgd", "--rule", "heavy_ball", "--space", "learning_rate=log:0.1:100",
@@ -35,7 +38,7 @@ def swept(tmp_path_factory):
 
 def test_the_verb_leaves_a_folder_named_by_its_config_and_a_page(swept):
     record = json.loads((swept / "study.json").read_text())
-    assert swept.name == storage.folder_name("sweep-quadratic", record["config"])
+    assert swept.name == folder_name("sweep-quadratic", record["config"])
     assert record["status"] == "done"
     assert record["argv"] == WORDS[1:-2]  # the number of devices changes nothing
     assert record["facts"]["devices"] == 2
@@ -186,9 +189,9 @@ def test_parallel_coordinates_say_what_the_best_trials_agree_on():
     found = search.sweep(bowl(), rule, space, num_trials=60, num_seeds=1, steps=20, objective=AT_ENDS)
     svg, captions = [], []
     for _ in range(2):
-        with reporting.house_style() as maker:
+        with house_style() as maker:
             figure, caption = draw_parallels(found, found.of(), maker)
-            svg.append(reporting.svg_text(figure))
+            svg.append(svg_text(figure))
             captions.append(caption)
             assert draw_slices(found, found.of(), maker) is None  # five hyperparameters are too many
     assert svg[0] == svg[1]
@@ -218,7 +221,7 @@ def test_a_sweep_shows_itself_kept_or_not(swept, tmp_path, monkeypatch):
     page = (tmp_path / "free.html").read_text()
     assert "All 2 trials" in page
     assert "jaxopt-lab sweep tests" not in page  # there is no command that redoes it
-    assert free._repr_html_() == reporting.page_body(page)
+    assert free._repr_html_() == page_body(page)
     assert free.plot().axes[0].get_xlabel() == "steps"
 
 

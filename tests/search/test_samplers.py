@@ -10,6 +10,8 @@ import pytest
 from jaxopt_lab import objectives, rules, search
 from jaxopt_lab.core import InputError, Status
 from jaxopt_lab.search import history, samplers
+from jaxopt_lab.search.history import evaluator
+from jaxopt_lab.search.samplers import random_points
 
 ROOT = pathlib.Path(__file__).parents[2]
 LINE = search.Space(x=search.uniform(0.0, 1.0))
@@ -49,7 +51,7 @@ def test_sobol_points_are_balanced_in_every_dyadic_cell():
 
 
 def test_random_points_test_more_values_of_each_than_a_grid():
-    assert len(np.unique(search.random_points(PLANE, 64)[:, 0])) == 64
+    assert len(np.unique(random_points(PLANE, 64)[:, 0])) == 64
     assert len(np.unique(search.sample("grid", PLANE, 64)[:, 0])) == 8
 
 
@@ -125,7 +127,7 @@ def test_the_median_of_an_even_number_of_seeds_is_the_mean_of_the_middle_two(mon
     monkeypatch.setattr(
         history.training, "run", lambda *given, seeds, **options: Trace(loss=np.full((2, 1), ended[seeds]))
     )
-    losses = search.evaluator(objectives.quadratic([1.0]), rules.sgd, num_seeds=seeds)({"learning_rate": np.ones(2)}, 1)
+    losses = evaluator(objectives.quadratic([1.0]), rules.sgd, num_seeds=seeds)({"learning_rate": np.ones(2)}, 1)
     assert losses.tolist() == [np.median([ended[seed] for seed in range(seeds)])] * 2
 
 
@@ -272,8 +274,8 @@ def test_a_storage_that_cannot_be_opened_is_said(tmp_path):
     ("call", "message"),
     [
         (lambda: search.sample("sobel", PLANE, 4), "Did you mean 'sobol'?"),
-        (lambda: search.random_points(PLANE, 0), "trials must be a whole number of at least 1, got 0"),
-        (lambda: search.random_points(search.Space(x=1.0), 4), "nothing to search"),
+        (lambda: random_points(PLANE, 0), "trials must be a whole number of at least 1, got 0"),
+        (lambda: random_points(search.Space(x=1.0), 4), "nothing to search"),
         (lambda: search.coarse_to_fine(lambda c, s: np.zeros(3), LINE, num_trials=8), "one loss for each of 8 trials, got shape"),
         (lambda: search.coarse_to_fine(lambda c, s: np.full(8, np.nan), LINE, num_trials=8), "all 8 trials diverged"),
         (lambda: search.coarse_to_fine(lambda c, s: c["x"], LINE, steps=()), "at least one stage"),

@@ -7,6 +7,7 @@ import pytest
 from jaxopt_lab import search
 from jaxopt_lab.cli import main
 from jaxopt_lab.core import InputError
+from jaxopt_lab.search.export import write_summaries
 from tests.search.killed_sweep import run
 
 
@@ -53,7 +54,7 @@ def test_each_trial_gives_tensorboard_its_settings_and_its_end_once(swept, tmp_p
     monkeypatch.setitem(sys.modules, "tensorboardX", types.SimpleNamespace(SummaryWriter=Log))
     best = swept.best()
     name = f"heavy-ball-{best['trial']:05d}"
-    assert search.write_summaries(swept.folder, tensorboard=tmp_path) == 6
+    assert write_summaries(swept.folder, tensorboard=tmp_path) == 6
     assert Log.made[0] == (str(tmp_path / "bowl"), False)  # only the trials' own folders
     assert Log.written[0] == (
         name, {"rule": "heavy-ball"} | best["hyperparameters"], {"loss": best["median"], "share_infeasible": 0.0},
@@ -70,7 +71,7 @@ def test_each_trial_gives_tensorboard_its_settings_and_its_end_once(swept, tmp_p
 
 def test_each_trial_becomes_a_run_of_the_group(swept, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=Run))
-    assert search.write_summaries(swept.folder, wandb="momentum", most=2) == 2
+    assert write_summaries(swept.folder, wandb="momentum", most=2) == 2
     best = swept.best()
     first = Run.runs[0]
     name = f"heavy-ball-{best['trial']:05d}"
@@ -84,7 +85,7 @@ def test_each_trial_becomes_a_run_of_the_group(swept, monkeypatch):
 
 def test_a_real_tensorboard_writer_makes_a_run_for_each_trial(swept, tmp_path):
     pytest.importorskip("tensorboardX")
-    assert search.write_summaries(swept.folder, tensorboard=tmp_path, most=3) == 3
+    assert write_summaries(swept.folder, tensorboard=tmp_path, most=3) == 3
     assert len(list(tmp_path.glob("bowl/heavy-ball-*/events.*"))) == 3
 
 
@@ -100,4 +101,4 @@ def test_a_real_tensorboard_writer_makes_a_run_for_each_trial(swept, tmp_path):
 def test_what_is_missing_is_said(module, asked, message, swept, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(InputError, match=message):
-        search.write_summaries(swept.folder, **asked)
+        write_summaries(swept.folder, **asked)

@@ -100,7 +100,7 @@ def test_workers_that_are_killed_at_random_lose_and_double_nothing(workers, kill
 @pytest.mark.slow
 def test_a_process_that_sleeps_is_taken_for_dead_and_may_wake_up(alone, tmp_path, monkeypatch):
     """Its lock is held, but its heart does not beat: its chunk is computed twice, to the same bits."""
-    monkeypatch.setattr(search.store.storage, "Claims", functools.partial(search.store.storage.Claims, patience=2.0))
+    monkeypatch.setattr(search.store, "Claims", functools.partial(search.store.Claims, patience=2.0))
     folder = tmp_path / "sweep"
     with started(folder, "wait:3", stdout=subprocess.PIPE) as other:
         assert other.stdout.readline() == "waiting\n"

@@ -7,7 +7,9 @@ import time
 import pytest
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.storage import Claims, claims, locked
+from jaxopt_lab.storage import claims
+from jaxopt_lab.storage.claims import Claims
+from jaxopt_lab.storage.locks import locked
 
 
 def taken(by, pieces=("a", "b", "c"), most=1):
@@ -34,7 +36,7 @@ def test_what_a_worker_had_is_free_when_it_ends(tmp_path):
 
 def test_what_a_dead_process_had_is_free_at_once(tmp_path):
     text = (
-        "import pathlib, time; from jaxopt_lab.storage import Claims\n"
+        "import pathlib, time; from jaxopt_lab.storage.claims import Claims\n"
         f"with Claims(pathlib.Path({str(tmp_path)!r})) as one, one.choosing() as (held, mine): mine += ['a']\n"
         f"with Claims(pathlib.Path({str(tmp_path)!r})) as one:\n"
         "    with one.choosing() as (held, mine): mine += ['a']\n"

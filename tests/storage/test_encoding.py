@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.storage import config_from_json, config_hash, from_json, to_json
+from jaxopt_lab.storage.encoding import config_from_json, config_hash, from_json, to_json
 
 
 @dataclasses.dataclass(frozen=True)

@@ -14,7 +14,8 @@ import pytest
 
 from jaxopt_lab import training
 from jaxopt_lab.core import InputError
-from jaxopt_lab.storage import archives, files, locked
+from jaxopt_lab.storage import archives, files
+from jaxopt_lab.storage.locks import locked
 
 TREE = {"a": jnp.arange(5.0), "b": jnp.ones((2, 2), jnp.bfloat16)}
 FACTS = {"chunk": 3}
@@ -163,7 +164,7 @@ def test_json_of_every_damage_is_one_sentence(tmp_path, content, wording):
 def test_a_lock_is_its_processs_and_ends_with_it(tmp_path):
     path = tmp_path / "locks" / "running"
     code = (
-        "import pathlib, time; from jaxopt_lab.storage import locked\n"
+        "import pathlib, time; from jaxopt_lab.storage.locks import locked\n"
         f"with locked(pathlib.Path({str(path)!r}), 'x'): print('held', flush=True); time.sleep(60)"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as other:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from jaxopt_lab import core, objectives
-from jaxopt_lab.storage import fingerprint, is_reusable, problem_fingerprint, program_of
+from jaxopt_lab.storage.fingerprints import fingerprint, is_reusable, problem_fingerprint, program_of
 
 X = jnp.arange(3.0)
 
@@ -110,7 +110,7 @@ def test_printing_from_a_program_changes_nothing():
 
 def test_another_process_finds_the_same():
     code = (
-        "import jax, jax.numpy as jnp; from jaxopt_lab.storage import fingerprint, program_of;"
+        "import jax, jax.numpy as jnp; from jaxopt_lab.storage.fingerprints import fingerprint, program_of;"
         "f = lambda x: jax.nn.gelu(x) * jax.random.normal(jax.random.key(0), (3,));"
         "print(fingerprint(program_of(jax.value_and_grad(lambda x: jnp.sum(f(x))), jnp.arange(3.0)), {'b': 1, 'a': 2}))"
     )

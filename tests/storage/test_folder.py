@@ -5,18 +5,11 @@ import os
 import numpy as np
 import pytest
 
-from jaxopt_lab.core import InputError, judge
-from jaxopt_lab.storage import (
-    check_folder,
-    folder_name,
-    open_folder,
-    read_rows,
-    read_verdicts,
-    write_json,
-    write_rows,
-    write_text,
-    write_verdicts,
-)
+from jaxopt_lab.core import InputError
+from jaxopt_lab.core.verdict import judge
+from jaxopt_lab.storage import read_rows, read_verdicts
+from jaxopt_lab.storage.files import write_json, write_text
+from jaxopt_lab.storage.folder import check_folder, folder_name, open_folder, write_rows, write_verdicts
 
 CONFIG = {"kappa": 10.0}
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from jaxopt_lab import training
+from jaxopt_lab.training import storage
 
 
 def replace_engine(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
@@ -15,7 +16,7 @@ def replace_engine(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         asked.append(folder)
         folder.mkdir(parents=True, exist_ok=True)
 
-    monkeypatch.setattr(training, "Checkpoints", checkpoints)
+    monkeypatch.setattr(storage, "Checkpoints", checkpoints)
     monkeypatch.setattr(training, "enable_compilation_cache", lambda: None, raising=False)
     return asked
 

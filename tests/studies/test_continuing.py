@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from jaxopt_lab.storage import read_record
-from jaxopt_lab.studies import execute, load_study
+from jaxopt_lab.studies import load_study
+from jaxopt_lab.studies.execution import execute
 from tests.studies import descent
 
 

@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import pytest
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.reporting import find_results, render_page
-from jaxopt_lab.storage import folder_name, read_record, read_rows, read_verdicts
-from jaxopt_lab.studies import execute, load_study
-from jaxopt_lab.studies.execution import print_line
+from jaxopt_lab.reporting import find_results
+from jaxopt_lab.reporting.page import render_page
+from jaxopt_lab.storage import read_record, read_rows, read_verdicts
+from jaxopt_lab.storage.folder import folder_name
+from jaxopt_lab.studies import load_study
+from jaxopt_lab.studies.execution import execute, print_line
 from tests.studies import halving
 from tests.studies.engine import replace_engine
 from tests.studies.halving import Config

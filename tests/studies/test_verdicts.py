@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from jaxopt_lab.core import judge
+from jaxopt_lab.core.verdict import judge
 from jaxopt_lab.studies import Rows
 from jaxopt_lab.studies.verdicts import absolute, at_least, at_most, everywhere, relative, within
 

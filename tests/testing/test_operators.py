@@ -10,7 +10,8 @@ import pytest
 
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Composite, InputError, Problem
-from jaxopt_lab.testing import OPERATOR_LAWS, LawError, check_operator
+from jaxopt_lab.testing import LawError, check_operator
+from jaxopt_lab.testing.operators import OPERATOR_LAWS
 
 MATRIX = jnp.asarray(np.diag([3.0, 2.0, 1.0, -1.0]), jnp.float32)
 SPACE = jnp.zeros(4)

@@ -2,8 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from jaxopt_lab import networks
 from jaxopt_lab.core import InputError
+from jaxopt_lab.networks.activations import resolve_activation
 from jaxopt_lab.theory import mean_field
 
 
@@ -40,7 +40,7 @@ def test_a_step_is_the_mean_over_gaussian_inputs():
 
 @pytest.mark.parametrize("activation", ["relu", "tanh", "sigmoid", "gelu", "silu", "elu"])
 def test_a_step_of_every_activation_is_the_mean_of_its_squares(activation):
-    function = networks.resolve_activation(activation)
+    function = resolve_activation(activation)
     draws = np.asarray(np.random.default_rng(1).normal(size=200_000), np.float32)
     value, slope = jax.vmap(jax.value_and_grad(function))(1.5 * draws)
     step = mean_field.mean_field_step(activation, 2.25, 1.7, 0.2)

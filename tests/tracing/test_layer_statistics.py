@@ -10,7 +10,7 @@ from flax import linen
 import jaxopt_lab as lab
 from jaxopt_lab import problems, theory
 from jaxopt_lab.core import InputError, vectors
-from jaxopt_lab.networks import ACTIVATIONS
+from jaxopt_lab.networks.activations import ACTIVATIONS
 from jaxopt_lab.tracing.jaxprs import lay_out
 from jaxopt_lab.tracing.layer_detection import find_places
 from jaxopt_lab.tracing.layer_statistics import measure_signals

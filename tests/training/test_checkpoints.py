@@ -12,6 +12,8 @@ import pytest
 from jaxopt_lab import objectives, rules, training
 from jaxopt_lab.core import InputError, Problem
 from jaxopt_lab.storage import archives
+from jaxopt_lab.training.feasibility import Feasibility
+from jaxopt_lab.training.storage import Checkpoints
 
 CHILD = pathlib.Path(__file__).with_name("killed_run.py")
 
@@ -121,7 +123,7 @@ def test_a_flipped_bit_in_a_checkpoint_is_found(bowl, tmp_path):
 
 
 def test_runs_of_a_study_keep_the_folders_that_their_caller_names(bowl, tmp_path):
-    checkpoints = training.Checkpoints(tmp_path)
+    checkpoints = Checkpoints(tmp_path)
     for name, rate in (("slow", 0.1), ("fast", 0.2)):
         training.run(bowl, rules.sgd, {"learning_rate": rate}, steps=2, folder=checkpoints.of(name))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["fast", "slow"]
@@ -130,7 +132,7 @@ def test_runs_of_a_study_keep_the_folders_that_their_caller_names(bowl, tmp_path
 
 def test_checkpoints_without_a_folder_keep_nothing(bowl, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    training.run(bowl, rules.sgd, {"learning_rate": 0.1}, steps=2, folder=training.Checkpoints().of("slow"))
+    training.run(bowl, rules.sgd, {"learning_rate": 0.1}, steps=2, folder=Checkpoints().of("slow"))
     assert not list(tmp_path.iterdir())
 
 
@@ -191,7 +193,7 @@ def test_a_siblings_checkpoint_or_curves_are_not_taken_for_its_own(bowl, tmp_pat
 
 def test_inside_of_a_study_a_run_of_another_rule_or_a_damaged_one_begins_anew(bowl, tmp_path, caplog):
     def inside(rate):
-        place = training.Checkpoints(tmp_path).of("descent")
+        place = Checkpoints(tmp_path).of("descent")
         return training.run(bowl, rules.sgd, {"learning_rate": rate}, steps=40, folder=place)
 
     inside(0.1)
@@ -211,7 +213,7 @@ def test_inside_of_a_study_a_run_of_another_rule_or_a_damaged_one_begins_anew(bo
 def test_other_limits_of_divergence_are_another_run(bowl, tmp_path, limits):
     run(bowl, tmp_path)
     with pytest.raises(InputError, match="it differs in limits"):
-        run(bowl, tmp_path, feasibility=training.Feasibility(**limits))
+        run(bowl, tmp_path, feasibility=Feasibility(**limits))
 
 
 def test_a_number_that_the_rule_closes_over_is_another_run(bowl, tmp_path):

@@ -10,6 +10,7 @@ import pytest
 
 from jaxopt_lab import objectives, rules, training
 from jaxopt_lab.core import InputError, Problem, Status, compilation, from_loss, precision, vectors
+from jaxopt_lab.training.feasibility import Feasibility
 
 RATES = np.geomspace(0.1, 1.9, 7)
 
@@ -70,7 +71,7 @@ def test_the_number_of_devices_never_changes_a_bit(regression):
     one, four = (
         training.run(regression, rules.sgd, {"learning_rate": rates}, steps=60, every=6, batch_size=5, seeds=3,
                      execution=training.Execution(width=2, devices=devices, share_batches=True),
-                     feasibility=training.Feasibility(blow_up=100.0))
+                     feasibility=Feasibility(blow_up=100.0))
         for devices in (1, 4)
     )  # fmt: skip
     assert (one.facts["devices"], four.facts["devices"]) == (1, 4)
@@ -126,7 +127,7 @@ def test_diverged_configurations_are_frozen_and_the_others_go_on(bowl):
 
 
 def test_a_run_worse_than_the_constant_predictor_is_infeasible(bowl):
-    limits = training.Feasibility(baseline=1e-9)
+    limits = Feasibility(baseline=1e-9)
     trace = training.run(bowl, rules.sgd, {"learning_rate": 0.1}, steps=3, feasibility=limits)
     assert trace.status == (Status.WORSE_THAN_BASELINE,)
 

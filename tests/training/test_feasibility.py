@@ -4,7 +4,7 @@ import pytest
 
 from jaxopt_lab import objectives, rules, training
 from jaxopt_lab.core import InputError, Status, from_loss
-from jaxopt_lab.training import Feasibility
+from jaxopt_lab.training.feasibility import Feasibility
 
 
 def test_each_way_to_diverge_is_told_apart():

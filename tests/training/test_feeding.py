@@ -48,10 +48,10 @@ def test_each_step_takes_the_next_batch_pass_after_pass():
 
 
 def test_what_is_recorded_of_many_examples_is_of_a_sample(monkeypatch):
-    monkeypatch.setattr(training.feeding, "sampled", lambda name, data: lab.core.sampled(name, data, most=16))
+    monkeypatch.setattr(training.feeding, "sampled", lambda name, data: lab.core.batches.sampled(name, data, most=16))
     trace = training.run(line(parts()), rules.sgd, RULE, steps=2)
     assert trace.facts["data"] == "16 of 64 examples that the data give were drawn once, at random"
-    few = lab.core.sampled("line", line(parts()).data, most=16)[0]
+    few = lab.core.batches.sampled("line", line(parts()).data, most=16)[0]
     np.testing.assert_allclose(trace["loss"][0, 0], loss(jnp.zeros(3), few, None), rtol=1e-6)
 
 
@@ -139,7 +139,7 @@ def test_curvature_noise_and_tracking_take_batches():
 
 
 def test_a_diagnosis_examines_a_sample_and_says_so(monkeypatch):
-    monkeypatch.setattr(training.feeding, "sampled", lambda name, data: lab.core.sampled(name, data, most=32))
+    monkeypatch.setattr(training.feeding, "sampled", lambda name, data: lab.core.batches.sampled(name, data, most=32))
     rule = optax.sgd(1e-3)
     found = lab.diagnose(line(parts()), rule, steps=40, budget=60)
     told = "32 of 64 examples that the data give were drawn once, at random"
@@ -147,7 +147,7 @@ def test_a_diagnosis_examines_a_sample_and_says_so(monkeypatch):
     assert told in str(found)
     assert found.evidence.setting.batch_size == SIZE
     proof = diagnosis.prove(line(parts()), rule, found.findings[0], steps=20, seeds=(0,))
-    few = lab.core.sampled("line", line(parts()).data, most=32)[0]
+    few = lab.core.batches.sampled("line", line(parts()).data, most=32)[0]
     np.testing.assert_allclose(proof.before[0, 0], loss(jnp.zeros(3), few, None), rtol=1e-6)
     with pytest.raises(InputError, match="diagnose: batch_size 4 was given, and the data of line come in batches"):
         lab.diagnose(line(parts()), rule, batch_size=4)

@@ -10,13 +10,14 @@ from flax import linen, nnx
 import jaxopt_lab as lab
 from jaxopt_lab import networks, training
 from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.networks.criteria import CRITERIA
 
 GENERATOR = np.random.default_rng(0)
 FEATURES, LABELS = GENERATOR.normal(size=(20, 3)) + 1.0, GENERATOR.integers(0, 2, size=20)
 
 
 def loss_fn(model, batch):
-    return networks.CRITERIA["cross_entropy"](model(batch[0]), batch[1])
+    return CRITERIA["cross_entropy"](model(batch[0]), batch[1])
 
 
 def correct(model, batch):
@@ -78,7 +79,7 @@ def test_a_linen_modules_running_statistics_equal_those_of_a_plain_linen_loop():
         outputs, changed = Twin().apply(
             {"params": params, "batch_stats": state}, data[0], train=True, mutable=["batch_stats"]
         )
-        return networks.CRITERIA["cross_entropy"](outputs, data[1]), changed["batch_stats"]
+        return CRITERIA["cross_entropy"](outputs, data[1]), changed["batch_stats"]
 
     for _ in range(5):
         grads, state = jax.grad(loss, has_aux=True)(params, state)

@@ -9,6 +9,7 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab import search, training
 from jaxopt_lab.core import InputError, from_loss
+from jaxopt_lab.core.leaves import is_key
 
 GENERATOR = np.random.default_rng(0)
 DATA = (jnp.asarray(GENERATOR.normal(size=(12, 3)), jnp.float32), jnp.asarray(GENERATOR.normal(size=12), jnp.float32))
@@ -109,7 +110,7 @@ def test_a_killed_run_resumes_with_its_keys_bit_by_bit(name, tmp_path, monkeypat
             training.run(PROBLEM, RULES[name], RATES, folder=tmp_path, **options)
     resumed = training.run(PROBLEM, RULES[name], RATES, folder=tmp_path, **options)
     np.testing.assert_array_equal(whole["loss"], resumed["loss"])
-    keys = [leaf for leaf in jax.tree.leaves(resumed.state) if lab.core.is_key(leaf)]
+    keys = [leaf for leaf in jax.tree.leaves(resumed.state) if is_key(leaf)]
     assert [jax.random.key_impl(leaf) for leaf in keys] == [jax.random.key_impl(jax.random.key(0))] * (name != "raw")
 
 

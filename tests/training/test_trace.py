@@ -6,8 +6,10 @@ import chex
 import numpy as np
 import pytest
 
-from jaxopt_lab import objectives, reporting, rules, storage, training
+from jaxopt_lab import objectives, rules, training
 from jaxopt_lab.core import InputError
+from jaxopt_lab.reporting.page import page_body
+from jaxopt_lab.storage.encoding import from_json
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def test_the_page_has_a_curve_for_each_scalar_probe(trace, tmp_path):
     assert "blown up" in page
     body = trace._repr_html_()
     assert "<body>" not in body
-    assert body == reporting.page_body(page)
+    assert body == page_body(page)
 
 
 def test_as_a_data_frame_it_has_a_row_for_each_record(trace, monkeypatch):
@@ -55,7 +57,7 @@ def test_as_a_data_frame_it_has_a_row_for_each_record(trace, monkeypatch):
 
 
 def test_as_json_it_keeps_every_record(trace):
-    stored = storage.from_json(json.loads(json.dumps(trace.to_json())))
+    stored = from_json(json.loads(json.dumps(trace.to_json())))
     chex.assert_trees_all_equal(np.asarray(stored["metrics"]["loss"][:2], np.float32), trace["loss"][:2])
     assert stored["status"] == ["completed", "completed", "blown_up"]
 

@@ -20,6 +20,7 @@ from jaxopt_lab.diagnosis.causes import (
     signals,
     stationarity,
     train_eval,
+    underfitting,
 )
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding
@@ -65,7 +66,7 @@ EXAMINATIONS: dict[str, Examination] = {
     "learning-rate-too-low": Examination(learning_rates.examine_low, ("run", "rates")),
     "ill-conditioned": Examination(conditioning.examine, ("curvature",)),
     "overfitting": Examination(generalization.examine, ("validation",)),
-    "underfitting": Examination(stationarity.examine_underfitting, ("stationary_point",)),
+    "underfitting": Examination(underfitting.examine, ("stationary_point",)),
 }
 
 __all__ = ["EXAMINATIONS", "Examination"]

@@ -1,19 +1,48 @@
-"""data-mismatch: validation examples that are not of the training data's kind, or are training examples.
+"""data-mismatch: validation examples, or batches as the loop feeds them, that are not of the training data's kind.
 
-Thresholds: means half a deviation apart (root mean square over the features), deviations a factor of two, class shares
-three tenths apart in total variation, a tenth of the validation examples among the training examples; or probes that
-tell the labels of held out training examples tell those of the validation data no better than chance.
+Thresholds of a split: means half a deviation apart (root mean square over the features), deviations a factor of two,
+class shares three tenths apart in total variation, a tenth of the validation examples among the training examples; or
+probes that tell the labels of held out training examples tell those of the validation data no better than chance.
+Of batches: classes that stick together (Cramer's V of three tenths, less than one chance in 10,000), a tenth of the
+examples again within one pass, or inputs of another location or scale as above.
 """
 
 import numpy as np
 
-from jaxopt_lab.diagnosis.data_checks import SURE
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.label_probes import SURE
 from jaxopt_lab.diagnosis.prescriptions import advise
 
 CHANCE = 0.01
 OFFSET, SCALE, LABELS, DUPLICATES = 0.5, 2.0, 0.3, 0.1
+GROUPED, REPEATS = 0.3, 0.1
+
+
+def _examine_batches(evidence: Evidence) -> Finding | None:
+    """A finding where the batches that the loop feeds are no random part of the data."""
+    fed = None if evidence.data is None else evidence.data.batches
+    if fed is None:
+        return None
+    numbers = [
+        measured("classes that stick together in batches, Cramer's V", fed.grouping, GROUPED),
+        measured("chance of that in shuffled batches", fed.chance, SURE),
+        measured("examples that come again within one pass, share", fed.repeats, REPEATS),
+        measured("difference of the means from the data's, in deviations", fed.offset, OFFSET),
+        measured("ratio of the deviations", fed.scale, SCALE),
+    ]
+    if fed.grouping > GROUPED and fed.chance < SURE:
+        text = "The batches are sorted: each holds few of the classes."
+        cure = advise("Shuffle the examples before they are cut into batches, in each epoch anew.")
+    elif fed.offset > OFFSET or max(fed.scale, 1 / max(fed.scale, 1e-300)) > SCALE:
+        text = "The batches' inputs differ from the data's in location or scale."
+        cure = advise("Look at what the loop does to a batch: it is to be what the data are.")
+    elif fed.repeats > REPEATS:
+        text = f"{fed.repeats:.0%} of the examples come again before the others have come once."
+        cure = advise("Draw each epoch's batches without replacement, from all of the data.")
+    else:
+        return None
+    return make_finding("data-mismatch", text, numbers, cure, np.inf, horizon=evidence.num_steps)
 
 
 def _other_labels(evidence: Evidence) -> bool:
@@ -28,7 +57,10 @@ def _other_labels(evidence: Evidence) -> bool:
 
 
 def examine(evidence: Evidence) -> Finding | None:
-    """A finding where training and validation data differ, or overlap."""
+    """A finding where training and validation data differ or overlap, or where batches are no part of the data."""
+    in_batches = _examine_batches(evidence)
+    if in_batches is not None:
+        return in_batches
     split = None if evidence.data is None else evidence.data.split
     if split is None:
         return None

@@ -24,6 +24,8 @@ def examine(evidence: Evidence) -> Finding | None:
     if evidence.validation is None or evidence.run is None or evidence.run.diverged:
         return None
     scale = evidence.point.baseline if evidence.point.baseline else evidence.scale
+    if not np.isfinite(evidence.lower_bound):  # a likelihood: what was learned is its scale
+        scale = max(scale, (evidence.point.baseline or evidence.point.loss) - evidence.end)
     modes = None if evidence.program is None else evidence.program.modes
     seen = evidence.end if modes is None else max(evidence.end, modes.evaluation)
     gap = evidence.validation.loss.value - seen

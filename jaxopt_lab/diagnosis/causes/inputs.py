@@ -16,9 +16,10 @@ from jaxopt_lab import theory
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import conditioning
-from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
+from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.inputs import OFFSET, SPREAD, InputStatistics
+from jaxopt_lab.diagnosis.predicted_gain import horizon_for
 from jaxopt_lab.diagnosis.prescriptions import standardize_inputs
 from jaxopt_lab.diagnosis.quadratic_model import QuadraticModel
 

@@ -3,10 +3,10 @@
     share of the edge = lr lambda_max / edge
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
-Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or training goes badly and
-a lower rate ends three times lower. Where nothing was learned a tenth lower is enough, and less than that shows that
-the rate is not to blame. A share of the edge of 1 and more alone is no illness: networks train there (Cohen et al.
-2021).
+Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or a lower rate ends
+three times lower, or the validation loss is three times that of one output for all. Where nothing was
+learned a tenth lower is enough, and less than that shows that the rate is not to blame. A share of the edge of 1 and
+more alone is no illness: networks train there (Cohen et al. 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
 the share must be below 0.2 too: from there a factor of four is left with room to the edge
 (`theory.stability.two_step_edge`). With data, training must suffer: a fifth of a constant output's loss is left.
@@ -20,8 +20,9 @@ import numpy as np
 from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import noise
-from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
+from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
+from jaxopt_lab.diagnosis.predicted_gain import horizon_for
 from jaxopt_lab.diagnosis.prescriptions import scale_rate
 from jaxopt_lab.diagnosis.probe_runs import speed_up
 
@@ -52,25 +53,26 @@ def examine_high(evidence: Evidence) -> Finding | None:
         )  # fmt: skip
     climbed = run.end > evidence.point.loss + CLIMBED * evidence.scale and _uphill_beyond_noise(evidence)
     learned_nothing = evidence.point.baseline is not None and run.end > 0.95 * evidence.point.baseline
-    better = float("nan") if evidence.is_converged else _lower_at_less(evidence)
-    stuck = (
-        share >= 1
-        and (evidence.progress < 0.05 or learned_nothing)
-        and not (evidence.is_converged or better < NOTHING_LEARNED)
-    )
+    better = _lower_at_less(evidence)
+    goes_nowhere = evidence.progress < 0.05 or learned_nothing
+    stuck = share >= 1 and goes_nowhere and not (evidence.is_converged or better < NOTHING_LEARNED)
+    held = _validation_over_baseline(evidence)
     measurements += [
         measured("climb of the loss, over its scale", (run.end - evidence.point.loss) / evidence.scale, CLIMBED),
         measured("loss above the lowest evidence, over that at a lower rate", better, LOWER),
+        measured("validation loss over that of one output for all", held, LOWER),
         measured("median cosine of successive updates", run.cosine),
     ]
+    astray = held >= LOWER  # whether a lower rate helps is tried
     noisy = not share >= 0.5 and noise.examine(evidence) is not None
-    lower_is_better = evidence.is_underperforming and better >= (NOTHING_LEARNED if learned_nothing else LOWER)
-    if not (stuck or ((climbed or lower_is_better) and not noisy)):
+    lower_is_better = better >= (NOTHING_LEARNED if learned_nothing and evidence.is_underperforming else LOWER)
+    if not (stuck or astray or ((climbed or lower_is_better) and not noisy)):
         return None
     text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
-    gain = min(max(better, LOWER), 1e6) if np.isfinite(better) else float(evidence.num_steps)
-    if run.losses[-1] >= run.losses[0]:  # it gains nothing, however long it runs
-        gain = float(evidence.num_steps)
+    if astray and not stuck:
+        text = "The steps lead astray: the validation loss is far above that of one output for all."
+    falls = run.losses[-1] < run.losses[0]  # if not, it gains nothing, however long it runs
+    gain = min(max(better, LOWER), 1e6) if np.isfinite(better) and falls else float(evidence.num_steps)
     return make_finding(
         "learning-rate-too-high", text, measurements, cure, gain, horizon=evidence.num_steps,
         follows_from=_BLAMED if evidence.setting.optimizer.weight_decay == 0 else (*_BLAMED, "underfitting"),
@@ -179,9 +181,19 @@ def _uphill_beyond_noise(evidence: Evidence) -> bool:
     return bool(np.nanmin(ends) < evidence.run.end)
 
 
+def _validation_over_baseline(evidence: Evidence) -> float:
+    """The validation loss at the end of the run over that of one output for all; NaN where either is not known."""
+    base, found = evidence.point.baseline, evidence.validation
+    return float("nan") if base is None or found is None or not base > 0 else found.loss.value / base
+
+
 def _lower_at_less(evidence: Evidence) -> float:
-    """Loss above the lowest known over that at the better lower rate, after equal steps; NaN where not evidence."""
-    if evidence.run is None or evidence.rates is None or evidence.rates.steps is None:
+    """Loss above the lowest known over that at the better lower rate, after equal steps; NaN where it is not known.
+
+    Nor does it count where a loss without validation data is as low as training makes it.
+    """
+    at_rest = evidence.is_converged and evidence.validation is None
+    if evidence.run is None or evidence.rates is None or evidence.rates.steps is None or at_rest:
         return float("nan")
     here = float(np.interp(evidence.rates.steps[-1], evidence.run.steps, evidence.run.losses))
     ends = np.array([curve[-1] for factor, curve in evidence.rates.losses.items() if factor < 1])

@@ -2,7 +2,8 @@
 
 Unreachable: with the outputs as free variables the loss stays high, and falls without the output activation by at least
 a tenth of what a constant output earns; or floating targets lie thirty times farther off than the outputs are large,
-so that a run spends its steps on their mean.
+so that a run spends its steps on their mean; or outputs that know every target earn less than a twentieth over one
+output for all.
 Unbounded: the loss of free outputs falls without end on class numbers, or that of one output for all examples does;
 or a loss of probabilities lies below zero. A likelihood with a variance of its own may do so for free outputs; for one
 output for all it does not.
@@ -18,7 +19,9 @@ from jaxopt_lab.tracing.outputs import classes_of, target_leaf
 
 GAP = 0.1
 BELOW = 0.05
+NONE_MOVE = 0.99
 FAR = 30.0
+ALIKE = 0.05
 SOURCE = "interval of the activation; the criterion's own minimum"
 _SQUASHED = {"sigmoid", "logistic", "softmax", "log_softmax", "log_sigmoid"}
 
@@ -32,7 +35,23 @@ def examine_unreachable(evidence: Evidence) -> Finding | None:
         gap = (search.reachable.loss - search.bypassed.loss) / search.scale
         if gap >= GAP:
             return _unreachable(evidence, search, gap)
-    return _far_targets(evidence, search)
+    return _same_for_all(evidence, search) or _far_targets(evidence, search)
+
+
+def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:
+    """A finding where outputs that know every target earn next to nothing over one output for all."""
+    best, same = search.reachable.loss, search.constant.loss
+    if not (search.slope > 0 and same > 0 and np.isfinite(same) and 0 < same - best < ALIKE * same):
+        return None
+    text = (
+        f"The criterion hardly tells the targets apart: outputs that know each of them earn {best:.4g}, one output for"
+        f" all {same:.4g}."
+    )
+    cure = advise("Look at what the loss makes of its targets: smoothing, weights, a tolerance, a mask, a temperature.")
+    measurements = [*_numbers(search), measured("what is to be learned over that loss", 1 - best / same, ALIKE)]
+    return make_finding(
+        "unreachable-loss", text, measurements, cure, same / (same - best), gain_in="loss", horizon=evidence.num_steps
+    )
 
 
 def _unreachable(evidence: Evidence, search: OutputSearch, gap: float) -> Finding:
@@ -47,9 +66,11 @@ def _unreachable(evidence: Evidence, search: OutputSearch, gap: float) -> Findin
         f" it come no lower; without it {search.bypassed.loss:.3g} is reached."
     )
     least = max(search.bypassed.loss, 1e-2 * search.scale)
+    flow = None if evidence.program is None else evidence.program.gradients
+    nothing_moves = flow is not None and flow.share > NONE_MOVE
     return make_finding(
         "unreachable-loss", text, measurements, bypass_activation(search.activation), search.reachable.loss / least,
-        gain_in="loss", horizon=evidence.num_steps,
+        gain_in="loss", horizon=evidence.num_steps, follows_from=("no-gradient",) if nothing_moves else (),
     )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ IDLE = 0.9
 SHORTENED = 4.0
 ELASTICITY = 0.5
 ENDS, RISES, HALFWAY = 0.6, 0.9, 0.75
-FALLING = 0.05
+FALLING = 0.2
 _FASTER = (
     "learning-rate-too-low",
     "learning-rate-too-high",

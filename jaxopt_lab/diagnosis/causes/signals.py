@@ -19,8 +19,9 @@ import numpy as np
 
 from jaxopt_lab import theory
 from jaxopt_lab.core.vectors import parameter_paths
-from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
+from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
+from jaxopt_lab.diagnosis.predicted_gain import horizon_for
 from jaxopt_lab.diagnosis.prescriptions import initialize_by_data
 from jaxopt_lab.tracing.signals import Signals
 

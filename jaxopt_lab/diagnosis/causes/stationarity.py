@@ -1,4 +1,4 @@
-"""saddle, plateau, local-minimum, underfitting: why a run that does not diverge makes no progress.
+"""saddle, plateau, local-minimum: why a run that does not diverge makes no progress.
 
 A convex loss never falls by more than slope times distance along a line. Where it falls ten times as much, the way down
 is not the gradient's:
@@ -7,18 +7,16 @@ is not the gradient's:
                     slope falls to a fifth where the quadratic has its critical point
     plateau         it is not so: the loss is flat here and falls farther off
     local-minimum   no way down within twice the size of the parameters, and a lower loss is known
-    underfitting    the same, no lower loss is evidence, and half of the best constant output's loss is left; or
-                    weight decay takes at least half as much from the weights as the gradient gives
 
 Sources: the convexity inequality; Dauphin et al. 2014 (saddles); Safran and Shamir 2018 (local minima exist).
 """
 
 import numpy as np
 
-from jaxopt_lab.core import vectors
-from jaxopt_lab.diagnosis.evidence import Evidence, horizon_for
+from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere, leave_saddle, scale_rate, stop_decay, use_adam
+from jaxopt_lab.diagnosis.predicted_gain import horizon_for
+from jaxopt_lab.diagnosis.prescriptions import begin_elsewhere, leave_saddle, scale_rate, use_adam
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 
 CONVEX = "convexity: f(x) - f(x + s) <= |g| |s|"
@@ -28,10 +26,9 @@ NEGLIGIBLE = 0.02
 NEAR = 0.2
 LOWER_ELSEWHERE = 0.05
 LEFT = 0.5
-HELD = 0.5
 _FOLDS = 3.0
 _NEXT = 0.01  # of the slope on the way: so small it is at the next saddle too
-_BLAMED = (
+BLAMED = (
     "non-finite",
     "vanishing-signal",
     "dead-units",
@@ -81,7 +78,7 @@ def examine_saddle(evidence: Evidence) -> Finding | None:
     )
     return make_finding(
         "saddle", text, measurements, cure, max(gain, 1.0), horizon=horizon_for(evidence, settling * gain / 2),
-        follows_from=_BLAMED,
+        follows_from=BLAMED,
     )  # fmt: skip
 
 
@@ -90,7 +87,7 @@ def examine_plateau(evidence: Evidence) -> Finding | None:
     around = _stands(evidence)
     if around is None or examine_saddle(evidence) is not None:
         return None
-    if _fits_a_few(evidence):
+    if fits_a_few(evidence):
         return _left_by_another_rule(evidence)
     fall = max(evidence.line_scans, key=lambda each: each.drop)
     ratio = _superlinear(evidence, fall)
@@ -108,11 +105,11 @@ def examine_plateau(evidence: Evidence) -> Finding | None:
     cure = scale_rate(factor, evidence.setting.optimizer)
     return make_finding(
         "plateau", text, measurements, cure, factor, horizon=horizon_for(evidence, factor),
-        forecast=lambda count: count if _unseen(evidence, count) else factor, follows_from=(*_BLAMED, "saddle"),
+        forecast=lambda count: count if _unseen(evidence, count) else factor, follows_from=(*BLAMED, "saddle"),
     )  # fmt: skip
 
 
-def _fits_a_few(evidence: Evidence) -> bool:
+def fits_a_few(evidence: Evidence) -> bool:
     """Whether sixteen examples are fitted from the point at which the run learns nothing."""
     few, base = evidence.memorization, evidence.point.baseline
     if few is None or base is None or not evidence.setting.from_init:
@@ -132,7 +129,7 @@ def _left_by_another_rule(evidence: Evidence) -> Finding:
     text = "The run stands still where Adam fits sixteen examples from the same point: the way is flat, not barred."
     return make_finding(
         "plateau", text, measurements, use_adam(few.rate), float(max(evidence.num_steps, 2)),
-        horizon=horizon_for(evidence, 10.0), follows_from=(*_BLAMED, "saddle", "learning-rate-too-low"),
+        horizon=horizon_for(evidence, 10.0), follows_from=(*BLAMED, "saddle", "learning-rate-too-low"),
     )  # fmt: skip
 
 
@@ -162,40 +159,11 @@ def examine_local_minimum(evidence: Evidence) -> Finding | None:
     gain = float(max((evidence.point.loss - bottom) / max(others, 1e-2 * (evidence.point.loss - bottom), 1e-300), 1.5))
     return make_finding(
         "local-minimum", text, measurements, begin_elsewhere(), gain, gain_in="loss", horizon=evidence.num_steps,
-        follows_from=_BLAMED,
+        follows_from=BLAMED,
     )  # fmt: skip
 
 
-def examine_underfitting(evidence: Evidence) -> Finding | None:
-    """A finding where the model, or weight decay, leaves half of a constant output's loss."""
-    base, held = evidence.point.baseline, _held_by_decay(evidence)
-    if base is None or base <= 0 or not np.isfinite(evidence.end):
-        return None
-    left = evidence.end / base
-    if held < HELD and _fits_a_few(evidence):
-        return None
-    if not (held >= HELD and not evidence.is_converged) and not (left >= LEFT and _exhausted(evidence)):
-        return None
-    measurements = [
-        measured("training loss over that of the best constant output", left, LEFT),
-        measured("weight decay over gradient in the rule's step", held, HELD),
-        measured("gradient norm", evidence.point.gradient_norm),
-        measured("weight decay of the rule in use, a step", evidence.setting.optimizer.weight_decay),
-    ]
-    text = "Training has come to its end and has learned little: the model cannot do better as it stands."
-    cure = advise("Use a larger model, better features, or less regularization.")
-    if held >= HELD:
-        text = "Weight decay holds the loss up: it pulls the weights back as hard as the gradient pushes them."
-        cure = stop_decay()
-    horizon = max(evidence.num_steps, 200)
-    gain = _freed(evidence, horizon) if held >= HELD else 1 / max(1 - left, 0.5)
-    return make_finding(
-        "underfitting", text, measurements, cure, gain, gain_in="loss", horizon=horizon,
-        follows_from=() if held >= HELD else (*_BLAMED, "local-minimum", "saddle", "plateau", "gradient-noise"),
-    )  # fmt: skip
-
-
-def _exhausted(evidence: Evidence) -> bool:
+def is_exhausted(evidence: Evidence) -> bool:
     """Whether the model is as good as it gets: at its known minimum, or at a bottom that others do not undercut."""
     if evidence.setting.problem.truth.minimum is not None and evidence.is_stationary:
         return evidence.end - evidence.lower_bound < NEGLIGIBLE * evidence.end
@@ -203,31 +171,6 @@ def _exhausted(evidence: Evidence) -> bool:
     if around is None or not _at_bottom(evidence, around, strict=False):
         return False
     return evidence.point.loss - _lowest_elsewhere(evidence, around, data_only=True) <= LOWER_ELSEWHERE * evidence.scale
-
-
-def _held_by_decay(evidence: Evidence) -> float:
-    """What weight decay takes from the parameters in a step, over what the gradient gives; at the end of the run."""
-    model, rate = evidence.model_at_end or evidence.model_at_point, evidence.setting.optimizer.effective_rate
-    if (
-        evidence.setting.optimizer.weight_decay <= 0
-        or evidence.run is None
-        or evidence.run.diverged
-        or model is None
-        or not rate > 0
-    ):
-        return 0.0
-    pulled = evidence.setting.optimizer.weight_decay * float(vectors.norm(evidence.run.params))
-    return pulled / max(rate * np.sqrt(model.gradient_square), 1e-300)
-
-
-def _freed(evidence: Evidence, steps: int) -> float:
-    """How many times less loss there is when so many steps go downhill from the end of the run without the decay."""
-    model, method = evidence.model_at_end or evidence.model_at_point, evidence.method
-    excess = max(evidence.end - max(evidence.lower_bound, 0.0), 1e-300)
-    fall = 0.0 if evidence.point.steepest is None else evidence.point.steepest.drop
-    if model is not None and method is not None:
-        fall = max(fall, model.gap(excess) * (1 - model.remaining(steps, method, excess)))
-    return excess / max(excess - fall, 1e-7 * excess)
 
 
 def _bent_share(evidence: Evidence) -> float:

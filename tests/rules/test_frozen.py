@@ -5,7 +5,7 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis.frozen import frozen_leaves, without_frozen
+from jaxopt_lab.rules.frozen import frozen_leaves, without_frozen
 
 PARAMS = {"backbone": jnp.full(3, 0.1), "head": jnp.array([1.0, -2.0])}
 LABELS = {"backbone": "fixed", "head": "trained"}

@@ -11,7 +11,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import Params, Problem, as_partial, compiled
+from jaxopt_lab.core import Problem
+from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.core.problem import Params, as_partial
 
 _SIZES = (1.0, 1e-3, 10.0)
 

@@ -1,0 +1,114 @@
+"""underfitting: the model, as it is trained, cannot do better.
+
+a probe predicts unseen examples with less than half of the model's errors once the run is whole; or
+weight decay takes at least half as much from the weights as the gradient gives; or
+the run goes badly and the loss's own penalty on the weights is at least half of what one output for all costs; or
+no way leads down from where the run stands still, no lower loss is evidence, and half of that loss is left
+"""
+
+import numpy as np
+
+from jaxopt_lab.core import vectors
+from jaxopt_lab.diagnosis.causes import stationarity
+from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.findings import CAUSES, Finding, make_finding, measured
+from jaxopt_lab.diagnosis.label_probes import Skill
+from jaxopt_lab.diagnosis.prescriptions import advise, stop_decay
+
+HELD = 0.5
+PULLED = 0.5
+OUTDONE, LEAST_GAP, ERRORS = 2.0, 0.1, 3.0
+_STANDING = ("local-minimum", "saddle", "plateau", "gradient-noise")
+
+
+def examine(evidence: Evidence) -> Finding | None:
+    """A finding where the model, or weight decay, leaves half of a constant output's loss."""
+    base, held = evidence.point.baseline, _held_by_decay(evidence)
+    if base is None or base <= 0 or not np.isfinite(evidence.end):
+        return None
+    left = evidence.end / base
+    pulled = max(evidence.penalty) / max(base - evidence.penalty.start, 1e-300)
+    if pulled >= PULLED and evidence.is_underperforming:
+        return _penalized(evidence, pulled)
+    skill = None if evidence.data is None else evidence.data.skill
+    if skill is not None and evidence.is_whole and _is_outdone(skill):
+        return _outdone(evidence, skill)
+    if held < HELD and stationarity.fits_a_few(evidence):
+        return None
+    if not (held >= HELD and not evidence.is_converged) and not (
+        left >= stationarity.LEFT and stationarity.is_exhausted(evidence)
+    ):
+        return None
+    measurements = [
+        measured("training loss over that of the best constant output", left, stationarity.LEFT),
+        measured("weight decay over gradient in the rule's step", held, HELD),
+        measured("gradient norm", evidence.point.gradient_norm),
+        measured("weight decay of the rule in use, a step", evidence.setting.optimizer.weight_decay),
+    ]
+    text = "Training has come to its end and has learned little: the model cannot do better as it stands."
+    cure = advise("Use a larger model, better features, or less regularization.")
+    if held >= HELD:
+        text = "Weight decay holds the loss up: it pulls the weights back as hard as the gradient pushes them."
+        cure = stop_decay()
+    horizon = max(evidence.num_steps, 200)
+    gain = _freed(evidence, horizon) if held >= HELD else 1 / max(1 - left, 0.5)
+    return make_finding(
+        "underfitting", text, measurements, cure, gain, gain_in="loss", horizon=horizon,
+        follows_from=() if held >= HELD else (*stationarity.BLAMED, *_STANDING),
+    )  # fmt: skip
+
+
+def _is_outdone(skill: Skill) -> bool:
+    """Whether a probe leaves less than half of the model's errors: a tenth of what there is to tell, and no chance."""
+    gap = skill.probe - skill.model
+    return (1 - skill.model) > OUTDONE * (1 - skill.probe) and gap > max(LEAST_GAP, ERRORS * skill.error)
+
+
+def _outdone(evidence: Evidence, skill: Skill) -> Finding:
+    text = "Neighbours, a linear or a boosted model predict unseen examples far better than this model after its run."
+    numbers = [
+        measured("predicted of validation data by the model, 0 by chance and 1 at best", skill.model),
+        measured("the same by the best probe", skill.probe),
+    ]
+    cure = advise("Look at what the model makes of its inputs; use a larger model, better features, or train longer.")
+    gain = (1 - skill.model) / max(1 - skill.probe, 0.01)
+    return make_finding(
+        "underfitting", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps, follows_from=CAUSES
+    )
+
+
+def _penalized(evidence: Evidence, pulled: float) -> Finding:
+    text = "The loss asks more of the parameters than of the outputs: its penalty on the weights holds training back."
+    numbers = [
+        measured("penalty on the parameters over the loss of one output for all", pulled, PULLED),
+        measured("penalty at the point", evidence.penalty.start),
+        measured("penalty at the end of the short run", evidence.penalty.end),
+    ]
+    cure = advise(f"Divide the penalty's factor by {10 * pulled:.0g} or more.")
+    gain = evidence.end / max(evidence.end - evidence.penalty.end, 1e-300)
+    return make_finding("underfitting", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps)
+
+
+def _held_by_decay(evidence: Evidence) -> float:
+    """What weight decay takes from the parameters in a step, over what the gradient gives; at the end of the run."""
+    model, rate = evidence.model_at_end or evidence.model_at_point, evidence.setting.optimizer.effective_rate
+    if (
+        evidence.setting.optimizer.weight_decay <= 0
+        or evidence.run is None
+        or evidence.run.diverged
+        or model is None
+        or not rate > 0
+    ):
+        return 0.0
+    pulled = evidence.setting.optimizer.weight_decay * float(vectors.norm(evidence.run.params))
+    return pulled / max(rate * np.sqrt(model.gradient_square), 1e-300)
+
+
+def _freed(evidence: Evidence, steps: int) -> float:
+    """How many times less loss there is when so many steps go downhill from the end of the run without the decay."""
+    model, method = evidence.model_at_end or evidence.model_at_point, evidence.method
+    excess = max(evidence.end - max(evidence.lower_bound, 0.0), 1e-300)
+    fall = 0.0 if evidence.point.steepest is None else evidence.point.steepest.drop
+    if model is not None and method is not None:
+        fall = max(fall, model.gap(excess) * (1 - model.remaining(steps, method, excess)))
+    return excess / max(excess - fall, 1e-7 * excess)

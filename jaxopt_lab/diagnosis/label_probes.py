@@ -1,0 +1,174 @@
+"""What simple models predict of the targets: whether the inputs tell them at all, and how much the model leaves.
+
+A probe is a k-nearest-neighbour, a linear or a boosted model, fitted to the training examples, or to half of them where
+there are no others. Labels are told by the inputs where what one of them predicts on examples that it has not seen
+agrees with the truth more often than by chance (binomial test of the hits, rank correlation of a regression).
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy import stats
+
+from jaxopt_lab.core import Problem
+from jaxopt_lab.diagnosis.inputs import find_inputs
+from jaxopt_lab.diagnosis.output_search import outputs_of
+from jaxopt_lab.tracing.outputs import OutputPlace, classes_of, target_leaf
+
+if TYPE_CHECKING:
+    from jaxopt_lab.diagnosis.evidence import Evidence
+
+FEWEST = 20
+SURE = 1e-4
+MOST_CLASSES = 50
+_MOST_EXAMPLES, _MOST_FEATURES = 1000, 256
+_NEIGHBOURS = 5
+
+
+class Skill(NamedTuple):
+    """What is predicted of validation data: of classes the accuracy, of a number the squared correlation; 0 by chance.
+
+    Attributes:
+      model: by the model at the end of the run.
+      probe: by the best probe, fitted to up to 1000 of the training examples.
+      error: standard error of the difference, at most.
+    """
+
+    model: float
+    probe: float
+    error: float
+
+
+def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> tuple[float | None, float | None]:
+    """The chances of what probes find: in all that they have not seen, in the validation data alone; None for none."""
+    inputs, targets, is_class = _pairs(place, problem.data)
+    if inputs is None or targets is None:
+        return None, None
+    rows = np.random.default_rng(seed).permutation(len(inputs))[: 2 * _MOST_EXAMPLES]
+    inputs, targets = inputs[rows], targets[rows]
+    half = len(inputs) // 2
+    found = [_probe((inputs[:half], targets[:half]), (inputs[half:], targets[half:]), is_class, seed)]
+    across = None
+    if problem.validation is not None:
+        held, truth, _ = _pairs(place, problem.validation)
+        if held is not None and truth is not None:
+            across = _probe((inputs, targets), (held[:_MOST_EXAMPLES], truth[:_MOST_EXAMPLES]), is_class, seed)
+    known = [each for each in (*found, across) if each is not None]
+    return min(known, default=None), across
+
+
+def _probe(train: Any, held: Any, is_class: bool, seed: int) -> float | None:
+    if min(len(train[0]), len(held[0])) < FEWEST:
+        return None
+    mean, deviation = train[0].mean(0), train[0].std(0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    inputs, others = (((each - mean) / deviation)[:, :_MOST_FEATURES] for each in (train[0], held[0]))
+    chances = []
+    for model in _probes(is_class, seed):
+        model.fit(inputs, train[1])
+        chances.append(_chance(model.predict(others), held[1], is_class))
+        if chances[-1] < SURE:
+            break
+    return float(min(chances))
+
+
+def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
+    """The model at the end of the run beside the probes, on validation data; None where they cannot be compared."""
+    problem, run = evidence.setting.problem, evidence.run
+    if problem.validation is None or run is None or run.diverged:
+        return None
+    (inputs, targets, is_class), (held, truth, _) = _pairs(place, problem.data), _pairs(place, problem.validation)
+    outputs = outputs_of(problem.freeze(run.model_state), run.params, problem.validation)
+    if inputs is None or targets is None or held is None or truth is None or outputs is None:
+        return None
+    if min(len(inputs), len(held)) < FEWEST or len(outputs) != len(held) or len(np.unique(truth)) < 2:
+        return None
+    score = _accuracy if is_class else _correlation
+    rows = np.random.default_rng(evidence.setting.seed).permutation(len(inputs))[:_MOST_EXAMPLES]
+    mean, deviation = inputs[rows].mean(0), inputs[rows].std(0)
+    inputs, held = ((each - mean) / np.where(deviation > 0, deviation, 1.0) for each in (inputs[rows], held))
+    probes = _probes(is_class, evidence.setting.seed)
+    seen, unseen = inputs[:, :_MOST_FEATURES], held[:, :_MOST_FEATURES]
+    best = max(score(each.fit(seen, targets[rows]).predict(unseen), truth) for each in probes)
+    columns = outputs.reshape(len(held), -1)
+    if is_class and columns.shape[1] > 1:
+        own = score(columns.argmax(1), truth)
+    elif is_class:
+        own = max(score(columns[:, 0] > threshold, truth) for threshold in (0.0, 0.5))
+    else:
+        own = max(score(column, truth) for column in columns.T)
+    return Skill(own, best, 1 / np.sqrt(len(held)))
+
+
+def _accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
+    """Over that of the most frequent class: 0 by chance, 1 at best."""
+    most = np.unique(truth, return_counts=True)[1].max() / len(truth)
+    return float((np.mean(predicted == truth) - most) / max(1 - most, 1e-6))
+
+
+def _correlation(predicted: np.ndarray, truth: np.ndarray) -> float:
+    if not (np.isfinite(predicted).all() and np.std(predicted) > 0):
+        return 0.0
+    return float(np.corrcoef(predicted, truth)[0, 1]) ** 2
+
+
+def _probes(is_class: bool, seed: int) -> list[Any]:
+    from sklearn import ensemble, linear_model, neighbors
+
+    if is_class:
+        return [
+            neighbors.KNeighborsClassifier(_NEIGHBOURS),
+            linear_model.LogisticRegression(max_iter=200),
+            ensemble.HistGradientBoostingClassifier(max_iter=30, random_state=seed),
+        ]
+    return [
+        neighbors.KNeighborsRegressor(_NEIGHBOURS),
+        linear_model.Ridge(),
+        ensemble.HistGradientBoostingRegressor(max_iter=30, random_state=seed),
+    ]
+
+
+def _chance(predicted: np.ndarray, truth: np.ndarray, is_class: bool) -> float:
+    if len(np.unique(predicted)) < 2 or len(np.unique(truth)) < 2:
+        return 1.0
+    if not is_class:
+        return float(stats.spearmanr(predicted, truth, alternative="greater").pvalue)
+    hits = predicted == truth
+    names = np.union1d(predicted, truth)
+    expected = sum(np.mean(predicted == name) * np.mean(truth == name) for name in names)
+    return float(stats.binomtest(int(hits.sum()), len(hits), min(expected, 1.0), alternative="greater").pvalue)
+
+
+def _pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    """Inputs [n, d], one target an example, and whether it is a class."""
+    leaves, number = jax.tree.leaves(data), find_inputs(data)
+    if number is None or number not in place.inputs or number in place.targets:
+        return _token_pairs(place, data)
+    inputs = np.asarray(leaves[number], np.float64).reshape(len(leaves[number]), -1)
+    found = classes_of(place, data)
+    if found is not None and found[0].ndim > 1 and found[0].shape[-1] > 1:  # one-hot rows
+        return inputs, found[0].reshape(len(inputs), -1).argmax(1), True
+    if found is not None:
+        targets = found[0].reshape(len(inputs), -1)[:, 0]
+        return inputs, targets, len(np.unique(targets)) <= MOST_CLASSES
+    place_of = target_leaf(place, data)
+    if place_of is None:
+        return None, None, False
+    targets = np.asarray(leaves[place_of], np.float64).reshape(len(inputs), -1)
+    return inputs, targets[:, 0], False
+
+
+def _token_pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    """The same where the inputs are whole numbers [n, length] and there is one class an example: which occur, where."""
+    leaves, found = jax.tree.leaves(data), classes_of(place, data)
+    numbers = [k for k in place.inputs if k not in place.targets and jnp.issubdtype(leaves[k].dtype, jnp.integer)]
+    if len(numbers) != 1 or found is None or found[0].size != len(leaves[numbers[0]]):
+        return None, None, False
+    tokens, classes = np.asarray(leaves[numbers[0]]).reshape(found[0].size, -1), found[0].ravel()
+    if len(np.unique(classes)) > MOST_CLASSES:
+        return None, None, False
+    known, counts = np.unique(tokens, return_counts=True)
+    occurs = [(tokens == token).sum(1) for token in known[np.argsort(-counts)][: _MOST_FEATURES // 2]]
+    return np.stack([*occurs, *tokens.T], 1).astype(np.float64), classes, True

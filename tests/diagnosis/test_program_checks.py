@@ -1,0 +1,60 @@
+"""What the loss asks of the parameters, and of the outputs, beside what it teaches."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxopt_lab as lab
+from jaxopt_lab.diagnosis.budget import step_cost
+from jaxopt_lab.diagnosis.pipeline import diagnose
+from jaxopt_lab.diagnosis.rule_checks import read_schedule
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.normal(size=(80, 4)).astype(np.float32)
+LABELS = (INPUTS[:, 0] > 0).astype(np.int32)
+START = {"weight": jnp.full((4, 2), 0.7), "bias": jnp.zeros(2)}
+
+
+def problem(penalty=0.0, smoothing=0.0):
+    def loss(params, batch, key):
+        logits = batch[0] @ params["weight"] + params["bias"]
+        targets = optax.smooth_labels(jax.nn.one_hot(batch[1], 2), smoothing)
+        return jnp.mean(optax.softmax_cross_entropy(logits, targets)) + penalty * jnp.sum(params["weight"] ** 2)
+
+    return lab.from_loss(loss, START, (INPUTS, LABELS))
+
+
+def told(problem):
+    return diagnose(problem, optax.adam(3e-2), steps=100, batch_size=20, budget=200)
+
+
+def test_the_penalty_of_a_loss_is_what_it_asks_of_the_parameters_alone():
+    found = told(problem(penalty=0.5)).evidence
+    assert found.program.penalty.start == pytest.approx(0.5 * 8 * 0.49, rel=1e-5)
+    assert found.program.penalty.end == pytest.approx(0.5 * float(jnp.sum(found.run.params["weight"] ** 2)), rel=1e-4)
+    assert found.penalty == found.program.penalty
+
+
+def test_a_penalty_that_keeps_the_weights_at_zero_is_told():
+    assert told(problem(penalty=2.0)).causes[0] == "underfitting"
+    sound = told(problem(penalty=1e-3))
+    assert sound.evidence.penalty.end == 0
+    assert "underfitting" not in sound.causes
+
+
+def test_a_criterion_that_hardly_tells_targets_apart_is_told():
+    assert told(problem(smoothing=0.95)).causes[0] == "unreachable-loss"
+    assert "unreachable-loss" not in told(problem(smoothing=0.1)).causes
+
+
+def test_a_velocity_that_gathers_is_no_schedule():
+    params, rule = {"weight": jnp.zeros(3)}, optax.sgd(0.1, momentum=0.999)
+    np.testing.assert_allclose(read_schedule(rule, params, 400, 0.999).rates, 1.0, rtol=1e-3)  # float32 sums
+    assert read_schedule(rule, params, 400).rates[200] < 0.75
+
+
+def test_a_step_on_few_examples_costs_as_a_part_of_a_thousand():
+    assert step_cost(problem(), 20) == 20 / 1000
+    assert step_cost(problem(), None) == 1.0
