@@ -100,13 +100,17 @@ def bytes_on_one_device(tree: Any) -> int:
 
 
 def is_shared(tree: Any) -> bool:
-    """Whether a leaf lies in part on devices of other processes.
+    """Whether a leaf, or what has the shape and sharding of one, lies in part on devices of other processes.
 
     Example:
       >>> is_shared(jax.numpy.ones(3))
       False
     """
-    return any(isinstance(leaf, jax.Array) and not leaf.is_fully_addressable for leaf in jax.tree.leaves(tree))
+    kinds = (jax.Array, jax.ShapeDtypeStruct)
+    known = [
+        leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, kinds) and not isinstance(leaf, jax.core.Tracer)
+    ]
+    return any(leaf.sharding is not None and not leaf.sharding.is_fully_addressable for leaf in known)
 
 
 def local_parts(tree: Any) -> Any:

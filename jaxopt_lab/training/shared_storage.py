@@ -3,9 +3,7 @@
     folder/process-0-of-2/run.json, curves/          as of a run of one process
     folder/process-0-of-2/checkpoint-0.npz, -1.npz   the last two states, as far as this process holds them
 
-Each process keeps what it holds, under its own lock. All save after the same segments, as the first one's clock says. A
-process can be at most one checkpoint ahead of another one when they are killed: the last two are kept, and all go on
-from the newest one that each has. The same number of processes and devices must go on.
+Each process keeps what it holds, under its own lock. The same number of processes and devices must go on.
 """
 
 import contextlib
@@ -16,15 +14,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 
 from jaxopt_lab.core import InputError, fail
 from jaxopt_lab.storage import archives, files
+from jaxopt_lab.storage.shared import SLOTS, first_says, newest_of_all, part_name, together
 from jaxopt_lab.training.groups import Group
 from jaxopt_lab.training.steps import Program
 from jaxopt_lab.training.storage import RECORD, RunStore
-
-_SLOTS = 2
 
 
 class SharedRunStore(RunStore):
@@ -39,25 +35,24 @@ class SharedRunStore(RunStore):
     """
 
     def __init__(self, folder: str | os.PathLike[str], identity: dict[str, str]) -> None:
-        index, count = jax.process_index(), jax.process_count()
         self._written = 0
 
         def begin() -> None:
-            _require_same_number(pathlib.Path(folder), count)
-            super(SharedRunStore, self).__init__(pathlib.Path(folder) / f"process-{index}-of-{count}", identity)
+            _require_same_number(pathlib.Path(folder), jax.process_count())
+            super(SharedRunStore, self).__init__(pathlib.Path(folder) / part_name(), identity)
 
-        _together(begin)
+        together("run", begin)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
         """As `RunStore.held`; where one process cannot, none goes on."""
         with contextlib.ExitStack() as stack:
-            _together(lambda: stack.enter_context(super(SharedRunStore, self).held()))
+            together("run", lambda: stack.enter_context(super(SharedRunStore, self).held()))
             yield
 
     def is_due(self, is_late: bool) -> bool:
         """Whether the first process is late."""
-        return bool(multihost_utils.broadcast_one_to_all(np.asarray(is_late)))
+        return first_says(is_late)
 
     def restore(
         self, program: Program, groups: list[Group], log: Callable[[str], None] | None = None
@@ -69,27 +64,23 @@ class SharedRunStore(RunStore):
         """
         del log
         found: dict[int, pathlib.Path] = {}
-        _together(lambda: found.update(self._found()))
-        mine = np.full(_SLOTS, -1)
-        mine[: len(found)] = sorted(found)
-        everyone = np.asarray(multihost_utils.process_allgather(mine)).reshape(-1, _SLOTS)
-        common = set.intersection(*(set(row.tolist()) for row in everyone)) - {-1}
-        if not common:
+        together("run", lambda: found.update(self._found()))
+        newest = newest_of_all(found)
+        if newest is None:
             return groups, 0, []
-        newest = found[max(common)]
         self._written = 1 + int(newest.stem[-1])  # the other one is written over first
         stored: list[Any] = []
-        _together(lambda: stored.append(self._stored(program, groups, newest)))
+        together("run", lambda: stored.append(self._stored(program, groups, newest)))
         return stored[0]
 
     def _found(self) -> dict[int, pathlib.Path]:
         """The checkpoints that are there, segments -> file."""
-        paths = [path for path in map(self._slot, range(_SLOTS)) if path.exists()]
+        paths = [path for path in map(self._slot, range(SLOTS)) if path.exists()]
         return {int(archives.load_facts(path, "the checkpoint of a run")["segments"]): path for path in paths}
 
     def _next(self) -> pathlib.Path:
         self._written += 1
-        return self._slot((self._written - 1) % _SLOTS)
+        return self._slot((self._written - 1) % SLOTS)
 
     def _slot(self, number: int) -> pathlib.Path:
         return self.folder / f"checkpoint-{number}.npz"
@@ -106,20 +97,6 @@ def _require_same_number(folder: pathlib.Path, count: int) -> None:
             str(folder), f"the run in it was carried out by {whose}, not {count}",
             "Go on with as many, or name another folder.",
         )  # fmt: skip
-
-
-def _together(step: Callable[[], Any]) -> None:
-    """Takes a step in every process, and raises in all of them where one fails: none waits for another one's sums."""
-    error: InputError | None = None
-    try:
-        step()
-    except InputError as raised:
-        error = raised
-    failed = np.asarray(multihost_utils.process_allgather(np.asarray(error is not None))).reshape(-1)
-    if error is not None:
-        raise error
-    if failed.any():
-        raise fail("run", f"process {int(failed.argmax())} cannot go on", "It says why.")
 
 
 def open_store(

@@ -14,6 +14,7 @@ import pytest
 from jax.sharding import AxisType
 
 from jaxopt_lab.core import InputError
+from jaxopt_lab.storage import archives
 from jaxopt_lab.training import shared_storage
 from tests.training import two_processes
 
@@ -97,6 +98,24 @@ def test_one_of_two_processes_is_killed_and_both_go_on_to_the_same_digits(victim
     first = (mine / "curves" / "seg-00000.npz").stat().st_mtime_ns
     assert told(started("run", tmp_path)) == [alone(["run"])] * 2
     assert (mine / "curves" / "seg-00000.npz").stat().st_mtime_ns == first  # it did not begin anew
+
+
+@needs_two
+@pytest.mark.slow
+def test_a_search_that_was_killed_goes_on_in_both_processes(tmp_path):
+    """Each writes what it holds of the basis, in two files in turn, and both go on from the newest that both have."""
+    team = started("journal", tmp_path, "0.2")
+    files = [tmp_path / f"search.npz.process-{rank}-of-2.{slot}" for rank in (0, 1) for slot in (0, 1)]
+    while not all(file.exists() for file in files):
+        assert team[1].poll() is None
+        time.sleep(0.01)
+    for each in reversed(team):
+        each.kill()
+        each.communicate()
+    one, other = told(started("journal", tmp_path))
+    assert one == other == {"journal": alone(["eigenpairs"])["eigenpairs"]}
+    first = [archives.load_facts(file)["products"] for file in files]
+    assert min(first) > 4
 
 
 @pytest.mark.slow

@@ -68,6 +68,19 @@ def eigenpairs(kind):
     return bits(found.largest.values, found.largest.errors)
 
 
+def journal(kind, folder, slow=0.0):
+    """The eigenpairs with a journal that is written at each product; the search sleeps for a while after each."""
+    save = curvature.journals.Journal.save
+
+    def slowly(self, state, last=False):
+        save(self, state, True)
+        time.sleep(slow)
+
+    curvature.journals.Journal.save = slowly
+    found = curvature.eigenpairs(curvature.hessian(*setting(kind)), 3, checkpoint=pathlib.Path(folder) / "search.npz")
+    return f"{bits(found.largest.values, found.largest.errors)}"
+
+
 def density(kind):
     return bits(curvature.spectral_density(curvature.hessian(*setting(kind)), num_probes=2, num_steps=10).values)
 
@@ -101,6 +114,7 @@ def run(kind, folder=None, slow=0.0):
 
 
 WHAT = {name: globals()[name] for name in ("hessian", "eigenpairs", "density", "trace", "condition", "run")}
+KEPT = {"run": run, "journal": journal}
 
 
 def main(rank, count, port, words, folder=None, slow="0"):
@@ -110,8 +124,8 @@ def main(rank, count, port, words, folder=None, slow="0"):
     for word in words.split(","):
         name, _, axes = word.partition(":")
         kind = AxisType.Explicit if axes == "explicit" else AxisType.Auto
-        more = {"folder": folder, "slow": float(slow)} if folder else {}
-        sys.stdout.write(f"{word} {WHAT[name](kind, **more)}\n")
+        found = KEPT[name](kind, folder, float(slow)) if folder else WHAT[name](kind)
+        sys.stdout.write(f"{word} {found}\n")
         sys.stdout.flush()
     os._exit(0)  # without waiting for the others to say good-bye
 
