@@ -135,9 +135,10 @@ OPTIMIZATION: dict[int, LectureClaim] = {
         "batch_size_map", "A full batch leaves conditioning as it is: SGD's steps stop falling"),
     41: LectureClaim(
         "Noise may come from the network itself.", RIGHT,
-        "It does not average out: dropout at p adds the penalty p / (1 - p) sum w^2 E x^2, at a half"
-        f" {regularization.dropout_penalty([1.0], [1.0], 0.5):.0f} times the sum.",
-        "regularization", "Dropout adds p / (1 - p) sum_j w_j^2 E x_j^2 to the loss"),
+        "It adds to that of minibatches, and has a mean that theirs has not: dropout at p adds the penalty p / (1 - p)"
+        f" sum w^2 E x^2, at a half {regularization.dropout_penalty([1.0], [1.0], 0.5):.0f} times the sum; averaged"
+        " over masks it does the same.",
+        "dropout_noise", "The noises of the batch and of dropout add up"),
     42: LectureClaim(
         "Velocity decays by friction rho, 0.9 commonly.", RIGHT,
         f"It is up to 90 % of its final size after {momentum_response.steps_to_speed(0.9, RHO):.1f} steps.",
@@ -257,14 +258,14 @@ OPTIMIZATION: dict[int, LectureClaim] = {
         "Regularization closes the gap between training and test.", IF,
         "For least squares its kinds are one: stopping at time t is ridge of 1 / t, with at most"
         f" {regularization.largest_variance_ratio():.4f} times the variance. On digits L2 takes the gap to .95 or less,"
-        " dropout does not.",
+        " dropout less far, batch normalization hardly.",
         "regularization", "and at most 1.6859 times its variance"),
     67: LectureClaim(
         "With transfer less data are needed than one thinks.", IF,
         "Where the tasks are near: the excess risk is |w* - w0|^2 (1 - n / d) and noise,"
         f" {least_squares.interpolation_risk(600, 200, 1.0, 0.25):.3f} from afar,"
-        f" {least_squares.interpolation_risk(600, 200, 0.1, 0.25):.3f} from a tenth of that; from a far task"
-        " nothing.",
+        f" {least_squares.interpolation_risk(600, 200, 0.1, 0.25):.3f} from a tenth of that; a convolutional network"
+        " that knows eight digits learns the other two from hardly fewer examples.",
         "transfer", "Gradient descent errs by its distance from the start"),
 }
 # fmt: on

@@ -93,7 +93,13 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     maker.measured(top, ill["step"], ill["loss"], color=1, label="")
     middle = len(ill["loss"]) // 2
     maker.label(top, ill["step"][middle], 1.04 * ill["loss"][middle], "ill-conditioned", color=1)
-    top.set(xlim=(0, 1.2 * config.steps), xlabel="step", ylabel="loss", title="Two causes, one curve")
+    top.set(
+        xlim=(0, 1.2 * config.steps),
+        ylim=(0.94 * low["loss"][-1], None),
+        xlabel="step",
+        ylabel="loss",
+        title="Two causes, one curve",
+    )
     curves = rows.where(kind="curve")
     names = list(dict.fromkeys([*curves["planted"], *curves["thumb"]]))
     counts = np.zeros((len(names), len(names)), int)

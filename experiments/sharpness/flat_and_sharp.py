@@ -8,30 +8,36 @@ less with 400 examples than with 200, while its largest curvature falls by a qua
 overfits lies in the flattest tenth of the directions. Sharpness is no property of the function: rescaling one layer
 against the other makes the same network as sharp as one likes. Among small networks that fit their digits equally well,
 the sharpness does not rank the gap between validation and training loss. Rescaled by the weights it does, if anything,
-the wrong way round (a pilot of 2 seeds had it the right way).
+the wrong way round (a pilot of 2 seeds had it the right way). Nor does flatness that is sought help: the same networks
+trained by SAM end with two thirds of the sharpness, not less of it rescaled by the weights, and the same gap.
 
 What was set after a look: the networks' seeds. Networks of one seed end alike, and a first count of four seeds
 correlated by .60, past the bound of .5; the bound stayed, sixteen seeds drawn as groups replaced them.
 
 Source: the mean of an inverse Wishart matrix; Dinh et al. 2017, arXiv 1703.04933; Andriushchenko et al. 2023, arXiv
-2302.07011, who find that sharpness "does not correlate well" with generalization.
+2302.07011, who find that sharpness "does not correlate well" with generalization; Foret et al. 2021, arXiv 2010.01412,
+for SAM. Its bounds are from seed 11.
 """
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import optax.contrib
 
+from experiments.pairs import Ratio, paired_ratio
 from jaxopt_lab import problems, rules, theory, training
-from jaxopt_lab.core import Verdict, fail, mean_of_samples
+from jaxopt_lab.core import Problem, Verdict, fail, mean_of_samples
 from jaxopt_lab.reporting import FigureMaker
 from jaxopt_lab.studies import Row, Rows, main, measures
 from jaxopt_lab.studies.fields import Between, Count, Increasing, NotEmpty, Positive, Seed, Whole, configclass
 from jaxopt_lab.studies.verdicts import at_least, at_most, everywhere, within
 
 WISHART, DINH = "mean of an inverse Wishart matrix", "Dinh et al. 2017, arXiv 1703.04933"
-ANDRIUSHCHENKO = "Andriushchenko et al. 2023, arXiv 2302.07011"
+ANDRIUSHCHENKO, FORET = "Andriushchenko et al. 2023, arXiv 2302.07011", "Foret et al. 2021, arXiv 2010.01412"
 TENTH, FITTED = 0.1, 0.05
 
 
@@ -55,6 +61,8 @@ class Config:
     """Steps times learning rate of each network."""
     num_networks: Annotated[int, Whole(4)] = 16
     """Networks of each batch size and rate."""
+    radius: Positive = 0.2
+    """How far SAM looks up the slope; it runs at the last batch size and rate."""
     seed: Seed = 100
     """Seeds everything; pilots, of which the bounds are, took the networks of seeds below 20."""
 
@@ -81,7 +89,7 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     """What more data change, where the overfit lies, what rescaling does, and what sharpness tells of networks."""
     data, networks = rows.where(kind="least squares"), rows.where(kind="network", train=lambda loss: loss <= FITTED)
     first, second = data[0], data[1]
-    interval = _rank_correlation(networks, "sharpness")
+    interval, gap = _rank_correlation(networks, "sharpness"), _aware(config, rows, "gap")
     return [
         everywhere("Least squares overfits by d / (n - d - 1)", "mean excess risk with {num} examples", data, "risk",
                    "predicted", errors="error", reference=WISHART),
@@ -97,6 +105,12 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
         at_most("Sharpness does not rank the gap of networks that fit equally well",
                 f"upper end of the rank correlation's 95 % interval, {len(networks)} networks", 0.5, interval[1],
                 reference=ANDRIUSHCHENKO),
+        at_most("SAM ends flatter", "largest curvature over that of gradient descent, upper end of 95 %", 0.95,
+                _aware(config, rows, "sharpness").high, reference=f"{FORET}; seed 11 gave .84"),
+        at_least("but not rescaled by the weights", "largest rescaled curvature over that of gradient descent", 0.9,
+                 _aware(config, rows, "adaptive").value, reference="seed 11 gave 1.1"),
+        at_most("and its gap is the same", "gaps apart, times, upper end of 95 %", 1.1, max(gap.high, 1 / gap.low),
+                reference="seed 11 gave 1.04"),
     ]  # fmt: skip
 
 
@@ -107,7 +121,8 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
         places = (np.arange(len(row["parts"])) + 0.5) / len(row["parts"])
         maker.measured(top, places, row["parts"], color=color, linestyle="-", linewidth=1,
                        label=f"{row['num']} examples")  # fmt: skip
-    top.set(yscale="log", xlim=(0, 1.35), xlabel="share of the directions, flat to sharp", ylabel="excess risk",
+    top.set(yscale="log", xlim=(0, 1.35), xticks=np.linspace(0, 1, 6), ylabel="excess risk",
+            xlabel="share of the directions, flat to sharp",
             title="What overfits is flat")  # fmt: skip
     networks = rows.where(kind="network", train=lambda loss: loss <= FITTED)
     for color, size in enumerate(config.batch_sizes):
@@ -115,6 +130,8 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
         bottom.plot(
             own["sharpness"], own["gap"], "o", color=maker.color(color), markersize=5 - color, label=f"batch {size}"
         )
+    aware = rows.where(kind="SAM")
+    bottom.plot(aware["sharpness"], aware["gap"], "^", color=maker.color(3), label="SAM")
     bottom.legend()
     bottom.set(xlabel="largest curvature at the end", ylabel="validation loss less training loss",
                title="and sharpness does not tell the gap")  # fmt: skip
@@ -126,11 +143,13 @@ def caption(config: Config, rows: Rows) -> str:
     networks = rows.where(kind="network", train=lambda loss: loss <= FITTED)
     low, high = _rank_correlation(networks, "sharpness")
     adaptive = _rank_correlation(networks, "adaptive")
+    sharp, gap = (_aware(config, rows, name) for name in ("sharpness", "gap"))
     return (
         f"Twice the data cut the excess risk {first['risk'] / second['risk']:.1f} times and the largest curvature by"
         f" {1 - second['largest'] / first['largest']:.0%}; {first['flat']:.0%} of what overfits lies in the flattest"
         f" tenth; among {len(networks)} networks sharpness and gap have a rank correlation between {low:.2f} and"
-        f" {high:.2f}, rescaled by the weights between {adaptive[0]:.2f} and {adaptive[1]:.2f}."
+        f" {high:.2f}, rescaled by the weights between {adaptive[0]:.2f} and {adaptive[1]:.2f};"
+        f" SAM ends with {sharp} of the sharpness and {gap} of the gap."
     )
 
 
@@ -175,28 +194,52 @@ def _rank_correlation(networks: Rows, name: str) -> tuple[float, float]:
     return value - 1.96 * error, value + 1.96 * error
 
 
+def _aware(config: Config, rows: Rows, name: str) -> Ratio:
+    """A number of networks trained by SAM over that of the same ones trained by gradient descent."""
+    plain = rows.where(kind="network", batch_size=config.batch_sizes[-1], learning_rate=config.rates[-1])
+    return paired_ratio(rows.where(kind="SAM")[name], plain[name])
+
+
+def sharpness_aware(learning_rate: float, radius: float) -> optax.GradientTransformationExtraArgs:
+    """SAM: the gradient of the point that lies `radius` up the slope, on the same batch."""
+    up = optax.chain(optax.contrib.normalize(), optax.sgd(radius))
+    return optax.contrib.sam(optax.sgd(learning_rate), up, opaque_mode=True)
+
+
 def _networks(config: Config) -> list[Row]:
     """Perceptrons on digits, trained for equal times: the whole Hessian's largest eigenvalue, plain and rescaled."""
     problem = problems.flattened(problems.load_problem("digits-mlp", width=8, depth=1, activation="tanh",
                                                        num_examples=200))  # fmt: skip
-    hessian, seeds = jax.jit(jax.hessian(problem.full_loss)), config.seed + np.arange(config.num_networks)
+    hessian = jax.jit(jax.hessian(problem.full_loss))
+    rows = [
+        row
+        for size in config.batch_sizes
+        for rate in config.rates
+        for row in _trained(config, problem, hessian, "network", rules.sgd, size, {"learning_rate": rate})
+    ]
+    options = {"learning_rate": config.rates[-1], "radius": config.radius}
+    return rows + _trained(config, problem, hessian, "SAM", sharpness_aware, config.batch_sizes[-1], options)
+
+
+def _trained(
+    config: Config, problem: Problem, hessian: Callable[..., Any], kind: str, rule: Callable[..., Any], size: int,
+    options: dict[str, float],
+) -> list[Row]:  # fmt: skip
+    seeds, steps = config.seed + np.arange(config.num_networks), round(config.time / options["learning_rate"])
+    trace = training.run(problem, rule, options, steps=steps, seeds=seeds, every=steps, batch_size=size,
+                         probes=[training.validation_loss()])  # fmt: skip
     rows = []
-    for size in config.batch_sizes:
-        for rate in config.rates:
-            steps = round(config.time / rate)
-            trace = training.run(problem, rules.sgd, {"learning_rate": rate}, steps=steps, seeds=seeds, every=steps,
-                                 batch_size=size, probes=[training.validation_loss()])  # fmt: skip
-            for place in range(config.num_networks):
-                params = np.asarray(trace.params_of(place))
-                dense, train = np.asarray(hessian(params)), float(problem.full_loss(params))
-                rescaled = np.abs(params)[:, None] * dense * np.abs(params)
-                rows.append({
-                    "kind": "network", "seed": int(seeds[place]), "batch_size": size, "learning_rate": rate,
-                    "train": train,
-                    "gap": float(trace["validation_loss"][place, -1]) - train,
-                    "sharpness": float(np.linalg.eigvalsh(dense)[-1]),
-                    "adaptive": float(np.linalg.eigvalsh(rescaled)[-1]),
-                })  # fmt: skip
+    for place, seed in enumerate(seeds):
+        params = np.asarray(trace.params_of(place))
+        dense, train = np.asarray(hessian(params)), float(problem.full_loss(params))
+        rescaled = np.abs(params)[:, None] * dense * np.abs(params)
+        rows.append({
+            "kind": kind, "seed": int(seed), "batch_size": size, "learning_rate": options["learning_rate"],
+            "train": train,
+            "gap": float(trace["validation_loss"][place, -1]) - train,
+            "sharpness": float(np.linalg.eigvalsh(dense)[-1]),
+            "adaptive": float(np.linalg.eigvalsh(rescaled)[-1]),
+        })  # fmt: skip
     return rows
 
 

@@ -133,6 +133,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
         name = f"mean {row['offset']:g}" if row["offset"] else _NAMES[row["scaling"]]
         maker.predicted(bottom, np.arange(len(row["curve"])), row["curve"], color=color, label=name)
     bottom.axhline(TARGET, color="grey", linestyle=":")
+    maker.label(bottom, config.steps, 1.3 * TARGET, f"loss {TARGET:g}")
     bottom.set(yscale="log", xlim=(0, 1.3 * config.steps), ylim=(3e-4, 3), xlabel="steps at the best rate",
                ylabel="loss on digits", title="and cost the network most")  # fmt: skip
     return figure

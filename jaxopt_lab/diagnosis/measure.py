@@ -12,7 +12,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab import curvature
 from jaxopt_lab.core import Problem, Status, fail, vectors
 from jaxopt_lab.core.errors import reason
 from jaxopt_lab.core.problem import as_partial
@@ -31,7 +30,7 @@ from jaxopt_lab.diagnosis.memorization import measure_memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, search_outputs
 from jaxopt_lab.diagnosis.probe_runs import RATES, OtherRates, ProbeRun, find_on_the_way, probe_run, rate_runs
 from jaxopt_lab.diagnosis.program_checks import ProgramChecks, measure_program
-from jaxopt_lab.diagnosis.quadratic_model import in_structure_of, measure_curvature
+from jaxopt_lab.diagnosis.quadratic_model import diagonal_of, measure_curvature
 from jaxopt_lab.diagnosis.rule_checks import measure_rule
 from jaxopt_lab.diagnosis.stationary_point import NUM_LOSSES, StationaryPoint, look_around, scan_line
 from jaxopt_lab.diagnosis.validation import measure_validation
@@ -164,7 +163,7 @@ def measure_gradient_noise(evidence: Evidence, budget: Budget) -> GradientNoise 
     seen = model is not None and model.preconditioned
     noise = measure_noise(
         frozen, run.params, gradient, batch_size=setting.batch_size, num_samples=count, seed=setting.seed,
-        preconditioner=in_structure_of(curvature.preconditioner_of(run.state), run.params) if seen else None,
+        preconditioner=diagonal_of(run.state, setting.optimizer.b2, run.params) if seen else None,
     )  # fmt: skip
     budget.pay(count * a_sample)
     return noise

@@ -247,7 +247,7 @@ def _paid_model(
         return None
     setting = evidence.setting
     model = budget.attempt("curvature", lambda: model_around(
-        setting.problem, params, model_state, state, (num_along, num_random), setting.seed
+        setting.problem, params, model_state, state, (num_along, num_random), setting.seed, setting.optimizer.b2
     ))  # fmt: skip
     if model is not None:
         budget.pay(model.products * PRODUCT)
@@ -255,7 +255,7 @@ def _paid_model(
 
 
 def model_around(
-    problem: Problem, params: Any, model_state: Any, state: Any, counts: tuple[int, int], seed: int
+    problem: Problem, params: Any, model_state: Any, state: Any, counts: tuple[int, int], seed: int, b2: float = np.nan
 ) -> QuadraticModel:
     """The model with `counts` products along the gradient and at random; preconditioned where the state tells how."""
     frozen = problem.freeze(model_state)
@@ -263,7 +263,7 @@ def model_around(
     preconditioner = None
     if state is not None:
         try:
-            preconditioner = in_structure_of(curvature.preconditioner_of(state), params)
+            preconditioner = diagonal_of(state, b2, params)
         except ValueError:
             preconditioner = None
     return measure_model(
@@ -272,7 +272,17 @@ def model_around(
     )  # fmt: skip
 
 
-def in_structure_of(tree: Any, params: Any) -> Any:
+def diagonal_of(state: Any, b2: float, params: Any) -> Any:
+    """What the rule divides its step by, in the parameters' structure; `b2` is NaN where it is not known.
+
+    Raises:
+      ValueError: the state does not tell it for all of them.
+    """
+    known = {"b2": b2} if 0 <= b2 < 1 else {}
+    return _in_structure_of(curvature.preconditioner_of(state, **known), params)
+
+
+def _in_structure_of(tree: Any, params: Any) -> Any:
     """The leaves of a tree that stand where the parameters have theirs, in the parameters' structure.
 
     Raises:

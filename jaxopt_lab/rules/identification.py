@@ -1,31 +1,43 @@
 """The rule in use, told by what it does: learning rate, momentum and stability edge of any optax transformation.
 
-A rule is fed one small gradient at the origin, in one entry of each leaf, so that clipping lets it pass, and then
-zeros. What it answers is its impulse response h_0, h_1, h_2, ...
+A rule is fed small gradients and then zeros, on parameters of a few entries a leaf. Where its answer is the gradient
+itself times a number, that number over time is its impulse response h_0, h_1, h_2, ...
 
     gradient descent   -lr, 0, 0
     heavy ball         -lr, -lr rho, -lr rho^2
     Nesterov           -lr (1 + rho), -lr rho^2, -lr rho^3
 
-A rule that answers twice the gradient with twice the step is one of these, or another linear filter; one that answers
-with the same step divides by the gradient's size, as Adam and its family do.
+Where it is the same step for all gradients, but for their signs, the rule divides by the gradient's size, as Adam and
+its family do. Each leaf is told by itself, and only what gradients of two sizes and two shapes agree on, at zero
+parameters and at others: a trust ratio, a matrix's orthogonalization or a limit that is met leave the rule unknown.
+A response that begins a step later tells a schedule from momentum.
 """
 
 import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from jaxopt_lab import theory
 from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.core.vectors import parameter_paths
+from jaxopt_lab.rules.answers import (
+    CLOSE,
+    LEVELS,
+    STARTS,
+    WARM_UP,
+    answer_gradients,
+    at_rest,
+    parts_of,
+    ratio_of,
+    small_params,
+    warm_up,
+)
 
-_SETTLED = 100
-_LENGTH = 5
-_CLOSE = 1e-3
-_SMALL = 0.03
+_SHARES = 4
+_SHOWN = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,13 +46,16 @@ class IdentifiedRule:
 
     Attributes:
       kind: "gradient descent", "heavy ball" or "Nesterov"; "adaptive" for a rule of Adam's family; "linear" for another
-        linear filter of the gradients; "unknown".
-      learning_rate: of the first step; NaN where it is not known.
+        linear filter of the gradients; "unknown", also where groups of leaves are moved in different ways.
+      learning_rate: of the first step, or the largest of the first 2,000 where that one is zero; NaN if not known.
       rho: the momentum, 0 without.
       lookahead: as in `theory.stability.two_step_edge`: 0, or rho for Nesterov.
       effective_rate: the sum of the impulse response, lr / (1 - rho) for those named.
       weight_decay: the share of themselves by which it shrinks the parameters in a step without a gradient, once its
-        momentum has come to rest.
+        momentum has come to rest; the largest of the groups'.
+      b2: decay of a second moment, NaN without.
+      groups: (paths, what is known of them) for leaves that the rule treats alike; "frozen" are those that it leaves
+        as they are. Empty where all are treated alike.
     """
 
     kind: str
@@ -49,6 +64,8 @@ class IdentifiedRule:
     lookahead: float = 0.0
     effective_rate: float = float("nan")
     weight_decay: float = 0.0
+    b2: float = float("nan")
+    groups: tuple[tuple[tuple[str, ...], "IdentifiedRule"], ...] = ()
 
     @property
     def edge(self) -> float:
@@ -62,6 +79,10 @@ class IdentifiedRule:
         return self.learning_rate * curvature / self.edge
 
     def __str__(self) -> str:
+        moving = [(paths, each) for paths, each in self.groups if each.kind != "frozen"]
+        if self.kind == "unknown" and len(moving) > 1:
+            told = [f"{each} ({', '.join(paths[:_SHOWN])})" for paths, each in moving[:_SHOWN]]
+            return "; ".join([*told, *(["..."] if len(moving) > _SHOWN else [])])
         if not np.isfinite(self.learning_rate):
             return f"a rule of unknown form ({self.kind})"
         momentum = f", momentum {self.rho:.3g}" if self.rho else ""
@@ -69,15 +90,15 @@ class IdentifiedRule:
 
 
 def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
-    """Tells a rule by its impulse response.
+    """Tells a rule by its answers to gradients, each leaf by itself.
 
     Args:
       rule: any optax transformation, at the beginning of its schedules.
       params: parameters of the structure that it is used on; their values do not matter.
 
     Returns:
-      What is known. A rule that needs more than gradients and parameters, or whose first step is zero, as in a warm-up,
-      is unknown. Cost: a few updates, no gradient.
+      What is known. A rule that needs more than gradients and parameters, or that does not move in its first steps, is
+      unknown. Cost: a few hundred updates of parameters of a few entries, no gradient.
 
     Example:
       >>> print(identify(optax.sgd(0.1, momentum=0.9, nesterov=True), jnp.ones(3)))
@@ -85,25 +106,24 @@ def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
       >>> print(identify(optax.adam(0.003), jnp.ones(3)))
       adaptive, learning rate 0.003, momentum 0.9
     """
-    return dataclasses.replace(_by_response(rule, params), weight_decay=weight_decay(rule, params))
-
-
-def _by_response(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
+    small = small_params(params)
     try:
-        single, double = (_response(rule, params, size) / _SMALL for size in (_SMALL, 2 * _SMALL))
-        first_moment = _first_moment(rule, params)
+        answers, gradients = jax.device_get(compiled(answer_gradients, (rule,), small)(small))
+        steps, first, second = jax.device_get(compiled(at_rest, (rule,), small)(small))
     except (TypeError, ValueError):
         return IdentifiedRule("unknown")
-    start = single[0]
-    if not np.isfinite(single).all() or start >= 0:
-        return IdentifiedRule("unknown")
-    ratio = double[0] / start
-    if abs(ratio - 1) < _CLOSE:
-        rho, rate = first_moment or 0.0, -start * _SMALL
-        return IdentifiedRule("adaptive", rate, rho, effective_rate=rate)
-    if not np.allclose(double, 2 * single, rtol=_CLOSE, atol=_CLOSE * abs(start)):
-        return IdentifiedRule("unknown")
-    return _named(single)
+    first, second = (ratio_of(each[0]) for each in (first, second))
+    leaves, ends = [], np.cumsum([leaf.size for leaf in jax.tree.leaves(small) if leaf.size])
+    for place, end in enumerate(ends):
+        entries = slice(end - int(np.diff(ends, prepend=0)[place]), end)
+        parts = parts_of(answers[..., entries], gradients[..., entries])
+        found = _agreed([_told([part[level] for part in parts], first) for level in range(len(LEVELS))])
+        found = dataclasses.replace(found, weight_decay=float(-steps[1, -1, place]) + 0.0)
+        leaves.append(dataclasses.replace(found, b2=second) if found.kind == "adaptive" else found)
+    paths = [path for path, leaf in zip(parameter_paths(params), jax.tree.leaves(params), strict=True) if leaf.size]
+    found = _together(paths, leaves)
+    begins_at_rest = not np.any(answers[..., -1, 0, :])
+    return _at_its_peak(rule, small, found) if begins_at_rest and found.learning_rate > 0 else found
 
 
 def weight_decay(rule: optax.GradientTransformation, params: Any) -> float:
@@ -114,80 +134,119 @@ def weight_decay(rule: optax.GradientTransformation, params: Any) -> float:
       params: parameters of the structure that it is used on.
 
     Returns:
-      The share; 0 for a rule that needs more than gradients and parameters.
+      The share, the largest of the leaves'; 0 for a rule that needs more than gradients and parameters.
 
     Example:
       >>> round(weight_decay(optax.adamw(0.1, weight_decay=0.01), jnp.ones(3)), 6)
       0.001
     """
+    small = small_params(params)
     try:
-        means = compiled(_decays, (rule,), params)(params)
+        steps = compiled(at_rest, (rule,), small)(small)[0]
     except (TypeError, ValueError):
         return 0.0
-    return float(-np.mean(np.asarray(means, np.float64))) + 0.0
+    return float(-np.min(np.asarray(steps[1, -1]), initial=0.0)) + 0.0
 
 
-def _decays(rule: optax.GradientTransformation, params: Any) -> jax.Array:
-    """The mean of each leaf's hundredth step from ones without a gradient, when momentum has come to rest, [leaves]."""
-    ones = jax.tree.map(lambda leaf: jnp.ones((min(leaf.size, 1),) * max(leaf.ndim, 1), leaf.dtype), params)
-    ones = jax.tree.map(lambda one, leaf: one.reshape(()) if leaf.ndim == 0 else one, ones, params)
-    zeros = jax.tree.map(jnp.zeros_like, ones)
+def _together(paths: list[str], leaves: list[IdentifiedRule]) -> IdentifiedRule:
+    """What is known of the whole rule: what its moving leaves have in common."""
+    groups: list[tuple[list[str], IdentifiedRule]] = []
+    for path, leaf in zip(paths, leaves, strict=True):
+        for members, known in groups:
+            if _same(leaf, known) and np.isclose(leaf.weight_decay, known.weight_decay, rtol=CLOSE, atol=1e-12):
+                members.append(path)
+                break
+        else:
+            groups.append(([path], leaf))
+    told = tuple((tuple(members), known) for members, known in groups) if len(groups) > 1 else ()
+    moving = [known for _, known in groups if known.kind != "frozen"]
+    if not moving:
+        return IdentifiedRule("unknown", groups=told)
+    alike = all(_same(each, moving[0]) for each in moving)
+    found = moving[0] if alike else IdentifiedRule("unknown")
+    return dataclasses.replace(found, weight_decay=max(each.weight_decay for each in moving), groups=told)
 
-    def step(carry: Any, _: None) -> tuple[Any, None]:
-        updates, state = rule.update(zeros, carry[0], ones)
-        return (state, jax.tree.map(lambda new, old: new.astype(old.dtype), updates, ones)), None
 
-    (_, updates), _ = jax.lax.scan(step, (rule.init(ones), zeros), None, length=_SETTLED)
-    return jnp.stack([jnp.mean(leaf).astype(float) for leaf in jax.tree.leaves(updates) if leaf.size])
+def _agreed(levels: list[tuple[IdentifiedRule, bool]]) -> IdentifiedRule:
+    """What gradients of two sizes agree on; or of one, where all others are only cut in length."""
+    known = [each for each, _ in levels if each.kind != "unknown"]
+    cut = all(is_limited for each, is_limited in levels if each.kind == "unknown")
+    if known and (len(known) > 1 or cut) and all(_same(each, known[0]) for each in known):
+        return known[0]
+    return IdentifiedRule("unknown")
 
 
-def _named(response: np.ndarray) -> IdentifiedRule:
-    """The two-step method with this impulse response."""
-    shares = response / response[0]
-    if np.abs(shares[1:]).max() < _CLOSE:
-        return IdentifiedRule("gradient descent", -response[0], effective_rate=-response[0])
-    rho = float(shares[2] / shares[1]) if abs(shares[1]) > _CLOSE else 0.0
+def _same(one: IdentifiedRule, other: IdentifiedRule) -> bool:
+    numbers = [(each.learning_rate, each.rho, each.lookahead) for each in (one, other)]
+    return one.kind == other.kind and bool(np.allclose(*numbers, rtol=2 * CLOSE, equal_nan=True))
+
+
+def _told(parts: list[np.ndarray], first: float) -> tuple[IdentifiedRule, bool]:
+    """A leaf by its answers of one level.
+
+    Args:
+      parts: of its steps, as `_parts` gives them, each [sizes, shapes, points, sequences, steps].
+      first: decay of the first moment.
+
+    Returns:
+      What is known, and whether all steps have the gradient's direction, of whatever length.
+    """
+    unknown, (coefficient, rest, sign, spread) = IdentifiedRule("unknown"), parts
+    if not np.isfinite(coefficient).all():
+        return unknown, False
+    runs = (-1, *coefficient.shape[-2:])
+    answers, size = coefficient.reshape(runs), np.abs(coefficient).max()
+    if size == 0 and rest.max() == 0:
+        return IdentifiedRule("frozen"), True
+    is_parallel = bool(rest.max() <= CLOSE * size)
+    if is_parallel and np.ptp(answers, axis=0).max() <= CLOSE * size:
+        return _named(answers.mean(0)), True
+    signs, around = sign.reshape(runs)[:, -1], spread.reshape(runs)[:, -1]  # to a gradient that stays
+    moving = np.flatnonzero(np.abs(signs).max(0) > 0)
+    rates = -signs[:, moving[0]] if len(moving) else np.zeros(1)
+    if rates.min() <= 0 or max(np.ptp(rates), around[:, moving[0]].max()) > CLOSE * rates.max():
+        return unknown, is_parallel
+    rate = float(rates.mean())
+    rho = first if np.isfinite(first) else 0.0
+    return IdentifiedRule("adaptive", rate, rho, effective_rate=rate), is_parallel
+
+
+def _named(responses: np.ndarray) -> IdentifiedRule:
+    """The two-step method with these responses to a gradient at step 0, 1, ..., [sequences, steps]."""
+    at_once = np.diagonal(responses[:STARTS, :STARTS])
+    begins = np.flatnonzero(at_once != 0)
+    if not len(begins) or begins[0] + _SHARES > STARTS or at_once[begins[0]] > 0:
+        return IdentifiedRule("unknown")
+    start = begins[0]
+    rates = at_once[start : start + _SHARES]
+    if (rates == 0).any():
+        return IdentifiedRule("unknown")
+    shares = responses[start, start : start + _SHARES] / rates  # the schedule has moved them alike
+    if np.abs(shares[1:]).max() < CLOSE:
+        return IdentifiedRule("gradient descent", -rates[0], effective_rate=-rates[0])
+    rho = float(shares[2] / shares[1]) if abs(shares[1]) > CLOSE else 0.0
     if 0 < rho < 1:
         for kind, lookahead in (("heavy ball", 0.0), ("Nesterov", rho)):
-            rate = -response[0] / (1 + lookahead)
-            expected = -rate * np.concatenate(
-                [[1 + lookahead], (rho if not lookahead else rho**2) * rho ** np.arange(4)]
-            )
-            if np.allclose(response, expected[:_LENGTH], rtol=0, atol=_CLOSE * abs(response[0])):
-                return IdentifiedRule(kind, float(rate), rho, lookahead, float(rate / (1 - rho)))
+            expected = rho ** np.arange(_SHARES) if not lookahead else _nesterov_shares(rho, _SHARES)
+            if np.allclose(shares, expected, rtol=0, atol=CLOSE):
+                rate = float(-rates[0] / (1 + lookahead))
+                return IdentifiedRule(kind, rate, rho, lookahead, float(rate / (1 - rho)))
     return IdentifiedRule("linear")
 
 
-def _response(rule: optax.GradientTransformation, params: Any, size: float) -> np.ndarray:
-    """Mean over the leaves of the steps that answer `size` in the first entry of each, then 0, 0, ... [5]."""
-    entries = compiled(_entries, (rule,), params)(params, size)
-    return np.asarray(entries, np.float64).mean(1)
+def _nesterov_shares(rho: float, count: int) -> np.ndarray:
+    shares = rho ** np.arange(1, count + 1) * rho / (1 + rho)
+    return np.concatenate([[1.0], shares[: count - 1]])
 
 
-def _entries(rule: optax.GradientTransformation, params: Any, size: jax.Array) -> jax.Array:
-    """The first entry of each leaf's steps, [5, leaves]."""
-    origin = jax.tree.map(jnp.zeros_like, params)
-    state, steps = rule.init(origin), []
-    for place in range(_LENGTH):
-        grads = jax.tree.map(lambda leaf, at=place: _first_entry(leaf, size if at == 0 else 0.0), origin)
-        updates, state = rule.update(grads, state, origin)
-        steps.append(jnp.stack([leaf.ravel()[0].astype(float) for leaf in jax.tree.leaves(updates) if leaf.size]))
-    return jnp.stack(steps)
-
-
-def _first_entry(leaf: jax.Array, value: Any) -> jax.Array:
-    return leaf if not leaf.size else leaf.at[(0,) * leaf.ndim].set(value)
-
-
-def _first_moment(rule: optax.GradientTransformation, params: Any) -> float | None:
-    """The decay of a first moment that the state holds under Adam's name, or None."""
-    moments = compiled(_first_moments, (rule,), params)(params)
-    return float(1 - moments[0]) if moments else None
-
-
-def _first_moments(rule: optax.GradientTransformation, params: Any) -> list[jax.Array]:
-    """The mean of the first moment's first leaf after a step from ones; empty where the state holds none."""
-    origin = jax.tree.map(jnp.zeros_like, params)
-    _, state = rule.update(jax.tree.map(jnp.ones_like, origin), rule.init(origin), origin)
-    found = optax.tree.get_all_with_path(state, "mu")
-    return [jnp.mean(leaf) for leaf in jax.tree.leaves(found[0][1]) if leaf.size][:1] if found else []
+def _at_its_peak(rule: optax.GradientTransformation, small: Any, found: IdentifiedRule) -> IdentifiedRule:
+    """The rule with the largest rate of its warm-up."""
+    answers = np.asarray(compiled(warm_up, (rule,), small)(small), np.float64)
+    if not np.isfinite(answers).all():
+        return found
+    if found.kind != "adaptive" and found.rho:
+        shares = found.rho ** np.arange(WARM_UP)
+        answers = answers / np.cumsum(_nesterov_shares(found.rho, WARM_UP) if found.lookahead else shares)
+    factor = float(answers.max() / answers[answers > 0][0])
+    rate, whole = factor * found.learning_rate, factor * found.effective_rate
+    return dataclasses.replace(found, learning_rate=rate, effective_rate=whole)

@@ -9,7 +9,7 @@ from scipy import optimize
 
 from jaxopt_lab.theory.arguments import Finite, Floats, NonNegative, OpenFraction, Positive, checked
 
-__all__ = ["dropout_penalty", "largest_variance_ratio", "regularized_condition_number"]
+__all__ = ["dropout_gradient_variance", "dropout_penalty", "largest_variance_ratio", "regularized_condition_number"]
 
 
 @checked
@@ -25,6 +25,34 @@ def dropout_penalty(weights: Finite, second_moments: NonNegative, rate: OpenFrac
     Reference: Srivastava et al. 2014, section 9.1.
     """
     return rate / (1 - rate) * np.sum(np.square(weights) * second_moments, axis=-1)
+
+
+@checked
+def dropout_gradient_variance(inputs: Finite, label: Finite, weights: Finite, rate: OpenFraction) -> Floats:
+    """Trace of the covariance, over what is dropped, of the gradient of (x . w - y)^2 / 2 on one example.
+
+    With z_j = 1 / (1 - p) where input j is kept and else 0, a = 1 / (1 - p), c = x w and s = sum c, its second moment
+    is sum_j x_j^2 E z_j^2 (c . z - y)^2, from E z_j^2 = a, E z_j^3 = a^2, E z_j^4 = a^3; its mean is x (s - y) plus
+    the gradient of half of `dropout_penalty`.
+
+    Args:
+      inputs: of the example, or of several, shape [..., d].
+      label: y, shape [...].
+      weights: w, shape [d].
+      rate: probability p of dropping an input.
+
+    Example:
+      >>> print(f"{dropout_gradient_variance([1.0], 0.0, [1.0], 0.5):.1f}")  # 4 or 0
+      4.0
+    """
+    inputs, label = np.asarray(inputs), np.asarray(label)
+    scale = 1 / (1 - rate)
+    parts = inputs * weights
+    rest = parts.sum(-1, keepdims=True) - parts - label[..., None]
+    spread = (scale - 1) * (np.square(parts).sum(-1, keepdims=True) - np.square(parts))
+    moments = scale**3 * parts**2 + 2 * scale**2 * parts * rest + scale * (rest**2 + spread)
+    means = inputs * (rest + scale * parts)
+    return np.sum(np.square(inputs) * moments - np.square(means), axis=-1)
 
 
 @checked

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from experiments.sharpness import edge_of_stability, flat_and_sharp
+from jaxopt_lab import objectives, training
 from jaxopt_lab.core import InputError, precision
 from jaxopt_lab.training.storage import Checkpoints
 
@@ -52,3 +53,13 @@ def test_the_sharpness_of_a_run_is_the_top_of_the_dense_hessian():
     assert row["sharpness"][0] == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-3)
     assert row["threshold"] == pytest.approx(40.0)
     assert len(row["sharpness"]) == len(row["steps"]) == 7
+
+
+def test_sam_takes_the_gradient_of_the_point_up_the_slope():
+    eigenvalues, start, rate, radius = np.array([4.0, 1.0]), np.array([1.0, -2.0]), 0.1, 0.5
+    problem = objectives.quadratic(eigenvalues, start=start)
+    trace = training.run(problem, flat_and_sharp.sharpness_aware, {"learning_rate": rate, "radius": radius}, steps=1)
+    slope = eigenvalues * start
+    expected = start - rate * eigenvalues * (start + radius * slope / np.linalg.norm(slope))
+    # one step in float32
+    np.testing.assert_allclose(np.asarray(trace.params_of(0)), expected, rtol=1e-6)

@@ -18,7 +18,7 @@ from experiments.conditioning import (
     zigzag,
 )
 from experiments.diagnosis import confusion_matrix, reported_faults
-from experiments.generalization import babysitting, regularization, transfer
+from experiments.generalization import babysitting, dropout_noise, regularization, transfer
 from experiments.momentum import (
     adaptive_methods,
     nesterov_forms,
@@ -60,6 +60,7 @@ from jaxopt_lab.studies import list_studies, load_study
 
 TINY = {
     babysitting: {"dim": 10, "steps": 100},
+    dropout_noise: {"num_masks": 200, "num_batches": 100, "num_networks": 4},
     transfer: {"dim": 40, "num_examples": 15, "num_seeds": 6},
     preprocessing_networks: {"ratios": (0.0, 3.0), "dim": 100, "num_sets": 50, "shapes": ((3, 9),), "steps": 150},
     initialization_map: {
@@ -352,7 +353,9 @@ def spoil_flatness(row):
     if row["kind"] == "least squares":
         row["largest"] /= row["num"]
     if row["kind"] == "network":
-        row["sharpness"] = row["gap"]
+        row.update(sharpness=row["gap"], adaptive=1.0)
+    if row["kind"] == "SAM":
+        row.update(sharpness=2.0, adaptive=0.1, gap=0.1)
 
 
 def spoil_activations(row):
@@ -381,6 +384,14 @@ def spoil_transfer(row):
         row["error_rate"] = 0.3
 
 
+def spoil_noise(row):
+    scaled(variance=1.3, total=1.5)(row)
+    if row["kind"] == "noises":
+        row["dropout"] *= 0.2
+    if row["kind"] == "trained":
+        row["held_out"] = np.full(len(row["held_out"]), 1.3 if row["method"] == "dropout" else 1.0)
+
+
 def spoil_curves(row):
     if row["kind"] == "twin":
         row.update(found="saddle", loss=row["loss"] * (1 + 0.01 * (row["planted"] == "ill-conditioned")))
@@ -398,18 +409,26 @@ def spoil_normalization(row):
 def spoil_regularization(row):
     scaled(penalty=1.3, kappa=1.1, steps=1.3, bias_ratio=1.1, variance_ratio=1.3)(row)
     if row["kind"] == "network":
-        row.update(gap=0.1 if row["method"] == "dropout" else 0.4, held_out=0.4, error_rate=0.1)
+        held = {"L2": 1.2, "stopped early": 0.5}.get(row["method"], 1.0)
+        gap = {"L2": 1.2, "batch normalization": 0.2}.get(row["method"], 1.0)
+        row.update(
+            {
+                name: np.full(len(row["gap"]), value)
+                for name, value in (("gap", gap), ("held_out", held), ("wrong", 0.1))
+            }
+        )
 
 
 SPOILERS = {
     "babysitting": (spoil_curves, 5),
-    "transfer": (spoil_transfer, 3),
+    "transfer": (spoil_transfer, 4),
+    "dropout_noise": (spoil_noise, 5),
     "preprocessing_networks": (spoil_preprocessing, 7),
     "initialization_map": (spoil_initialization, 8),
-    "regularization": (spoil_regularization, 9),
+    "regularization": (spoil_regularization, 11),
     "batch_norm": (spoil_normalization, 13),
     "activations_and_depth": (spoil_activations, 5),
-    "flat_and_sharp": (spoil_flatness, 6),
+    "flat_and_sharp": (spoil_flatness, 9),
     "how_many_at_once": (scaled(hits=0.7, rank_hits=0.8, log_trials=1.3, one_by_one=0.99), 4),
     "kappa_and_dimension": (spoil_kappas, 6),
     "wiggling_line": (scaled(error=1.3, ratio=2.0, worst_class=0.8), 3),

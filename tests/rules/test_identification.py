@@ -34,10 +34,57 @@ def test_a_rule_is_told_by_what_it_does(rule, kind, rate, rho, edge):
 def test_other_filters_and_rules_that_need_more_are_not_given_a_name():
     assert rules.identify(rules.aggregated_momentum(0.1, rhos=(0.0, 0.9)), PARAMS).kind == "linear"
     assert rules.identify(rules.nesterov_lookahead(0.1, rho=0.9), PARAMS).kind == "unknown"
-    warm = optax.sgd(optax.linear_schedule(0.0, 0.1, 10))
-    assert rules.identify(warm, PARAMS).kind == "unknown"
-    assert np.isnan(rules.identify(warm, PARAMS).edge)
-    assert "unknown form" in str(rules.identify(warm, PARAMS))
+    found = rules.identify(optax.lars(0.1), PARAMS)
+    assert found.kind == "unknown"
+    assert np.isnan(found.edge)
+    assert "unknown form" in str(found)
+
+
+@pytest.mark.parametrize(
+    "rule", [optax.lamb(1e-3), optax.adagrad(0.1), optax.contrib.muon(1e-3), optax.normalize_by_update_norm()]
+)
+def test_what_gradients_of_two_sizes_and_shapes_do_not_agree_on_is_unknown(rule):
+    assert rules.identify(rule, PARAMS).kind == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("rule", "kind", "rate", "rho"),
+    [
+        (optax.sgd(optax.linear_schedule(0.0, 0.1, 100)), "gradient descent", 0.1, 0.0),
+        (optax.sgd(optax.linear_schedule(0.0, 0.1, 100), momentum=0.9), "heavy ball", 0.1, 0.9),
+        (optax.sgd(optax.cosine_decay_schedule(0.1, 20), momentum=0.9, nesterov=True), "Nesterov", 0.1, 0.9),
+        (optax.adam(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 100, 1000)), "adaptive", 1e-3, 0.9),
+        (optax.chain(optax.clip_by_global_norm(0.01), optax.sgd(0.1)), "gradient descent", 0.1, 0.0),
+        (optax.chain(optax.clip(1.0), optax.sgd(0.1)), "gradient descent", 0.1, 0.0),
+        (optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)), "adaptive", 1e-3, 0.9),
+    ],
+)
+def test_schedules_and_limits_are_told_from_momentum(rule, kind, rate, rho):
+    found = rules.identify(rule, PARAMS)
+    assert found.kind == kind
+    np.testing.assert_allclose([found.learning_rate, found.rho], [rate, rho], rtol=2e-3)
+
+
+def partitioned(**parts):
+    return optax.multi_transform(parts, lambda tree: {"w": "first", "b": "second"})
+
+
+def test_groups_of_leaves_are_told_apart():
+    found = rules.identify(partitioned(first=optax.sgd(0.01), second=optax.sgd(1.0)), PARAMS)
+    assert found.kind == "unknown"
+    assert str(found) == "gradient descent, learning rate 1 (b); gradient descent, learning rate 0.01 (w)"
+    frozen = rules.identify(partitioned(first=optax.set_to_zero(), second=optax.sgd(0.1)), PARAMS)
+    assert str(frozen) == "gradient descent, learning rate 0.1"
+    assert [(paths, known.kind) for paths, known in frozen.groups] == [(("b",), "gradient descent"), (("w",), "frozen")]
+    mask = {"w": True, "b": False}
+    decayed = rules.identify(optax.chain(optax.add_decayed_weights(1e-2, mask), optax.sgd(0.1)), PARAMS)
+    assert decayed.weight_decay == pytest.approx(1e-3)
+    assert [known.weight_decay for _, known in decayed.groups] == pytest.approx([0.0, 1e-3])
+
+
+@pytest.mark.parametrize("b2", [0.95, 0.999])
+def test_the_decay_of_the_second_moment_is_read(b2):
+    assert rules.identify(optax.adam(1e-3, b2=b2), PARAMS).b2 == pytest.approx(b2, rel=1e-5)
 
 
 @pytest.mark.parametrize("momentum", [None, 0.5, 0.9])

@@ -17,6 +17,19 @@ def test_the_penalty_of_dropout_is_the_mean_over_all_masks():
     assert law == pytest.approx(added, rel=1e-12)
 
 
+def test_the_noise_of_dropout_is_the_variance_over_all_masks():
+    inputs, weights, rate = np.array([[1.0, -2.0, 0.5], [0.3, 1.0, 2.0]]), np.array([0.7, -1.0, 2.0]), 0.3
+    labels, first, second = np.array([1.0, -0.5]), np.zeros((2, 3)), np.zeros(2)
+    for mask in np.ndindex(2, 2, 2):
+        kept = np.array(mask)
+        chance = (1 - rate) ** kept.sum() * rate ** (3 - kept.sum())
+        dropped = inputs * kept / (1 - rate)
+        gradient = dropped * (dropped @ weights - labels)[:, None]
+        first, second = first + chance * gradient, second + chance * np.square(gradient).sum(1)
+    law = regularization.dropout_gradient_variance(inputs, labels, weights, rate)
+    np.testing.assert_allclose(law, second - np.square(first).sum(1), rtol=1e-12)
+
+
 def test_the_condition_number_is_that_of_the_dense_matrix():
     matrix = np.diag([4.0, 1.0, 0.01]) + 0.5 * np.eye(3)
     assert regularization.regularized_condition_number(4.0, 0.01, 0.5) == pytest.approx(np.linalg.cond(matrix))
