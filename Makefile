@@ -47,6 +47,7 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.curvature
 	$(BIN)/python -m benchmarks.sweeps
+	$(BIN)/python -m benchmarks.workers
 
 house: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.house

@@ -12,8 +12,10 @@ from jaxopt_lab.compare.splits import MEASURES, DataSplit, split_data
 from jaxopt_lab.compare.statistics import seeds_for_misses
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
 from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.batches import materialized
 from jaxopt_lab.core.errors import LARGEST_COUNT, require_between, require_choice, require_count, require_positive
 from jaxopt_lab.core.leaves import count_examples
+from jaxopt_lab.problems import load_problem
 from jaxopt_lab.search.plans import LOOPS
 from jaxopt_lab.storage.files import file_name
 from jaxopt_lab.storage.fingerprints import problem_fingerprint
@@ -159,7 +161,6 @@ def plan_comparison(
     for (name, value), least in zip(counts.items(), (1, 1, 2, 0), strict=True):
         require_count("compare", name, value, least)
     require_choice("compare", "loop", execution.loop, LOOPS)
-    execution.require_whole("compare")
     named, candidates = _named(problems), candidates_of(rules)
     if not candidates:
         raise fail("compare", "there is no rule")
@@ -203,9 +204,10 @@ def _splits(named: Mapping[str, Problem], budgets: Any, sizes: Any, seed: int, m
 
 def _named(problems: Any) -> dict[str, Problem]:
     if isinstance(problems, Mapping):
-        found = dict(problems)
+        found = {name: load_problem(each) if isinstance(each, str) else each for name, each in problems.items()}
     else:
-        listed: Sequence[Any] = [problems] if isinstance(problems, Problem) else list(problems)
+        given: Sequence[Any] = [problems] if isinstance(problems, Problem | str) else list(problems)
+        listed = [load_problem(each) if isinstance(each, str) else each for each in given]
         for each in listed:
             if not isinstance(each, Problem):
                 raise fail("compare", f"a problem must be a Problem, got {each!r}", "Make one with load_problem.")
@@ -215,6 +217,9 @@ def _named(problems: Any) -> dict[str, Problem]:
                        "Give a mapping from names to problems.")  # fmt: skip
     if not found:
         raise fail("compare", "there is no problem")
+    found = {
+        name: dataclasses.replace(each, data=materialized("compare", name, each.data)) for name, each in found.items()
+    }
     if len({file_name(name) for name in found}) < len(found):
         raise fail("compare", f"problems' names must differ in letters and digits: {', '.join(found)}")
     return found

@@ -12,6 +12,7 @@ import contextlib
 import dataclasses
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,11 @@ from jaxopt_lab.search.results import Sweep
 from jaxopt_lab.search.store import BASELINE, ComparisonStore
 from jaxopt_lab.search.sweeps import run_sweep
 from jaxopt_lab.search.trials import Objective
+from jaxopt_lab.storage.claims import Claims
 from jaxopt_lab.storage.folder import environment
 from jaxopt_lab.training.devices import device_kind
 from jaxopt_lab.training.feasibility import Feasibility
+from jaxopt_lab.training.workers import Workers, team
 
 
 def compare(
@@ -46,12 +49,13 @@ def compare(
     batch_size: Any = None,
     protocol: Protocol | None = None,
     execution: training.Execution | None = None,
+    executor: Any = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Comparison:
     """Compares rules on problems and says only what is shown.
 
     Args:
-      problems: a problem, several, or name -> problem.
+      problems: a problem, several, or name -> problem; each may be a name, "module:function" included.
       rules: names of `CANDIDATES`, or name -> `Candidate` or (factory, space).
       budget: gradients of each run; a number, or problem -> number.
       num_trials: of each rule's search on each problem.
@@ -60,7 +64,8 @@ def compare(
       seed: of the samplers, the splits and the first of all seeds.
       batch_size: examples a step, None for all; or problem -> either.
       protocol: baseline, sampler, target, measure and level.
-      execution: loop, K, devices and log; what it leaves open is chosen.
+      execution: loop, K, devices, workers and log; what it leaves open is chosen.
+      executor: as in `sweep`: whose workers do the searches and the final runs; seconds are measured by this process.
       out: the folder of all results, in which the comparison's own is named by its config's hash. There everything is
         kept and found again; None keeps nothing.
 
@@ -77,23 +82,54 @@ def compare(
       >>> found.verdict()[0]
       'heavy_ball is shown better than every other rule on quadratic.'
     """
-    plan = plan_comparison(
-        problems, rules, budget, num_trials=num_trials, num_seeds=num_seeds, num_final_seeds=num_final_seeds,
-        seed=seed, batch_size=batch_size, protocol=protocol or Protocol(),
-        execution=execution or training.Execution(),
-    )  # fmt: skip
-    return run_comparison(plan, None if out is None else Path(out) / plan.folder_name)
+    execution = execution or training.Execution()
+    given = {
+        "problems": problems, "rules": rules, "budget": budget, "num_trials": num_trials, "num_seeds": num_seeds,
+        "num_final_seeds": num_final_seeds, "seed": seed, "batch_size": batch_size, "protocol": protocol or Protocol(),
+    }  # fmt: skip
+    plan = plan_comparison(**given, execution=execution)
+    folder = None if out is None else Path(out) / plan.folder_name
+    sent = {"given": given | {"execution": execution.of_worker()}}
+    return run_comparison(plan, folder, workers=team("compare", executor, execution, folder, take_part, sent))
+
+
+def take_part(folder: Path, given: Mapping[str, Any]) -> None:
+    """What a worker of a comparison does: chunks of all searches, then final runs that no other worker does.
+
+    Args:
+      folder: the comparison's own.
+      given: the arguments of `plan_comparison`.
+
+    Raises:
+      InputError: as in `compare`.
+    """
+    plan = plan_comparison(**given)
+    store, log = ComparisonStore(folder, plan.config), lambda line: None
+    pairs = [(problem, rule, planned) for problem, runs in plan.runs.items()
+             for rule, planned in ((BASELINE, plan.baseline[problem]), *runs.items())]  # fmt: skip
+    for problem, rule, planned in pairs:
+        _search(plan, planned, rule, store.search(problem, rule), wait=False)
+    with Claims(folder) as claims:
+        for problem, rule, planned in pairs:
+            found = _search(plan, planned, rule, store.search(problem, rule))
+            piece = f"{problem}/{rule}"
+            with claims.choosing() as (held, taken):
+                taken += [piece] if piece not in held else []
+            if taken:
+                _final_runs(plan, store, planned, problem, rule, found, log)
 
 
 def run_comparison(
-    plan: ComparisonPlan, folder: str | os.PathLike[str] | None = None, argv: tuple[str, ...] = ()
-) -> Comparison:
+    plan: ComparisonPlan, folder: str | os.PathLike[str] | None = None, argv: tuple[str, ...] = (),
+    workers: Workers | None = None,
+) -> Comparison:  # fmt: skip
     """Carries a plan out.
 
     Args:
       plan: from `plan_comparison`.
       folder: the comparison's own folder, whatever its name; None keeps nothing.
       argv: the words of a command line that redo it, for the record.
+      workers: who does the searches and the final runs; None: this process.
 
     Returns:
       The comparison.
@@ -115,6 +151,9 @@ def run_comparison(
                     damage = store.set_aside_damaged(kind, problem, rule)
                     if damage is not None:
                         log(f"{damage} It is kept beside its place, and computed again.")
+        if workers is not None:
+            log(f"{workers.count} workers search and run")
+            workers.work(log, lambda: None)
         return _run(plan, store, log)
 
 
@@ -151,16 +190,28 @@ def _prepare(
     plan: ComparisonPlan, store: ComparisonStore, planned: RunPlan, problem: str, rule: str, log: Any
 ) -> Sweep:
     """Search, final runs on fresh seeds, and timing of one rule on one problem, as far as they are not there yet."""
-    base = rule == BASELINE
     log(f"{problem}, {rule}: search")
     found = _search(plan, planned, rule, store.search(problem, rule))
+    values, chosen = _final_runs(plan, store, planned, problem, rule, found, log)
+    if values is not None and rule != BASELINE and store.get("seconds", problem, rule) is None:
+        seconds = measure_seconds(
+            planned.split.problem, planned.factory, values, planned.batch_size, plan.seed + FRESH, chosen.loop
+        )
+        store.put("seconds", problem, rule, {}, seconds)
+    return found
+
+
+def _final_runs(
+    plan: ComparisonPlan, store: ComparisonStore, planned: RunPlan, problem: str, rule: str, found: Sweep, log: Any
+) -> tuple[dict[str, float] | None, training.Execution]:
+    """The winner of a search, None where there is none, and how it runs; its final runs, where they are not there."""
     values = winner_of(judged(found.of(rule), plan.config["problems"][problem]["selection"]))
-    if values is None:
-        return found
-    chosen = dataclasses.replace(plan.execution, loop=found.facts["loop"], progress=False, keep_final=False)
-    if store.get("final_runs", problem, rule) is None:
+    chosen = dataclasses.replace(
+        plan.execution, loop=found.facts["loop"], progress=False, keep_final=False, workers=None
+    )
+    if values is not None and store.get("final_runs", problem, rule) is None:
         log(f"{problem}, {rule}: final runs on {plan.num_final_seeds} fresh seeds")
-        seeds = plan.seed + (TARGET if base else FRESH) + np.arange(plan.num_final_seeds)
+        seeds = plan.seed + (TARGET if rule == BASELINE else FRESH) + np.arange(plan.num_final_seeds)
         columns = {name: np.full(plan.num_final_seeds, value) for name, value in values.items()}
         trace = training.run(
             planned.split.problem, planned.factory, columns,
@@ -172,24 +223,19 @@ def _prepare(
         store.put(
             "final_runs", problem, rule, trace.metrics | {"status": status, "steps": trace.steps}, {"values": values}
         )
-    if not base and store.get("seconds", problem, rule) is None:
-        seconds = measure_seconds(
-            planned.split.problem, planned.factory, values, planned.batch_size, plan.seed + FRESH, chosen.loop
-        )
-        store.put("seconds", problem, rule, {}, seconds)
-    return found
+    return values, chosen
 
 
-def _search(plan: ComparisonPlan, planned: RunPlan, rule: str, folder: Path | None) -> Sweep:
-    """The search of one rule on one problem."""
+def _search(plan: ComparisonPlan, planned: RunPlan, rule: str, folder: Path | None, *, wait: bool = True) -> Sweep:
+    """The search of one rule on one problem; `wait` as in `run_sweep`."""
     searched = plan_sweep(
         planned.split.problem, {rule: (planned.factory, planned.candidate.space)}, None, num_trials=plan.num_trials,
         num_seeds=plan.num_seeds, steps=planned.steps, batch_size=planned.batch_size, sampler=plan.protocol.sampler,
         seed=plan.seed + BASELINE_SEED * (rule == BASELINE),
         objective=Objective(planned.split.selection, maximize=False, baseline=planned.split.baseline),
-        execution=dataclasses.replace(plan.execution, log=None),
+        execution=dataclasses.replace(plan.execution, log=None, workers=None),
     )  # fmt: skip
-    return run_sweep(searched, folder)
+    return run_sweep(searched, folder, wait=wait)
 
 
 def _record(plan: ComparisonPlan, argv: tuple[str, ...]) -> dict[str, Any]:

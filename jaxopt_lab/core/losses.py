@@ -11,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxopt_lab.core.batches import as_data, first_batch
 from jaxopt_lab.core.errors import InputError, fail, reason
 from jaxopt_lab.core.leaves import count_examples, describe_tree
 from jaxopt_lab.core.partitions import start_at
@@ -41,8 +42,9 @@ def from_loss(
       params: initial parameters, any pytree; or a function, a method or a class, key -> parameters. A pytree that can
         be called, such as an Equinox module, is parameters: its floating arrays train, and what else it holds
         (functions, flags, whole numbers) is held fixed. PRNG keys among the parameters are held fixed too.
-      data: pytree of arrays with a common leading axis n, or None.
-      validation: a pytree like `data`, or None.
+      data: pytree of arrays with a common leading axis n, or None; or batches of such: a function that starts an
+        iteration over them, or what can be iterated again (a list of batches, a torch DataLoader, grain, tf.data).
+      validation: the same; batches of it are kept in memory.
       metrics: name -> (params, batch) -> scalar.
       truth: what is known exactly.
       name: defaults to the name of the loss function.
@@ -62,7 +64,8 @@ def from_loss(
     """
     label = name or getattr(loss, "__name__", "loss")
     _require_three("from_loss", label, loss)
-    for field, batch in (("data", data), ("validation", validation)):
+    data = as_data(label, data)
+    for field, batch in (("data", first_batch(data)), ("validation", first_batch(as_data(label, validation)))):
         count_examples(batch, label, field)
     start = start_at("from_loss", params)
     problem = Problem(
@@ -111,7 +114,8 @@ def require_scalar(
       InputError: it is not, or it fails; the error that it raises is the cause.
     """
     subject, remedy = (what, "") if key is not None else (f"{what} needs its key: without one it", without_key)
-    shape = traced(where, subject, problem.loss, params, problem.data, key, names=_CALLED, remedy=remedy)
+    batch = first_batch(problem.data)
+    shape = traced(where, subject, problem.loss, params, batch, key, names=_CALLED, remedy=remedy)
     if isinstance(shape, tuple | list | dict):
         raise fail(
             where, f"loss must return a real scalar, {problem.name} returns a {type(shape).__name__}"

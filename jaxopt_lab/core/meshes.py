@@ -99,6 +99,48 @@ def bytes_on_one_device(tree: Any) -> int:
     return sum(_local_size(leaf) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
+def is_shared(tree: Any) -> bool:
+    """Whether a leaf, or what has the shape and sharding of one, lies in part on devices of other processes.
+
+    Example:
+      >>> is_shared(jax.numpy.ones(3))
+      False
+    """
+    kinds = (jax.Array, jax.ShapeDtypeStruct)
+    known = [
+        leaf for leaf in jax.tree.leaves(tree) if isinstance(leaf, kinds) and not isinstance(leaf, jax.core.Tracer)
+    ]
+    return any(leaf.sharding is not None and not leaf.sharding.is_fully_addressable for leaf in known)
+
+
+def local_parts(tree: Any) -> Any:
+    """The tree with what this process holds of each shared leaf, a list, a part for each of its devices.
+
+    Example:
+      >>> local_parts({"a": 3})
+      {'a': 3}
+    """
+    return jax.tree.map(
+        lambda leaf: [shard.data for shard in leaf.addressable_shards] if is_shared(leaf) else leaf, tree
+    )
+
+
+def from_local_parts(parts: Any, like: Any) -> Any:
+    """The inverse of `local_parts` for a tree whose shared leaves are sharded as those of `like`."""
+    leaves, structure = jax.tree.flatten(like)
+    return structure.unflatten(
+        _whole(part, leaf) if is_shared(leaf) else part
+        for part, leaf in zip(structure.flatten_up_to(parts), leaves, strict=True)
+    )
+
+
+def _whole(parts: list[Any], like: jax.Array) -> jax.Array:
+    placed = [
+        jax.device_put(part, shard.device) for part, shard in zip(parts, like.addressable_shards, strict=True)
+    ]  # fmt: skip
+    return jax.make_array_from_single_device_arrays(like.shape, like.sharding, placed)
+
+
 def _taken(leaf: Any, rows: Any) -> Any:
     place = replicated(leaf)
     return leaf[rows] if place is None else leaf.at[rows].get(out_sharding=place)

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
+from jaxopt_lab.core.batches import Batches, as_data, first_batch, materialized
 from jaxopt_lab.core.leaves import count_examples
 from jaxopt_lab.core.summaries import summary, summary_line
 
@@ -110,8 +112,9 @@ class Problem:
       loss: (params, batch, key) -> scalar, the mean over the batch's examples. Arrays that it needs besides the
         data belong in a `jax.tree_util.Partial`, so that they are arguments of the compiled program.
       init: key -> initial parameters, any pytree.
-      data: a pytree of arrays with a common leading axis n, or None for a loss that needs none.
-      validation: a pytree like `data`, or None.
+      data: a pytree of arrays with a common leading axis n; or batches, as `from_loss` says, which become `Batches`; or
+        None for a loss that needs none.
+      validation: the same, or None; batches are kept as the arrays that they make up.
       metrics: name -> (params, batch) -> scalar, further numbers worth watching. With `stateful` a metric also takes
         (params, batch, state), in evaluation mode; without the state it normalizes by the batch.
       truth: what is known exactly.
@@ -137,7 +140,10 @@ class Problem:
     frozen: Any = None
 
     def __post_init__(self) -> None:
-        count_examples(self.data, self.name, "data")
+        object.__setattr__(self, "data", as_data(self.name, self.data))
+        held_out = materialized(self.name, "validation", as_data(self.name, self.validation))
+        object.__setattr__(self, "validation", held_out)
+        count_examples(first_batch(self.data), self.name, "data")
         count_examples(self.validation, self.name, "validation")
 
     def __str__(self) -> str:
@@ -150,11 +156,17 @@ class Problem:
 
     @property
     def num_examples(self) -> int | None:
-        """Number of examples n, or None when the problem has no data."""
+        """Number of examples n, or None when the problem has no data. Cost: of batches, to read them once."""
+        if isinstance(self.data, Batches):
+            return self.data.num_examples
         return count_examples(self.data, self.name, "data")
 
     def full_loss(self, params: Params) -> jax.Array:
         """The expected loss over all of the data, a scalar."""
+        if isinstance(self.data, Batches):
+            sized = [(batch, count_examples(batch, self.name, "data") or 0) for batch in self.data()]
+            whole = sum(size for _, size in sized)
+            return sum((self.loss(params, batch, None) * (size / whole) for batch, size in sized), jnp.zeros(()))
         return self.loss(params, self.data, None)
 
     @property

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 
 from jaxopt_lab.core import vectors
+from jaxopt_lab.core.batches import Batches, first_batch
 from jaxopt_lab.core.leaves import describe_tree
 
 _TRUTHS = ("eigenvalues", "smoothness", "strong_convexity", "minimum", "minimizer", "index", "noise_variance")
@@ -15,7 +16,9 @@ def summary_line(problem: Any) -> str:
     parts = [repr(problem.name), _trained(problem)]
     if problem.frozen is not None:
         parts.append(f"{vectors.size(problem.frozen):,} frozen")
-    if problem.num_examples is not None:
+    if isinstance(problem.data, Batches):
+        parts.append(f"batches of {problem.data.batch_size:,} examples")
+    elif problem.num_examples is not None:
         parts.append(f"{problem.num_examples:,} examples")
     return f"Problem({', '.join(parts)})"
 
@@ -30,7 +33,8 @@ def summary(problem: Any) -> str:
         lines.append(f"  parameters   {describe_tree(shapes)}")
     for label, tree in (("frozen", problem.frozen), ("data", problem.data), ("validation", problem.validation)):
         if tree is not None:
-            lines.append(f"  {label:<12} {describe_tree(tree)}")
+            told = "batches of " if isinstance(tree, Batches) else ""
+            lines.append(f"  {label:<12} {told}{describe_tree(first_batch(tree))}")
     if jax.tree.leaves(problem.model_state):
         lines.append(f"  model state  {describe_tree(problem.model_state)}, moved by the model itself")
     if problem.metrics:

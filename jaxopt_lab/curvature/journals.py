@@ -4,17 +4,20 @@ import dataclasses
 import os
 import pathlib
 import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 
-from jaxopt_lab.core import InputError, fail
+from jaxopt_lab.core import InputError, fail, meshes
 from jaxopt_lab.core.errors import reason
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator
 from jaxopt_lab.curvature.projections import Projection
 from jaxopt_lab.storage import archives
 from jaxopt_lab.storage.fingerprints import fingerprint, is_reusable, program_of
+from jaxopt_lab.storage.shared import SLOTS, first_says, newest_of_all, part_name, together
 
 _SECONDS = 30.0
 _ARRAYS = ("matrix", "coupling", "neglected")
@@ -75,9 +78,12 @@ class Journal:
           InputError: nothing tells whether a search is this operator's.
         """
         self._path = None if path is None else pathlib.Path(path)
-        self._like = operator.like
+        self._like, self._written = operator.like, 0
+        self._shared = path is not None and meshes.is_shared(operator.like)
         self._saved = time.monotonic()
-        self._facts = {} if path is None else {"size": operator.size, "operator": _fingerprint(operator)}
+        self._facts: dict[str, Any] = {}
+        if path is not None:
+            self._in_all(lambda: self._facts.update(size=operator.size, operator=_fingerprint(operator)))
 
     def load(self, num_rows: int) -> Projection | None:
         """The search that the file holds, or None when there is none.
@@ -88,26 +94,68 @@ class Journal:
         Raises:
           InputError: the file cannot be read, belongs to another operator, or holds more rows.
         """
-        if self._path is None or not self._path.exists():
+        if self._path is None:
             return None
-        facts = archives.load_facts(self._path)
+        path = self._newest()
+        if path is None:
+            return None
+        self._written = 1 + self._paths().index(path)  # of two, the other one is written over first
+        stored: list[Projection] = []
+        self._in_all(lambda: stored.append(self._read(path, num_rows)))
+        return stored[0]
+
+    def _read(self, path: pathlib.Path, num_rows: int) -> Projection:
+        """The search in one file; of arrays that several processes hold, the part of this one."""
+        facts = archives.load_facts(path)
         if any(facts.get(name) != value for name, value in self._facts.items()):
             raise self._foreign("its loss, parameters or examples differ")
         if facts["num_rows"] > num_rows:
             raise self._foreign(f"it holds {facts['num_rows']} vectors, {num_rows} are allowed")
         basis = krylov.zero_basis(self._like, facts["basis_rows"])
-        stored = archives.load(self._path, dict.fromkeys(_ARRAYS, 0) | {"basis": basis, "key": 0})
-        basis = jax.tree.map(lambda leaf, place: jax.device_put(leaf, place.sharding), stored.pop("basis"), basis)
+        like = dict.fromkeys(_ARRAYS, 0) | {"basis": meshes.local_parts(basis), "key": 0}
+        stored = archives.load(path, like)
+        whole = meshes.from_local_parts(stored.pop("basis"), basis)
+        basis = jax.tree.map(
+            lambda leaf, place: leaf if meshes.is_shared(place) else jax.device_put(leaf, place.sharding), whole, basis
+        )
         return Projection(basis=basis, **stored, **{name: facts[name] for name in _NUMBERS})
 
     def save(self, state: Projection, last: bool = False) -> None:
-        """Writes the search to the file, when it is time."""
-        if self._path is None or not (last or time.monotonic() - self._saved > _SECONDS):
+        """Writes the search to the file, when it is time; of several processes, when the first one's clock says so."""
+        if self._path is None:
+            return
+        late = last or time.monotonic() - self._saved > _SECONDS
+        if not (first_says(late) if self._shared else late):
             return
         tree = {name: getattr(state, name) for name in (*_ARRAYS, "basis", "key")}
         facts = {name: getattr(state, name) for name in (*_NUMBERS, "basis_rows")}
-        archives.save(self._path, tree, facts | self._facts)
-        self._saved = time.monotonic()
+        paths = self._paths()
+        archives.save(paths[self._written % len(paths)], meshes.local_parts(tree), facts | self._facts)
+        self._saved, self._written = time.monotonic(), self._written + 1
+
+    def _paths(self) -> list[pathlib.Path]:
+        """The file; or the two that this process writes in turn, where several hold the arrays."""
+        assert self._path is not None
+        if not self._shared:
+            return [self._path]
+        return [self._path.with_name(f"{self._path.name}.{part_name()}.{slot}") for slot in range(SLOTS)]
+
+    def _newest(self) -> pathlib.Path | None:
+        """The file to go on from, or None."""
+        there = [path for path in self._paths() if path.exists()]
+        if not self._shared:
+            return there[0] if there else None
+        found: dict[int, pathlib.Path] = {}
+        products = lambda path: int(archives.load_facts(path).get("products", 0))  # noqa: E731
+        together("eigenpairs", lambda: found.update({products(path): path for path in there}))
+        return newest_of_all(found)
+
+    def _in_all(self, step: Callable[[], Any]) -> None:
+        """Takes a step; where several processes hold the arrays, one that fails stops all."""
+        if self._shared:
+            together("eigenpairs", step)
+        else:
+            step()
 
     def _foreign(self, why: str) -> InputError:
         return fail(

@@ -17,13 +17,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import fail, meshes, vectors
+from jaxopt_lab.core.batches import Batches, as_data
 from jaxopt_lab.core.compilation import make_room
 from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.core.leaves import count_examples
 from jaxopt_lab.core.memory import available_memory
 
 Batch = Any
-Source = Batch | Callable[[], Iterable[Batch]]
+Source = Batch | Batches | Callable[[], Iterable[Batch]]
 
 _MOST_KEPT = 64
 _HASH_BYTES = 16
@@ -34,7 +35,7 @@ class Chunks:
     """The examples in chunks.
 
     Attributes:
-      source: a pytree of arrays with a common leading axis, None, or a function that starts an iteration over batches.
+      source: a pytree of arrays with a common leading axis, None, or batches.
       num_examples: n, or 1 without data.
       chunk_size: examples a chunk; None for all at once.
       num_chunks: number of chunks.
@@ -51,7 +52,7 @@ class Chunks:
         Raises:
           InputError: an iteration has ended, and has given more or fewer examples than the first one.
         """
-        if callable(self.source):
+        if isinstance(self.source, Batches):
             seen = 0
             for batch in self.source():
                 seen += batch_size(batch)
@@ -71,7 +72,7 @@ class Chunks:
     @property
     def resident(self) -> bool:
         """Whether the examples are arrays that stay where they are."""
-        return not callable(self.source)
+        return not isinstance(self.source, Batches)
 
     def stay_the_same(self) -> bool:
         """Whether two passes give the same examples, in any order. Cost: without arrays, to read the data twice."""
@@ -90,18 +91,11 @@ def make_chunks(source: Source, chunk_size: int | None) -> Chunks:
     """
     if chunk_size is not None:
         require_count("curvature", "chunk_size", chunk_size)
-    if not callable(source):
+    source = as_data("curvature", source)
+    if not isinstance(source, Batches):
         num = batch_size(source) or 1
         return Chunks(source, num, chunk_size, -(-num // (chunk_size or num)))
-    first, again = source(), source()
-    if first is again and iter(first) is first:
-        raise fail(
-            "curvature", "data must be a function that starts a new iteration at each call, it returned the same one",
-            "Return a generator that is made inside of the function.",
-        )  # fmt: skip
-    sizes = [batch_size(batch) for batch in first]
-    if not sum(sizes):
-        raise fail("curvature", "data holds no example")
+    sizes = [batch_size(batch) for batch in source()]
     return Chunks(source, sum(sizes), None, len(sizes))
 
 

@@ -36,6 +36,7 @@ from jaxopt_lab.rules.identification import identify
 from jaxopt_lab.rules.monitor import is_monitor
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 from jaxopt_lab.training.failures import require_rule
+from jaxopt_lab.training.feeding import on_a_sample
 
 _SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", "underfitting", *PROGRAM_CAUSES)
 """Causes that are there whether or not the change that is tried mends them, but for those of `MEANT`."""
@@ -59,7 +60,8 @@ def diagnose(
     """Looks at a loss, a point, the data and the rule in use, and says what holds training back.
 
     Args:
-      problem: what is trained; `from_loss`, `from_nnx` or `from_linen` make one of a user's own.
+      problem: what is trained; `from_loss`, `from_nnx` or `from_linen` make one of a user's own. Of data in batches a
+        fixed sample is examined, which the page tells, at the batches' size.
       rule: the optax rule in use, at the beginning of its schedules.
       params: where training stands; None for its beginning, `problem.init`.
       steps: length of the short run that is made with the rule; None chooses.
@@ -102,6 +104,7 @@ def diagnose(
         raise fail(
             "diagnose", f"problem must be a Problem, got {type(problem).__name__}", "Make one with lab.from_loss."
         )
+    problem, batch_size, drawn = on_a_sample("diagnose", problem, batch_size)
     if steps is not None:
         require_count("diagnose", "steps", steps, 2, "A run of fewer steps shows nothing.")
     if total_steps is not None:
@@ -118,6 +121,8 @@ def diagnose(
     require_count("diagnose", "seed", seed, 0)
     fed = None if batches is None else read_batches(problem, batches)
     account = Budget(budget, seconds)
+    if drawn:
+        account.skip("all examples", drawn)
     setting = _setting(problem, rule, params, steps, batch_size, seed, opt_state)
     setting = dataclasses.replace(setting, total_steps=total_steps, batches=fed)
     log = log or (lambda text: None)

@@ -23,6 +23,7 @@ from jaxopt_lab.diagnosis.gradient_noise import constant_output
 from jaxopt_lab.diagnosis.judgements import Curves, Judgement, geometric, judge_runs
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.probe_runs import speed_up
+from jaxopt_lab.training.feeding import on_a_sample
 
 _LEAST, _MOST = 20, 2000
 _RECORDS = 400  # of a run on minibatches, where a loss over all data costs more than a step
@@ -100,7 +101,7 @@ def prove(
     """Runs before and after the finding's prescription, paired.
 
     Args:
-      problem: as it was diagnosed.
+      problem: as it was diagnosed; of data in batches the same sample.
       rule: as it was diagnosed.
       finding: one of the diagnosis.
       params: where both runs begin; None for the initialization of each seed. A prescription that changes the initial
@@ -117,16 +118,16 @@ def prove(
     """
     if not len(seeds):
         raise fail("prove", "at least one seed is needed")
+    problem, batch_size, _ = on_a_sample("prove", problem, batch_size)
     count = int(np.clip(finding.predicted_gain.horizon, _LEAST, _MOST)) if steps is None else steps
     require_count("prove", "steps", count, 2)
     other_problem, other_rule = finding.prescription.apply(problem, rule)
-    restarts = finding.prescription.restarts
     gain, size = finding.predicted_gain, batch_size
     taken, before = _curves(problem, rule, params, count, size, seeds)
     if size is not None and other_problem.num_examples is not None:
         size = min(size, other_problem.num_examples)
     start = params if params is not None else problem.init(jax.random.key(seeds[0]))
-    _, after = _curves(other_problem, other_rule, None if restarts else params, count, size, seeds)
+    _, after = _curves(other_problem, other_rule, None if finding.prescription.restarts else params, count, size, seeds)
     base = _baseline(problem, start)
     if finding.prescription.rescales:
         before, after = (

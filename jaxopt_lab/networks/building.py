@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from jaxopt_lab.core import Composite, Problem, Stateful, Truth, fail
+from jaxopt_lab.core.batches import as_data, first_batch
 from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.core.leaves import count_examples, require_trainable
 from jaxopt_lab.core.losses import require_scalar, traced
@@ -69,7 +70,9 @@ def build_problem(source: Source, parts: Parts, facts: Facts) -> Problem:
     """
     _require_functions(parts)
     require_choice(parts.where, "statistics", facts.statistics, STATISTICS)
-    for field, batch in (("data", facts.data), ("validation", facts.validation)):
+    data = as_data(facts.name, facts.data)
+    facts = dataclasses.replace(facts, data=first_batch(data))
+    for field, batch in (("data", facts.data), ("validation", first_batch(as_data(facts.name, facts.validation)))):
         count_examples(batch, facts.name, field)
     shapes = traced(parts.where, "the module's initialization", source.init, jax.random.key(0), names=("key",))
     require_trainable(parts.where, shapes)
@@ -81,6 +84,7 @@ def build_problem(source: Source, parts: Parts, facts: Facts) -> Problem:
     problem = _assembled(source.init, form, parts, facts)
     require_scalar(parts.where, problem, shapes, None, what=label, without_key=_NO_KEY)
     require_evaluation(parts, form, problem, form.params)
+    problem = dataclasses.replace(problem, data=data)
     return problem.freeze() if facts.statistics == "running" else problem
 
 

@@ -56,7 +56,7 @@ def from_nnx(
       loss_fn: (model, batch) -> scalar mean over the batch; with a third argument named `key` it gets the key of the
         step, or None, for layers that take one. Dropout that was built with `rngs` needs none: its stream is
         seeded from the key of each step.
-      data: pytree of arrays with a common leading axis n.
+      data: pytree of arrays with a common leading axis n; or batches of such, as in `from_loss`.
       criterion: instead of `loss_fn`, (outputs, batch) -> scalar mean over the batch, convex in the outputs;
         `problem.composite` is then filled.
       family: the likelihood that the criterion belongs to, as `Composite.family` says.

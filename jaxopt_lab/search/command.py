@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from jaxopt_lab import problems, training
 from jaxopt_lab.core import fail
-from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.core.errors import require_choice, require_count
 from jaxopt_lab.problems.words import find_rule, parse_settings
-from jaxopt_lab.search.plans import plan_sweep
+from jaxopt_lab.search.plans import SweepPlan, plan_sweep
 from jaxopt_lab.search.report import write_sweep_page
 from jaxopt_lab.search.samplers import SAMPLERS
 from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
@@ -21,6 +23,7 @@ from jaxopt_lab.storage import read_record
 from jaxopt_lab.storage.files import require_writable
 from jaxopt_lab.storage.folder import RECORD, without_options
 from jaxopt_lab.training.progress import log_line
+from jaxopt_lab.training.workers import team
 
 
 def sweep_command(words: Sequence[str]) -> int:
@@ -59,21 +62,55 @@ def resume_sweep(folder: Path, trusted: Sequence[str] = ()) -> int:
 
 
 def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None = None) -> int:
-    shard = _shard(options.shard)
+    require_workers(options.workers, "sweep")
     arms = _arms(options)
     require_writable(folder or options.out)
+    plan = _plan(options, arms)
+    folder, kept = folder or options.out / plan.folder_name, without_options(words, "--out", "--workers", "--devices")
+    workers = None
+    if options.workers:
+        sent = [*kept, *([] if options.devices is None else ["--devices", str(options.devices)])]
+        workers = team("sweep", None, training.Execution(workers=options.workers), folder, take_part, {"words": sent})
+    print(run_sweep(plan, folder, tuple(kept), workers))
+    print(f"Report: {write_sweep_page(folder)}")
+    return 0
+
+
+def take_part(folder: Path, words: Sequence[str]) -> None:
+    """What a process does that `--workers` started: it says nothing, and leaves the page to the one that started it.
+
+    Args:
+      folder: the sweep's own.
+      words: the words after the verb.
+
+    Raises:
+      InputError: as `sweep_command`.
+    """
+    options = _parser().parse_args(list(words))
+    run_sweep(_plan(options, _arms(options), None), folder)
+
+
+def require_workers(workers: int | None, where: str) -> None:
+    """Raises InputError where processes would share an accelerator, whose memory the first one takes."""
+    if workers is None:
+        return
+    require_count(where, "--workers", workers)
+    if jax.default_backend() != "cpu":
+        raise fail(
+            where, f"--workers starts processes that would share one {jax.default_backend()}",
+            "Leave it out: one process takes all local devices.",
+        )  # fmt: skip
+
+
+def _plan(options: argparse.Namespace, arms: Any, log: Any = log_line) -> SweepPlan:
     training.enable_compilation_cache()
     problem = problems.load_problem(options.problem, **parse_settings(options.set, "sweep"))
-    execution = training.Execution(options.loop, options.width, devices=options.devices, shard=shard, log=log_line)
-    plan = plan_sweep(
+    execution = training.Execution(options.loop, options.width, devices=options.devices, log=log)
+    return plan_sweep(
         problem, arms, None, num_trials=options.trials, num_seeds=options.seeds, steps=options.steps,
         batch_size=options.batch_size, sampler=options.sampler, seed=options.seed,
         objective=Objective(options.objective, every=options.every), execution=execution,
     )  # fmt: skip
-    folder = folder or options.out / plan.folder_name
-    print(run_sweep(plan, folder, tuple(without_options(words, "--out", "--shard", "--devices"))))
-    print(f"Report: {write_sweep_page(folder)}")
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -105,7 +142,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--width", type=int, metavar="K", help="runs side by side (default: chosen, in a long sweep by timing)")
     add("--loop", default="auto", help="vmap, map, step or auto (default: auto)")
     add("--devices", type=int, metavar="N", help="devices that take a chunk each (default: all; changes no bit)")
-    add("--shard", default="0/1", metavar="I/N", help="compute a part: N machines with one --out share the sweep")
+    add("--workers", type=int, metavar="N",
+        help="processes that are started on this machine and share the sweep; other machines join in by the same words"
+        " with the same --out (default: this one alone; changes no bit)")  # fmt: skip
     add("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
     return parser
 
@@ -139,13 +178,6 @@ def _scheduled(factory: Any, options: argparse.Namespace) -> Any:
     given = parse_settings(filter(None, rest.split(",")), "--schedule")
     filled = {"steps": options.steps} if "steps" in arguments_of(shape) else {}
     return Scheduled(factory, shape, **(filled | given))
-
-
-def _shard(word: str) -> tuple[int, int]:
-    index, slash, count = word.partition("/")
-    if not (slash and index.isdigit() and count.isdigit()):
-        raise fail("sweep", f"--shard must look like 0/4, got {word!r}")
-    return int(index), int(count)
 
 
 def recorded_argv(record: Mapping[str, Any], folder: Path) -> list[str]:

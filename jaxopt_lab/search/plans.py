@@ -16,8 +16,11 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.batches import materialized
 from jaxopt_lab.core.errors import require_choice, require_count
 from jaxopt_lab.core.leaves import require_trainable
+from jaxopt_lab.problems import load_problem
+from jaxopt_lab.problems.words import find_rule
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.trials import Objective
@@ -190,8 +193,8 @@ _MANNER = {
 
 
 def plan_sweep(
-    problem: Problem,
-    rule: Rule | Mapping[str, tuple[Rule, Space]],
+    problem: Problem | str,
+    rule: Rule | str | Mapping[str, tuple[Rule | str, Space]],
     space: Space | None,
     *,
     num_trials: int,
@@ -209,9 +212,7 @@ def plan_sweep(
     require_count("sweep", "seed", seed, 0)
     require_choice("sweep", "loop", execution.loop, LOOPS)
     require_choice("sweep", "sampler", sampler, SAMPLERS)
-    num = problem.num_examples
-    if batch_size is not None and (num is None or not 1 <= batch_size <= num):
-        raise fail("sweep", f"batch_size {batch_size} needs as many examples, {problem.name} has {num}")
+    problem = _problem(problem, batch_size)
     arms = tuple(
         Arm(name, factory, each, each.columns(sample(sampler, each, num_trials, seed)))
         for name, (factory, each) in _rules(rule, space).items()
@@ -230,6 +231,16 @@ def plan_sweep(
     }  # fmt: skip
     settled = _settled(execution, work, max(arm.num_trials for arm in arms), num_seeds)
     return SweepPlan(problem, arms, seeds, steps, batch_size, chosen, probes, settled, work, config)
+
+
+def _problem(given: Problem | str, batch_size: int | None) -> Problem:
+    """The problem, which may be named; it must have as many examples as a batch."""
+    problem = load_problem(given) if isinstance(given, str) else given
+    problem = dataclasses.replace(problem, data=materialized("sweep", problem.name, problem.data))
+    num = problem.num_examples
+    if batch_size is not None and (num is None or not 1 <= batch_size <= num):
+        raise fail("sweep", f"batch_size {batch_size} needs as many examples, {problem.name} has {num}")
+    return problem
 
 
 def _settled(execution: Execution, work: Workload, trials: int, seeds: int) -> Execution:
@@ -263,6 +274,8 @@ def _rules(rule: Any, space: Space | None) -> dict[str, tuple[Rule, Space]]:
     else:
         found = {_name(rule): (rule, space)}
     for name, pair in found.items():
+        if isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str):
+            found[name] = pair = (find_rule(pair[0], "sweep"), pair[1])
         if not isinstance(pair, tuple) or len(pair) != 2 or not callable(pair[0]) or not isinstance(pair[1], Space):
             raise fail(
                 "sweep", f"rule {name} must come as (factory, Space), got {pair!r}",
@@ -274,5 +287,7 @@ def _rules(rule: Any, space: Space | None) -> dict[str, tuple[Rule, Space]]:
 
 
 def _name(rule: Any) -> str:
+    if isinstance(rule, str):
+        return rule
     inner = getattr(rule, "func", getattr(rule, "factory", rule))
     return str(getattr(inner, "__name__", type(inner).__name__)).replace("_", "-")

@@ -186,6 +186,10 @@ class Table:
                 kept[name] = np.full((*self.status[chunk.arm].shape, len(self.steps)), np.nan, arrays[name].dtype)
             kept[name][place] = arrays[name]
 
+    def has(self, chunk: Chunk) -> bool:
+        """Whether the arrays of a chunk were taken in."""
+        return bool(self.status[chunk.arm][chunk.low, chunk.seed] != NOT_RUN)
+
     def sweep(self, facts: Mapping[str, Any], folder: Path | None = None) -> Sweep:
         """What is there so far."""
         found = {}

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -10,11 +10,14 @@ import numpy as np
 
 from jaxopt_lab import training
 from jaxopt_lab.search.plans import Chunk, SweepPlan
+from jaxopt_lab.search.store import SweepStore
+from jaxopt_lab.storage.claims import Claims
 from jaxopt_lab.training.feasibility import Feasibility
 
 _SHARE_OF_TIMING = 0.1
 _WORTH_A_CHANGE = 0.85
 _REPEATS = 3
+_LOOKS_SECONDS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +40,51 @@ def rounds_of(plan: SweepPlan, chunks: Sequence[Chunk]) -> list[Round]:
             found.append([])
         found[-1].append(chunk)
     return [Round(tuple(each)) for each in found]
+
+
+def claimed_rounds(
+    plan: SweepPlan, waiting: Sequence[Chunk], store: SweepStore, claims: Claims, take_in: Callable[[Chunk], bool],
+    log: Callable[[str], None] | None, *, wait: bool,
+) -> Iterator[Round]:  # fmt: skip
+    """Rounds of chunks that no living process works on, until all are there.
+
+    Args:
+      plan: of the sweep.
+      waiting: the chunks that were not there when it began.
+      store: the sweep's.
+      claims: of this process.
+      take_in: what takes in a chunk that another process stored; False where its file cannot be used.
+      log: gets a line where this process waits for others, or None.
+      wait: whether to wait for chunks that others work on, and to take those of the ones that die.
+
+    Returns:
+      An iterator; a round is given back when the next one is asked for.
+    """
+    left, told = {str(chunk.number): chunk for chunk in waiting}, False
+    while left:
+        stored = []
+        with claims.choosing() as (held, taken):
+            for name, chunk in left.items():
+                if name in held:
+                    continue
+                if store.has(chunk.number):
+                    stored.append(name)
+                elif len(taken) == plan.devices or (taken and left[taken[0]].arm != chunk.arm):
+                    break
+                else:
+                    taken.append(name)
+        arrived = [name for name in stored if take_in(left[name])]
+        for name in arrived:
+            del left[name]
+        if taken:
+            yield Round(tuple(left.pop(name) for name in taken))
+        elif not wait:
+            return
+        elif left and not arrived:
+            if not told and log is not None:
+                log(f"the last {len(left)} chunks are with other processes, which this one waits for")
+            told = True
+            time.sleep(_LOOKS_SECONDS)
 
 
 class Runner:
@@ -69,7 +117,7 @@ class Runner:
         filled = [{name: _filled(column, plan.width) for name, column in each.items()} for each in columns]
         hyper = {name: np.concatenate([part[name] for part in filled]) for name in filled[0]}
         seeds = [int(plan.seeds[chunk.seed]) for chunk in each.chunks]
-        of_run = dataclasses.replace(execution, keep_final=False, share_batches=True, shard=(0, 1), log=None)
+        of_run = dataclasses.replace(execution, keep_final=False, share_batches=True, workers=None, log=None)
         given: dict[str, Any] = {"steps": plan.steps, "every": plan.every} | options
         return training.run(
             plan.problem, plan.arms[each.chunks[0].arm].factory, hyper, seeds=np.repeat(seeds, plan.width),

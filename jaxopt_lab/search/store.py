@@ -4,7 +4,7 @@
       study.json              config, K, versions, device, status, seconds
       curves/seg-00000.npz    the curves of one chunk of runs
       configs.jsonl           the trials, a line each, best first
-      locks/shard-0-of-1      held by the process that computes this share
+      locks/claims.json       which process computes which chunk
       report.html             the page
 
     compare-<hash of the config>/
@@ -19,6 +19,7 @@ The first process settles K for all. Each file says whose it is; one that is dam
 """
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -26,12 +27,13 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import storage
 from jaxopt_lab.core import InputError
-from jaxopt_lab.storage import archives, files
+from jaxopt_lab.search.plans import SweepPlan
+from jaxopt_lab.storage import archives, files, read_record
+from jaxopt_lab.storage.claims import Claims
 from jaxopt_lab.storage.encoding import config_hash, to_json
 from jaxopt_lab.storage.files import file_name
-from jaxopt_lab.storage.folder import RECORD, check_folder, write_lines, write_record
+from jaxopt_lab.storage.folder import RECORD, check_folder, environment, write_lines, write_record
 from jaxopt_lab.storage.locks import locked
 
 BASELINE = "baseline"
@@ -66,12 +68,24 @@ class SweepStore:
             with contextlib.suppress(FileExistsError):
                 os.link(mine, path)
             mine.unlink()
-        return storage.read_record(self.folder, "sweep")
+        return read_record(self.folder, "sweep")
 
-    def shard(self, index: int, count: int) -> contextlib.AbstractContextManager[None]:
-        """Holds the lock of one shard; raises InputError where another process does."""
-        name = f"shard-{index}-of-{count}"
-        return locked(self.folder / "locks" / name, f"shard {index}/{count} of {self.folder}")
+    def settling(self) -> contextlib.AbstractContextManager[None]:
+        """Holds the lock of what is settled first; others wait, so that K is timed once."""
+        return locked(self.folder / "locks" / "settling", str(self.folder), wait=True)
+
+    def claims(self) -> Claims:
+        """The claims of this process on chunks."""
+        return Claims(self.folder)
+
+    def has(self, chunk: int) -> bool:
+        """Whether there is a file of a chunk."""
+        return self._segment(chunk).exists()
+
+    @property
+    def num_stored(self) -> int:
+        """The files of chunks that are there."""
+        return len(list(self._segment(0).parent.glob("seg-*.npz")))
 
     def read(self, chunk: int, like: Mapping[str, Any]) -> dict[str, np.ndarray] | None:
         """The stored arrays of a chunk, with the names and shapes of `like`, or None where there are none.
@@ -84,9 +98,19 @@ class SweepStore:
             return None
         return archives.load(path, dict(like), self._identity | {"chunk": chunk}, what=f"the curves of chunk {chunk}")
 
-    def set_aside(self, chunk: int) -> Path:
-        """Renames a chunk's file that cannot be used."""
-        return files.set_aside(self._segment(chunk))
+    def read_or_set_aside(
+        self, chunk: int, like: Mapping[str, Any], log: Callable[[str], None]
+    ) -> dict[str, np.ndarray] | None:
+        """The stored arrays of a chunk, or None; a file that cannot be used is renamed, and it is told."""
+        with contextlib.suppress(InputError):
+            return self.read(chunk, like)
+        with locked(self.folder / "locks" / "claiming", str(self.folder), wait=True):
+            try:  # once more: another process may have set it aside and computed it by now
+                return self.read(chunk, like)
+            except InputError as error:
+                aside = files.set_aside(self._segment(chunk))
+                log(f"{error} It is kept as {aside.name}, and computed again.")
+                return None
 
     def write(self, chunk: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keeps the arrays of a chunk."""
@@ -95,7 +119,7 @@ class SweepStore:
     def finish(self, rows: list[dict[str, Any]], changes: Mapping[str, Any], session: Mapping[str, Any]) -> None:
         """Writes the table of trials, and into `study.json` what changed and one session more."""
         with locked(self.folder / "locks" / "finishing", str(self.folder), wait=True):
-            record = storage.read_record(self.folder, "sweep")
+            record = read_record(self.folder, "sweep")
             write_lines(self.folder / "configs.jsonl", rows)
             sessions = [*record.get("sessions", []), dict(session)]
             write_record(self.folder, record | dict(changes) | {"sessions": sessions}, "sweep")
@@ -131,7 +155,7 @@ class ComparisonStore:
         files.require_writable(self.folder)
         if not (self.folder / RECORD).exists():
             write_record(self.folder, record, "comparison")
-        return storage.read_record(self.folder, "comparison")
+        return read_record(self.folder, "comparison")
 
     def held(self) -> contextlib.AbstractContextManager[None]:
         """Holds the comparison's lock; raises InputError where another process does."""
@@ -196,7 +220,7 @@ class ComparisonStore:
             return
         write_lines(self.folder / "configs.jsonl", outcome["table"])
         files.write_json(self.folder / "verdicts.json", outcome["pairs"])
-        record = storage.read_record(self.folder, "comparison")
+        record = read_record(self.folder, "comparison")
         write_record(self.folder, record | dict(changes), "comparison")
 
     def _whose(self, kind: str, problem: str, rule: str) -> dict[str, str]:
@@ -205,3 +229,33 @@ class ComparisonStore:
     def _path(self, kind: str, problem: str, rule: str) -> Path:
         assert self.folder is not None
         return self.folder / kind / file_name(problem) / f"{file_name(rule)}.npz"
+
+
+def settled_by(plan: SweepPlan) -> dict[str, Any]:
+    """What the first process decides for all of them."""
+    return {
+        "width": plan.width, "loop": plan.loop, "timed": [list(entry) for entry in plan.timed],
+        "probes": [probe.name for probe in plan.probes],
+        "chunks": [list(dataclasses.astuple(chunk)) for chunk in plan.chunks()],
+        "columns": {arm.name: {name: column.tolist() for name, column in arm.columns.items()} for arm in plan.arms},
+    }  # fmt: skip
+
+
+def record_of(plan: SweepPlan, argv: tuple[str, ...]) -> dict[str, Any]:
+    """What `study.json` holds of a sweep that begins; `argv` redoes it."""
+    return {
+        "study": f"sweep {plan.problem.name}", "status": "running", "config": plan.config, "settled": settled_by(plan),
+        "argv": list(argv), "facts": {}, "sessions": [], **environment(),
+    }  # fmt: skip
+
+
+def as_settled(plan: SweepPlan, standing: Mapping[str, Any], log: Callable[[str], None]) -> SweepPlan:
+    """The plan with the K and the loop that the folder's first process settled."""
+    here = to_json(environment())
+    if standing["versions"] != here["versions"]:
+        log(f"The folder was begun with other versions: {standing['versions']}; last bits may differ.")
+    if standing["device"]["kind"] != here["device"]["kind"]:
+        log(f"The folder was begun on another device: {standing['device']['kind']}; last bits may differ.")
+    settled = standing["settled"]
+    tried = tuple(tuple(entry) for entry in settled.get("timed", ()))
+    return plan.with_pair(settled["loop"], settled["width"], tried)

@@ -6,10 +6,10 @@ for bit that of an unbroken sweep.
 """
 
 import contextlib
-import dataclasses
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,28 @@ import jax
 import numpy as np
 
 from jaxopt_lab import training
-from jaxopt_lab.core import InputError, Problem, Status, fail
+from jaxopt_lab.core import InputError, Problem, Status
 from jaxopt_lab.reporting.numbers import format_duration
 from jaxopt_lab.search.plans import Chunk, Rule, SweepPlan, plan_sweep
 from jaxopt_lab.search.results import Sweep, Table
-from jaxopt_lab.search.runner import Round, Runner, Timing, rounds_of, timed, with_timed_width
+from jaxopt_lab.search.runner import Round, Runner, Timing, claimed_rounds, rounds_of, timed, with_timed_width
 from jaxopt_lab.search.spaces import Space
-from jaxopt_lab.search.store import SweepStore
+from jaxopt_lab.search.store import SweepStore, as_settled, record_of, settled_by
 from jaxopt_lab.search.trials import NOT_RUN, Objective, settings_of
 from jaxopt_lab.storage import files
 from jaxopt_lab.storage.encoding import from_json, to_json
 from jaxopt_lab.storage.fingerprints import is_reusable
-from jaxopt_lab.storage.folder import environment, remove_folder
+from jaxopt_lab.storage.folder import remove_folder
+from jaxopt_lab.storage.locks import HeldError
+from jaxopt_lab.training.workers import Workers, team
 
 Log = Callable[[str], None]
 _LONG_ROUND_SECONDS = 60.0
 
 
 def sweep(
-    problem: Problem,
-    rule: Rule | Mapping[str, tuple[Rule, Space]],
+    problem: Problem | str,
+    rule: Rule | str | Mapping[str, tuple[Rule | str, Space]],
     space: Space | None = None,
     *,
     num_trials: int = 64,
@@ -47,13 +49,14 @@ def sweep(
     seed: int = 0,
     objective: str | Objective = "loss",
     execution: training.Execution | None = None,
+    executor: Any = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Sweep:
     """Runs trials x seeds of a rule over a problem and ranks the trials by the median over the seeds.
 
     Args:
-      problem: what to minimize.
-      rule: a factory, hyperparameters -> rule; or name -> (factory, space) for many rules in one study.
+      problem: what to minimize; or its name, as `problems.load_problem` takes it, "module:function" included.
+      rule: a factory, hyperparameters -> rule, or its name; or name -> (factory, space) for many rules in one study.
       space: what is searched, for a single rule.
       num_trials: trials of each rule; a grid may take fewer.
       num_seeds: seeds of each trial, the same for all: seed, seed + 1, ... give initialization and data order.
@@ -63,16 +66,19 @@ def sweep(
       seed: of the sampler, and the first of the seeds.
       objective: what is compared, by its name: "loss", "validation_loss", "validation_accuracy", ...; or an `Objective`
         that also says when a loss is infeasible, and how often it is recorded.
-      execution: loop, K, devices, shard and log; what it leaves open is chosen. The number of devices changes no bit.
+      execution: loop, K, devices, workers and log; what it leaves open is chosen. The number of devices changes no bit.
+      executor: of `concurrent.futures`, Dask or submitit, whose workers carry the sweep out; None: this process, or N
+        processes that it starts for `Execution(workers=N)`. Workers need `out`, and change no bit.
       out: the folder of all results, in which the sweep's own is named by its config's hash. There finished chunks are
         kept and found again; None keeps nothing.
 
     Returns:
-      The sweep; the runs of other shards that are not finished are missing in it.
+      The sweep. Processes that make the same call with one `out` share the work: each takes a chunk that no other one
+      has, also those of one that died, and all wait for the last chunk.
 
     Raises:
-      InputError: a wrong argument, a folder that holds something else or cannot be written, a full disk, or a shard
-        that another process works on. What is finished stays.
+      InputError: a wrong argument, a folder that holds something else or cannot be written, a full disk, or workers to
+        which the problem or a rule cannot be sent. What is finished stays.
 
     Example:
       >>> from jaxopt_lab import objectives, rules, search
@@ -82,15 +88,33 @@ def sweep(
       >>> f"{found.best()['hyperparameters']['learning_rate']:.1f}"  # the best rate is near 2 / (1 + 0.1)
       '1.8'
     """
-    plan = plan_sweep(
-        problem, rule, space, num_trials=num_trials, num_seeds=num_seeds, steps=steps, batch_size=batch_size,
-        sampler=sampler, seed=seed, objective=objective, execution=execution or training.Execution(),
-    )  # fmt: skip
-    return run_sweep(plan, None if out is None else Path(out) / plan.folder_name)
+    execution = execution or training.Execution()
+    given = {
+        "problem": problem, "rule": rule, "space": space, "num_trials": num_trials, "num_seeds": num_seeds,
+        "steps": steps, "batch_size": batch_size, "sampler": sampler, "seed": seed, "objective": objective,
+    }  # fmt: skip
+    plan = plan_sweep(**given, execution=execution)
+    folder = None if out is None else Path(out) / plan.folder_name
+    sent = given | {"execution": execution.of_worker()}
+    return run_sweep(plan, folder, workers=team("sweep", executor, execution, folder, take_part, {"given": sent}))
+
+
+def take_part(folder: Path, given: Mapping[str, Any]) -> None:
+    """What a worker of a sweep does.
+
+    Args:
+      folder: the sweep's own.
+      given: the arguments of `plan_sweep`.
+
+    Raises:
+      InputError: as in `sweep`; the folder is of another one when this process makes another problem of its name.
+    """
+    run_sweep(plan_sweep(**given), folder)
 
 
 def run_sweep(
-    plan: SweepPlan, folder: str | os.PathLike[str] | None = None, argv: tuple[str, ...] = ()
+    plan: SweepPlan, folder: str | os.PathLike[str] | None = None, argv: tuple[str, ...] = (),
+    workers: Workers | None = None, *, wait: bool = True,
 ) -> Sweep:  # fmt: skip
     """Carries a plan out.
 
@@ -98,6 +122,8 @@ def run_sweep(
       plan: from `plan_sweep`.
       folder: the sweep's own folder, whatever its name; None keeps nothing.
       argv: the words of a command line that redo it, for the record.
+      workers: who carries it out, each by `run_sweep` with the same plan and folder; None: this process.
+      wait: whether to wait for chunks that other processes compute, and to compute those of the ones that die.
 
     Returns:
       The sweep.
@@ -105,67 +131,97 @@ def run_sweep(
     Raises:
       InputError: as in `sweep`.
     """
-    execution, log = plan.execution, plan.execution.log or _silent
-    if folder is None and execution.shard[1] > 1:
-        raise fail("sweep", "shards need a folder that they share", "Give out=...")
+    log = plan.execution.log or _silent
     store = None if folder is None else SweepStore(Path(folder), plan.config)
     log(str(plan).splitlines()[0])
     for name, entry in plan.config["rules"].items():
         if not is_reusable(entry["fingerprint"]):
             log(f"{name} is {entry['fingerprint']}: nothing that is kept will be used again")
-    runner, first = Runner(plan), None
-    if plan.alternatives() and (store is not None or log is not _silent) and not (store and store.begun):
-        first = timed(runner, rounds_of(plan, plan.chunks())[0])
-        runner, first = with_timed_width(runner, first)
     if store is None:
-        return _run(runner, None, first)
-    mine = (runner.plan.loop, runner.plan.width)
-    plan = _as_settled(runner.plan, store.settle(_record(runner.plan, argv)), log)
+        return _run(*_chosen(Runner(plan), None), None, wait)
+    with store.settling():
+        runner, first = _chosen(Runner(plan), store)
+        mine = (runner.plan.loop, runner.plan.width)
+        plan = as_settled(runner.plan, store.settle(record_of(runner.plan, argv)), log)
     log(f"Kept in {store.folder}")
-    with store.shard(*execution.shard):
-        return _run(runner.following(plan), store, first if (plan.loop, plan.width) == mine else None)
+    if workers is not None:
+        _watch(plan, store, workers, log)
+    return _run(runner.following(plan), first if (plan.loop, plan.width) == mine else None, store, wait)
 
 
-def _run(runner: Runner, store: SweepStore | None, first: Timing | None) -> Sweep:
-    """The loop over rounds: find what is stored, compute the rest of this shard, keep it, log."""
-    plan = runner.plan
-    shard, log = plan.execution.shard, plan.execution.log or _silent
+def _chosen(runner: Runner, store: SweepStore | None) -> tuple[Runner, Timing | None]:
+    """The runner with the cheapest K of a few, where that is open and worth it, and how long a round takes."""
+    kept_or_told = store is not None or runner.plan.execution.log is not None
+    if not runner.plan.alternatives() or not kept_or_told or (store is not None and store.begun):
+        return runner, None
+    return with_timed_width(runner, timed(runner, rounds_of(runner.plan, runner.plan.chunks())[0]))
+
+
+def _watch(plan: SweepPlan, store: SweepStore, workers: Workers, log: Log) -> None:
+    """Lets others carry the plan out, and tells how far they are."""
+    number, told = len(plan.chunks()), -1
+    if number < workers.count:
+        log(f"{number} chunks leave {workers.count - number} of {workers.count} workers idle: a smaller K makes more")
+
+    def look() -> None:
+        nonlocal told
+        if store.num_stored != told:
+            told = store.num_stored
+            log(f"chunk {told}/{number} by {workers.count} workers")
+
+    workers.work(log, look)
+
+
+def _run(runner: Runner, first: Timing | None, store: SweepStore | None, wait: bool) -> Sweep:
+    """Finds what is stored, computes what nobody computes, keeps it, and tells how the work ended."""
+    plan, log = runner.plan, runner.plan.execution.log or _silent
     for line in str(plan).splitlines()[1:]:
         log(line)
     began, cpu = time.perf_counter(), time.process_time()
-    settled = _settled(plan)
-    table = Table(from_json(to_json(plan.config)), settled)
+    table = Table(from_json(to_json(plan.config)), settled_by(plan))
     waiting = [chunk for chunk in table.chunks if not _found(store, chunk, table, log)]
-    mine = [chunk for chunk in waiting if chunk.number // len(plan.seeds) % shard[1] == shard[0]]
     if len(waiting) < len(table.chunks):
         log(f"{len(table.chunks) - len(waiting)} of {len(table.chunks)} chunks are already there")
-    rounds = rounds_of(plan, mine)
+    rounds = rounds_of(plan, waiting)
     if rounds and (store is not None or log is not _silent):
         first = first or timed(runner, rounds[0])
         _log_estimate(first, len(rounds), log)
-    ended, done = "stopped", 0
-    try:
-        started = time.perf_counter()
-        for each in rounds:
-            place = _kept_midway(store, each, first)
-            for chunk, arrays in zip(each.chunks, _arrays(runner, each, place, log), strict=True):
-                if store is not None:
-                    store.write(chunk.number, arrays)
-                table.put(chunk, arrays)
-                done += 1
-            if place is not None:
-                remove_folder(place)
-            _log_progress(table, done, len(mine), time.perf_counter() - started, log)
-        ended = "done"
-    finally:
-        for chunk in waiting:
-            if chunk not in mine:
-                _found(store, chunk, table, log)
-        found = table.sweep(_facts(plan, began, cpu), None if store is None else store.folder)
-        if store is not None:
+    if store is None:
+        _compute(runner, rounds, None, first, table, waiting)
+        return table.sweep(_facts(plan, began, cpu), None)
+    ended, mine = "stopped", []
+    with store.claims() as claims:
+        take_in = partial(_found, store, table=table, log=log)
+        try:
+            free = claimed_rounds(plan, waiting, store, claims, take_in, plan.execution.log, wait=wait)
+            _compute(runner, free, store, first, table, waiting, mine)
+            ended = "done"
+        finally:
+            for chunk in waiting if ended == "stopped" else ():
+                _ = chunk in mine or take_in(chunk)
+            found = table.sweep(_facts(plan, began, cpu), store.folder)
             with contextlib.nullcontext() if ended == "done" else contextlib.suppress(InputError):
-                _finish(store, found, ended, _session(found.facts, shard, mine))
+                _finish(store, found, ended, _session(found.facts, claims.worker, mine))
     return found
+
+
+def _compute(
+    runner: Runner, rounds: Iterable[Round], store: SweepStore | None, first: Timing | None, table: Table,
+    waiting: list[Chunk], mine: list[Chunk] | None = None,
+) -> None:  # fmt: skip
+    """The loop over rounds; `mine` gets the chunks."""
+    log, started = runner.plan.execution.log or _silent, time.perf_counter()
+    for each in rounds:
+        place = _kept_midway(store, each, first)
+        for chunk, arrays in zip(each.chunks, _arrays(runner, each, place, log), strict=True):
+            if store is not None:
+                store.write(chunk.number, arrays)
+            table.put(chunk, arrays)
+            if mine is not None:
+                mine.append(chunk)
+        if place is not None:
+            remove_folder(place)
+        _log_progress(table, waiting, time.perf_counter() - started, log)
 
 
 def _finish(store: SweepStore, found: Sweep, ended: str, session: dict[str, Any]) -> None:
@@ -182,13 +238,7 @@ def _silent(line: str) -> None:
 
 def _found(store: SweepStore | None, chunk: Chunk, table: Table, log: Log) -> bool:
     """Takes in a stored chunk; one that is damaged or of something else is set aside, and computed again."""
-    if store is None:
-        return False
-    try:
-        arrays = store.read(chunk.number, table.like(chunk))
-    except InputError as error:
-        log(f"{error} It is kept as {store.set_aside(chunk.number).name}, and computed again.")
-        return False
+    arrays = None if store is None else store.read_or_set_aside(chunk.number, table.like(chunk), log)
     if arrays is not None:
         table.put(chunk, arrays)
     return arrays is not None
@@ -198,6 +248,8 @@ def _arrays(runner: Runner, each: Round, place: Path | None, log: Log) -> list[d
     """What is kept of a round; checkpoints of its own that cannot be used are set aside."""
     try:
         return runner.arrays(each, folder=place)
+    except HeldError:  # who began it slept so long that it was taken for dead, and is awake again
+        return runner.arrays(each)
     except InputError as error:
         if place is None or files.is_free(place):
             raise
@@ -216,13 +268,14 @@ def _log_estimate(first: Timing, rounds: int, log: Log) -> None:
     log(f"about {time_left} without compilation, from a short segment")
 
 
-def _log_progress(table: Table, done: int, total: int, seconds: float, log: Log) -> None:
+def _log_progress(table: Table, waiting: list[Chunk], seconds: float, log: Log) -> None:
     """The best so far with its interval, how many are alive and diverged, and the time left."""
     if log is _silent:
         return
     status = np.concatenate(table.status)
     ran = status != NOT_RUN
     good = int((status == Status.COMPLETED).sum())
+    done, total = sum(map(table.has, waiting)), len(waiting)
     left = format_duration(seconds / done * (total - done))
     line = f"chunk {done}/{total}: {int(ran.sum())} runs, {good} alive, {int(ran.sum()) - good} infeasible, {left} left"
     found = table.sweep({})
@@ -233,35 +286,6 @@ def _log_progress(table: Table, done: int, total: int, seconds: float, log: Log)
     log(line)
 
 
-def _settled(plan: SweepPlan) -> dict[str, Any]:
-    """What the first process decides for all of them."""
-    return {
-        "width": plan.width, "loop": plan.loop, "timed": [list(entry) for entry in plan.timed],
-        "probes": [probe.name for probe in plan.probes],
-        "chunks": [list(dataclasses.astuple(chunk)) for chunk in plan.chunks()],
-        "columns": {arm.name: {name: column.tolist() for name, column in arm.columns.items()} for arm in plan.arms},
-    }  # fmt: skip
-
-
-def _record(plan: SweepPlan, argv: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "study": f"sweep {plan.problem.name}", "status": "running", "config": plan.config, "settled": _settled(plan),
-        "argv": list(argv), "facts": {}, "sessions": [], **environment(),
-    }  # fmt: skip
-
-
-def _as_settled(plan: SweepPlan, standing: Mapping[str, Any], log: Log) -> SweepPlan:
-    """The plan with the K and the loop that the folder's first process settled."""
-    here = to_json(environment())
-    if standing["versions"] != here["versions"]:
-        log(f"The folder was begun with other versions: {standing['versions']}; last bits may differ.")
-    if standing["device"]["kind"] != here["device"]["kind"]:
-        log(f"The folder was begun on another device: {standing['device']['kind']}; last bits may differ.")
-    settled = standing["settled"]
-    tried = tuple(tuple(entry) for entry in settled.get("timed", ()))
-    return plan.with_pair(settled["loop"], settled["width"], tried)
-
-
 def _facts(plan: SweepPlan, began: float, cpu: float) -> dict[str, Any]:
     return {
         "loop": plan.loop, "width": plan.width, "chunks": len(plan.chunks()), "runs": plan.num_runs,
@@ -270,6 +294,6 @@ def _facts(plan: SweepPlan, began: float, cpu: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _session(facts: Mapping[str, Any], shard: tuple[int, int], mine: list[Chunk]) -> dict[str, Any]:
+def _session(facts: Mapping[str, Any], worker: str, mine: list[Chunk]) -> dict[str, Any]:
     kept = {name: facts[name] for name in ("devices", "wall_seconds", "cpu_seconds")}
-    return {"shard": f"{shard[0]}/{shard[1]}", "chunks": len(mine), **kept}
+    return {"worker": worker, "chunks": len(mine), **kept}

@@ -110,10 +110,10 @@ def opened(path: Path, mode: str) -> IO[Any]:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[IO[bytes]]:
     """A file to write to, which takes the place of `path` when the block ends well; else nothing of it stays.
 
-    The folder is made where it is missing.
+    The folder is made where it is missing. What need not outlive the machine is not `durable`, and waits for no disk.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}-{next(_numbers)}{_TEMPORARY}")
     with disk_errors(path):
@@ -121,7 +121,8 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             with opened(temporary, "wb") as file:
                 yield file
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             os.replace(temporary, path)
         except BaseException:
             temporary.unlink(missing_ok=True)
@@ -147,9 +148,9 @@ def _counts(path: Path) -> bool:
     return not (_is_torn(path) or path.parent.name == "locks" or (path.name in ("curves", "locks") and is_free(path)))
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, *, durable: bool = True) -> None:
     """Writes a file, completely or not at all."""
-    with replacing(path) as file:
+    with replacing(path, durable=durable) as file:
         file.write(content)
 
 

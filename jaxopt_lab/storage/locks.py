@@ -6,8 +6,12 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from jaxopt_lab.core import fail
+from jaxopt_lab.core import InputError, fail
 from jaxopt_lab.storage.files import disk_errors, opened
+
+
+class HeldError(InputError):
+    """Another process holds the lock."""
 
 
 @contextlib.contextmanager
@@ -20,7 +24,8 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
       wait: whether to wait for a lock that another process holds.
 
     Raises:
-      InputError: another process, or another thread of this one, holds it.
+      HeldError: another process, or another thread of this one, holds it.
+      InputError: the disk grants no locks, or the file cannot be written.
     """
     with contextlib.ExitStack() as stack:
         with disk_errors(path):
@@ -30,9 +35,11 @@ def locked(path: Path, what: str, *, wait: bool = False) -> Iterator[None]:
         except BlockingIOError:
             file.seek(0)
             process = file.read(20).strip() or "unknown"
-            raise fail(
-                what, f"process {process} works on it", "Let it finish, or stop it; then the same command continues."
-            ) from None
+            remedy = "Let it finish, or stop it; then the same command continues."
+            raise HeldError(str(fail(what, f"process {process} works on it", remedy))) from None
+        except OSError as error:
+            remedy = "Take a disk that does; Lustre is mounted with the option flock for it."
+            raise fail(what, f"the disk of {path.parent} grants no lock ({error.strerror})", remedy) from error
         file.seek(0)
         file.truncate()
         file.write(str(os.getpid()))

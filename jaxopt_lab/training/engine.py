@@ -23,9 +23,11 @@ from jaxopt_lab.training.baselines import loss_reach
 from jaxopt_lab.training.execution import Execution
 from jaxopt_lab.training.failures import explain
 from jaxopt_lab.training.feasibility import Feasibility
+from jaxopt_lab.training.feeding import Feed, feeding_of
 from jaxopt_lab.training.planning import Plan, Rule, plan_run
 from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.progress import progress_bar
+from jaxopt_lab.training.shared_storage import open_store
 from jaxopt_lab.training.steps import Inputs
 from jaxopt_lab.training.trace import Trace
 
@@ -48,7 +50,8 @@ def run(
     """Runs N configurations of a rule over a problem, N the common length of hyperparameters and seeds.
 
     Args:
-      problem: what to minimize.
+      problem: what to minimize. Of data in batches each step takes the next one, pass after pass, read while the device
+        is busy; what is recorded is of a fixed sample of the data, as `facts["data"]` tells.
       rule: a factory, hyperparameters -> rule, or a finished `optax.GradientTransformation`. One that draws random
         numbers keeps a key of its own, which `seeds` do not reach: give it as a hyperparameter where it is to differ.
       hyperparameters: name -> number or array [N], given to the factory as traced values.
@@ -77,9 +80,10 @@ def run(
       ['0.006079', '0.017925']
     """
     execution = execution or Execution()
+    problem, batches, drawn = feeding_of("run", problem, batch_size)
     plan = plan_run(
         problem, rule, hyperparameters or {}, steps=steps, seeds=seeds, probes=probes, every=every, params=params,
-        batch_size=batch_size, execution=execution,
+        batch_size=batch_size, execution=execution, batches=batches,
     )  # fmt: skip
     limits = feasibility or Feasibility()
     inputs = groups.on_every_device(plan.program, storage.inputs_of(problem, plan.program))
@@ -90,7 +94,8 @@ def run(
         place, log = (folder.folder, folder.log) if isinstance(folder, storage.Checkpoints) else (folder, None)
         store = None
         if place:
-            store = storage.open_store(place, storage.identity(plan, problem, inputs, packed[0], limits), log)
+            which = storage.identity(plan, problem, inputs, packed[0], limits)
+            store = open_store(place, which, log, is_shared=meshes.is_shared((packed[0].lanes, inputs)))
         with store.held() if store else contextlib.nullcontext():
             stored = store.restore(plan.program, packed, log) if store else (packed, 0, [])
             packed, metrics, status, facts = _travel(plan, problem, inputs, stored, limits, store, execution)
@@ -102,6 +107,7 @@ def run(
         status[alive] = [limits.at_end(loss) for loss in metrics["loss"][alive, -1]]
     status[status == Status.RUNNING] = Status.COMPLETED
     ended = tuple(Status(code) for code in status)
+    facts |= {"data": drawn} if drawn else {}
     kept = _final(packed, alive, given) if execution.keep_final else (None, None, None)
     return Trace(plan.steps, metrics, *kept[:2], ended, plan.hyperparameters, plan.seeds, facts, kept[2])
 
@@ -138,15 +144,18 @@ def _travel(
         _collect(plan, metrics, values, segment)
     reach = functools.cache(functools.partial(loss_reach, problem, int(plan.seeds[0])))
     _retire(metrics, status, limits, plan.records_before(first), reach)
-    seconds, saved = [], time.monotonic()
-    with progress_bar(problem.name, int(plan.steps[-1]), plan.steps_before(first), execution.progress) as show:
+    seconds, saved, done_before = [], time.monotonic(), plan.steps_before(first)
+    with (
+        progress_bar(problem.name, int(plan.steps[-1]), done_before, execution.progress) as show,
+        contextlib.nullcontext() if plan.batches is None else Feed(plan.batches, done_before) as feed,
+    ):
+        fed = {} if feed is None else {"feed": feed}
         for segment in range(first, plan.num_segments):
             began = time.monotonic()
             values = {}
             for place, group in enumerate(packed):
-                packed[place], measured = groups.move(
-                    plan.program, problem.separable, inputs, group, plan.steps_before(segment), plan.counts[segment]
-                )
+                when = (plan.steps_before(segment), plan.counts[segment])
+                packed[place], measured = groups.move(plan.program, problem.separable, inputs, group, *when, **fed)
                 _scatter(plan, values, measured, group)
             for array in values.values():
                 array[status != Status.RUNNING] = np.nan  # a diverged one goes on until its group is packed away
@@ -160,7 +169,8 @@ def _travel(
                 packed = groups.repack(plan.program, packed, alive)
             if store:
                 store.add(segment, values)
-                if done or not alive.any() or time.monotonic() - saved >= execution.checkpoint_seconds:
+                late = done or not alive.any() or time.monotonic() - saved >= execution.checkpoint_seconds
+                if store.is_due(late):
                     store.save(packed, segment + 1)
                     saved = time.monotonic()
             if not alive.any():

@@ -42,7 +42,8 @@ class Execution:
       keep_final: whether a run's trace holds the final parameters and states; sweeps and comparisons keep none.
       share_batches: whether configurations of one seed that go side by side take each batch from memory once, which is
         up to 1.5 times as fast for small networks; sweeps always do.
-      shard: (i, n), of a sweep: compute every n-th set of K trials, from the i-th; n processes with one `out` share it.
+      workers: of a sweep or a comparison with an executor, how many of its processes take part; without an executor,
+        how many are started on this machine. They change no bit. None: as many as an executor tells; else this process.
       log: gets the plan and the progress of a sweep or a comparison, a line at a time; a run has its bar.
 
     Raises:
@@ -57,31 +58,25 @@ class Execution:
     progress: bool | None = None
     keep_final: bool = True
     share_batches: bool = False
-    shard: tuple[int, int] = (0, 1)
+    workers: int | None = None
     log: Callable[[str], None] | None = None
 
     def __post_init__(self) -> None:
         where = "Execution"
         require_choice(where, "loop", self.loop, LOOPS)
-        for name in ("width", "segments", "devices"):
+        for name in ("width", "segments", "devices", "workers"):
             if getattr(self, name) is not None:
                 require_count(where, name, getattr(self, name))
         require_between(where, "checkpoint_seconds", self.checkpoint_seconds, 0, float("inf"))
-        self._require_shard(where)
 
-    def require_whole(self, where: str) -> None:
-        """Raises InputError where a shard of it was asked for, which only a sweep has."""
-        if self.shard != (0, 1):
-            raise fail(where, f"shard {self.shard} is for sweeps", "Leave it out.")
+    def of_worker(self) -> "Execution":
+        """The same for one of several workers, which tells nothing."""
+        return dataclasses.replace(self, workers=None, log=None, progress=False)
 
-    def _require_shard(self, where: str) -> None:
-        if not isinstance(self.shard, tuple) or len(self.shard) != 2:
-            raise fail(where, f"shard must be (i, n), got {self.shard!r}")
-        index, count = self.shard
-        require_count(where, "the number of shards", count)
-        require_count(where, "the shard", index, 0)
-        if index >= count:
-            raise fail(where, f"shard must be (i, n) with i < n, got {self.shard}", "The first shard is (0, n).")
+    def require_alone(self, where: str) -> None:
+        """Raises InputError where workers were asked for, which only sweeps and comparisons have."""
+        if self.workers is not None:
+            raise fail(where, "workers are for sweeps and comparisons", "Leave them out.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxopt_lab.core import Problem, Separable, vectors
 from jaxopt_lab.training import chunks
+from jaxopt_lab.training.feeding import Feed
 from jaxopt_lab.training.program import advance, advance_by_steps
 from jaxopt_lab.training.steps import Inputs, Lane, Program
 
@@ -70,8 +71,9 @@ def make_groups(
 
 
 def move(
-    program: Program, separable: Separable | None, inputs: Inputs, group: Group, start: int, counts: np.ndarray
-) -> tuple[Group, dict[str, np.ndarray]]:
+    program: Program, separable: Separable | None, inputs: Inputs, group: Group, start: int, counts: np.ndarray,
+    feed: Feed | None = None,
+) -> tuple[Group, dict[str, np.ndarray]]:  # fmt: skip
     """Takes a group through one segment; returns it with the metrics, name -> [K, R, ...]."""
     time, counted = jnp.asarray(start, jnp.int32), jnp.asarray(counts, jnp.int32)
     if program.loop == "chunks" and separable is not None:
@@ -79,7 +81,7 @@ def move(
         lanes, metrics = chunks.advance_in_chunks(program, separable, inputs.truth, group.lanes, hyper, time, counted)
         metrics = {name: np.asarray(values)[None] for name, values in metrics.items()}
     elif program.loop == "step":
-        lanes, metrics = advance_by_steps(program, inputs, group.lanes, group.hyperparameters, start, counts)
+        lanes, metrics = advance_by_steps(program, inputs, group.lanes, group.hyperparameters, start, counts, feed)
     else:
         lanes, metrics = advance(program, inputs, group.lanes, group.hyperparameters, time, counted)
     return dataclasses.replace(group, lanes=lanes), {name: np.asarray(values) for name, values in metrics.items()}

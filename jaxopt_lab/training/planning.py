@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from jaxopt_lab.core import Problem, fail, meshes, vectors
+from jaxopt_lab.core.batches import Batches
 from jaxopt_lab.core.errors import LARGEST_COUNT, require_choice, require_count, require_memory
 from jaxopt_lab.core.leaves import is_key, is_raw_key, require_trainable
 from jaxopt_lab.core.losses import traced
@@ -35,6 +36,7 @@ class Plan:
       width: K, configurations side by side on each device.
       counts: steps before each record, by segment, int [segments, R]; the last segment is padded with zeros.
       steps: steps done at each record, int [records].
+      batches: what steps take, where the data come in batches; then K is N, and the loop is "step".
     """
 
     program: Program
@@ -43,6 +45,7 @@ class Plan:
     width: int
     counts: np.ndarray
     steps: np.ndarray
+    batches: Batches | None = None
 
     @property
     def num_configurations(self) -> int:
@@ -80,12 +83,13 @@ def plan_run(
     params: Any,
     batch_size: int | None,
     execution: Execution,
+    batches: Batches | None = None,
 ) -> Plan:
     """Checks the arguments of `run` and settles what they leave open."""
     probes = tuple(probes) or (loss(),)
     require_count("run", "steps", steps, minimum=0)
     require_count("run", "every", every)
-    execution.require_whole("run")
+    execution.require_alone("run")
     _require_batch(problem, batch_size)
     _require_probes(problem, probes)
     hyper, seed_list = _configurations(hyperparameters, seeds)
@@ -95,19 +99,28 @@ def plan_run(
     require_trainable("run", shapes)
     shapes = jax.eval_shape(lambda tree: tree, shapes)
     fits = _fits_in_chunks(problem, probes, len(seed_list), shapes)
-    if execution.loop == "chunks":
-        _require_chunks(fits)
+    _require_chunks(fits or execution.loop != "chunks")
     work = measure_workload(problem, batch_size, execution.loop, shapes)
-    chosen = choose_loop(execution.loop, work, in_chunks=fits and _is_coordinatewise(rule))
+    chosen = choose_loop(_loop(execution.loop, batches), work, in_chunks=fits and _is_coordinatewise(rule))
     devices = choose_devices("run", execution.devices, usual=1)
     mesh = device_mesh(devices) if chosen in ("vmap", "map") else None
     share = -(-len(seed_list) // (mesh.size if mesh else 1))
-    wide = 1 if chosen == "chunks" else execution.width or choose_width(work, chosen, share)
+    asked = execution.width if batches is None else len(seed_list)
+    wide = 1 if chosen == "chunks" else asked or choose_width(work, chosen, share)
     one_seed = execution.share_batches and chosen == "vmap" and _seeds_agree(seed_list, wide, mesh)
     program = Program(_factory(rule), probes, batch_size, chosen, one_seed, mesh)
     _require_room(program, shapes if params is None else _where(shapes, params), hyper, len(seed_list))
     counts = np.diff([0, *range(0, steps, every), steps]) if steps else np.zeros(1, int)
-    return Plan(program, hyper, seed_list, wide, _by_segment(counts, execution.segments), np.cumsum(counts))
+    return Plan(program, hyper, seed_list, wide, _by_segment(counts, execution.segments), np.cumsum(counts), batches)
+
+
+def _loop(asked: str, batches: Batches | None) -> str:
+    """The loop that was asked for; batches come from outside of compiled programs, one for each step."""
+    if batches is None:
+        return asked
+    if asked not in ("auto", "step"):
+        raise fail("run", f"data that come in batches need the loop 'step', got {asked!r}", "Leave it out.")
+    return "step"
 
 
 def _configurations(hyperparameters: Mapping[str, Any], seeds: Any) -> tuple[dict[str, np.ndarray], np.ndarray]:

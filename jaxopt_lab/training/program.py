@@ -15,6 +15,7 @@ from jax import lax
 from jax.sharding import PartitionSpec
 
 from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.training.feeding import Feed
 from jaxopt_lab.training.steps import Inputs, Lane, Program, measure, step
 
 
@@ -126,8 +127,14 @@ def advance_by_steps(
     hyperparameters: dict[str, jax.Array],
     start: int,
     counts: Any,
+    feed: Feed | None = None,
 ) -> tuple[Lane, dict[str, Any]]:
-    """The same as `advance`, as a Python loop over one jitted step, for losses that XLA runs slowly inside of loops."""
+    """The same as `advance`, as a Python loop over one jitted step, for losses that XLA runs slowly inside of loops.
+
+    With a feed each step takes its next batch, the same for all configurations.
+    """
+    if feed is not None:
+        return _advance_on_feed(program, inputs, lanes, hyperparameters, int(start), counts, feed)
     advance_one = compiled(_advance_one, (program,), inputs, donate=(1,))
     measure_one = compiled(measure, (program,), inputs)
     results = []
@@ -141,3 +148,24 @@ def advance_by_steps(
             rows.append(measure_one(inputs, lane))
         results.append((lane, jax.tree.map(lambda *values: jnp.stack(values), *rows)))
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *results)
+
+
+def _advance_on_feed(
+    program: Program, inputs: Inputs, lanes: Lane, hyperparameters: dict[str, jax.Array], time: int, counts: Any,
+    feed: Feed,
+) -> tuple[Lane, dict[str, Any]]:  # fmt: skip
+    advance_one = compiled(_advance_one, (program,), inputs, donate=(1,))
+    measure_one = compiled(measure, (program,), inputs)
+    width = lanes.key.shape[0]
+    each = [jax.tree.map(lambda leaf, k=k: leaf[k], (lanes, hyperparameters)) for k in range(width)]
+    rows: list[list[Any]] = [[] for _ in each]
+    for count in map(int, counts):
+        for _ in range(count):
+            now = dataclasses.replace(inputs, data=feed.take())
+            each = [(advance_one(now, lane, hyper, jnp.asarray(time, jnp.int32)), hyper) for lane, hyper in each]
+            time += 1
+        for row, (lane, _) in zip(rows, each, strict=True):
+            row.append(measure_one(inputs, lane))
+    stacked = lambda *values: jnp.stack(values)  # noqa: E731
+    metrics = [jax.tree.map(stacked, *row) for row in rows]
+    return jax.tree.map(stacked, *(lane for lane, _ in each)), jax.tree.map(stacked, *metrics)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import InputError, Problem, fail
+from jaxopt_lab.core import InputError, Problem, fail, meshes
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.storage import archives, files
 from jaxopt_lab.storage.fingerprints import fingerprint, is_reusable, program_of
@@ -31,7 +31,7 @@ from jaxopt_lab.training.probes import Probe
 from jaxopt_lab.training.progress import warn
 from jaxopt_lab.training.steps import Inputs, Lane, Program, measure, step
 
-_RECORD = "run.json"
+RECORD = "run.json"
 _REMEDY = "Remove the run's folder to begin anew, or name another one."
 
 
@@ -90,9 +90,13 @@ class RunStore:
         with locked(self.folder / "locks" / "running", f"the run in {self.folder}"):
             self._check()
             files.remove_torn(self.folder)
-            if not (self.folder / _RECORD).exists():
-                files.write_json(self.folder / _RECORD, self.identity)
+            if not (self.folder / RECORD).exists():
+                files.write_json(self.folder / RECORD, self.identity)
             yield
+
+    def is_due(self, is_late: bool) -> bool:
+        """Whether to save now, where so much time has passed or not."""
+        return is_late
 
     def restore(
         self, program: Program, groups: list[Group], log: Callable[[str], None] | None = None
@@ -110,7 +114,7 @@ class RunStore:
         if not self.checkpoint.exists():
             return groups, 0, []
         try:
-            return self._stored(program, groups)
+            return self._stored(program, groups, self.checkpoint)
         except InputError as error:
             if log is None:
                 raise
@@ -118,13 +122,19 @@ class RunStore:
             files.set_aside(self.checkpoint)
             return groups, 0, []
 
-    def _stored(self, program: Program, groups: list[Group]) -> tuple[list[Group], int, list[dict[str, np.ndarray]]]:
-        facts = archives.load_facts(self.checkpoint, "the checkpoint of a run", _REMEDY)
+    def _stored(
+        self, program: Program, groups: list[Group], path: pathlib.Path
+    ) -> tuple[list[Group], int, list[dict[str, np.ndarray]]]:
+        """What a checkpoint holds, with the metrics of the segments before it."""
+        facts = archives.load_facts(path, "the checkpoint of a run", _REMEDY)
         like = (groups[0].members, stacked_lanes(groups[0]), groups[0].hyperparameters)
-        with files.reading(self.checkpoint, "the checkpoint of a run", _REMEDY):
+        with files.reading(path, "the checkpoint of a run", _REMEDY):
             packed, segments = [like] * facts["num_groups"], range(facts["segments"])
             names = dict.fromkeys(facts["metrics"], 0)
-            stored = archives.load(self.checkpoint, packed, self._whose, what="the checkpoint of a run", remedy=_REMEDY)
+            parts = archives.load(
+                path, meshes.local_parts(packed), self._whose, what="the checkpoint of a run", remedy=_REMEDY
+            )
+            stored = meshes.from_local_parts(parts, packed)
         owned = jax.tree.map(lambda leaf: jnp.array(leaf, copy=True) if isinstance(leaf, np.ndarray) else leaf, stored)
         restored = [assemble(program, np.asarray(members), *rest) for members, *rest in owned]
         finished = [
@@ -147,7 +157,11 @@ class RunStore:
         self._pending.clear()
         tree = [(group.members, stacked_lanes(group), group.hyperparameters) for group in groups]
         facts = {"segments": segments, "num_groups": len(groups), "metrics": names}
-        archives.save(self.checkpoint, tree, facts | self._whose)
+        archives.save(self._next(), meshes.local_parts(tree), facts | self._whose)
+
+    def _next(self) -> pathlib.Path:
+        """Where the next checkpoint goes."""
+        return self.checkpoint
 
     def _segment(self, number: int) -> pathlib.Path:
         return self.folder / "curves" / f"seg-{number:05d}.npz"
@@ -155,7 +169,7 @@ class RunStore:
     def _check(self) -> None:
         """Raises InputError unless the folder is free or holds this run."""
         files.require_folders(self.folder)
-        record = self.folder / _RECORD
+        record = self.folder / RECORD
         if record.exists():
             self._require_same(files.read_json(record, "the record of a run", _REMEDY))
         elif not files.is_free(self.folder):
@@ -164,7 +178,7 @@ class RunStore:
             )
 
     def _require_same(self, found: Any) -> None:
-        with files.reading(self.folder / _RECORD, "the record of a run", _REMEDY):
+        with files.reading(self.folder / RECORD, "the record of a run", _REMEDY):
             different = sorted(name for name in {*found, *self.identity} if found.get(name) != self.identity.get(name))
         if different:
             unseen = [text for text in self.identity.values() if not is_reusable(text)]
@@ -173,29 +187,6 @@ class RunStore:
                 str(self.folder), f"the folder holds another run: it differs in {', '.join(different)}{reason}",
                 "Name another folder, or remove this one.",
             )  # fmt: skip
-
-
-def open_store(
-    folder: str | os.PathLike[str], identity: dict[str, str], log: Callable[[str], None] | None = None
-) -> RunStore:
-    """The store of a run.
-
-    Args:
-      folder: where.
-      identity: which run it may hold.
-      log: gets a line where the folder holds another run or is damaged, and is set aside; None: that is an error.
-
-    Raises:
-      InputError: as `RunStore`.
-    """
-    try:
-        return RunStore(folder, identity)
-    except InputError as error:
-        if log is None or files.is_free(pathlib.Path(folder)):
-            raise
-        log(f"{error} It is set aside, and the run begins anew.")
-        files.set_aside(pathlib.Path(folder))
-        return RunStore(folder, identity)
 
 
 def inputs_of(problem: Problem, program: Program) -> Inputs:
@@ -220,7 +211,7 @@ def identity(plan: Plan, problem: Problem, inputs: Inputs, group: Group, limits:
         "probes": ", ".join(probe.name for probe in program.probes),
         "loop": program.loop,
         "width": str(plan.width),
-        "batch_size": str(program.batch_size),
+        "batch_size": str(program.batch_size) if plan.batches is None else f"{plan.batches.batch_size}, of the data",
         "records": fingerprint(plan.counts),
         "seeds": fingerprint(plan.seeds),
         "hyperparameters": fingerprint(plan.hyperparameters),

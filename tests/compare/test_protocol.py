@@ -1,5 +1,7 @@
+import concurrent.futures
 import dataclasses
 import json
+import multiprocessing
 import re
 import sys
 import types
@@ -90,6 +92,24 @@ def test_the_baseline_sets_the_target_before_any_rule_is_run(compared, told, tmp
     assert alone.targets["line"] == compared.targets["line"]  # whatever is compared
     assert alone.folder.parent == tmp_path
     assert alone.verdict()[0] == "slow alone was run: there is nothing to compare it with."
+
+
+@pytest.mark.parametrize(
+    ("kind", "processes"),
+    [("ThreadPoolExecutor", False), pytest.param("ProcessPoolExecutor", True, marks=pytest.mark.slow)],
+)
+def test_an_executors_workers_compare_to_the_same_numbers(kind, processes, compared, tmp_path):
+    """Searches and final runs come from the workers; this process finds them and measures the seconds."""
+    given = (2, multiprocessing.get_context("spawn")) if processes else (2,)
+    lines = []
+    options = {"execution": training.Execution(log=lines.append), "out": tmp_path}
+    with getattr(concurrent.futures, kind)(*given) as executor:
+        found = compare.compare("tests.compare.test_protocol:line", SOME, 40, **OPTIONS, **options, executor=executor)
+    assert without_seconds(found) == without_seconds(compared)
+    assert found.targets == compared.targets
+    assert "2 workers search and run" in lines
+    assert not any("final runs on" in line for line in lines)  # none was left for this process
+    assert found.results["line", "plain"].seconds is not None
 
 
 def test_each_rule_has_one_space_and_as_many_trials_that_were_chosen_first(compared):
@@ -346,7 +366,10 @@ def test_a_batch_must_fit_into_what_is_left_to_train_on():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"execution": training.Execution(shard=(0, 2))}, r"compare: shard \(0, 2\) is for sweeps"),
+        (
+            {"execution": training.Execution(workers=2)},
+            r"compare: workers need a folder that they share. Give out=\.\.\.",
+        ),
         ({"execution": training.Execution(loop="chunks")}, "loop must be one of: auto, vmap, map, step; got 'chunks'"),
         ({"seed": -1}, "seed must be a whole number of at least 0, got -1"),
         ({"protocol": compare.Protocol({"a": RULES["plain"], "b": RULES["slow"]})}, "there must be one baseline"),

@@ -74,3 +74,12 @@ def test_sums_over_the_devices_of_a_cpu_are_waited_for(monkeypatch):
     assert not any(waited)
     vectors.dot(jax.device_put(MATRIX, place()), jax.device_put(MATRIX, place()))
     assert len([leaves for leaves in waited if leaves]) == 1
+
+
+@needs_two
+def test_parts_of_arrays_that_one_process_holds_in_full_are_the_arrays():
+    tree = {"spread": jax.device_put(MATRIX, place()), "number": 3}
+    assert not meshes.is_shared(tree)
+    parts = meshes.local_parts(tree)
+    assert parts["spread"] is tree["spread"]
+    assert meshes.from_local_parts(parts, tree)["spread"] is tree["spread"]

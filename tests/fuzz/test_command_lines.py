@@ -33,7 +33,7 @@ SETTINGS = st.sampled_from(
     ]
 )
 OPTIONS = {
-    "sweep": ["--rule", "--space", "--schedule", "--trials", "--seeds", "--steps", "--batch-size", "--sampler", "--objective", "--every", "--seed", "--width", "--loop", "--devices", "--shard"],
+    "sweep": ["--rule", "--space", "--schedule", "--trials", "--seeds", "--steps", "--batch-size", "--sampler", "--objective", "--every", "--seed", "--width", "--loop", "--devices", "--workers"],
     "compare": ["--rules", "--budget", "--trials", "--seeds", "--final-seeds", "--batch-size", "--baseline", "--space", "--sampler", "--measure", "--seed"],
     "diagnose": ["--rule", "--learning-rate", "--rule-set", "--batch-size", "--steps", "--checkpoint", "--train", "--budget", "--seconds", "--seed", "--proofs"],
     "spectrum": ["--checkpoint", "--train", "--learning-rate", "--operator", "--largest", "--smallest", "--probes", "--steps", "--max-products", "--seed"],

@@ -1,8 +1,8 @@
 """A child process for the kill tests: a sweep that kills itself at a given moment, or goes on to its end.
 
 Arguments: folder, the moment ("never", "chunk:K" before the K-th chunk is computed, "write:K" in the middle of the K-th
-write of a file, "wait" to sit before the first chunk), and optionally a shard as I/N, the steps, and the number of devices.
-By hand, `python -m tests.search.killed_sweep FOLDER random:20` kills at 20 random moments and compares with an unbroken
+write of a file, "wait:K" to say so before the K-th chunk and sit there), and optionally the
+steps and the number of devices. By hand, `python -m tests.search.killed_sweep FOLDER random:20` kills at 20 random moments and compares with an unbroken
 sweep.
 """
 
@@ -25,18 +25,20 @@ GIVEN = {
 }  # fmt: skip
 
 
-def run(folder, shard=(0, 1), **options):
+def problem():
+    """Two dimensions with noise."""
+    return objectives.with_noise(objectives.quadratic([1.0, 0.1], start=1.0), "gaussian", 0.01)
+
+
+def run(folder, **options):
     """The sweep of the tests, in a folder of any name: 2 dimensions, 6 trials x 2 seeds in 6 chunks of 2."""
-    problem = objectives.with_noise(objectives.quadratic([1.0, 0.1], start=1.0), "gaussian", 0.01)
     space = options.pop("space", None) or search.Space(
         learning_rate=search.log_uniform(0.1, 10.0), rho=search.uniform(0.0, 0.9)
     )
     given = GIVEN | options
-    execution = training.Execution(
-        **{name: given.pop(name) for name in ("loop", "width", "devices", "log")}, shard=shard
-    )
+    execution = training.Execution(**{name: given.pop(name) for name in ("loop", "width", "devices", "log")})
     objective = search.Objective(**{name: given.pop(name) for name in ("name", "baseline", "every")})
-    plan = plan_sweep(problem, rules.heavy_ball, space, objective=objective, execution=execution, **given)
+    plan = plan_sweep(problem(), rules.heavy_ball, space, objective=objective, execution=execution, **given)
     return run_sweep(plan, folder)
 
 
@@ -50,14 +52,14 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def main(folder: str, moment: str, shard: str = "0/1", steps: str = "40", devices: str = "1") -> None:
+def main(folder: str, moment: str, steps: str = "40", devices: str = "1") -> None:
     kind, _, number = moment.partition(":")
     calls = {"chunk": 0, "write": 0}
     training_run, fsync = training.run, os.fsync
 
     def counted_run(*arguments, **options):
         calls["chunk"] += 1
-        if kind == "wait":
+        if kind == "wait" and calls["chunk"] == int(number or 1):
             sys.stdout.write("waiting\n")
             sys.stdout.flush()
             time.sleep(60)
@@ -74,13 +76,12 @@ def main(folder: str, moment: str, shard: str = "0/1", steps: str = "40", device
 
     training.run, files.os.fsync = counted_run, counted_fsync
     training.enable_compilation_cache(pathlib.Path(__file__).parents[2] / ".cache" / "xla")
-    index, _, count = shard.partition("/")
-    run(folder, (int(index), int(count)), steps=int(steps), every=max(1, int(steps) // 4), devices=int(devices))
+    run(folder, steps=int(steps), every=max(1, int(steps) // 4), devices=int(devices))
 
 
 def many(folder: str, kills: int) -> None:
     """Kills a sweep `kills` times, each at a random moment after it made its folder, and compares."""
-    words = ["never", "0/1", "200000"]
+    words = ["never", "200000"]
     command = [sys.executable, "-m", "tests.search.killed_sweep"]
     began = time.monotonic()
     subprocess.run([*command, f"{folder}/whole", *words], check=True)

@@ -113,12 +113,16 @@ def test_a_chunk_of_another_sweep_is_not_taken_for_its_own(swept, tmp_path):
         search.load_sweep(mine)
 
 
-def test_shards_of_the_command_line_share_a_folder(swept, tmp_path, capsys):
-    assert main([*WORDS, "--out", str(tmp_path), "--shard", "1/2"]) == 0
-    assert "no trial is finished" in capsys.readouterr().out
-    assert main([*WORDS, "--out", str(tmp_path), "--shard", "0/2"]) == 0
+def test_workers_of_the_command_line_share_a_folder_and_leave_a_page(swept, tmp_path, capsys):
+    assert main([*WORDS, "--out", str(tmp_path), "--workers", "2"]) == 0
     (folder,) = tmp_path.iterdir()
     assert (folder / "configs.jsonl").read_bytes() == (swept / "configs.jsonl").read_bytes()
+    assert "chunk 4/4 by 2 workers" in capsys.readouterr().err
+    record = json.loads((folder / "study.json").read_text())
+    assert record["argv"] == WORDS[1:-2]
+    assert sum(session["chunks"] for session in record["sessions"]) == 4
+    assert record["sessions"][-1]["chunks"] == 0  # the one that started them
+    assert (folder / "report.html").exists()
 
 
 def test_a_page_of_studies_leaves_sweeps_out(swept):
@@ -140,7 +144,10 @@ def test_a_sweep_from_python_is_continued_from_python(tmp_path, capsys):
         ([], "there is no --space. Example: --space learning_rate=log:1e-4:1."),
         (["--rule", "adm", "--space", "learning_rate=log:0.1:1"], "Did you mean 'adam'?"),
         (["--space", "adam.learning_rate=log:0.1:1"], "the rule in --space must be one of: sgd; got 'adam'"),
-        (["--space", "learning_rate=log:0.1:1", "--shard", "2"], "--shard must look like 0/4, got '2'"),
+        (
+            ["--space", "learning_rate=log:0.1:1", "--workers", "0"],
+            "--workers must be a whole number of at least 1, got 0",
+        ),
         (["--space", "learning_rate=log:0.1:1", "--schedule", "cosin"], "Did you mean 'cosine'?"),
         (["--space", "learning_rate=log:0.1:1", "--set", "width"], "an option must be NAME=VALUE, got 'width'"),
         (["--space", "learning_rate=log:0.1:1", "--objective", "accuracy"], "objective must be one of: loss"),

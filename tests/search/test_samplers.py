@@ -1,3 +1,8 @@
+import pathlib
+import signal
+import subprocess
+import sys
+
 import chex
 import numpy as np
 import pytest
@@ -8,6 +13,7 @@ from jaxopt_lab.search import history, samplers
 from jaxopt_lab.search.history import evaluator
 from jaxopt_lab.search.samplers import random_points
 
+ROOT = pathlib.Path(__file__).parents[2]
 LINE = search.Space(x=search.uniform(0.0, 1.0))
 PLANE = search.Space(x=search.uniform(0.0, 1.0), y=search.uniform(0.0, 1.0))
 
@@ -199,6 +205,69 @@ def test_optuna_asks_in_batches():
     assert len(found.rounds) == 5
     assert found.values["kind"] == 1
     assert found.loss < 1e-2
+
+
+def test_optuna_keeps_trials_in_a_storage_and_goes_on_after_a_kill(tmp_path):
+    """A process dies within its third batch of four: eight trials are told, four are left behind and asked for anew."""
+    pytest.importorskip("optuna")
+    path = tmp_path / "journal.log"
+    command = [sys.executable, "-m", "tests.search.asking", str(path), "20", "3"]
+    done = subprocess.run(command, cwd=ROOT, input="go\n", capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL
+    from tests.search.asking import SPACE, find
+
+    found, asked = find(path, 20)
+    assert asked == 12
+    assert found.num_trials == 20
+    assert "8 trials of 1000 steps" in str(found.rounds[0])
+    assert "other processes or earlier calls told these" in str(found.rounds[0])
+    assert np.isinf(np.concatenate([each.losses for each in found.rounds])).any()  # diverged ones are kept as such
+    again, asked = find(path, 20)
+    assert (asked, again.num_trials, again.loss, again.values) == (0, 20, found.loss, found.values)
+    for options, differing in (({"steps": 7}, "steps"), ({"space": search.Space(x=search.uniform(0.0, 2.0))}, "space")):
+        given = {"space": SPACE, "storage": storage_of(path), "num_trials": 24} | options
+        with pytest.raises(InputError, match=f"the study jaxopt_lab differs in {differing}. Give this search a name"):
+            search.ask_and_tell(lambda columns, steps: columns["x"], **given)
+    other, asked = find(path, 4, study="another")
+    assert (asked, other.num_trials) == (4, 4)
+
+
+def storage_of(path):
+    from tests.search.asking import storage
+
+    return storage(path)
+
+
+@pytest.mark.slow
+def test_optuna_shares_a_storage_among_processes_and_no_trial_is_lost_or_doubled(tmp_path):
+    pytest.importorskip("optuna")
+    path = tmp_path / "journal.log"
+    command = [sys.executable, "-m", "tests.search.asking", str(path), "48"]
+    team = [
+        subprocess.Popen([*command, *more], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for more in ([], [], ["2"])
+    ]
+    for each in team:
+        assert each.stdout.readline() == "ready\n"
+    for each in team:
+        each.stdin.write("go\n")
+        each.stdin.flush()
+    told = [int(each.communicate()[0] or 4) for each in team]  # the one that dies tells one batch of four
+    assert [each.returncode for each in team] == [0, 0, -signal.SIGKILL]
+    from tests.search.asking import find
+
+    found, asked = find(path, 48)
+    assert asked == 0
+    assert found.num_trials == sum(told)
+    assert 48 <= found.num_trials <= 48 + 2 * 4  # at most a batch of each other process more
+    points = np.concatenate([each.columns["x"] for each in found.rounds])
+    assert len(set(points.tolist())) == len(points)  # each process asks for trials of its own
+
+
+def test_a_storage_that_cannot_be_opened_is_said(tmp_path):
+    pytest.importorskip("optuna")
+    with pytest.raises(InputError, match=r"the storage cannot be opened \(.*Give a storage that can be written"):
+        search.ask_and_tell(lambda columns, steps: columns["x"], LINE, storage="nowhere://x")
 
 
 @pytest.mark.parametrize(

@@ -119,7 +119,7 @@ def test_an_objective_may_be_a_validation_metric_and_the_baseline_is_found():
 
 @pytest.mark.parametrize(("moment", "devices"), [("chunk:4", "1"), ("write:4", "4")])
 def test_killed_and_continued_it_gives_the_bits_of_an_unbroken_sweep(moment, devices, whole, tmp_path):
-    assert child(tmp_path / "sweep", moment, "0/1", "40", devices, check=False).returncode == -9
+    assert child(tmp_path / "sweep", moment, "40", devices, check=False).returncode == -9
     assert len(list((tmp_path / "sweep").glob("curves/*.npz"))) < 6
     told = []
     (tmp_path / "sweep" / "checkpoints" / "seg-00002-00005").mkdir(parents=True)  # of a long round, with more devices
@@ -128,19 +128,6 @@ def test_killed_and_continued_it_gives_the_bits_of_an_unbroken_sweep(moment, dev
     assert bits(tmp_path / "sweep") == bits(whole)
     assert json.loads((tmp_path / "sweep" / "study.json").read_text())["status"] == "done"
     assert not (tmp_path / "sweep" / "checkpoints").exists()
-
-
-def test_shards_fill_one_folder(whole, tmp_path):
-    first = run(tmp_path / "sweep", (0, 2))
-    assert not first.complete
-    assert json.loads((tmp_path / "sweep" / "study.json").read_text())["status"] == "running"
-    assert len(first.table()) == 4  # the first and the third pair of trials
-    second = run(tmp_path / "sweep", (1, 2), width=2)
-    assert second.complete
-    assert bits(tmp_path / "sweep") == bits(whole)
-    loaded = search.load_sweep(tmp_path / "sweep")
-    assert loaded.table() == second.table()
-    np.testing.assert_array_equal(loaded.of().curves["loss"], second.of().curves["loss"])
 
 
 def test_the_number_of_devices_changes_no_bit(whole, tmp_path):
@@ -203,18 +190,6 @@ def test_a_torn_segment_is_computed_again(whole, tmp_path):
     assert bits(tmp_path / "sweep") == bits(whole)
 
 
-def test_two_processes_on_one_shard_are_refused(tmp_path):
-    command = [sys.executable, "-m", "tests.search.killed_sweep", str(tmp_path / "sweep"), "wait"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "waiting\n"
-        with pytest.raises(
-            InputError, match=rf"shard 0/1 of .*: process {other.pid} works on it. Let it finish, or stop it"
-        ):
-            run(tmp_path / "sweep")
-        other.kill()
-    assert run(tmp_path / "sweep").complete  # a lock whose process is gone is free
-
-
 def test_stopped_by_hand_it_leaves_a_usable_sweep(tmp_path, monkeypatch):
     real, calls = training.run, []
 
@@ -274,16 +249,13 @@ def test_folders_of_others_are_left_alone(whole, tmp_path):
         ({"name": "accuracy"}, "objective must be one of: loss, validation_loss; got 'accuracy'"),
         ({"name": "validation_loss"}, "needs validation data, .* has none. Compare 'loss'"),
         ({"batch_size": 8}, "batch_size 8 needs as many examples"),
-        ({"shard": (2, 2)}, r"shard must be \(i, n\) with i < n, got \(2, 2\)"),
-        ({"shard": (0, 2)}, "shards need a folder that they share"),
         ({"loop": "chunks"}, "loop must be one of: auto, vmap, map, step; got 'chunks'"),
         ({"baseline": "none"}, "baseline must be a number, None or 'auto', got 'none'"),
     ],
 )
 def test_wrong_input_is_refused(options, message):
-    shard = options.pop("shard", (0, 1))
     with pytest.raises(InputError, match=message):
-        run(None, shard, **options)
+        run(None, **options)
 
 
 def test_a_rule_and_its_space_must_fit():

@@ -64,8 +64,7 @@ def test_a_convolution_is_found_in_the_loss_only_where_nothing_was_asked_for():
         ({"segments": 0}, "segments must be a whole number of at least 1, got 0"),
         ({"devices": 1.5}, "devices must be a whole number of at least 1, got 1.5"),
         ({"checkpoint_seconds": -1}, r"checkpoint_seconds must be in \[0, inf\], got -1"),
-        ({"shard": (2, 2)}, r"shard must be \(i, n\) with i < n, got \(2, 2\)"),
-        ({"shard": 3}, r"shard must be \(i, n\), got 3"),
+        ({"workers": 0}, "workers must be a whole number of at least 1, got 0"),
     ],
 )
 def test_what_cannot_be_carried_out_is_refused(change, message):
@@ -73,8 +72,8 @@ def test_what_cannot_be_carried_out_is_refused(change, message):
         Execution(**change)
 
 
-def test_a_run_has_no_shards():
-    with pytest.raises(InputError, match=r"run: shard \(0, 2\) is for sweeps"):
+def test_a_run_has_no_workers():
+    with pytest.raises(InputError, match=r"run: workers are for sweeps and comparisons\. Leave them out"):
         training.run(
-            objectives.quadratic([1.0]), rules.sgd, {"learning_rate": 0.1}, steps=1, execution=Execution(shard=(0, 2))
+            objectives.quadratic([1.0]), rules.sgd, {"learning_rate": 0.1}, steps=1, execution=Execution(workers=2)
         )
