@@ -15,7 +15,7 @@ from jaxopt_lab.search.dimensions import (
     uniform,
     when,
 )
-from jaxopt_lab.search.history import SearchResult
+from jaxopt_lab.search.history import SearchResult, evaluator
 from jaxopt_lab.search.optuna_bridge import ask_and_tell
 from jaxopt_lab.search.results import load_sweep
 from jaxopt_lab.search.samplers import random_points, sample
@@ -34,6 +34,7 @@ __all__ = [
     "choices",
     "coarse_to_fine",
     "effective_rate",
+    "evaluator",
     "integers",
     "load_sweep",
     "log_uniform",
