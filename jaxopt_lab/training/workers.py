@@ -8,6 +8,7 @@ folder that all of them share; so nothing comes back from a worker but whether i
 import concurrent.futures
 import contextlib
 import dataclasses
+import importlib
 import multiprocessing
 import os
 import pickle
@@ -138,9 +139,7 @@ class Task:
 
     def checkpoint(self) -> Any:
         """What submitit queues again where a job's time is over: the same, since the folder knows what is done."""
-        from submitit.helpers import DelayedSubmission
-
-        return DelayedSubmission(self)
+        return importlib.import_module("submitit.helpers").DelayedSubmission(self)
 
 
 def team(
