@@ -7,7 +7,6 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis.label_probes import probe_labels
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.pipeline import diagnose
 
@@ -55,22 +54,6 @@ def test_a_hinge_on_zero_and_one_does_not_feel_the_zeros():
     signs = lambda z, y: jnp.maximum(0.0, 1 - (2.0 * y - 1) * z)  # noqa: E731
     search = search_outputs(line(criterion=signs), {"weight": jnp.zeros(4), "bias": jnp.zeros(())})
     assert not len(search.silent[0])
-
-
-@pytest.mark.parametrize(("together", "least", "most"), [(True, 0.0, 1e-4), (False, 0.01, 1.0)])
-def test_probes_read_whole_numbers_as_words(together, least, most):
-    """Words of the upper half of the vocabulary are told of class 1."""
-    words = np.where(LABELS[:, None] == 1, RNG.integers(8, 16, (80, 6)), RNG.integers(0, 16, (80, 6)))
-    words = words if together else words[np.random.default_rng(1).permutation(80)]
-
-    def loss(params, batch, key):
-        z = jnp.mean(params["words"][batch[0]], 1) @ params["out"]
-        return jnp.mean(optax.sigmoid_binary_cross_entropy(z, batch[1]))
-
-    params = {"words": 0.1 * jnp.ones((16, 2)), "out": jnp.ones(2)}
-    problem = lab.from_loss(loss, params, (words.astype(np.int32), LABELS))
-    place = search_outputs(problem, params).place
-    assert least <= probe_labels(place, problem)[0] <= most
 
 
 def test_outputs_that_are_not_one_row_an_example_have_no_silent_ones():

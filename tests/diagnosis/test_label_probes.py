@@ -1,0 +1,82 @@
+"""Probes beside a model: what neighbours, a linear and a boosted model predict of the same examples."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxopt_lab as lab
+from jaxopt_lab.diagnosis.label_probes import probe_labels
+from jaxopt_lab.diagnosis.output_search import search_outputs
+from jaxopt_lab.diagnosis.pipeline import diagnose
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.normal(size=(360, 2)).astype(np.float32)
+QUARTERS = (INPUTS[:, 0] * INPUTS[:, 1] > 0).astype(np.int32)  # no line tells them apart
+HALVES = (INPUTS[:, 0] > 0).astype(np.int32)
+START = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
+
+
+def classifier(labels, held=True):
+    def loss(params, batch, key):
+        logits = batch[0] @ params["w"] + params["b"]
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch[1]))
+
+    parts = [(INPUTS[rows], labels[rows]) for rows in (slice(240), slice(240, None))]
+    return lab.from_loss(loss, START, parts[0], validation=parts[1] if held else None)
+
+
+def regression(targets):
+    def loss(params, batch, key):
+        return jnp.mean((batch[0] @ params["w"][:, 0] + params["b"][0] - batch[1]) ** 2)
+
+    return lab.from_loss(loss, START, (INPUTS[:240], targets[:240]), validation=(INPUTS[240:], targets[240:]))
+
+
+def told(problem):
+    return diagnose(problem, optax.adam(3e-2), steps=100, batch_size=40, budget=100)
+
+
+def test_a_linear_model_of_quarters_is_outdone_by_the_probes():
+    found = told(classifier(QUARTERS))
+    skill = found.evidence.data.skill
+    assert skill.model < 0.2
+    assert skill.probe > 0.7
+    assert "underfitting" in found.causes
+
+
+def test_a_model_that_tells_as_much_as_the_probes_is_not_outdone():
+    found = told(classifier(HALVES))
+    assert found.evidence.data.skill.model > 0.9
+    assert "underfitting" not in found.causes
+
+
+def test_of_numbers_the_squared_correlation_counts():
+    bent = told(regression((INPUTS[:, 0] ** 2).astype(np.float32))).evidence.data.skill
+    assert bent.model < 0.2
+    assert bent.probe > 0.8
+    noise = RNG.normal(size=360)
+    straight = told(regression((INPUTS[:, 0] + noise).astype(np.float32))).evidence.data.skill
+    assert straight.model == pytest.approx(0.5, abs=0.15)  # half of the variance is noise
+    assert straight.probe < straight.model + 0.1
+
+
+def test_without_validation_data_there_is_nothing_to_compare_on():
+    assert told(classifier(QUARTERS, held=False)).evidence.data.skill is None
+
+
+@pytest.mark.parametrize(("together", "least", "most"), [(True, 0.0, 1e-4), (False, 0.01, 1.0)])
+def test_probes_read_whole_numbers_as_words(together, least, most):
+    """Words of the upper half of the vocabulary are told of class 1."""
+    labels = HALVES[:80]
+    words = np.where(labels[:, None] == 1, RNG.integers(8, 16, (80, 6)), RNG.integers(0, 16, (80, 6)))
+    words = words if together else words[np.random.default_rng(1).permutation(80)]
+
+    def loss(params, batch, key):
+        z = jnp.mean(params["words"][batch[0]], 1) @ params["out"]
+        return jnp.mean(optax.sigmoid_binary_cross_entropy(z, batch[1]))
+
+    params = {"words": 0.1 * jnp.ones((16, 2)), "out": jnp.ones(2)}
+    problem = lab.from_loss(loss, params, (words.astype(np.int32), labels))
+    place = search_outputs(problem, params).place
+    assert least <= probe_labels(place, problem)[0] <= most
