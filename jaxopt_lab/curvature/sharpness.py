@@ -12,7 +12,7 @@ Reference: Andreyev and Beneventano 2024, Edge of stochastic stability: revisiti
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -77,7 +77,7 @@ def directional_sharpness(
         update = operator.hint
         require_gradient("directional_sharpness", update)
     operator, spent = require_sound(operator)
-    direction = _unit(update)
+    direction = unit(update)
     image = operator(direction)
     value, size = float(vectors.dot(direction, image)), float(vectors.norm(image))
     if not math.isfinite(size):
@@ -177,6 +177,37 @@ def require_gradient(where: str, gradient: Any) -> None:
         raise fail(where, "the gradient is zero at this point", "Give the update along which it is measured.")
 
 
+def unit(vector: Any) -> Any:
+    """The vector over its norm, whose square may be out of the dtype's range; a zero vector stays zero."""
+    largest = vectors.largest(vector)
+    shrunk = vectors.scale(1 / jnp.where(largest > 0, largest, 1), vector)
+    size = vectors.norm(shrunk)
+    return vectors.scale(1 / jnp.where(size > 0, size, 1), shrunk)
+
+
+def along(loss: Callable[[Any], jax.Array], params: Any, vector: Any) -> jax.Array:
+    """The curvature u'Hu of a loss along a vector, u = vector / |vector|; 0 for a zero one. It may be traced.
+
+    Example:
+      >>> float(along(lambda w: jnp.sum(w**3), jnp.array([1.0, 2.0]), jnp.array([0.0, 5.0])))
+      12.0
+    """
+    direction = unit(vector)
+    return vectors.dot(direction, jax.jvp(jax.grad(loss), (params,), (direction,))[1])
+
+
+def along_gradient(loss: Callable[[Any], jax.Array], params: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The curvature of a loss along its gradient g, the curvature's rounding error, and the largest entry of g.
+
+    It may be traced; where the gradient is zero all three are.
+    """
+    gradient, product = jax.linearize(jax.grad(loss), params)
+    direction = unit(gradient)
+    image = product(direction)
+    error = krylov.ROUNDING * space_epsilon(gradient) * vectors.norm(image)
+    return vectors.dot(direction, image), error, vectors.largest(gradient)
+
+
 def _batches(source: Source, size: int | None, num_batches: int, key: jax.Array | None) -> Iterator[Any]:
     """The batches, all of one size; a single one where a batch holds all examples."""
     if callable(source):
@@ -211,28 +242,15 @@ def _streamed(source: Any, num_batches: int) -> Iterator[Any]:
         )  # fmt: skip
 
 
-def _unit(vector: Any) -> Any:
-    """The vector over its norm, whose square may be out of the dtype's range; a zero vector stays zero."""
-    largest = vectors.largest(vector)
-    shrunk = vectors.scale(1 / jnp.where(largest > 0, largest, 1), vector)
-    size = vectors.norm(shrunk)
-    return vectors.scale(1 / jnp.where(size > 0, size, 1), shrunk)
-
-
 @jax.jit
 def _along_gradient(loss: ExpectedLoss, params: Any, batch: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """u'Hu for u = g / |g| in a batch, its rounding error, and the largest entry of g."""
-    gradient, product = jax.linearize(lambda point: jax.grad(loss)(point, batch), params)
-    direction = _unit(gradient)
-    image = product(direction)
-    error = krylov.ROUNDING * space_epsilon(gradient) * vectors.norm(image)
-    return vectors.dot(direction, image), error, vectors.largest(gradient)
+    return along_gradient(lambda point: loss(point, batch), params)
 
 
 def _along_differences(problem: Problem, params: Any, batch: Any) -> tuple[float, float, float]:
     """As `_along_gradient`, for a loss without a second derivative."""
     operator = hessian(problem, params, data=batch, product="finite-difference")
-    direction = _unit(operator.hint)
+    direction = unit(operator.hint)
     image = operator(direction)
     error = operator.epsilon * float(vectors.norm(image))
     return float(vectors.dot(direction, image)), error, float(vectors.largest(operator.hint))

@@ -148,10 +148,15 @@ def observe(program: Program, inputs: Inputs, lane: Lane) -> Observation:
     """What the probes may look at, behind a barrier."""
     params, state = lax.optimization_barrier((lane.params, lane.state))
     at, data = inputs.expected, inputs.data
+
+    def loss(point: Any, batch: Any) -> jax.Array:
+        return inputs.loss(point, batch, None) if at is None else at(point, lane.model_state, batch)
+
     return Observation(
         params=params,
         state=state,
-        loss=lambda point: inputs.loss(point, data, None) if at is None else at(point, lane.model_state, data),
+        loss=lambda point: loss(point, data),
+        loss_on=loss,
         updates=lane.updates,
         previous_updates=lane.previous_updates,
         truth=inputs.truth,
