@@ -76,7 +76,7 @@ def critical_sharpness(
       >>> print(f"{critical_sharpness(bowl, jnp.ones(2), step, learning_rate=0.1).value:.3f}")
       1.000
 
-    Reference: Kalra et al. 2026, definition 2.1 and algorithm 1; here a secant on the mean slope replaces doubling.
+    Reference: Kalra et al. 2026, who search by doubling and halving; here a secant on the mean slope does.
     """
     where = "critical_sharpness"
     require_positive(where, "learning_rate", learning_rate)

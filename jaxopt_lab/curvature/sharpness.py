@@ -130,7 +130,7 @@ def batch_sharpness(
       >>> print(f"{batch_sharpness(line, jnp.zeros(2)).value:.4f}")  # 11.625 / 3.25
       3.5769
 
-    Reference: Andreyev and Beneventano 2024, definition 1.
+    Reference: Andreyev and Beneventano 2024.
     """
     where = "batch_sharpness"
     require_count(where, "num_batches", num_batches, _LEAST_BATCHES)
@@ -186,22 +186,25 @@ def unit(vector: Any) -> Any:
 
 
 def along(loss: Callable[[Any], jax.Array], params: Any, vector: Any) -> jax.Array:
-    """The curvature u'Hu of a loss along a vector, u = vector / |vector|; 0 for a zero one. It may be traced.
+    """The curvature u'Hu of a loss along a vector, u = vector / |vector|; 0 for a zero one.
+
+    It may be traced. Leaves of less than 32 bits are widened first, and the vector takes the parameters' dtypes.
 
     Example:
       >>> float(along(lambda w: jnp.sum(w**3), jnp.array([1.0, 2.0]), jnp.array([0.0, 5.0])))
       12.0
     """
-    direction = unit(vector)
+    params, vector = jax.tree.map(vectors.widened, (params, vector))
+    direction = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), unit(vector), params)
     return vectors.dot(direction, jax.jvp(jax.grad(loss), (params,), (direction,))[1])
 
 
 def along_gradient(loss: Callable[[Any], jax.Array], params: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The curvature of a loss along its gradient g, the curvature's rounding error, and the largest entry of g.
 
-    It may be traced; where the gradient is zero all three are.
+    It may be traced; where the gradient is zero all three are. Leaves of less than 32 bits are widened first.
     """
-    gradient, product = jax.linearize(jax.grad(loss), params)
+    gradient, product = jax.linearize(jax.grad(loss), jax.tree.map(vectors.widened, params))
     direction = unit(gradient)
     image = product(direction)
     error = krylov.ROUNDING * space_epsilon(gradient) * vectors.norm(image)

@@ -140,7 +140,9 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
     update = program.rule(hyperparameters).update
     updates, state = update(grads, lane.state, lane.params, **_accepted(update, extra))
     params = optax.apply_updates(lane.params, updates)
-    kept = updates if program.needs("updates") else None
+    kept = None
+    if program.needs("updates"):  # in the dtypes of the lane's, which a rate of float32 widens for parameters of less
+        kept = jax.tree.map(lambda new, old: new.astype(old.dtype), updates, lane.updates)
     return Lane(params, state, lane.key, order, kept, lane.previous_updates, model_state)
 
 

@@ -1,8 +1,10 @@
 """Sharpness along a run against dense quotients at its own points, and at the edge of stability where it is known."""
 
 import chex
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxopt_lab as lab
@@ -59,6 +61,26 @@ def test_the_direction_is_that_of_the_last_update():
     steps = np.diff(trace["coordinates"][0].astype(np.float64), axis=0)
     expected = steps**2 @ np.array([4.0, 1.0, 0.5]) / (steps**2).sum(1)
     np.testing.assert_allclose(trace["directional_sharpness"][0, 1:], expected, rtol=1e-4)  # differences of float32
+
+
+def test_parameters_of_half_precision_are_measured_in_float32():
+    """Under updates of another dtype, too: of a diagonal quadratic the quotient does not depend on the point."""
+    problem = lab.from_loss(
+        lambda w, rows, key: 2 * jnp.mean(rows) * jnp.sum(w**2), jnp.ones(2, jnp.bfloat16), jnp.ones(4)
+    )
+    wide = lambda learning_rate: optax.stateless(  # noqa: E731
+        lambda grads, _: jax.tree.map(lambda leaf: -learning_rate * leaf.astype(jnp.float32), grads)
+    )
+    for rule in (rules.sgd, wide):
+        trace = training.run(
+            problem,
+            rule,
+            {"learning_rate": 0.1},
+            steps=2,
+            probes=[sharpness_probes.directional(), sharpness_probes.batch(2)],
+        )
+        np.testing.assert_allclose(trace["directional_sharpness"][0, 1:], 4, rtol=1e-5)  # float32
+        np.testing.assert_allclose(trace["batch_sharpness"][0], [[4, 0]] * 3, rtol=1e-5, atol=1e-5)
 
 
 def test_gradient_descent_on_a_loss_that_sharpens_stays_at_its_edge():
