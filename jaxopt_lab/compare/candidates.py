@@ -18,6 +18,7 @@ import optax
 from jaxopt_lab import rules
 from jaxopt_lab.core import fail
 from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.rules.contributed import sophia
 from jaxopt_lab.search.dimensions import effective_rate, log_uniform, one_minus_log_uniform, uniform
 from jaxopt_lab.search.spaces import Space
 
@@ -221,6 +222,22 @@ CANDIDATES: dict[str, Candidate] = {
     ),
     "muon": Candidate(
         muon, Space(learning_rate=log_uniform(1e-4, 1e1), beta=_FIRST_MOMENT), source="Jordan et al. 2024"
+    ),
+    "adopt": Candidate(
+        optax.contrib.adopt, Space(learning_rate=_NORMALIZED, b1=_FIRST_MOMENT),
+        source="Taniguchi et al., ADOPT: modified Adam can converge with any beta2, NeurIPS 2024",
+    ),
+    "ademamix": Candidate(
+        optax.contrib.ademamix, Space(learning_rate=_NORMALIZED, b1=_FIRST_MOMENT, alpha=uniform(0.0, 10.0)),
+        {"adam": "alpha = 0"}, (("alpha", "low"),),
+        source="Pagliardini, Ablin and Grangier, The AdEMAMix optimizer, ICLR 2025",
+    ),
+    "sophia": Candidate(
+        sophia, Space(learning_rate=_NORMALIZED, gamma=log_uniform(1e-3, 1.0)), source="Liu et al., Sophia, ICLR 2024"
+    ),
+    "prodigy": Candidate(
+        optax.contrib.prodigy, Space(learning_rate=log_uniform(10**-2.5, 10**2.5)),
+        source="Mishchenko and Defazio, Prodigy, ICML 2024: 1, of the rate that the rule estimates by itself",
     ),
     "schedule_free_sgd": Candidate(
         schedule_free_sgd, Space(learning_rate=_LONG, b1=_AVERAGE), natural=_NO_PULL,

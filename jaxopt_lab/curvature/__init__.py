@@ -3,6 +3,7 @@
 from jaxopt_lab.curvature.blocks import block_names, block_spectra
 from jaxopt_lab.curvature.conditioning import condition_number
 from jaxopt_lab.curvature.critical_points import examine_point, find_critical_points
+from jaxopt_lab.curvature.critical_rates import critical_sharpness
 from jaxopt_lab.curvature.densities import spectral_density
 from jaxopt_lab.curvature.determinants import log_determinant
 from jaxopt_lab.curvature.directions import gradient_alignment, negative_curvature
@@ -14,6 +15,7 @@ from jaxopt_lab.curvature.noise import noise_scale
 from jaxopt_lab.curvature.operators import Operator, from_diagonal, from_matrix, operator
 from jaxopt_lab.curvature.preconditioning import preconditioned, preconditioner_of
 from jaxopt_lab.curvature.products import gauss_newton, hessian
+from jaxopt_lab.curvature.sharpness import batch_sharpness, directional_sharpness
 from jaxopt_lab.curvature.spectrum import measure_spectrum
 from jaxopt_lab.curvature.traces import frobenius, trace
 from jaxopt_lab.curvature.tracking import Sharpness, track
@@ -23,9 +25,12 @@ __all__ = [
     "Operator",
     "Progress",
     "Sharpness",
+    "batch_sharpness",
     "block_names",
     "block_spectra",
     "condition_number",
+    "critical_sharpness",
+    "directional_sharpness",
     "eigenpairs",
     "empirical_fisher",
     "examine_point",

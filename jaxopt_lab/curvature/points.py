@@ -63,7 +63,7 @@ class Point:
       chunks: the examples.
       merge: block's parameters -> all parameters.
       value: the loss at the point.
-      gradient: its gradient, like `params`.
+      gradient: its gradient, like `params`; None where none was asked for.
       found: what the `require` of `locate` gave.
     """
 
@@ -84,6 +84,7 @@ def locate(
     block: str | None = None,
     *,
     require: Callable[[ExpectedLoss, Any, Any], Any] | None = None,
+    differentiate: bool = True,
 ) -> Point:
     """Checks a point and everything that a product there needs. Cost: one gradient.
 
@@ -95,6 +96,7 @@ def locate(
       block: as in `hessian`.
       require: called with the loss, the parameters and the first chunk before anything is computed; raises where they
         do not do, and gives what is kept as `found`.
+      differentiate: whether the gradient is taken; without it the point's is None, and the cost is one forward pass.
 
     Returns:
       The point.
@@ -111,7 +113,8 @@ def locate(
     _require_scalar(problem, loss, inner, batch)
     _require_independent(problem, chunks)
     found = None if require is None else require(loss, inner, batch)
-    value, gradient = mean_over_chunks(_value_and_gradient, (loss, inner), chunks)
+    compute = _value_and_gradient if differentiate else _value_alone
+    value, gradient = mean_over_chunks(compute, (loss, inner), chunks)
     _require_finite(problem.name, value, gradient)
     return Point(loss, inner, chunks, merge, float(value), gradient, found)
 
@@ -186,3 +189,8 @@ def _require_finite(name: str, value: jax.Array, gradient: Any) -> None:
 def _value_and_gradient(constants: Any, batch: Any) -> Any:
     loss, params = constants
     return jax.value_and_grad(loss)(params, batch)
+
+
+def _value_alone(constants: Any, batch: Any) -> Any:
+    loss, params = constants
+    return loss(params, batch), None

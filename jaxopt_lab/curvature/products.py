@@ -63,7 +63,7 @@ def hessian(
       [6.0, 12.0]
     """
     require_choice("hessian", "product", product, PRODUCTS)
-    point = locate(problem, params, data, chunk_size, block, require=partial(_curved, problem.name, product))
+    point = locate(problem, params, data, chunk_size, block, require=partial(curved, problem.name, product))
     program, is_exact = point.found
     name, notes = f"Hessian of {problem.name}", kinks_of(program)
     if not is_exact:
@@ -148,6 +148,28 @@ def require_composite(where: str, problem: Problem) -> Composite:
     return problem.composite
 
 
+def curved(name: str, product: str, loss: ExpectedLoss, params: Any, batch: Any) -> tuple[Any, bool]:
+    """The loss's program, and whether its products are exact: the `require` of `locate` for second derivatives.
+
+    Args:
+      name: of the problem, for the errors.
+      product: as in `hessian`.
+      loss: (params, batch) -> scalar.
+      params: the point.
+      batch: examples.
+
+    Raises:
+      InputError: exact products are asked for, and a part of the loss has no second derivative.
+    """
+    if product != "finite-difference":
+        try:
+            return second_derivative(name, _hessian_at, loss, params, batch), True
+        except InputError:
+            if product == "exact":
+                raise
+    return program_of(lambda point: loss(point, batch), params), False
+
+
 def gauss_newton_map(outputs: Any, criterion: Any, params: Any) -> Any:
     """The Gauss-Newton matrix on given data, as a function that can be used inside of compiled code.
 
@@ -173,17 +195,6 @@ def gauss_newton_map(outputs: Any, criterion: Any, params: Any) -> Any:
 def output_product(linear: Any, middle: Any, vector: Any) -> Any:
     """J' (M (J v)) for the linear maps J and M of a model's outputs."""
     return jax.linear_transpose(linear, vector)(middle(linear(vector)))[0]
-
-
-def _curved(name: str, product: str, loss: ExpectedLoss, params: Any, batch: Any) -> tuple[Any, bool]:
-    """The loss's program, and whether its products are exact."""
-    if product != "finite-difference":
-        try:
-            return second_derivative(name, _hessian_at, loss, params, batch), True
-        except InputError:
-            if product == "exact":
-                raise
-    return program_of(lambda point: loss(point, batch), params), False
 
 
 def _outputs_and_criterion(name: str, functions: tuple[Any, Any], loss: ExpectedLoss, params: Any, batch: Any) -> Any:

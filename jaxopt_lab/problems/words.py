@@ -11,6 +11,7 @@ from jaxopt_lab import rules
 from jaxopt_lab.core import InputError, fail
 from jaxopt_lab.core.errors import require_between, require_choice, require_positive
 from jaxopt_lab.problems.registry import load_function
+from jaxopt_lab.rules.contributed import CONTRIBUTED
 
 _OPTAX = (
     "adamw", "adamax", "nadam", "nadamw", "amsgrad", "adabelief", "adadelta", "lion", "lamb", "lars", "novograd",
@@ -22,7 +23,7 @@ _NOT_NEGATIVE = ("eps", "eps_root", "weight_decay", "lambda")
 
 
 def find_rule(name: str, where: str) -> Callable[..., optax.GradientTransformation]:
-    """The factory of a rule that takes a learning rate: one of this package, one of optax, or module:function.
+    """The factory of a rule that takes a learning rate: of this package, of optax, its contrib, or module:function.
 
     Args:
       name: of the rule; with "-" or "_".
@@ -41,7 +42,7 @@ def find_rule(name: str, where: str) -> Callable[..., optax.GradientTransformati
     if ":" in name or name.endswith(".py"):
         return load_function(name, where)
     ours = {label: spec.factory for label, spec in rules.REGISTRY.items() if "learning_rate" in spec.defaults}
-    known = {label: getattr(optax, label) for label in _OPTAX if hasattr(optax, label)} | ours
+    known = {label: getattr(optax, label) for label in _OPTAX if hasattr(optax, label)} | CONTRIBUTED | ours
     require_choice(where, "--rule", name.replace("-", "_"), known)
     return known[name.replace("-", "_")]
 

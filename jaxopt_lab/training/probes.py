@@ -46,6 +46,7 @@ class Observation:
       data: all of the examples that are trained on.
       model_state: the model's state after the step, or None.
       evaluation: the model's judge, if `needs` names "evaluation".
+      loss_on: (params, batch) -> expected loss over the batch.
     """
 
     params: Any
@@ -57,6 +58,7 @@ class Observation:
     data: Any = None
     model_state: Any = None
     evaluation: Any = None
+    loss_on: Any = None
 
 
 def _identity(sums: Any) -> Any:

@@ -140,7 +140,9 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
     update = program.rule(hyperparameters).update
     updates, state = update(grads, lane.state, lane.params, **_accepted(update, extra))
     params = optax.apply_updates(lane.params, updates)
-    kept = updates if program.needs("updates") else None
+    kept = None
+    if program.needs("updates"):  # in the dtypes of the lane's, which a rate of float32 widens for parameters of less
+        kept = jax.tree.map(lambda new, old: new.astype(old.dtype), updates, lane.updates)
     return Lane(params, state, lane.key, order, kept, lane.previous_updates, model_state)
 
 
@@ -148,10 +150,15 @@ def observe(program: Program, inputs: Inputs, lane: Lane) -> Observation:
     """What the probes may look at, behind a barrier."""
     params, state = lax.optimization_barrier((lane.params, lane.state))
     at, data = inputs.expected, inputs.data
+
+    def loss(point: Any, batch: Any) -> jax.Array:
+        return inputs.loss(point, batch, None) if at is None else at(point, lane.model_state, batch)
+
     return Observation(
         params=params,
         state=state,
-        loss=lambda point: inputs.loss(point, data, None) if at is None else at(point, lane.model_state, data),
+        loss=lambda point: loss(point, data),
+        loss_on=loss,
         updates=lane.updates,
         previous_updates=lane.previous_updates,
         truth=inputs.truth,

@@ -231,6 +231,11 @@ def test_every_default_space_spans_five_decades_of_the_rate_and_fits_its_rule():
         assert set(candidate.contains) <= set(compare.CANDIDATES), name
 
 
+def test_sophia_pays_for_the_hessian_products_that_it_takes():
+    factory, given = compare.CANDIDATES["sophia"].factory, {"learning_rate": 0.01, "gamma": 0.01}
+    assert measure_step_cost(BOWL, factory, given).total == pytest.approx(1 + 2 * 2 / 12)  # at steps 0 and 10 of 12
+
+
 def test_a_space_contains_the_rules_that_it_says_it_contains():
     for name in ("heavy_ball", "nesterov", "nesterov_lookahead"):
         space = compare.CANDIDATES[name].space
