@@ -38,6 +38,7 @@ from jaxopt_lab.rules.answers import (
 
 _SHARES = 4
 _SHOWN = 3
+_GROWS = 1.5  # within the first steps: a second moment's own beginning is less
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +48,7 @@ class IdentifiedRule:
     Attributes:
       kind: "gradient descent", "heavy ball" or "Nesterov"; "adaptive" for a rule of Adam's family; "linear" for another
         linear filter of the gradients; "unknown", also where groups of leaves are moved in different ways.
-      learning_rate: of the first step, or the largest of the first 2,000 where that one is zero; NaN if not known.
+      learning_rate: of the first step, or the largest of the first 2,000 where it rises; NaN if not known.
       rho: the momentum, 0 without.
       lookahead: as in `theory.stability.two_step_edge`: 0, or rho for Nesterov.
       effective_rate: the sum of the impulse response, lr / (1 - rho) for those named.
@@ -80,7 +81,7 @@ class IdentifiedRule:
 
     def __str__(self) -> str:
         moving = [(paths, each) for paths, each in self.groups if each.kind != "frozen"]
-        if self.kind == "unknown" and len(moving) > 1:
+        if self.kind == "unknown" and any(each.kind != "unknown" for _, each in moving):
             told = [f"{each} ({', '.join(paths[:_SHOWN])})" for paths, each in moving[:_SHOWN]]
             return "; ".join([*told, *(["..."] if len(moving) > _SHOWN else [])])
         if not np.isfinite(self.learning_rate):
@@ -122,8 +123,7 @@ def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
         leaves.append(dataclasses.replace(found, b2=second) if found.kind == "adaptive" else found)
     paths = [path for path, leaf in zip(parameter_paths(params), jax.tree.leaves(params), strict=True) if leaf.size]
     found = _together(paths, leaves)
-    begins_at_rest = not np.any(answers[..., -1, 0, :])
-    return _at_its_peak(rule, small, found) if begins_at_rest and found.learning_rate > 0 else found
+    return _at_its_peak(rule, small, found) if found.learning_rate > 0 and _rises(answers, found) else found
 
 
 def weight_decay(rule: optax.GradientTransformation, params: Any) -> float:
@@ -237,6 +237,16 @@ def _named(responses: np.ndarray) -> IdentifiedRule:
 def _nesterov_shares(rho: float, count: int) -> np.ndarray:
     shares = rho ** np.arange(1, count + 1) * rho / (1 + rho)
     return np.concatenate([[1.0], shares[: count - 1]])
+
+
+def _rises(answers: np.ndarray, found: IdentifiedRule) -> bool:
+    """Whether the rate begins at zero or grows: steps that answer at once, or those of a gradient that stays."""
+    if found.kind == "adaptive":
+        rates, least = np.abs(answers[..., -1, :, :]).sum((0, 1, 2, 3, 5)), _GROWS
+    else:
+        at_once = np.diagonal(answers[..., :STARTS, :STARTS, :], axis1=4, axis2=5)
+        rates, least = np.abs(at_once).sum((0, 1, 2, 3, 4)), 1 + CLOSE
+    return bool(rates[-1] > least * rates[0])
 
 
 def _at_its_peak(rule: optax.GradientTransformation, small: Any, found: IdentifiedRule) -> IdentifiedRule:

@@ -52,6 +52,9 @@ def test_what_gradients_of_two_sizes_and_shapes_do_not_agree_on_is_unknown(rule)
     [
         (optax.sgd(optax.linear_schedule(0.0, 0.1, 100)), "gradient descent", 0.1, 0.0),
         (optax.sgd(optax.linear_schedule(0.0, 0.1, 100), momentum=0.9), "heavy ball", 0.1, 0.9),
+        (optax.sgd(optax.linear_schedule(1e-3, 0.1, 500), momentum=0.9), "heavy ball", 0.1, 0.9),
+        (optax.adam(optax.linear_schedule(1e-5, 1e-3, 100)), "adaptive", 1e-3, 0.9),
+        (optax.adabelief(1e-3), "adaptive", 1.11e-3, 0.9),
         (optax.sgd(optax.cosine_decay_schedule(0.1, 20), momentum=0.9, nesterov=True), "Nesterov", 0.1, 0.9),
         (optax.adam(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 100, 1000)), "adaptive", 1e-3, 0.9),
         (optax.chain(optax.clip_by_global_norm(0.01), optax.sgd(0.1)), "gradient descent", 0.1, 0.0),
