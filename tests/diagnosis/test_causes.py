@@ -363,3 +363,21 @@ def test_batches_are_a_random_part_of_the_data(change, found):
     fed = BatchChecks(10, 0.0, 1.0, 0.0, 1.0, 0.0)._replace(**change)
     made = evidence(data=DataChecks(None, None, None, batches=fed))
     assert (data_mismatch.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("chance", "probe", "held", "found"),
+    [(1e-4, 0.04, 1.0, True), (1e-4, 0.06, 1.0, False), (9e-7, 0.04, 1.0, False), (1e-4, 0.04, 0.92, False)],
+)
+def test_what_is_predicted_slightly_may_be_chance(chance, probe, held, found):
+    data = DataChecks(None, chance, None, skill=Skill(0.0, probe, 0.05))
+    made = evidence(REGRESSION, data=data, validation=Validation(Estimate(held, standard_error=0.01), 1.0, 1.0, 0.0))
+    assert (labels.examine_uninformative(made) is not None) == found
+
+
+@pytest.mark.parametrize(("fitted", "found"), [(0.06, True), (0.05, False)])
+def test_counts_that_one_output_fits_without_its_activation_are_no_classes(fitted, found):
+    place = dataclasses.replace(PLACE, shape=(40, 1), activations=((5, "sigmoid"),))
+    program = search(reachable=0.9, bypassed=1.1 * fitted - 1e-6, place=place)
+    made = evidence(data=DataChecks(Labels({0: 10, 1: 10, 2: 20}, 1, 0.25), None, None), program=program)
+    assert (labels.examine_range(made) is not None) == found

@@ -3,16 +3,20 @@
 JAX clamps or drops an index outside of an array without a word. A class on whose examples' outputs the loss does not
 depend has a label that the criterion takes for nothing. A class below one in a hundred that does no better than
 chance is not learned. Labels are uninformative where no probe predicts them on examples that it has not seen with a
-chance below one in a hundred, and the model's validation loss, where there is one, is no better than a constant's.
+chance below one in a hundred, or less than a twentieth of what there is to tell with one above one in a million; and
+the model's validation loss, where there is one, is no better than a constant's by two of its standard errors.
 """
 
 import numpy as np
 
+from jaxopt_lab.diagnosis.data_checks import Labels
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise
 
 CHANCE = 0.01 / 3  # three probes
+SLIGHT, SURE = 0.05, 1e-6
+FITTED = 0.05
 RARE = 0.01
 POOR = 0.2
 NO_BETTER = 0.95
@@ -34,9 +38,7 @@ def examine_range(evidence: Evidence) -> Finding | None:
     if len(classes) == 1 and total > 1:
         text = f"All {total} labels are {classes[0]}: there is nothing to tell apart."
         cure = advise("Look at how the labels are made: an argmax over one column, or a cast, gives one class.")
-    elif labels.outside and (
-        labels.num_outputs > 1 or classes[0] < 0 or len(classes) > 2 or evidence_of_binary(evidence)
-    ):
+    elif labels.outside and _are_classes(evidence, labels):
         text = (
             f"{labels.outside} of {total} labels name no output: they run from {classes[0]} to {classes[-1]}, and the"
             f" model has {labels.num_outputs}. JAX clamps or drops such an index without a word."
@@ -63,20 +65,27 @@ def _is_poor(evidence: Evidence) -> bool:
     return evidence.is_underperforming or (held is not None and held.loss.value > POOR * evidence.scale)
 
 
-def evidence_of_binary(evidence: Evidence) -> bool:
-    """Whether the single output goes through a sigmoid or its logarithm."""
+def _are_classes(evidence: Evidence, labels: Labels) -> bool:
+    """Whether the labels are to name outputs: not those of a single output that fits them without its activation."""
     search = None if evidence.program is None else evidence.program.outputs
-    return search is not None and any(name in ("sigmoid", "logistic") for _, name in search.place.activations)
+    if labels.num_outputs > 1 or search is None:
+        return labels.num_outputs > 1
+    if search.bypassed is not None and search.bypassed.loss < FITTED * search.scale:
+        return False
+    is_binary = any(name in ("sigmoid", "logistic") for _, name in search.place.activations)
+    return is_binary or min(labels.counts) < 0 or len(labels.counts) > 2
 
 
 def examine_uninformative(evidence: Evidence) -> Finding | None:
     """A finding where nothing predicts the labels of unseen examples."""
     chance = None if evidence.data is None else evidence.data.probe
-    if chance is None or chance < CHANCE:
+    if chance is None or (chance < CHANCE and not _is_slight(evidence, chance)):
         return None
     validation, base = evidence.validation, evidence.point.baseline
-    if validation is not None and base is not None and validation.loss.value < NO_BETTER * base:
-        return None
+    if validation is not None and base is not None:
+        error = validation.loss.standard_error or 0.0
+        if validation.loss.value + 2 * error < NO_BETTER * base:
+            return None
     numbers = [
         measured("chance of what the best probe predicts, if labels were drawn at random", chance, CHANCE),
         measured("validation loss", validation.loss if validation is not None else np.nan),
@@ -85,3 +94,9 @@ def examine_uninformative(evidence: Evidence) -> Finding | None:
     text = "Neither neighbours nor a linear nor a boosted model predict the labels of unseen examples from the inputs."
     cure = advise("Look whether inputs and labels are still in the same order: shuffle and split them together.")
     return make_finding("uninformative-labels", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
+
+
+def _is_slight(evidence: Evidence, chance: float) -> bool:
+    """Whether what the probes predict is next to nothing, of validation data too, and may still be chance."""
+    skill = None if evidence.data is None else evidence.data.skill
+    return skill is not None and chance > SURE and max(skill.probe, skill.model) < SLIGHT
