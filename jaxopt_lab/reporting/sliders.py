@@ -44,16 +44,17 @@ def slider(
       closed_form: one of `CLOSED_FORMS`.
       x: of `axis`.
       y: of `axis`.
-      dots: of `dots`, each.
+      dots: of `dots`, each; those outside of the axes are left out, and of very many only some are kept.
       **constants: what the closed form needs besides x and rho.
 
     Raises:
       ValueError: it is nothing that the page can draw.
     """
+    places = [_inside(each, x, y) for each in dots]
+    thin = 1 + sum(map(len, places)) // _MOST_DOTS
     inside = [
-        dict(each)
-        | {name: [value[k] for k in _inside(each, x, y)] for name, value in each.items() if name in ("x", "y")}
-        for each in dots
+        dict(each) | {name: [each[name][k] for k in kept[::thin]] for name in ("x", "y")}
+        for each, kept in zip(dots, places, strict=True)
     ]
     made = {"closed_form": closed_form, "x": dict(x), "y": dict(y), "dots": inside, "constants": constants}
     return require_slider(made)
@@ -64,7 +65,7 @@ def require_slider(found: Any) -> dict[str, Any]:
     try:
         sound = found["closed_form"] in CLOSED_FORMS and all(map(_is_axis, (found["x"], found["y"])))
         sound = sound and all(map(_is_dots, found["dots"])) and all(map(_is_constant, found["constants"].values()))
-        sound = sound and sum(len(each["x"]) for each in found["dots"]) <= _MOST_DOTS
+        sound = sound and sum(len(each["x"]) for each in found["dots"]) <= _MOST_DOTS + len(found["dots"])
     except (TypeError, KeyError, AttributeError):
         sound = False
     if not sound:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import json
 import pathlib
 
 import numpy as np
@@ -55,6 +56,7 @@ from experiments.signal import (
     wiggling_line,
 )
 from jaxopt_lab.core import precision
+from jaxopt_lab.reporting import sliders
 from jaxopt_lab.reporting.figures import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
@@ -233,6 +235,14 @@ def test_the_figure_and_its_caption_are_made(outcome):
     assert study.caption(config, rows).endswith(".")
     with house_style() as maker:
         assert study.draw(config, rows, maker).axes
+
+
+def test_a_slider_is_one_that_a_page_can_draw_and_has_dots(outcome):
+    study, config, rows, _ = outcome
+    if study.slider is None:
+        pytest.skip("the study has no slider")
+    made = json.loads(json.dumps(study.slider(config, rows), allow_nan=False))
+    assert any(each["x"] for each in sliders.require_slider(made)["dots"])
 
 
 def test_every_learning_rate_has_its_effective_rate_beside_it(outcome):

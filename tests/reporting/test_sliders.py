@@ -174,6 +174,14 @@ def test_dots_that_are_not_finite_or_outside_of_the_chart_are_left_out():
     assert (only["x"], only["y"]) == ([1.0], [0.12346])
 
 
+def test_of_very_many_dots_some_are_kept():
+    many = np.linspace(0, 1, 7000)
+    chart = {"x": sliders.axis("x", 0, 1), "y": sliders.axis("y", 0, 1)}
+    made = sliders.slider("factor_per_step", **chart, dots=2 * [sliders.dots("many", many, many)])
+    assert [len(each["x"]) for each in made["dots"]] == 2 * [2334]
+    assert made["dots"][0]["x"][:2] == [0.0, 0.00042863]
+
+
 def test_without_scripts_the_page_shows_the_figure_as_before():
     moving, still = page(slider=slider()), page()
     assert '<div class="slider" hidden>' in moving
