@@ -89,8 +89,8 @@ function start(holder) {
     const { curves, told } = CURVES[closed_form](rho, constants);
     curves.forEach(([, , curve], k) => {
       let d = "", pen = "M";
-      for (let u = 0; u <= 1; u += 1 / 240) {
-        const value = across.share(u), height = curve(value), inside = height >= y.low && height <= y.high;
+      for (let place = 0; place <= 240; place++) {
+        const value = across.share(place / 240), height = curve(value), inside = height >= y.low && height <= y.high;
         if (inside) d += `${pen}${across.at(value).toFixed(1)} ${up.at(height).toFixed(1)}`;
         pen = inside ? "L" : "M";
       }
