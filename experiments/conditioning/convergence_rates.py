@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxopt_lab import objectives, rules, theory, training
 from jaxopt_lab.core import Problem, Verdict
-from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.reporting import FigureMaker, sliders
 from jaxopt_lab.studies import Row, Rows, main, measures
 from jaxopt_lab.studies.fields import AboveZero, Between, OneOf, Precision, Whole, configclass
 from jaxopt_lab.studies.verdicts import absolute, everywhere
@@ -159,6 +159,19 @@ def caption(config: Config, rows: Rows) -> str:
         f" {slow:.3g} against {quick:.3g} steps, a factor {slow / quick:.0f}. Dots are runs, lines closed forms,"
         " nothing fitted."
     )
+
+
+def slider(config: Config, rows: Rows) -> dict[str, Any]:
+    """Heavy ball at one rho for every kappa: gradient descent at rho = 0, else the best at a single kappa."""
+    found = rows.where(kind="rate").by("method")
+    runs = [(color, method, found[method]) for color, method in enumerate(METHODS) if method in found and color < 2]
+    return sliders.slider(
+        "heavy_ball_steps", accuracy=config.accuracy,
+        x=sliders.axis("condition number", 2, 10 * max(config.kappas), log=True),
+        y=sliders.axis(f"steps until the error is {config.accuracy:g}", 1, 1e3 * max(config.kappas), log=True),
+        dots=[sliders.dots(f"{method}, measured", cells["kappa"], cells["extrapolated_steps"], color=color)
+              for color, method, cells in runs],
+    )  # fmt: skip
 
 
 def facts(config: Config, rows: Rows) -> dict[str, Any]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxopt_lab import objectives, rules, theory, training
 from jaxopt_lab.core import Verdict, fail
-from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.reporting import FigureMaker, sliders
 from jaxopt_lab.studies import Row, Rows, main, measures
 from jaxopt_lab.studies.fields import Count, OpenUnit, Whole, configclass
 from jaxopt_lab.studies.verdicts import absolute
@@ -28,6 +28,7 @@ METHODS: dict[str, Callable[..., Any]] = {"heavy ball": rules.heavy_ball, "Neste
 HIGHEST_RATE = 4.2
 EDGE_RHOS = (0.0, 0.5, 0.9, 0.99)
 DAMPED_RATES = (0.01, 0.1)
+SLIDER_RHOS = (0.0, 0.5, 0.75, 0.9, 0.98)
 MARGIN = 0.01
 REFERENCE = "Goh, Why momentum really works, Distill 2017"
 
@@ -144,6 +145,18 @@ def caption(config: Config, rows: Rows) -> str:
         f" formula says (median error of the rate {100 * max(errors):.2g} %): momentum stretches heavy ball's range of"
         " learning rates from 2 towards 4 and shrinks Nesterov's towards 4/3."
     )
+
+
+def slider(config: Config, rows: Rows) -> dict[str, Any]:
+    """A line of the map: the factor per step against the learning rate, at one rho."""
+    thin = slice(None, None, max(1, config.num_rates // 48))
+    places = sorted({int(np.abs(rows[0]["rho"] - rho).argmin()) for rho in SLIDER_RHOS})
+    return sliders.slider(
+        "factor_per_step", x=sliders.axis("learning rate x eigenvalue", 0, HIGHEST_RATE),
+        y=sliders.axis("factor per step", 0, 1),
+        dots=[sliders.dots(f"{row['method']}, measured", row["learning_rate"][thin], np.exp(-row["decay"][k][thin]),
+                           color=color, rho=float(row["rho"][k])) for color, row in enumerate(rows) for k in places],
+    )  # fmt: skip
 
 
 def facts(config: Config, rows: Rows) -> dict[str, Any]:

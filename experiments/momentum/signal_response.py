@@ -23,7 +23,7 @@ import numpy as np
 
 from jaxopt_lab import rules
 from jaxopt_lab.core import Verdict, fail, mean_of_samples
-from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.reporting import FigureMaker, sliders
 from jaxopt_lab.studies import Row, Rows, main
 from jaxopt_lab.studies.fields import Between, MultipleOf, Positive, configclass
 from jaxopt_lab.studies.verdicts import absolute, relative, within
@@ -175,6 +175,19 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     speeds.set(xlabel="steps on a constant slope", ylabel="speed over its limit", ylim=(0, 1.05),
                title="Building up speed; dotted: 90 %")  # fmt: skip
     return figure
+
+
+def slider(config: Config, rows: Rows) -> dict[str, Any]:
+    """Gain against frequency, at every rho."""
+    runs = [
+        (color, row) for color, method in enumerate(("heavy ball", "Nesterov")) for row in rows.where(method=method)
+    ]
+    return sliders.slider(
+        "transfer_gain", x=sliders.axis("frequency of the gradient: 0 constant, 1 alternating", 0, 1),
+        y=sliders.axis("step over plain SGD's step", 0.3, 1000, log=True),
+        dots=[sliders.dots(f"{row['method']}, measured", row["frequency"] / np.pi, row["gain"], color=color,
+                           rho=float(row["rho"])) for color, row in runs],
+    )  # fmt: skip
 
 
 def caption(config: Config, rows: Rows) -> str:

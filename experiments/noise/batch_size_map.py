@@ -21,7 +21,7 @@ from scipy.optimize import minimize_scalar
 
 from jaxopt_lab import objectives, rules, theory, training
 from jaxopt_lab.core import Verdict, fail
-from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.reporting import FigureMaker, sliders
 from jaxopt_lab.studies import Row, Rows, main, measures
 from jaxopt_lab.studies.fields import Between, Count, Increasing, NotEmpty, Whole, configclass
 from jaxopt_lab.studies.verdicts import absolute, at_least, relative
@@ -149,6 +149,18 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     edges.set(xscale="log", yscale="log", ylabel="learning rate / (1 - rho)", xlabel="batch size, examples",
               title="Edge of stability of the effective rate; dotted: the best rate")  # fmt: skip
     return figure
+
+
+def slider(config: Config, rows: Rows) -> dict[str, Any]:
+    """The edge of the effective rate against the batch size, at one rho; the rates of the fewest steps lie below it."""
+    last = config.batch_sizes[-1]
+    return sliders.slider(
+        "mean_square_edge", eigenvalues=config.spectrum.tolist(),
+        x=sliders.axis("batch size, examples", config.batch_sizes[0], last, log=True),
+        y=sliders.axis("learning rate / (1 - rho)", min(rows["effective_rate"]) / 2, 1e4, log=True),
+        dots=[sliders.dots("best learning rate", cells["batch_size"], cells["effective_rate"], color=2, rho=float(rho))
+              for rho, cells in rows.by("rho").items()],
+    )  # fmt: skip
 
 
 def caption(config: Config, rows: Rows) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxopt_lab import objectives, rules, theory, training
 from jaxopt_lab.core import Verdict, mean_of_samples
-from jaxopt_lab.reporting import FigureMaker
+from jaxopt_lab.reporting import FigureMaker, sliders
 from jaxopt_lab.studies import Row, Rows, main
 from jaxopt_lab.studies.fields import Between, Count, MultipleOf, NotEmpty, OneOf, OpenUnit, Positive, configclass
 from jaxopt_lab.studies.verdicts import everywhere, within
@@ -141,6 +141,21 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     panels[1].set(ylabel="variance of a step", xlabel="effective rate x eigenvalue, learning rate / (1 - rho)",
                   title=f"The path: {smoother:.0f} times smoother with momentum")  # fmt: skip
     return figure
+
+
+def slider(config: Config, rows: Rows) -> dict[str, Any]:
+    """The floor of the error against the effective rate, at one rho, up to the edge."""
+    noise, runs = (
+        _noise_variance(config),
+        [(k, method, rows.where(method=method)) for k, method in enumerate(METHODS[:3])],
+    )
+    return sliders.slider(
+        "stationary_variance", noise=noise,
+        x=sliders.axis("learning rate / (1 - rho), x eigenvalue", min(config.effective_rates) / 2, 100, log=True),
+        y=sliders.axis("variance of the error", noise * min(config.effective_rates) / 10, 100 * noise, log=True),
+        dots=[sliders.dots(f"{method}, measured", cells["effective_rate"], cells["variance"], color=color,
+                           rho=config.rho if color else None) for color, method, cells in runs],
+    )  # fmt: skip
 
 
 def caption(config: Config, rows: Rows) -> str:

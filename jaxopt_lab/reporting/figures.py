@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxopt_lab.reporting.figure_data import mark_curves, with_values
 from jaxopt_lab.reporting.numbers import plain_numbers
 from jaxopt_lab.storage.folder import write_bytes
 
@@ -163,11 +164,13 @@ def finish(figure: "Figure") -> None:
 
 def _rendered(figure: "Figure", kind: str, **options: Any) -> bytes:
     finish(figure)
-    if kind == "svg":
-        options["metadata"] = {"Date": None, "Creator": None}
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, **options)
-    return buffer.getvalue()
+    if kind != "svg":
+        figure.savefig(buffer, format=kind, **options)
+        return buffer.getvalue()
+    mark_curves(figure)
+    figure.savefig(buffer, format=kind, metadata={"Date": None, "Creator": None}, **options)
+    return with_values(buffer.getvalue().decode("utf-8"), figure).encode("utf-8")
 
 
 def _wrap_titles(axes: "Axes") -> None:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from jaxopt_lab.core import InputError, Verdict, fail
 from jaxopt_lab.reporting.figure_data import data_address
 from jaxopt_lab.reporting.numbers import format_duration, format_number, format_setting, plain_numbers
+from jaxopt_lab.reporting.sliders import require_slider
 from jaxopt_lab.reporting.svg import again, inline_svg
 from jaxopt_lab.storage import files, read_record, read_verdicts
 from jaxopt_lab.storage.files import require_folders, write_text
@@ -158,10 +159,15 @@ def render_page(results: Sequence[StudyResult], failures: Sequence[Failure] = ()
         num_holding=sum(result.num_holding for result in results),
         seconds=sum(result.record.get("wall_seconds") or 0.0 for result in results),
         images={result.folder: _image(result) for result in results if result.figure},
+        sliders={result.folder: require_slider(result.record["slider"]) for result in results if _slides(result)},
         again=again,
         data_address=data_address,
         title=_title(results),
     )
+
+
+def _slides(result: StudyResult) -> bool:
+    return result.record["status"] == "done" and "slider" in result.record
 
 
 def _image(result: StudyResult) -> Markup:

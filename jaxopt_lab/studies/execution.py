@@ -119,6 +119,8 @@ def execute(
             write_rows(folder, rows)
             verdicts = _judged(study, config, rows)
             record |= {"caption": _caption(study, config, rows, verdicts), "facts": dict(study.facts(config, rows))}
+            if study.slider is not None:
+                record["slider"] = study.slider(config, rows)
     except BaseException:
         write_record(folder, record | clock.times())
         raise

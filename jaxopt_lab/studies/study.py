@@ -12,8 +12,8 @@ A study is one file, anywhere. Its docstring is the only place for the words:
 
 and its names are the parts: `Config`, a frozen dataclass of all that can change a number; `run(config)`, or, where its
 runs take minutes, `run(config, checkpoints)`, which gives rows; `judge(config, rows)`, which gives verdicts; and, where
-wanted, `draw(config, rows, maker)`, `caption(config, rows)`, `facts(config, rows)`, and `PRESETS`, by default "quick"
-alone with every field as it is.
+wanted, `draw(config, rows, maker)`, `caption(config, rows)`, `facts(config, rows)`, `slider(config, rows)`, and
+`PRESETS`, by default "quick" alone with every field as it is.
 """
 
 import dataclasses
@@ -36,6 +36,7 @@ _PARAGRAPHS = {
     "What is true:": "truth",
     "Source:": "reference",
 }
+_OF_ROWS = ("judge", "draw", "caption", "facts", "slider")
 _NEEDED = {
     "question": "Begin the docstring with the question, one line.",
     "truth": 'Write a paragraph of the docstring that starts with "What is true:".',
@@ -66,6 +67,7 @@ class Study:
       caption: (config, rows) -> the conclusion, one sentence; None for how many claims hold.
       facts: (config, rows) -> what else `study.json` should record, such as the number of configurations side by
         side (K) or the data's hash.
+      slider: (config, rows) -> a slider for the page, of `reporting.sliders.slider`; None for no slider.
       file: where it stands.
     """
 
@@ -81,6 +83,7 @@ class Study:
     draw: "Callable[[Any, Any, FigureMaker], Figure] | None"
     caption: Callable[[Any, Any], str] | None
     facts: Callable[[Any, Any], Mapping[str, Any]]
+    slider: Callable[[Any, Any], Mapping[str, Any]] | None
     file: Path
 
     def __post_init__(self) -> None:
@@ -106,8 +109,8 @@ def study_of(module: ModuleType) -> Study:
         if not (texts[name] if name in texts else getattr(module, name, None)):
             told = f"the docstring of a study tells its {name}" if name in texts else f"a study has a `{name}`"
             raise fail(str(file), f"{told}, and there is none", remedy)
-    judge, draw, caption, facts = (_taking_rows(module, name) for name in ("judge", "draw", "caption", "facts"))
-    parts: dict[str, Any] = texts | {"judge": judge, "draw": draw, "caption": caption, "facts": facts or _no_facts}
+    parts: dict[str, Any] = {name: _taking_rows(module, name) for name in _OF_ROWS}
+    parts |= texts | {"facts": parts["facts"] or _no_facts}
     return Study(
         name=file.stem, config=module.Config, presets=_presets(module, file), file=file,
         run=_run_of(module), **parts,

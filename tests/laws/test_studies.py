@@ -2,6 +2,7 @@
 
 import dataclasses
 import fnmatch
+import json
 import pathlib
 
 import numpy as np
@@ -55,6 +56,7 @@ from experiments.signal import (
     wiggling_line,
 )
 from jaxopt_lab.core import precision
+from jaxopt_lab.reporting import sliders
 from jaxopt_lab.reporting.figures import house_style
 from jaxopt_lab.studies import list_studies, load_study
 
@@ -228,11 +230,14 @@ def test_it_judges_what_the_lectures_page_says_of_it(outcome):
     assert [pattern for pattern in judged if not fnmatch.filter(made, pattern)] == []
 
 
-def test_the_figure_and_its_caption_are_made(outcome):
+def test_the_figure_its_caption_and_a_slider_that_can_be_drawn_are_made(outcome):
     study, config, rows, _ = outcome
     assert study.caption(config, rows).endswith(".")
     with house_style() as maker:
         assert study.draw(config, rows, maker).axes
+    if study.slider is not None:
+        made = json.loads(json.dumps(study.slider(config, rows), allow_nan=False))
+        assert any(each["x"] for each in sliders.require_slider(made)["dots"])
 
 
 def test_every_learning_rate_has_its_effective_rate_beside_it(outcome):

@@ -5,7 +5,16 @@ import numpy as np
 import pytest
 
 from jaxopt_lab.reporting.figure_data import figure_data
-from jaxopt_lab.reporting.figures import LEAST_CONTRAST, WIDTH, contrast_on_white, house_style, save_png, save_svg
+from jaxopt_lab.reporting.figures import (
+    LEAST_CONTRAST,
+    WIDTH,
+    contrast_on_white,
+    house_style,
+    save_png,
+    save_svg,
+    svg_text,
+)
+from jaxopt_lab.reporting.svg import inline_svg
 
 
 def drawn(path, save=save_svg, ends=(1.0, 2.0)):
@@ -124,3 +133,37 @@ def test_the_data_of_a_figure_are_its_curves_and_dots():
     ]  # fmt: skip
     with house_style() as maker:
         assert figure_data(maker.axes()[0]) == ""
+
+
+def test_dots_and_lines_of_a_picture_tell_their_values():
+    with house_style() as maker:
+        figure, axes = maker.axes()
+        maker.predicted(axes, [1, 2, 4], [1.0, 0.5, 0.25])
+        axes.scatter([1, 2], [0.25, 1.0], label="<runs>")
+        maker.measured(axes, [1, np.nan, 4], [1.0, 0.5, 1e-3])
+        axes.plot([1, 2, 4], [-1.0, 0.5, 0.25], marker="s")
+        axes.set(yscale="log", ylim=(1e-2, 2))
+        svg = svg_text(figure)
+        places = axes.transData.transform([[1, 1.0], [1, 0.25]]) * 72 / figure.dpi
+    found = re.findall(r"<title>([^<]*)</title>", svg)
+    assert sorted(found) == [
+        "&lt;runs&gt;", "&lt;runs&gt;: 1, 0.25", "&lt;runs&gt;: 2, 1", "curve 1: 1, 1 to 4, 0.25", "curve 2",
+        "curve 2: 1, 1", "curve 2: 4, 0.001", "curve 3",
+        "curve 3: 2, 0.5", "curve 3: 4, 0.25",
+    ]  # fmt: skip
+    # Each text hangs at the place of its values, in points from the left.
+    for text, (x, _) in zip(("curve 2: 1, 1", "&lt;runs&gt;: 1, 0.25"), places, strict=True):
+        (drawn,) = re.findall(rf'<use [^>]*x="([\d.]+)"[^>]*><title>{re.escape(text)}</title>', svg)
+        assert float(drawn) == pytest.approx(x, abs=1e-5)  # six decimals
+    shown = inline_svg(svg, prefix="f", label="")
+    assert "<title>curve 2: 1, 1</title>" in shown
+
+
+def test_a_picture_may_have_words_on_an_axis():
+    with house_style() as maker:
+        figure, axes = maker.axes()
+        maker.measured(axes, [0.5, 2.0], ["sgd", "adam"])
+        svg = svg_text(figure)
+    assert ">adam</text>" in svg
+    assert "<title>curve 1: 2, 1</title>" in svg  # its place on the axis
+    assert figure_data(figure).splitlines()[-1] == "1,curve 1,2,1"
