@@ -121,10 +121,10 @@ def as_data(name: str, data: Any) -> Any:
         return data
     if hasattr(data, "__iter__"):
         return Batches(data.__iter__, name)
-    begun = _begun(name, data)
-    if begun is _begun(name, data) and hasattr(begun, "__next__"):
+    begun = [_begun(name, data), _begun(name, data)]
+    if begun[0] is begun[1] and hasattr(begun[0], "__next__"):
         raise _once(name, "data gives the same iteration at each call")
-    return Batches(data, name)
+    return Batches(lambda: begun.pop(0) if begun else data(), name)  # what was begun is gone through first
 
 
 def first_batch(data: Any) -> Any:

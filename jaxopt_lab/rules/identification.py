@@ -102,6 +102,7 @@ def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
       unknown. Cost: a few hundred updates of parameters of a few entries, no gradient.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> print(identify(optax.sgd(0.1, momentum=0.9, nesterov=True), jnp.ones(3)))
       Nesterov, learning rate 0.1, momentum 0.9
       >>> print(identify(optax.adam(0.003), jnp.ones(3)))
@@ -137,6 +138,7 @@ def weight_decay(rule: optax.GradientTransformation, params: Any) -> float:
       The share, the largest of the leaves'; 0 for a rule that needs more than gradients and parameters.
 
     Example:
+      >>> import jax.numpy as jnp
       >>> round(weight_decay(optax.adamw(0.1, weight_decay=0.01), jnp.ones(3)), 6)
       0.001
     """

@@ -10,7 +10,6 @@ import sys
 import time
 
 import numpy as np
-import optuna
 
 from jaxopt_lab import search
 
@@ -18,6 +17,8 @@ SPACE = search.Space(x=search.uniform(0.0, 1.0), kind=search.choices(0, 1))
 
 
 def storage(path):
+    import optuna
+
     return optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(path)))
 
 
