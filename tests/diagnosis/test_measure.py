@@ -27,7 +27,7 @@ def loss(params, batch, key):
 
 def diagnosed(extra, rule):
     problem = from_loss(loss, {**WEIGHTS, **extra}, DATA, validation=jax.tree.map(lambda leaf: leaf[:40], DATA))
-    return lab.diagnose(problem, rule, steps=30, batch_size=20)
+    return lab.diagnose(problem, rule, steps=30, batch_size=20, budget=60)
 
 
 @pytest.mark.parametrize("rule", [optax.sgd(0.05), optax.adamw(0.01, weight_decay=0.1)], ids=["sgd", "adamw"])

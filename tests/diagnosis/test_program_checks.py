@@ -27,7 +27,7 @@ def problem(penalty=0.0, smoothing=0.0):
 
 
 def told(problem):
-    return diagnose(problem, optax.adam(3e-2), steps=100, batch_size=20, budget=200)
+    return diagnose(problem, optax.adam(3e-2), steps=100, batch_size=20, budget=60)
 
 
 def test_the_penalty_of_a_loss_is_what_it_asks_of_the_parameters_alone():
