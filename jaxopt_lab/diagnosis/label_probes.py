@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import threadpoolctl
 from scipy import stats
 
 from jaxopt_lab.core import Problem
@@ -67,8 +68,9 @@ def _probe(train: Any, held: Any, is_class: bool, seed: int) -> float | None:
     inputs, others = (((each - mean) / deviation)[:, :_MOST_FEATURES] for each in (train[0], held[0]))
     chances = []
     for model in _probes(is_class, seed):
-        model.fit(inputs, train[1])
-        chances.append(_chance(model.predict(others), held[1], is_class))
+        with threadpoolctl.threadpool_limits(1):
+            model.fit(inputs, train[1])
+            chances.append(_chance(model.predict(others), held[1], is_class))
         if chances[-1] < SURE:
             break
     return float(min(chances))
@@ -91,7 +93,8 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     inputs, held = ((each - mean) / np.where(deviation > 0, deviation, 1.0) for each in (inputs[rows], held))
     probes = _probes(is_class, evidence.setting.seed)
     seen, unseen = inputs[:, :_MOST_FEATURES], held[:, :_MOST_FEATURES]
-    best = max(score(each.fit(seen, targets[rows]).predict(unseen), truth) for each in probes)
+    with threadpoolctl.threadpool_limits(1):  # threads that wait for each other cost more than these models
+        best = max(score(each.fit(seen, targets[rows]).predict(unseen), truth) for each in probes)
     columns = outputs.reshape(len(held), -1)
     if is_class and columns.shape[1] > 1:
         own = score(columns.argmax(1), truth)

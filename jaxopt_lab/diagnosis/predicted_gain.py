@@ -131,7 +131,7 @@ def _explains(cause: Finding, other: Finding) -> bool:
         return False
     if other.cause in cause.follows_from and cause.trial is None and other.trial is not None and other.trial.helps:
         return other.trial.gain < _AS_GOOD  # each may follow from the other: what was seen to help decides
-    if other.trial is None and other.predicted_gain.unit == "loss" and cause.trial is not None and cause.trial.helps:
+    if other.cause == "underfitting" and other.trial is None and cause.trial is not None and cause.trial.helps:
         return cause.trial.gain >= _AS_GOOD
     if other.trial is None or not other.trial.helps or cause.trial is None:
         return True

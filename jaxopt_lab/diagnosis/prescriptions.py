@@ -32,7 +32,8 @@ def _scaled(factor: float, optimizer: IdentifiedRule) -> str:
     verb, size = ("Increase", factor) if factor > 1 else ("Reduce", 1 / factor)
     known = np.isfinite(optimizer.learning_rate) and optimizer.learning_rate != 0
     value = f", to {factor * optimizer.learning_rate:.3g}" if known else ""
-    return f"{verb} the learning rate {size:.3g}x{value}"
+    times = f"{size:,.0f}" if size >= 100 else f"{size:.3g}"
+    return f"{verb} the learning rate {times}x{value}"
 
 
 def negate_updates() -> Prescription:

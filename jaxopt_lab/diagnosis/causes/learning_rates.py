@@ -99,8 +99,8 @@ def examine_low(evidence: Evidence) -> Finding | None:
         measurements.append(measured("times fewer steps at the best rate, by the local model", faster, LEAST_GAIN))
         best = max(faster, 2.0)
     else:
-        best, faster, measurements = _by_runs(evidence)
-        measurements += measurements
+        best, faster, more = _by_runs(evidence)
+        measurements += more
     if not faster >= LEAST_GAIN:
         return None
     factor = float(np.clip(0.5 / share, 2.0, 1e4)) if share > 0 else best
