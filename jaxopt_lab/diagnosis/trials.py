@@ -74,6 +74,9 @@ class Trial:
         """
         if not np.isfinite(self.before):
             return bool(np.isfinite(self.after))
+        if self.cause == "gradient-noise" and self.training is not None:  # the floor is the training loss's, at the end
+            before, after = self.training
+            return before - after > max(_HELPS * abs(before), _VISIBLE * self.scale)
         fall = self.before - self.after
         if self.cause == "learning-rate-too-low":
             wanted = _HALF if self.speed < _FASTER else 1 - _HELPS
