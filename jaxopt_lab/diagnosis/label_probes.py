@@ -63,9 +63,7 @@ def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> tuple[f
 def _probe(train: Any, held: Any, is_class: bool, seed: int) -> float | None:
     if min(len(train[0]), len(held[0])) < FEWEST:
         return None
-    mean, deviation = train[0].mean(0), train[0].std(0)
-    deviation = np.where(deviation > 0, deviation, 1.0)
-    inputs, others = (((each - mean) / deviation)[:, :_MOST_FEATURES] for each in (train[0], held[0]))
+    inputs, others = _standardized(train[0], held[0])
     chances = []
     for model in _probes(is_class, seed):
         with threadpoolctl.threadpool_limits(1):
@@ -89,10 +87,7 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
         return None
     score = _accuracy if is_class else _correlation
     rows = np.random.default_rng(evidence.setting.seed).permutation(len(inputs))[:_MOST_EXAMPLES]
-    mean, deviation = inputs[rows].mean(0), inputs[rows].std(0)
-    inputs, held = ((each - mean) / np.where(deviation > 0, deviation, 1.0) for each in (inputs[rows], held))
-    probes = _probes(is_class, evidence.setting.seed)
-    seen, unseen = inputs[:, :_MOST_FEATURES], held[:, :_MOST_FEATURES]
+    probes, (seen, unseen) = _probes(is_class, evidence.setting.seed), _standardized(inputs[rows], held)
     with threadpoolctl.threadpool_limits(1):  # threads that wait for each other cost more than these models
         best = max(score(each.fit(seen, targets[rows]).predict(unseen), truth) for each in probes)
     columns = outputs.reshape(len(held), -1)
@@ -103,6 +98,13 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     else:
         own = max(score(column, truth) for column in columns.T)
     return Skill(own, best, 1 / np.sqrt(len(held)))
+
+
+def _standardized(train: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both by the numbers of the first, at most 256 features."""
+    mean, deviation = train.mean(0), train.std(0)
+    deviation = np.where(deviation > 0, deviation, 1.0)
+    return ((train - mean) / deviation)[:, :_MOST_FEATURES], ((held - mean) / deviation)[:, :_MOST_FEATURES]
 
 
 def _accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:

@@ -18,6 +18,7 @@ from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import Budget, Skipped, step_cost
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
+from jaxopt_lab.rules.answers import steps_of_ones
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -113,13 +114,7 @@ def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int, r
     if steps > _MOST_SCHEDULE:
         return None
     small = jax.tree.map(lambda leaf: jnp.zeros((1,) * jnp.ndim(leaf), jnp.float32), params)
-    ones = jax.tree.map(jnp.ones_like, small)
-
-    def step(state: Any, _: None) -> tuple[Any, jax.Array]:
-        updates, state = rule.update(ones, state, small)
-        return state, vectors.norm(updates)
-
-    rates = np.asarray(jax.lax.scan(step, rule.init(small), None, length=steps)[1], np.float64)
+    rates = np.asarray(steps_of_ones(steps, rule, small), np.float64)
     if not np.isfinite(rates).all() or not rates.max() > 0:
         return None
     if 0 < rho < 1:

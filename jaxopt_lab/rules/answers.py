@@ -7,11 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxopt_lab.core import vectors
+
 _SETTLED = 100
 _STEPS, STARTS = 8, 6
 LEVELS = ((4e-3, 8e-3), (0.05, 0.1), (0.4, 2.0))  # norms of all gradients together; of their smallest entries
 _POINTS = (0.0, 1.0, -1.0)
-WARM_UP = 2000
 CLOSE = 2e-3
 
 
@@ -117,12 +118,12 @@ def ratio_of(moments: np.ndarray) -> float:
     return float(found[0]) if np.isfinite(found).all() and np.ptp(found) < CLOSE else float("nan")
 
 
-def warm_up(rule: optax.GradientTransformation, small: Any) -> jax.Array:
-    """Norms of the steps that answer a gradient that stays, [2000]."""
+def steps_of_ones(steps: int, rule: optax.GradientTransformation, small: Any) -> jax.Array:
+    """Norms of the steps that answer a gradient of ones that stays, [steps]: the schedule of the rule."""
     ones = jax.tree.map(jnp.ones_like, small)
 
     def step(state: Any, _: None) -> tuple[Any, jax.Array]:
         updates, state = rule.update(ones, state, small)
-        return state, optax.tree.norm(updates)
+        return state, vectors.norm(updates)
 
-    return jax.lax.scan(step, rule.init(small), None, length=WARM_UP)[1]
+    return jax.lax.scan(step, rule.init(small), None, length=steps)[1]

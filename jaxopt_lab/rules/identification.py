@@ -27,17 +27,17 @@ from jaxopt_lab.rules.answers import (
     CLOSE,
     LEVELS,
     STARTS,
-    WARM_UP,
     answer_gradients,
     at_rest,
     parts_of,
     ratio_of,
     small_params,
-    warm_up,
+    steps_of_ones,
 )
 
 _SHARES = 4
 _SHOWN = 3
+_WARM_UP = 2000
 _GROWS = 1.5  # within the first steps: a second moment's own beginning is less
 
 
@@ -253,12 +253,12 @@ def _rises(answers: np.ndarray, found: IdentifiedRule) -> bool:
 
 def _at_its_peak(rule: optax.GradientTransformation, small: Any, found: IdentifiedRule) -> IdentifiedRule:
     """The rule with the largest rate of its warm-up."""
-    answers = np.asarray(compiled(warm_up, (rule,), small)(small), np.float64)
+    answers = np.asarray(compiled(steps_of_ones, (_WARM_UP, rule), small)(small), np.float64)
     if not np.isfinite(answers).all():
         return found
     if found.kind != "adaptive" and found.rho:
-        shares = found.rho ** np.arange(WARM_UP)
-        answers = answers / np.cumsum(_nesterov_shares(found.rho, WARM_UP) if found.lookahead else shares)
+        shares = found.rho ** np.arange(_WARM_UP)
+        answers = answers / np.cumsum(_nesterov_shares(found.rho, _WARM_UP) if found.lookahead else shares)
     factor = float(answers.max() / answers[answers > 0][0])
     rate, whole = factor * found.learning_rate, factor * found.effective_rate
     return dataclasses.replace(found, learning_rate=rate, effective_rate=whole)

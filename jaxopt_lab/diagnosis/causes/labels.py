@@ -15,7 +15,7 @@ from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise
 
 CHANCE = 0.01 / 3  # three probes
-SLIGHT, SURE = 0.05, 1e-6
+SLIGHT, NO_CHANCE = 0.05, 1e-6
 FITTED = 0.05
 RARE = 0.01
 POOR = 0.2
@@ -99,4 +99,4 @@ def examine_uninformative(evidence: Evidence) -> Finding | None:
 def _is_slight(evidence: Evidence, chance: float) -> bool:
     """Whether what the probes predict is next to nothing, of validation data too, and may still be chance."""
     skill = None if evidence.data is None else evidence.data.skill
-    return skill is not None and chance > SURE and max(skill.probe, skill.model) < SLIGHT
+    return skill is not None and chance > NO_CHANCE and max(skill.probe, skill.model) < SLIGHT

@@ -3,10 +3,10 @@
     share of the edge = lr lambda_max / edge
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
-Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or a lower rate ends
-three times lower, or the validation loss is three times that of one output for all. Where nothing was
-learned a tenth lower is enough, and less than that shows that the rate is not to blame. A share of the edge of 1 and
-more alone is no illness: networks train there (Cohen et al. 2021).
+Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or a lower rate ends three
+times lower, or the validation loss is three times that of one output for all. Where nothing was learned a tenth lower
+is enough, and less than that shows that the rate is not to blame. A share of the edge of 1 and more alone is no
+illness: networks train there (Cohen et al. 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
 the share must be below 0.2 too: from there a factor of four is left with room to the edge
 (`theory.stability.two_step_edge`). With data, training must suffer: a fifth of a constant output's loss is left.
