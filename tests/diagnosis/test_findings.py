@@ -69,3 +69,12 @@ def test_a_change_that_only_comes_sooner_weighs_at_most_four(after, speed, helps
     trial = Trial("plateau", Prescription(""), 100, 1.0, after, None, 1.0, speed, True)
     assert trial.helps == helps
     assert (trial.gain, trial.weight) == pytest.approx((gain, weight))
+
+
+@pytest.mark.parametrize(
+    ("cause", "training", "helps"),
+    [("gradient-noise", (1.0, 0.5), True), ("gradient-noise", (1.0, 0.85), False), ("dead-units", (1.0, 0.5), False)],
+)
+def test_a_noise_floor_is_that_of_the_training_loss_at_the_end(cause, training, helps):
+    """The best validation loss on the way, 1 for both, hides it."""
+    assert Trial(cause, Prescription(""), 100, 1.0, 1.0, training, 1.0, 1.0, True).helps == helps
