@@ -12,7 +12,7 @@ from scipy import stats
 from jaxopt_lab.core import Problem, fail
 from jaxopt_lab.core.leaves import describe_tree
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
-from jaxopt_lab.diagnosis.inputs import find_inputs
+from jaxopt_lab.diagnosis.inputs import InputStatistics, find_inputs
 from jaxopt_lab.diagnosis.label_probes import FEWEST, MOST_CLASSES, Skill, measure_skill, probe_labels
 from jaxopt_lab.diagnosis.output_search import OutputSearch
 from jaxopt_lab.tracing.outputs import OutputPlace, classes_of
@@ -97,14 +97,16 @@ class DataChecks:
       split: validation against training inputs, or None.
       skill: of the model and of the best probe where training goes badly; None without validation data.
       batches: as the loop feeds them, or None where they are not given.
+      inputs: their statistics, or None.
     """
 
-    labels: Labels | None
-    probe: float | None
-    split: Split | None
+    labels: Labels | None = None
+    probe: float | None = None
+    split: Split | None = None
     across: float | None = None
     skill: Skill | None = None
     batches: BatchChecks | None = None
+    inputs: InputStatistics | None = None
 
 
 def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
@@ -129,7 +131,7 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
     place = None if search is None else search.place
     split, batches = compare_split(problem, place), evidence.setting.batches
     fed = None if batches is None else compare_batches(problem, place, batches)
-    return DataChecks(labels, probe, split, across, skill, fed)
+    return DataChecks(labels, probe, split, across, skill, fed, evidence.part("data.inputs"))
 
 
 def _labels(search: OutputSearch, data: Any) -> Labels | None:

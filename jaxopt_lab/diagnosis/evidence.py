@@ -1,6 +1,7 @@
 """What was measured, in parts; a part that was not measured is None, and the budget says why."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import jax
@@ -10,14 +11,11 @@ import optax
 
 from jaxopt_lab.core import Problem
 from jaxopt_lab.diagnosis.data_checks import DataChecks
-from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
-from jaxopt_lab.diagnosis.inputs import InputStatistics
-from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.probe_runs import OtherRates, ProbeRun
 from jaxopt_lab.diagnosis.program_checks import Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticModel
-from jaxopt_lab.diagnosis.rule_checks import RuleChecks
-from jaxopt_lab.diagnosis.stationary_point import LineScan, PointState, StationaryPoint
+from jaxopt_lab.diagnosis.rule_checks import Update
+from jaxopt_lab.diagnosis.stationary_point import LineScan, PointState
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
 from jaxopt_lab.rules.monitor_summary import MonitorSummary
@@ -30,6 +28,7 @@ _CONVERGED = 0.05
 _GOOD = 0.8
 _HALF = 0.5
 _NOTHING = 0.95
+_EMPTY = {"program": ProgramChecks(), "data": DataChecks()}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,35 +83,39 @@ class Evidence:
 
     Attributes:
       setting: what is diagnosed.
-      point: the point.
+      point: the point, and where the run stands still, what lies around it.
       layers: signals of the layers.
-      inputs: statistics of the inputs.
       run: the rule in use, from the point.
       rates: the same run at other learning rates.
       curvature: the loss around the point and around the end of the run.
-      noise: of one step's gradient, at the end of the run.
-      stationary_point: what lies around a point at which the run stands still.
+      update: the noise of one step's gradient, and what the rule makes of the gradients.
       validation: the end of the run on validation data.
-      program: what the outputs can reach, where the gradient arrives, what the two modes do.
-      data: the classes, a probe of the labels, validation against training inputs.
-      rule: what the rule makes of the gradients.
-      memorization: runs on sixteen examples.
+      program: what the outputs can reach, where the gradient arrives, what the two modes do, whether it fits sixteen
+        examples.
+      data: statistics of the inputs, the classes, a probe of the labels, validation against training inputs.
     """
 
     setting: Setting
     point: PointState
     layers: Layers | None = None
-    inputs: InputStatistics | None = None
     run: ProbeRun | None = None
     rates: OtherRates | None = None
     curvature: Curvature | None = None
-    noise: GradientNoise | None = None
-    stationary_point: StationaryPoint | None = None
+    update: Update = dataclasses.field(default_factory=Update)
     validation: Validation | None = None
     program: ProgramChecks | None = None
     data: DataChecks | None = None
-    rule: RuleChecks | None = None
-    memorization: Memorization | None = None
+
+    def part(self, path: str) -> Any:
+        """A part, or one inside of it as "update.noise"; None where it was not measured."""
+        return functools.reduce(lambda held, name: None if held is None else getattr(held, name), path.split("."), self)
+
+    def with_part(self, path: str, found: Any) -> "Evidence":
+        """The evidence with a part, or with one inside of it as "update.noise"."""
+        name, _, inner = path.partition(".")
+        if inner:
+            found = dataclasses.replace(getattr(self, name) or _EMPTY[name], **{inner: found})
+        return dataclasses.replace(self, **{name: found})
 
     @property
     def non_finite(self) -> NonFiniteOrigin | None:
@@ -136,7 +139,8 @@ class Evidence:
     @property
     def line_scans(self) -> tuple[LineScan, ...]:
         """The lines that were looked along."""
-        found = [self.point.steepest, None if self.stationary_point is None else self.stationary_point.along]
+        around = self.point.stationary_point
+        found = [self.point.steepest, None if around is None else around.along]
         return tuple(scan for scan in found if scan is not None)
 
     @property

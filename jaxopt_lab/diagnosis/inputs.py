@@ -150,7 +150,7 @@ def standardized(problem: Problem) -> Problem:
 
 def measure_standardized_curvature(evidence: "Evidence", budget: Budget) -> Curvature | Skipped:
     """The model at the point on standardized inputs too, where theirs are far off, with half as many products."""
-    setting, inputs, models = evidence.setting, evidence.inputs, evidence.curvature
+    setting, inputs, models = evidence.setting, evidence.part("data.inputs"), evidence.curvature
     counts = (max(2, round(10 * budget.total / 200)), max(2, round(4 * budget.total / 200)))
     if models is None or inputs is None or not inputs.unnormalized or setting.optimizer.kind == "adaptive":
         return models or Skipped("the curvature was not measured")

@@ -75,9 +75,9 @@ def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evi
             log(f"{text} ...")
         found = measure_part(evidence, budget)
         if isinstance(found, Skipped):
-            budget.skipped.setdefault(part, found)
+            budget.skipped.setdefault(part.rpartition(".")[2], found)
         else:
-            evidence = dataclasses.replace(evidence, **{part: found})
+            evidence = evidence.with_part(part, found)
     return evidence
 
 
@@ -215,7 +215,7 @@ def measure_other_rates(evidence: Evidence, budget: Budget) -> OtherRates | Skip
 
 
 MEASUREMENTS: tuple[tuple[str, str, Callable[[Evidence, Budget], Any]], ...] = (
-    ("inputs", "Layers and inputs", measure_inputs_of),
+    ("data.inputs", "Layers and inputs", measure_inputs_of),
     ("layers", "", measure_layers),
     ("run", "A short run", measure_run),
     ("curvature", "Curvature", measure_curvature),
@@ -223,10 +223,10 @@ MEASUREMENTS: tuple[tuple[str, str, Callable[[Evidence, Budget], Any]], ...] = (
     ("validation", "", measure_validation),
     ("program", "Gradients, data and the rule", measure_program),
     ("data", "", measure_data),
-    ("rule", "", measure_rule),
-    ("memorization", "Sixteen examples", measure_memorization),
-    ("noise", "", measure_gradient_noise),
-    ("stationary_point", "", measure_stationary_point),
+    ("update.rule", "", measure_rule),
+    ("program.memorization", "Sixteen examples", measure_memorization),
+    ("update.noise", "", measure_gradient_noise),
+    ("point.stationary_point", "", measure_stationary_point),
     ("curvature", "", measure_standardized_curvature),
     ("rates", "Other rates", measure_other_rates),
 )

@@ -134,7 +134,7 @@ def conclude(evidence: Evidence, account: Budget, log: Callable[[str], None] = l
     found: list[Finding] = []
     missing = {what: skipped.reason for what, skipped in account.skipped.items() if skipped.applies}
     for cause, examination in EXAMINATIONS.items():
-        lacking = [part for part in examination.needs if getattr(evidence, part) is None]
+        lacking = [part.rpartition(".")[2] for part in examination.needs if evidence.part(part) is None]
         if lacking and evidence.non_finite is None:
             why = account.skipped.get(lacking[0], Skipped("it was not measured"))
             if why.applies:

@@ -12,6 +12,7 @@ from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import LOSS, Budget, Skipped, step_cost
 from jaxopt_lab.diagnosis.gradient_flow import GradientFlow, measure_gradient_flow
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch
+from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 
 if TYPE_CHECKING:
@@ -56,12 +57,14 @@ class ProgramChecks:
       gradients: which leaves the gradient reaches, or None.
       modes: training against evaluation mode; None where they are one.
       penalty: on the parameters; None where no layer is seen, or where it is not positive.
+      memorization: runs on sixteen examples, or None.
     """
 
     outputs: OutputSearch | None = None
     gradients: GradientFlow | None = None
     modes: Modes | None = None
     penalty: Penalty | None = None
+    memorization: Memorization | None = None
 
 
 def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Skipped:

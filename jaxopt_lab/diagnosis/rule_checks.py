@@ -17,7 +17,7 @@ from jaxopt_lab.core import vectors
 from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import Budget, Skipped, step_cost
-from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
+from jaxopt_lab.diagnosis.gradient_noise import GradientNoise, draw_batch, value_and_gradient
 from jaxopt_lab.rules.answers import steps_of_ones
 
 if TYPE_CHECKING:
@@ -74,6 +74,19 @@ class RuleChecks:
     descent: float = 1.0
     idle: float = 0.0
     is_finite: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """What one update is made of.
+
+    Attributes:
+      noise: of one step's gradient, at the end of the run, or None.
+      rule: what the rule makes of the gradients, or None.
+    """
+
+    noise: GradientNoise | None = None
+    rule: RuleChecks | None = None
 
 
 def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:

@@ -57,6 +57,7 @@ class PointState:
         without data.
       num_classes: of a classifier, or None.
       non_finite: where a number that is not finite comes from, or None.
+      stationary_point: what lies around it, where the run stands still, or None.
     """
 
     loss: float
@@ -67,6 +68,7 @@ class PointState:
     baseline: float | None = None
     num_classes: int | None = None
     non_finite: NonFiniteOrigin | None = None
+    stationary_point: "StationaryPoint | None" = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -37,7 +37,7 @@ from jaxopt_lab.diagnosis.output_search import OutputSearch, Search
 from jaxopt_lab.diagnosis.probe_runs import ProbeRun
 from jaxopt_lab.diagnosis.program_checks import Modes, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
-from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
+from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule, Update
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
@@ -52,13 +52,13 @@ REGRESSION = lab.from_loss(
 SGD = IdentifiedRule("gradient descent", 0.1, effective_rate=0.1)
 
 
-def evidence(problem=CLASSES, end=0.9, batch_size=None, **parts):
+def evidence(problem=CLASSES, end=0.9, batch_size=None, rule=None, noise=None, **parts):
     """A run from 1.1 to `end` where one output for all earns 1.0."""
     curve = np.linspace(1.1, end, 40)
     curve[20:] = end
     run = ProbeRun(np.arange(40), curve, np.ones(40), None, Status.COMPLETED, jnp.zeros(3), None, None)
     setting = Setting(problem, optax.sgd(0.1), jnp.zeros(3), True, 39, batch_size, 0, None, None, SGD)
-    return Evidence(setting, PointState(1.1, 1.0, baseline=1.0), run=run, **parts)
+    return Evidence(setting, PointState(1.1, 1.0, baseline=1.0), run=run, update=Update(noise, rule), **parts)
 
 
 PLACE = OutputPlace(0, (40, 4), ((5, "softmax"),), (0,), (1,), False)
@@ -246,7 +246,9 @@ def test_a_class_is_silent_where_another_is_not(silent, found):
 
 @pytest.mark.parametrize(("least", "found"), [(0.48, False), (0.52, True)])
 def test_sixteen_examples_keep_half_of_their_loss(least, found):
-    assert (memorization.examine(evidence(memorization=Memorization(1.0, least, 0.01))) is not None) == found
+    assert (
+        memorization.examine(evidence(program=ProgramChecks(memorization=Memorization(1.0, least, 0.01)))) is not None
+    ) == found
 
 
 @pytest.mark.parametrize(("gap", "found"), [(0.23, False), (0.27, True)])
@@ -325,7 +327,8 @@ def test_the_noise_floor_is_half_of_what_is_left(share, found):
 def test_a_plateau_falls_ten_times_as_far_as_its_slope_says(ratio, found):
     scan = LineScan(0.5, 0.5 / ratio, 0.6)
     flat = NegativeCurvature(jnp.zeros(3), Estimate(0.0, 0.0), False, 0.0)
-    made = evidence(end=1.1, stationary_point=StationaryPoint(flat, scan, 0.0, np.empty(0)))
+    around = StationaryPoint(flat, scan, 0.0, np.empty(0))
+    made = evidence(end=1.1).with_part("point.stationary_point", around)
     assert (stationarity.examine_plateau(made) is not None) == found
 
 

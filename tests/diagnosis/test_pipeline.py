@@ -140,7 +140,7 @@ def test_without_a_second_derivative_differences_of_gradients_are_examined():
     problem = lab.from_loss(loss, start, data, validation=data, name="fused")
     found = lab.diagnose(problem, optax.sgd(0.05), steps=20)
     evidence = found.evidence
-    assert None not in (evidence.curvature, evidence.run, evidence.layers, evidence.inputs, evidence.validation)
+    assert None not in (evidence.curvature, evidence.run, evidence.layers, evidence.data.inputs, evidence.validation)
     smooth = lab.diagnose(
         lab.from_loss(lambda w, b, key: jnp.mean((jnp.tanh(b[0] @ w["a"]) @ w["b"] - b[1]) ** 2), start, data),
         optax.sgd(0.05), steps=20,

@@ -31,7 +31,7 @@ class Examination(NamedTuple):
 
     Attributes:
       examine: evidence -> a finding when the cause holds, or None.
-      needs: the parts of the evidence without which it cannot be told.
+      needs: the parts of the evidence, or of one of them as "update.noise", without which it cannot be told.
     """
 
     examine: Callable[[Evidence], Finding | None]
@@ -47,26 +47,26 @@ EXAMINATIONS: dict[str, Examination] = {
     "no-gradient": Examination(no_gradient.examine, ("program",)),
     "uninformative-labels": Examination(labels.examine_uninformative, ("data",)),
     "data-mismatch": Examination(data_mismatch.examine, ("data",)),
-    "gradient-ascent": Examination(rule_limits.examine_ascent, ("rule",)),
-    "lost-updates": Examination(rule_limits.examine_lost, ("rule",)),
-    "clipped-steps": Examination(rule_limits.examine_clipped, ("rule",)),
-    "schedule": Examination(rule_limits.examine_schedule, ("rule",)),
+    "gradient-ascent": Examination(rule_limits.examine_ascent, ("update.rule",)),
+    "lost-updates": Examination(rule_limits.examine_lost, ("update.rule",)),
+    "clipped-steps": Examination(rule_limits.examine_clipped, ("update.rule",)),
+    "schedule": Examination(rule_limits.examine_schedule, ("update.rule",)),
     "train-eval-mismatch": Examination(train_eval.examine, ("program",)),
-    "cannot-memorize": Examination(memorization.examine, ("memorization",)),
+    "cannot-memorize": Examination(memorization.examine, ("program.memorization",)),
     "learning-rate-too-high": Examination(learning_rates.examine_high, ("run",)),
     "bad-initialization": Examination(signals.examine_initialization, ("layers",)),
     "exploding-signal": Examination(signals.examine_exploding, ("layers",)),
     "vanishing-signal": Examination(signals.examine_vanishing, ("layers",)),
     "dead-units": Examination(signals.examine_dead, ("layers",)),
-    "unnormalized-inputs": Examination(inputs.examine, ("inputs",)),
-    "saddle": Examination(stationarity.examine_saddle, ("stationary_point",)),
-    "plateau": Examination(stationarity.examine_plateau, ("stationary_point",)),
-    "local-minimum": Examination(stationarity.examine_local_minimum, ("stationary_point",)),
-    "gradient-noise": Examination(noise.examine, ("noise",)),
+    "unnormalized-inputs": Examination(inputs.examine, ("data.inputs",)),
+    "saddle": Examination(stationarity.examine_saddle, ("point.stationary_point",)),
+    "plateau": Examination(stationarity.examine_plateau, ("point.stationary_point",)),
+    "local-minimum": Examination(stationarity.examine_local_minimum, ("point.stationary_point",)),
+    "gradient-noise": Examination(noise.examine, ("update.noise",)),
     "learning-rate-too-low": Examination(learning_rates.examine_low, ("run", "rates")),
     "ill-conditioned": Examination(conditioning.examine, ("curvature",)),
     "overfitting": Examination(generalization.examine, ("validation",)),
-    "underfitting": Examination(underfitting.examine, ("stationary_point",)),
+    "underfitting": Examination(underfitting.examine, ("point.stationary_point",)),
 }
 
 __all__ = ["EXAMINATIONS", "Examination"]

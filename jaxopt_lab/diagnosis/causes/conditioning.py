@@ -54,7 +54,7 @@ def examine(evidence: Evidence) -> Finding | None:
     heavy = model.best_heavy_ball(_SHARE, ceiling)
     fewest = max(model.steps_to(_SHARE, heavy, ceiling), 1.0)
     exact = evidence.follows_model
-    noise = 0.0 if evidence.noise is None else evidence.noise.ratio
+    noise = 0.0 if evidence.update.noise is None else evidence.update.noise.ratio
     gain = 1 + (steps / fewest - 1) / (1 + noise)
     if gain < LEAST_GAIN or steps < LEAST_STEPS:
         return None

@@ -28,7 +28,7 @@ SOURCE = "theory.preprocessing.condition_number_with_bias; LeCun, Kanter, Solla 
 
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where standardizing the inputs would save a linear model steps, and training suffers."""
-    inputs = evidence.inputs
+    inputs = evidence.part("data.inputs")
     if inputs is None or not inputs.unnormalized:
         return None
     diverged = evidence.run is not None and evidence.run.diverged

@@ -18,7 +18,7 @@ _BLAMED = (
 
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where sixteen examples are not fitted."""
-    found, base = evidence.memorization, evidence.point.baseline
+    found, base = evidence.part("program.memorization"), evidence.point.baseline
     if found is None or base is None or not base > 0 or not found.least > LEFT * base:
         return None
     numbers = [

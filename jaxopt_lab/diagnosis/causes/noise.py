@@ -30,7 +30,7 @@ _FACTOR = 0.1
 
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where the rule's noise floor accounts for what is left of the loss."""
-    run, noise, model = evidence.run, evidence.noise, evidence.current_model
+    run, noise, model = evidence.run, evidence.update.noise, evidence.current_model
     if run is None or run.diverged or noise is None or model is None:
         return None
     rate = evidence.setting.optimizer.effective_rate

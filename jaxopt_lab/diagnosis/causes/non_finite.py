@@ -16,7 +16,7 @@ def examine(evidence: Evidence) -> Finding | None:
     """A finding where a number is not finite at the point, on the way or in the monitored training loop."""
     origin, monitor = evidence.non_finite, evidence.setting.monitor
     measurements = [measured("loss at the point", evidence.point.loss)]
-    if origin is None and evidence.rule is not None and not evidence.rule.is_finite:
+    if origin is None and evidence.update.rule is not None and not evidence.update.rule.is_finite:
         dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves(evidence.setting.params)})
         text = f"The rule's update to a finite gradient is not finite (parameters in {', '.join(dtypes)})."
         cure = keep_precision()

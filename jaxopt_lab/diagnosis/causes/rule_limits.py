@@ -53,7 +53,7 @@ _NARROW = ("bfloat16", "float16")  # in float32 it is what a run at rest does
 
 def examine_ascent(evidence: Evidence) -> Finding | None:
     """A finding where the rule's updates raise the loss."""
-    checks = evidence.rule
+    checks = evidence.update.rule
     if checks is None or not checks.descent < ASCENT:
         return None
     text = "The updates point along the gradient, not against it: each step raises the loss."
@@ -65,7 +65,7 @@ def examine_ascent(evidence: Evidence) -> Finding | None:
 
 def examine_lost(evidence: Evidence) -> Finding | None:
     """A finding where updates drown in the parameters' rounding."""
-    checks = evidence.rule
+    checks = evidence.update.rule
     if checks is None or not checks.lost >= LOST or not evidence.is_underperforming or checks.dtype not in _NARROW:
         return None
     text = f"{checks.lost:.0%} of the entries of a leaf ({checks.dtype}) are the same after an update that is not zero."
@@ -77,7 +77,7 @@ def examine_lost(evidence: Evidence) -> Finding | None:
 
 def examine_clipped(evidence: Evidence) -> Finding | None:
     """A finding where a limit on the gradient, or an epsilon, decides the length of the steps."""
-    checks = evidence.rule
+    checks = evidence.update.rule
     if checks is None or not evidence.is_underperforming:
         return None
     if checks.is_adaptive and checks.elasticity > ELASTICITY:
@@ -98,7 +98,7 @@ def examine_clipped(evidence: Evidence) -> Finding | None:
 
 def examine_schedule(evidence: Evidence) -> Finding | None:
     """A finding where the schedule, or the end of the planned run, stops training."""
-    checks = evidence.rule
+    checks = evidence.update.rule
     if checks is None or not evidence.is_underperforming:
         return None
     if checks.idle > IDLE:

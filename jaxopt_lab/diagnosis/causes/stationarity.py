@@ -111,14 +111,14 @@ def examine_plateau(evidence: Evidence) -> Finding | None:
 
 def fits_a_few(evidence: Evidence) -> bool:
     """Whether sixteen examples are fitted from the point at which the run learns nothing."""
-    few, base = evidence.memorization, evidence.point.baseline
+    few, base = evidence.part("program.memorization"), evidence.point.baseline
     if few is None or base is None or not evidence.setting.from_init:
         return False
     return few.least < LEFT * base <= evidence.end
 
 
 def _left_by_another_rule(evidence: Evidence) -> Finding:
-    few, base = evidence.memorization, evidence.point.baseline
+    few, base = evidence.part("program.memorization"), evidence.point.baseline
     assert few is not None
     assert base is not None
     measurements = [
@@ -183,10 +183,10 @@ def _bent_share(evidence: Evidence) -> float:
 
 def _stands(evidence: Evidence) -> StationaryPoint | None:
     """What lies around a point where the run stood still, unless the loss there is as low as it can be."""
-    if evidence.stationary_point is None or evidence.non_finite is not None:
+    if evidence.point.stationary_point is None or evidence.non_finite is not None:
         return None
     low = np.isfinite(evidence.lower_bound) and evidence.point.loss - evidence.lower_bound < NEGLIGIBLE * evidence.scale
-    return None if low or evidence.is_converged else evidence.stationary_point
+    return None if low or evidence.is_converged else evidence.point.stationary_point
 
 
 def _falls(evidence: Evidence, drop: float) -> bool:
