@@ -163,7 +163,7 @@ def _make_problem(config: Config) -> Problem:
     network = networks.from_nnx(
         lambda rngs: networks.MLP(**sizes, activation="tanh", initializer="xavier_normal", rngs=rngs),
         data=(jnp.asarray(inputs), jnp.asarray(targets)),
-        criterion=lambda outputs, batch: networks.CRITERIA["squared"](outputs, batch[1]),
+        criterion=lambda outputs, batch: networks.criteria.CRITERIA["squared"](outputs, batch[1]),
     )
     _, unravel = ravel_pytree(network.init(jax.random.key(0)))
 

@@ -49,7 +49,6 @@ def compare(
     batch_size: Any = None,
     protocol: Protocol | None = None,
     execution: training.Execution | None = None,
-    executor: Any = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Comparison:
     """Compares rules on problems and says only what is shown.
@@ -64,8 +63,8 @@ def compare(
       seed: of the samplers, the splits and the first of all seeds.
       batch_size: examples a step, None for all; or problem -> either.
       protocol: baseline, sampler, target, measure and level.
-      execution: loop, K, devices, workers and log; what it leaves open is chosen.
-      executor: as in `sweep`: whose workers do the searches and the final runs; seconds are measured by this process.
+      execution: loop, K, devices, executor, workers and log; what it leaves open is chosen. Workers do the searches
+        and the final runs; seconds are measured by this process.
       out: the folder of all results, in which the comparison's own is named by its config's hash. There everything is
         kept and found again; None keeps nothing.
 
@@ -90,7 +89,7 @@ def compare(
     plan = plan_comparison(**given, execution=execution)
     folder = None if out is None else Path(out) / plan.folder_name
     sent = {"given": given | {"execution": execution.of_worker()}}
-    return run_comparison(plan, folder, workers=team("compare", executor, execution, folder, take_part, sent))
+    return run_comparison(plan, folder, workers=team("compare", execution, folder, take_part, sent))
 
 
 def take_part(folder: Path, given: Mapping[str, Any]) -> None:
@@ -207,7 +206,7 @@ def _final_runs(
     """The winner of a search, None where there is none, and how it runs; its final runs, where they are not there."""
     values = winner_of(judged(found.of(rule), plan.config["problems"][problem]["selection"]))
     chosen = dataclasses.replace(
-        plan.execution, loop=found.facts["loop"], progress=False, keep_final=False, workers=None
+        plan.execution.without_workers(), loop=found.facts["loop"], progress=False, keep_final=False
     )
     if values is not None and store.get("final_runs", problem, rule) is None:
         log(f"{problem}, {rule}: final runs on {plan.num_final_seeds} fresh seeds")
@@ -233,7 +232,7 @@ def _search(plan: ComparisonPlan, planned: RunPlan, rule: str, folder: Path | No
         num_seeds=plan.num_seeds, steps=planned.steps, batch_size=planned.batch_size, sampler=plan.protocol.sampler,
         seed=plan.seed + BASELINE_SEED * (rule == BASELINE),
         objective=Objective(planned.split.selection, maximize=False, baseline=planned.split.baseline),
-        execution=dataclasses.replace(plan.execution, log=None, workers=None),
+        execution=dataclasses.replace(plan.execution.without_workers(), log=None),
     )  # fmt: skip
     return run_sweep(searched, folder, wait=wait)
 

@@ -51,7 +51,7 @@ class Source:
 
 @dataclasses.dataclass(frozen=True)
 class Facts:
-    """What a problem holds besides its loss: the arguments of `from_nnx` and `from_linen` of the same names."""
+    """What a problem holds besides its loss: the arguments of `from_nnx` and `from_linen`, and its family."""
 
     data: Batch
     validation: Batch

@@ -21,15 +21,11 @@ from jaxopt_lab.core import Problem, Truth, fail
 from jaxopt_lab.core.losses import traced
 from jaxopt_lab.core.problem import Batch, Key, Params
 from jaxopt_lab.networks.building import Facts, Source, build_problem
+from jaxopt_lab.networks.criteria import OnOutputs
 from jaxopt_lab.networks.forms import ModelFunction, Parts
 from jaxopt_lab.networks.functional import Functional, Unknown, takes
 from jaxopt_lab.networks.linen_modules import functional_linen
 from jaxopt_lab.networks.nnx_modules import functional_nnx
-
-
-def first(batch: Batch) -> Any:
-    """The inputs of a batch that is a pair (inputs, targets)."""
-    return batch[0]
 
 
 def from_nnx(
@@ -37,9 +33,7 @@ def from_nnx(
     loss_fn: ModelFunction | None = None,
     data: Batch = None,
     *,
-    criterion: Callable[[Any, Batch], jax.Array] | None = None,
-    family: str | None = None,
-    inputs: Callable[[Batch], Any] = first,
+    criterion: Callable[[Any, Batch], jax.Array] | OnOutputs | None = None,
     eval_loss_fn: ModelFunction | None = None,
     wrt: Any = None,
     statistics: str = "batch",
@@ -57,11 +51,10 @@ def from_nnx(
         step, or None, for layers that take one. Dropout that was built with `rngs` needs none: its stream is
         seeded from the key of each step.
       data: pytree of arrays with a common leading axis n; or batches of such, as in `from_loss`.
-      criterion: instead of `loss_fn`, (outputs, batch) -> scalar mean over the batch, convex in the outputs;
-        `problem.composite` is then filled.
-      family: the likelihood that the criterion belongs to, as `Composite.family` says.
-      inputs: batch -> what the model takes; the first of a pair by default. Arguments of the model's call that are
-        named `train`, `training`, `is_training`, `deterministic` or `use_running_average` are filled in.
+      criterion: instead of `loss_fn`, (outputs, batch) -> scalar mean over the batch, convex in the outputs, where the
+        model takes the first of a pair; or `networks.criteria.OnOutputs`, which also says what the model takes of a
+        batch, and the likelihood. `problem.composite` is then filled. Arguments of the model's call that are named
+        `train`, `training`, `is_training`, `deterministic` or `use_running_average` are filled in.
       eval_loss_fn: the same loss with the model in evaluation mode, for a `loss_fn` that tells the model its mode, as
         in `model(inputs, train=True)`, and for models that draw random numbers by themselves. `evaluate`, `freeze` and
         the probes of validation data take it; so does the loss without a key, where `loss_fn` is random without one.
@@ -101,8 +94,9 @@ def from_nnx(
         _require_streams(model, loss_fn)
     else:
         source, label = _of_factory(model, loss_fn, selected, wrt is None)
-    parts = Parts("from_nnx", source.form.call, loss_fn, criterion, inputs, eval_loss_fn)
-    facts = Facts(data, validation, family, statistics, metrics or {}, truth or Truth(), name or label)
+    loss = criterion if isinstance(criterion, OnOutputs) else OnOutputs(criterion)
+    parts = Parts("from_nnx", source.form.call, loss_fn, loss.criterion, loss.inputs, eval_loss_fn)
+    facts = Facts(data, validation, loss.family, statistics, metrics or {}, truth or Truth(), name or label)
     return build_problem(source, parts, facts)
 
 
@@ -112,9 +106,7 @@ def from_linen(
     loss_fn: ModelFunction | None = None,
     data: Batch = None,
     *,
-    criterion: Callable[[Any, Batch], jax.Array] | None = None,
-    family: str | None = None,
-    inputs: Callable[[Batch], Any] = first,
+    criterion: Callable[[Any, Batch], jax.Array] | OnOutputs | None = None,
     eval_loss_fn: ModelFunction | None = None,
     wrt: str | Sequence[str] | None = None,
     statistics: str = "batch",
@@ -135,8 +127,6 @@ def from_linen(
       loss_fn: as in `from_nnx`.
       data: as in `from_nnx`.
       criterion: as in `from_nnx`.
-      family: as in `from_nnx`.
-      inputs: as in `from_nnx`.
       eval_loss_fn: as in `from_nnx`.
       wrt: the collection that trains, or several; None for "params". The parameters of several are a dictionary of
         collections. What neither trains nor is moved by the module is frozen, as in `from_nnx`.
@@ -156,9 +146,10 @@ def from_linen(
     form = functional_linen(module, variables, selected)
     holding = lambda paths: functional_linen(module, variables, selected, [name for (name,) in paths])  # noqa: E731
     source = Source(form, _Copies(form.params), holding, _linen_remedy if wrt is None else None)
-    parts = Parts("from_linen", form.call, loss_fn, criterion, inputs, eval_loss_fn)
+    loss = criterion if isinstance(criterion, OnOutputs) else OnOutputs(criterion)
+    parts = Parts("from_linen", form.call, loss_fn, loss.criterion, loss.inputs, eval_loss_fn)
     facts = Facts(
-        data, validation, family, statistics, metrics or {}, truth or Truth(), name or type(module).__name__
+        data, validation, loss.family, statistics, metrics or {}, truth or Truth(), name or type(module).__name__
     )  # fmt: skip
     return build_problem(source, parts, facts)
 

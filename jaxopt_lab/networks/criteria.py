@@ -7,12 +7,14 @@ squared          1/2 sum_c (z_c - y_c)^2            gaussian; class numbers are 
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from jaxopt_lab.core import fail, vectors
 from jaxopt_lab.core.errors import require_choice
+from jaxopt_lab.core.problem import Batch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,26 @@ class Criterion:
     def __call__(self, outputs: jax.Array, targets: jax.Array) -> jax.Array:
         """The scalar; outputs of less than 32 bits are taken in float32."""
         return self.function(vectors.widened(outputs), targets)
+
+
+def first(batch: Batch) -> Any:
+    """The inputs of a batch that is a pair (inputs, targets)."""
+    return batch[0]
+
+
+@dataclasses.dataclass(frozen=True)
+class OnOutputs:
+    """The loss criterion(model(inputs(batch)), batch) of a model that is still to come, as `from_nnx` takes it.
+
+    Attributes:
+      criterion: (outputs, batch) -> scalar mean over the batch, convex in the outputs; None where there is none.
+      family: the likelihood that the criterion belongs to, as `Composite.family` says.
+      inputs: batch -> what the model takes; the first of a pair by default.
+    """
+
+    criterion: Callable[[Any, Batch], jax.Array] | None
+    family: str | None = None
+    inputs: Callable[[Batch], Any] = first
 
 
 def _cross_entropy(outputs: jax.Array, targets: jax.Array) -> jax.Array:

@@ -13,7 +13,7 @@ from jaxopt_lab.core import Problem, Truth, fail
 from jaxopt_lab.core.errors import require_between, require_choice, require_count
 from jaxopt_lab.core.problem import Batch
 from jaxopt_lab.networks import from_nnx
-from jaxopt_lab.networks.criteria import CRITERIA
+from jaxopt_lab.networks.criteria import CRITERIA, OnOutputs
 
 DTYPES = ("float32", "float64", "bfloat16")
 
@@ -75,7 +75,7 @@ def network_problem(
       network: a class of `jaxopt_lab.networks`.
       sizes: its arguments that follow from the examples.
       examples: inputs and targets.
-      criterion: a name of `networks.CRITERIA`.
+      criterion: a name of `networks.criteria.CRITERIA`.
       dtype: of parameters and computation, one of `DTYPES`; None for the default float.
       options: the network's further arguments.
       metrics: name -> (model, batch) -> scalar.
@@ -89,8 +89,7 @@ def network_problem(
     return from_nnx(
         lambda rngs: network(**sizes, **options, dtype=real, rngs=rngs),
         data=_as_arrays(examples.training, real),
-        criterion=OnBatch(CRITERIA[criterion]),
-        family=CRITERIA[criterion].family,
+        criterion=OnOutputs(OnBatch(CRITERIA[criterion]), CRITERIA[criterion].family),
         validation=None if examples.validation is None else _as_arrays(examples.validation, real),
         metrics=metrics,
         truth=truth,

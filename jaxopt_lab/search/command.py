@@ -70,7 +70,7 @@ def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None =
     workers = None
     if options.workers:
         sent = [*kept, *([] if options.devices is None else ["--devices", str(options.devices)])]
-        workers = team("sweep", None, training.Execution(workers=options.workers), folder, take_part, {"words": sent})
+        workers = team("sweep", training.Execution(workers=options.workers), folder, take_part, {"words": sent})
     print(run_sweep(plan, folder, tuple(kept), workers))
     print(f"Report: {write_sweep_page(folder)}")
     return 0

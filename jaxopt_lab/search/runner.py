@@ -117,7 +117,7 @@ class Runner:
         filled = [{name: _filled(column, plan.width) for name, column in each.items()} for each in columns]
         hyper = {name: np.concatenate([part[name] for part in filled]) for name in filled[0]}
         seeds = [int(plan.seeds[chunk.seed]) for chunk in each.chunks]
-        of_run = dataclasses.replace(execution, keep_final=False, share_batches=True, workers=None, log=None)
+        of_run = dataclasses.replace(execution.without_workers(), keep_final=False, share_batches=True, log=None)
         given: dict[str, Any] = {"steps": plan.steps, "every": plan.every} | options
         return training.run(
             plan.problem, plan.arms[each.chunks[0].arm].factory, hyper, seeds=np.repeat(seeds, plan.width),

@@ -49,7 +49,6 @@ def sweep(
     seed: int = 0,
     objective: str | Objective = "loss",
     execution: training.Execution | None = None,
-    executor: Any = None,
     out: str | os.PathLike[str] | None = None,
 ) -> Sweep:
     """Runs trials x seeds of a rule over a problem and ranks the trials by the median over the seeds.
@@ -66,9 +65,8 @@ def sweep(
       seed: of the sampler, and the first of the seeds.
       objective: what is compared, by its name: "loss", "validation_loss", "validation_accuracy", ...; or an `Objective`
         that also says when a loss is infeasible, and how often it is recorded.
-      execution: loop, K, devices, workers and log; what it leaves open is chosen. The number of devices changes no bit.
-      executor: of `concurrent.futures`, Dask or submitit, whose workers carry the sweep out; None: this process, or N
-        processes that it starts for `Execution(workers=N)`. Workers need `out`, and change no bit.
+      execution: loop, K, devices, executor, workers and log; what it leaves open is chosen. Neither the number of
+        devices nor workers change a bit; workers need `out`.
       out: the folder of all results, in which the sweep's own is named by its config's hash. There finished chunks are
         kept and found again; None keeps nothing.
 
@@ -96,7 +94,7 @@ def sweep(
     plan = plan_sweep(**given, execution=execution)
     folder = None if out is None else Path(out) / plan.folder_name
     sent = given | {"execution": execution.of_worker()}
-    return run_sweep(plan, folder, workers=team("sweep", executor, execution, folder, take_part, {"given": sent}))
+    return run_sweep(plan, folder, workers=team("sweep", execution, folder, take_part, {"given": sent}))
 
 
 def take_part(folder: Path, given: Mapping[str, Any]) -> None:

@@ -42,6 +42,8 @@ class Execution:
       keep_final: whether a run's trace holds the final parameters and states; sweeps and comparisons keep none.
       share_batches: whether configurations of one seed that go side by side take each batch from memory once, which is
         up to 1.5 times as fast for small networks; sweeps always do.
+      executor: of `concurrent.futures`, Dask or submitit, whose processes carry a sweep or a comparison out; None: this
+        process, or those that it starts. It is somebody's: it is sent to no worker, and compared with no other.
       workers: of a sweep or a comparison with an executor, how many of its processes take part; without an executor,
         how many are started on this machine. They change no bit. None: as many as an executor tells; else this process.
       log: gets the plan and the progress of a sweep or a comparison, a line at a time; a run has its bar.
@@ -58,6 +60,7 @@ class Execution:
     progress: bool | None = None
     keep_final: bool = True
     share_batches: bool = False
+    executor: Any = dataclasses.field(default=None, compare=False)
     workers: int | None = None
     log: Callable[[str], None] | None = None
 
@@ -69,13 +72,17 @@ class Execution:
                 require_count(where, name, getattr(self, name))
         require_between(where, "checkpoint_seconds", self.checkpoint_seconds, 0, float("inf"))
 
+    def without_workers(self) -> "Execution":
+        """The same in this process."""
+        return dataclasses.replace(self, executor=None, workers=None)
+
     def of_worker(self) -> "Execution":
         """The same for one of several workers, which tells nothing."""
-        return dataclasses.replace(self, workers=None, log=None, progress=False)
+        return dataclasses.replace(self.without_workers(), log=None, progress=False)
 
     def require_alone(self, where: str) -> None:
         """Raises InputError where workers were asked for, which only sweeps and comparisons have."""
-        if self.workers is not None:
+        if self.workers is not None or self.executor is not None:
             raise fail(where, "workers are for sweeps and comparisons", "Leave them out.")
 
 

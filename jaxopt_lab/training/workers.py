@@ -143,15 +143,14 @@ class Task:
 
 
 def team(
-    where: str, executor: Any, execution: Execution, folder: Path | None, function: Callable[..., Any],
+    where: str, execution: Execution, folder: Path | None, function: Callable[..., Any],
     arguments: Mapping[str, Any],
 ) -> Workers | None:  # fmt: skip
     """The workers that were asked for, if any.
 
     Args:
       where: who asks, for the errors.
-      executor: one, or None.
-      execution: how many, where it says so.
+      execution: the executor, and how many, where it says so.
       folder: what they share; they get it as an absolute path, by the name `folder`.
       function: of a module.
       arguments: of the function, besides.
@@ -162,6 +161,7 @@ def team(
     Raises:
       InputError: it is no executor, it does not tell how many workers it has, or there is no folder.
     """
+    executor = execution.executor
     if executor is None and execution.workers is None:
         return None
     if executor is not None and not callable(getattr(executor, "submit", None)):

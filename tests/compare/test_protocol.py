@@ -102,9 +102,9 @@ def test_an_executors_workers_compare_to_the_same_numbers(kind, processes, compa
     """Searches and final runs come from the workers; this process finds them and measures the seconds."""
     given = (2, multiprocessing.get_context("spawn")) if processes else (2,)
     lines = []
-    options = {"execution": training.Execution(log=lines.append), "out": tmp_path}
     with getattr(concurrent.futures, kind)(*given) as executor:
-        found = compare.compare("tests.compare.test_protocol:line", SOME, 40, **OPTIONS, **options, executor=executor)
+        options = {"execution": training.Execution(executor=executor, log=lines.append), "out": tmp_path}
+        found = compare.compare("tests.compare.test_protocol:line", SOME, 40, **OPTIONS, **options)
     assert without_seconds(found) == without_seconds(compared)
     assert found.targets == compared.targets
     assert "2 workers search and run" in lines

@@ -7,7 +7,7 @@ from flax import linen, nnx
 import jaxopt_lab as lab
 from jaxopt_lab import networks
 from jaxopt_lab.core import InputError, precision
-from jaxopt_lab.networks.criteria import CRITERIA, resolve_criterion
+from jaxopt_lab.networks.criteria import CRITERIA, OnOutputs, resolve_criterion
 
 GENERATOR = np.random.default_rng(0)
 DATA = (
@@ -52,11 +52,19 @@ def test_a_linen_module_gives_the_loss_of_its_nnx_twin():
 
 
 def test_a_criterion_fills_the_form_that_curvature_needs():
-    problem = lab.from_nnx(normalized, data=DATA, criterion=entropy, family="categorical")
+    problem = lab.from_nnx(normalized, data=DATA, criterion=OnOutputs(entropy, "categorical"))
     params, composite = start(problem), problem.composite
     assert composite.family == "categorical"
     assert composite.outputs(params, DATA).shape == (12, 2)
     assert float(composite.criterion(composite.outputs(params, DATA), DATA)) == float(problem.full_loss(params))
+
+
+def test_a_criterion_says_what_the_model_takes_of_a_batch():
+    named, model = {"image": DATA[0], "label": DATA[1]}, nnx.Linear(3, 2, rngs=nnx.Rngs(0))
+    loss = OnOutputs(lambda outputs, batch: entropy(outputs, (None, batch["label"])), inputs=lambda each: each["image"])
+    pair, found = (lab.from_nnx(model, data=data, criterion=given) for data, given in ((DATA, entropy), (named, loss)))
+    assert float(found.full_loss(start(found))) == float(pair.full_loss(start(pair)))
+    assert found.composite.family is None
 
 
 def test_a_function_of_rngs_starts_elsewhere_for_each_seed_and_a_module_at_its_own_parameters():

@@ -31,6 +31,10 @@ GIVEN = {
 NARROW = training.Execution(width=2, devices=1)
 
 
+def narrow(executor):
+    return training.Execution(width=2, devices=1, executor=executor)
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     """A folder with the sweep of one process."""
@@ -120,9 +124,9 @@ def test_an_executors_workers_give_the_bits_of_one_process(kind, alone, tmp_path
         "own": contextlib.nullcontext,
     }
     lines = []
-    execution = training.Execution(width=2, devices=1, workers=2, log=lines.append)
     with pools[kind]() as executor:
-        found = search.sweep(NAME, "heavy_ball", SPACE, **GIVEN, execution=execution, executor=executor, out=tmp_path)
+        execution = training.Execution(width=2, devices=1, executor=executor, workers=2, log=lines.append)
+        found = search.sweep(NAME, "heavy_ball", SPACE, **GIVEN, execution=execution, out=tmp_path)
     assert found.config["rules"].keys() == {"heavy_ball"}
     assert found.of().curves["loss"].tobytes() == alone.of().curves["loss"].tobytes()
     assert "chunk 6/6 by 2 workers" in lines
@@ -137,7 +141,8 @@ def test_workers_work_in_the_precision_of_their_sender(tmp_path):
     with jax.enable_x64(True):
         one = search.sweep(bowl, rules.sgd, space, **given)
         with concurrent.futures.ThreadPoolExecutor(1) as pool:
-            found = search.sweep(bowl, rules.sgd, space, **given, executor=pool, out=tmp_path)
+            execution = training.Execution(executor=pool)
+            found = search.sweep(bowl, rules.sgd, space, **given, execution=execution, out=tmp_path)
     assert found.config["dtype"] == "float64"
     assert found.of().curves["loss"].tobytes() == one.of().curves["loss"].tobytes()
 
@@ -149,7 +154,7 @@ def test_what_cannot_be_sent_is_said_with_the_way_out(tmp_path):
             InputError, match=r'sweep: the problem or a rule cannot be sent .*Name it as "module:function", in quotes'
         ),
     ):
-        search.sweep(problem(), rules.heavy_ball, SPACE, **GIVEN, execution=NARROW, executor=pool, out=tmp_path)
+        search.sweep(problem(), rules.heavy_ball, SPACE, **GIVEN, execution=narrow(pool), out=tmp_path)
 
 
 def another(starts=itertools.count(1)):  # noqa: B008
@@ -167,8 +172,7 @@ def test_a_worker_that_makes_another_problem_is_refused(tmp_path):
             "heavy_ball",
             SPACE,
             **GIVEN,
-            execution=NARROW,
-            executor=pool,
+            execution=narrow(pool),
             out=tmp_path,
         )
 
@@ -191,8 +195,8 @@ class Dead:
 def test_an_executor_that_takes_no_work_is_refused(executor, options, message, tmp_path):
     with pytest.raises(InputError, match=message):
         search.sweep(
-            problem(), rules.heavy_ball, SPACE, **GIVEN, executor=executor, out=tmp_path,
-            execution=training.Execution(width=2, devices=1, **options),
+            problem(), rules.heavy_ball, SPACE, **GIVEN, out=tmp_path,
+            execution=training.Execution(width=2, devices=1, executor=executor, **options),
         )  # fmt: skip
 
 
@@ -208,13 +212,12 @@ def die(folder, given):
 def test_a_pool_that_breaks_is_told_and_the_same_call_continues(alone, tmp_path, monkeypatch):
     monkeypatch.setattr("jaxopt_lab.search.sweeps.take_part", die)
     pool = concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"))
-    options = {"execution": NARROW, "out": tmp_path}
     with (
         pool,
         pytest.raises(InputError, match=r"no worker came to its end \(BrokenProcessPool.*the same call continues"),
     ):
-        search.sweep(NAME, "heavy_ball", SPACE, **GIVEN, executor=pool, **options)
-    found = search.sweep(NAME, "heavy_ball", SPACE, **GIVEN, **options)
+        search.sweep(NAME, "heavy_ball", SPACE, **GIVEN, execution=narrow(pool), out=tmp_path)
+    found = search.sweep(NAME, "heavy_ball", SPACE, **GIVEN, execution=NARROW, out=tmp_path)
     assert found.of().curves["loss"].tobytes() == alone.of().curves["loss"].tobytes()
 
 
@@ -222,8 +225,8 @@ def test_the_local_executor_of_submitit_carries_a_sweep_out(alone, tmp_path):
     submitit = pytest.importorskip("submitit")
     executor = submitit.AutoExecutor(folder=tmp_path / "jobs", cluster="local")
     executor.update_parameters(timeout_min=5)
-    execution = training.Execution(width=2, devices=1, workers=2)
-    found = search.sweep(NAME, "heavy_ball", SPACE, **GIVEN, execution=execution, executor=executor, out=tmp_path)
+    execution = training.Execution(width=2, devices=1, executor=executor, workers=2)
+    found = search.sweep(NAME, "heavy_ball", SPACE, **GIVEN, execution=execution, out=tmp_path)
     assert found.of().curves["loss"].tobytes() == alone.of().curves["loss"].tobytes()
     assert sessions(found.folder)[-1]["chunks"] == 0
 
@@ -238,11 +241,11 @@ def test_a_job_whose_time_is_over_is_queued_again():
 
 def test_the_executor_of_dask_carries_a_sweep_out(alone, tmp_path):
     distributed = pytest.importorskip("distributed")
-    execution = training.Execution(width=2, devices=1, workers=2)
     with (
         distributed.LocalCluster(n_workers=1, threads_per_worker=2, processes=False, dashboard_address=None) as cluster,
         distributed.Client(cluster) as client,
         client.get_executor() as executor,
     ):
-        found = search.sweep(NAME, "heavy_ball", SPACE, **GIVEN, execution=execution, executor=executor, out=tmp_path)
+        execution = training.Execution(width=2, devices=1, executor=executor, workers=2)
+        found = search.sweep(NAME, "heavy_ball", SPACE, **GIVEN, execution=execution, out=tmp_path)
     assert found.of().curves["loss"].tobytes() == alone.of().curves["loss"].tobytes()

@@ -1,3 +1,4 @@
+import concurrent.futures
 import dataclasses
 
 import pytest
@@ -72,8 +73,9 @@ def test_what_cannot_be_carried_out_is_refused(change, message):
         Execution(**change)
 
 
-def test_a_run_has_no_workers():
+@pytest.mark.parametrize("asked", [{"workers": 2}, {"executor": concurrent.futures.ThreadPoolExecutor}])
+def test_a_run_has_no_workers(asked):
     with pytest.raises(InputError, match=r"run: workers are for sweeps and comparisons\. Leave them out"):
         training.run(
-            objectives.quadratic([1.0]), rules.sgd, {"learning_rate": 0.1}, steps=1, execution=Execution(workers=2)
+            objectives.quadratic([1.0]), rules.sgd, {"learning_rate": 0.1}, steps=1, execution=Execution(**asked)
         )
