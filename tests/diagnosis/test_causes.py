@@ -29,13 +29,12 @@ from jaxopt_lab.diagnosis.causes import (
 )
 from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels, Split
 from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
-from jaxopt_lab.diagnosis.gradient_flow import GradientFlow
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, Search
 from jaxopt_lab.diagnosis.probe_runs import ProbeRun
-from jaxopt_lab.diagnosis.program_checks import Modes, Penalty, ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import GradientFlow, Modes, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule, Update
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
