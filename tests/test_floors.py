@@ -1,6 +1,7 @@
 """The floor law: a file imports only from floors below its own, and from its own folder; experiments import no private file."""
 
 import ast
+import importlib
 import pathlib
 import re
 
@@ -44,9 +45,7 @@ def imported(path: pathlib.Path) -> list[str]:
 
 def public_names(folder: str) -> list[str]:
     """What the folder's `__all__` names, modules among it."""
-    tree = ast.parse((ROOT / "jaxopt_lab" / folder / "__init__.py").read_text())
-    names = [node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == "__all__"]
-    return ast.literal_eval(names[0])
+    return importlib.import_module(f"jaxopt_lab.{folder}").__all__
 
 
 def floor_of(name: str) -> str | None:
