@@ -2,25 +2,19 @@
 
 import functools
 import os
-import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import storage
 from jaxopt_lab.compare.comparison import GRADIENTS, Comparison, load_comparison
 from jaxopt_lab.compare.figures import draw_curves, draw_ladder, draw_profiles, draw_sensitivity
 from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED, edge_words
 from jaxopt_lab.compare.statistics import seeds_for_misses
-from jaxopt_lab.reporting.outcomes import Draw, inline_figures, shortened
+from jaxopt_lab.reporting.outcomes import Draw, command_of, inline_figures, record_of, shortened, write_folder_page
 from jaxopt_lab.reporting.page import render_template
 from jaxopt_lab.search.trials import settings_of
-from jaxopt_lab.storage import files
-from jaxopt_lab.storage.encoding import to_json
-from jaxopt_lab.storage.files import write_text
-from jaxopt_lab.storage.folder import RECORD, environment
 
 
 def write_comparison_page(folder: str | os.PathLike[str], log: Callable[[str], None] | None = None) -> Path:
@@ -36,12 +30,8 @@ def write_comparison_page(folder: str | os.PathLike[str], log: Callable[[str], N
     Raises:
       InputError: the folder holds no comparison, or a file in it is damaged.
     """
-    folder = Path(folder)
-    record, comparison = storage.read_record(folder, "comparison"), load_comparison(folder, log)
-    with files.reading(folder / RECORD, "the record of a comparison", "What lies beside it is untouched."):
-        page = page_of(comparison, record)
-    write_text(folder / "report.html", page)
-    return folder / "report.html"
+    load = functools.partial(load_comparison, log=log)
+    return write_folder_page(folder, "comparison", load, page_of, "What lies beside it is untouched.")
 
 
 def lines_of(comparison: Comparison) -> list[str]:
@@ -69,24 +59,17 @@ def page_of(comparison: Comparison, record: dict[str, Any] | None = None) -> str
       comparison: what was found.
       record: the `study.json` of its folder; None reads it, or does without where nothing was kept.
     """
-    record = _record_of(comparison) if record is None else record
+    if record is None:
+        record = record_of(comparison.folder, "comparison", lambda: {"config": comparison.config})
     rows = [row | {"settings": settings_of(row), "measure": comparison.measure(row["problem"])}
             for row in comparison.table()]  # fmt: skip
-    command = shlex.join(["jaxopt-lab", "compare", *record["argv"]]) if record["argv"] else ""
     measures = {problem: (comparison.measure(problem), GRADIENTS) for problem in comparison.problems}
     return render_template(
-        "comparison.html.j2", comparison=comparison, record=record, rows=rows, command=command,
+        "comparison.html.j2", comparison=comparison, record=record, rows=rows, command=command_of(record, "compare"),
         needed=seeds_for_misses(len(comparison.rules), record["config"]["level"]), verdict=comparison.verdict(),
         figures=inline_figures(draws_of(comparison)) if rows else [], measures=measures,
         space_of={name: rule["space"] for name, rule in record["config"]["rules"].items()},
     )  # fmt: skip
-
-
-def _record_of(comparison: Comparison) -> dict[str, Any]:
-    """The record in the comparison's folder; what one would hold, where it was not kept."""
-    if comparison.folder is not None:
-        return storage.read_record(comparison.folder, "comparison")
-    return {"config": comparison.config, "argv": [], **to_json(environment())}
 
 
 def draws_of(comparison: Comparison) -> list[Draw]:

@@ -2,6 +2,7 @@
 
 import importlib
 import os
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +13,10 @@ from jaxopt_lab.reporting.figures import FigureMaker, finish, house_style, svg_t
 from jaxopt_lab.reporting.numbers import plain_numbers
 from jaxopt_lab.reporting.page import page_body
 from jaxopt_lab.reporting.svg import inline_svg
+from jaxopt_lab.storage import files, read_record
+from jaxopt_lab.storage.encoding import to_json
 from jaxopt_lab.storage.files import write_text
+from jaxopt_lab.storage.folder import RECORD, environment
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,6 +88,44 @@ def inline_figures(draws: Sequence[Draw]) -> list[dict[str, Any]]:
             image = inline_svg(svg_text(figure), prefix=f"figure-{place}", label=caption)
             found.append({"image": image, "caption": caption, "data": data_address(figure_data(figure))})
     return found
+
+
+def write_folder_page(
+    folder: str | os.PathLike[str], kind: str, load: Callable[[Path], Any], page_of: Callable[..., str], remedy: str
+) -> Path:
+    """Writes `report.html` into a sweep's or a comparison's folder, from what is stored there.
+
+    Args:
+      folder: it, finished or not.
+      kind: "sweep" or "comparison".
+      load: folder -> what was found.
+      page_of: (what was found, the record) -> HTML.
+      remedy: what is said where the record is damaged.
+
+    Returns:
+      The page.
+
+    Raises:
+      InputError: the folder holds nothing of the kind, or a file in it is damaged.
+    """
+    folder = Path(folder)
+    record, found = read_record(folder, kind), load(folder)
+    with files.reading(folder / RECORD, f"the record of a {kind}", remedy):
+        page = page_of(found, record)
+    write_text(folder / "report.html", page)
+    return folder / "report.html"
+
+
+def record_of(folder: Path | None, kind: str, unkept: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """The record in a folder; where nothing was kept, what one would hold, of which `unkept` gives what is its own."""
+    if folder is not None:
+        return read_record(folder, kind)
+    return {"argv": [], **unkept(), **to_json(environment())}
+
+
+def command_of(record: Mapping[str, Any], verb: str) -> str:
+    """The command line that redoes what a record tells of; "" where a Python program began it."""
+    return shlex.join(["jaxopt-lab", verb, *record["argv"]]) if record["argv"] else ""
 
 
 def plot_first(where: str, draws: Sequence[Draw]) -> "Figure":

@@ -2,23 +2,17 @@
 
 import functools
 import os
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from jaxopt_lab import storage
-from jaxopt_lab.reporting.outcomes import Draw, inline_figures, shortened
+from jaxopt_lab.reporting.outcomes import Draw, command_of, inline_figures, record_of, shortened, write_folder_page
 from jaxopt_lab.reporting.page import render_template
 from jaxopt_lab.search.figures import draw_curves, draw_parallels, draw_slices
 from jaxopt_lab.search.results import Sweep, load_sweep
 from jaxopt_lab.search.trials import Trials, settings_of
-from jaxopt_lab.storage import files
-from jaxopt_lab.storage.encoding import to_json
-from jaxopt_lab.storage.files import write_text
-from jaxopt_lab.storage.folder import RECORD, environment
 
 _MOST_ROWS = 500
 _SHOWN_ROWS = 10
@@ -37,12 +31,8 @@ def write_sweep_page(folder: str | os.PathLike[str], log: Callable[[str], None] 
     Raises:
       InputError: the folder holds no sweep, or a file in it is damaged.
     """
-    folder = Path(folder)
-    record, sweep = storage.read_record(folder, "sweep"), load_sweep(folder, log)
-    with files.reading(folder / RECORD, "the record of a sweep", "The chunks beside it are untouched."):
-        page = page_of(sweep, record)
-    write_text(folder / "report.html", page)
-    return folder / "report.html"
+    load = functools.partial(load_sweep, log=log)
+    return write_folder_page(folder, "sweep", load, page_of, "The chunks beside it are untouched.")
 
 
 def lines_of(sweep: Sweep) -> list[str]:
@@ -80,13 +70,13 @@ def page_of(sweep: Sweep, record: dict[str, Any] | None = None) -> str:
       sweep: what was found.
       record: the `study.json` of its folder; None reads it, or does without where nothing was kept.
     """
-    record = _record_of(sweep) if record is None else record
+    record = record_of(sweep.folder, "sweep", lambda: _unkept(sweep)) if record is None else record
     rows, num_rows = sweep.table(_MOST_ROWS), sum(int(each.finished.sum()) for each in sweep.trials.values())
     names = list(dict.fromkeys(name for row in rows for name in row["hyperparameters"]))
     shares = [_share(sweep, trials) for trials in sweep.trials.values()]
     return render_template(
         "sweep.html.j2", sweep=sweep, record=record, rows=rows, num_rows=num_rows, names=names,
-        shares=shares, figures=inline_figures(draws_of(sweep)) if rows else [], command=_command(record),
+        shares=shares, figures=inline_figures(draws_of(sweep)) if rows else [], command=command_of(record, "sweep"),
         objective=sweep.objective.replace("_", " "),
         seconds=sum(session["wall_seconds"] for session in record.get("sessions", [])),
     )  # fmt: skip
@@ -104,20 +94,10 @@ def _share(sweep: Sweep, trials: Trials) -> dict[str, Any]:
     }
 
 
-def _command(record: dict[str, Any]) -> str:
-    return shlex.join(["jaxopt-lab", "sweep", *record["argv"]]) if record["argv"] else ""
-
-
-def _record_of(sweep: Sweep) -> dict[str, Any]:
-    """The record in the sweep's folder; what one would hold, where the sweep was not kept."""
-    if sweep.folder is not None:
-        return storage.read_record(sweep.folder, "sweep")
+def _unkept(sweep: Sweep) -> dict[str, Any]:
     facts = sweep.facts
     settled = {"loop": facts["loop"], "width": facts["width"], "chunks": range(facts["chunks"]), "timed": []}
-    return {
-        "config": sweep.config, "argv": [], "settled": settled, "facts": facts, "sessions": [facts],
-        **to_json(environment()),
-    }  # fmt: skip
+    return {"config": sweep.config, "settled": settled, "facts": facts, "sessions": [facts]}
 
 
 def draws_of(sweep: Sweep) -> list[Draw]:
