@@ -13,10 +13,16 @@ from jaxopt_lab.compare.report import write_comparison_page
 from jaxopt_lab.compare.splits import MEASURES
 from jaxopt_lab.core import Problem, fail
 from jaxopt_lab.core.errors import require_choice
-from jaxopt_lab.problems.words import find_rule, parse_settings
-from jaxopt_lab.search.command import recorded_argv, require_trusted, words_of
+from jaxopt_lab.problems.words import (
+    add_search_options,
+    find_rule,
+    parse_settings,
+    recorded_argv,
+    require_owners,
+    require_trusted,
+    words_of,
+)
 from jaxopt_lab.search.spaces import parse_space
-from jaxopt_lab.storage import read_record
 from jaxopt_lab.storage.files import require_writable
 from jaxopt_lab.storage.folder import without_options
 from jaxopt_lab.training.progress import log_line
@@ -51,7 +57,7 @@ def resume_comparison(folder: Path, trusted: Sequence[str] = ()) -> int:
     Raises:
       InputError: the folder holds no comparison, one that a Python program began, or one that names other code.
     """
-    argv = recorded_argv(read_record(folder, "comparison"), folder)
+    argv = recorded_argv(folder, "comparison")
     options = _parser().parse_args(argv)
     rules = [*_split(options.rules), options.baseline]
     require_trusted(folder, dict.fromkeys(options.problems, "--problem") | dict.fromkeys(rules, "--rule"), trusted)
@@ -63,9 +69,7 @@ def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None =
     rules = {name: _candidate(name, spaces) for name in chosen}
     if len(rules) < len(chosen):
         raise fail("compare", f"--rules names a rule twice: {options.rules}")
-    for word in spaces:
-        named = word.partition("=")[0].rpartition(".")[0]
-        require_choice("compare", "the rule in --space", named, dict.fromkeys([*rules, options.baseline]))
+    require_owners("compare", "the rule in --space", spaces, [*rules, options.baseline], always=True)
     baseline = {options.baseline: _candidate(options.baseline, spaces)}
     require_writable(folder or options.out)
     training.enable_compilation_cache()
@@ -95,21 +99,16 @@ def _parser() -> argparse.ArgumentParser:
         " or of optax, or module:function")  # fmt: skip
     add("--budget", type=float, required=True, metavar="N",
         help="gradients of each run; a Hessian product costs 2, a loss 1/3")  # fmt: skip
-    add("--trials", type=int, default=32, help="settings tried of each rule on each problem (default: 32)")
-    add("--seeds", type=int, default=1, help="seeds of each trial (default: 1)")
     add("--final-seeds", type=int, default=10, help="fresh seeds on which the winners run again (default: 10)")
-    add("--batch-size", type=int, metavar="B", help="examples a step (default: all)")
     add("--baseline", default="heavy_ball", metavar="RULE",
         help="the rule whose own search sets the targets (default: heavy_ball)")  # fmt: skip
     add("--space", action="append", default=[], metavar="RULE.NAME=DIMENSION",
         help="a rule's space in place of its default, as in `jaxopt-lab sweep --help`; repeatable")  # fmt: skip
     add("--set", action="append", default=[], metavar="[PROBLEM.]NAME=VALUE",
         help="an option of all problems, or of one")  # fmt: skip
-    add("--sampler", default="random", help=f"{', '.join(SAMPLERS)} (default: random)")
     add("--measure", default="auto",
         help=f"{', '.join(MEASURES)}: 'loss' compares the training loss (default: auto, test data)")  # fmt: skip
-    add("--seed", type=int, default=0, help="of the samplers, the splits, and the first of the seeds (default: 0)")
-    add("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    add_search_options(parser, 32, 1, SAMPLERS)
     return parser
 
 
@@ -136,10 +135,7 @@ def _candidate(name: str, spaces: Sequence[str]) -> Candidate:
 
 def _problems(options: argparse.Namespace) -> dict[str, Problem]:
     found = {}
-    for word in options.set:
-        problem, dot, _ = word.partition("=")[0].rpartition(".")
-        if dot:
-            require_choice("compare", "the problem in --set", problem, options.problems)
+    require_owners("compare", "the problem in --set", options.set, options.problems)
     for name in options.problems:
         mine = parse_settings(words_of(name, options.set), "compare")
         problem = problems.load_problem(name, **mine)

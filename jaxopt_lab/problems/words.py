@@ -1,8 +1,11 @@
-"""What the words of a command line name: a rule, and options as NAME=VALUE."""
+"""What the words of a command line name: a rule, options as NAME=VALUE; and what several verbs have in common."""
 
+import argparse
 import ast
 import math
-from collections.abc import Callable, Iterable
+import shlex
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optax
@@ -12,6 +15,8 @@ from jaxopt_lab.core import InputError, fail
 from jaxopt_lab.core.errors import require_between, require_choice, require_positive
 from jaxopt_lab.problems.registry import load_function
 from jaxopt_lab.rules.contributed import CONTRIBUTED
+from jaxopt_lab.storage import read_record
+from jaxopt_lab.storage.folder import RECORD
 
 _OPTAX = (
     "adamw", "adamax", "nadam", "nadamw", "amsgrad", "adabelief", "adadelta", "lion", "lamb", "lars", "novograd",
@@ -108,6 +113,99 @@ def parse_settings(words: Iterable[str], where: str) -> dict[str, Any]:
             raise fail(where, f"an option must be NAME=VALUE, got {word!r}")
         settings[name.replace("-", "_")] = _value(value)
     return settings
+
+
+def words_of(owner: str, words: Sequence[str]) -> list[str]:
+    """The words [OWNER.]NAME=VALUE that speak of one owner, those of it alone last.
+
+    Example:
+      >>> words_of("sgd", ["sgd.learning_rate=0.1", "adam.b1=0.5", "rho=0.9"])
+      ['rho=0.9', 'learning_rate=0.1']
+    """
+    named = [word for word in words if _owner(word) is not None]
+    mine = [word.removeprefix(f"{owner}.") for word in named if word.startswith(f"{owner}.")]
+    return [word for word in words if word not in named] + mine
+
+
+def require_owners(
+    where: str, what: str, words: Sequence[str], owners: Iterable[str], *, always: bool = False
+) -> None:  # fmt: skip
+    """Raises InputError where a word [OWNER.]NAME=VALUE has an owner that is not there.
+
+    Args:
+      where: the verb, for the error.
+      what: what the owner is, for the error.
+      words: the words.
+      owners: those that are there.
+      always: whether each word must have one.
+    """
+    for word in words:
+        owner = _owner(word)
+        if always or owner is not None:
+            require_choice(where, what, owner or "", dict.fromkeys(owners))
+
+
+def add_search_options(
+    parser: argparse.ArgumentParser, num_trials: int, num_seeds: int, samplers: Iterable[str]
+) -> None:
+    """Adds the options that a sweep and the searches of a comparison have in common.
+
+    Args:
+      parser: gets them.
+      num_trials: default of --trials.
+      num_seeds: default of --seeds.
+      samplers: names.
+    """
+    add = parser.add_argument
+    add("--trials", type=int, default=num_trials,
+        help=f"settings tried of each rule on each problem (default: {num_trials})")  # fmt: skip
+    add("--seeds", type=int, default=num_seeds, help=f"seeds of each trial (default: {num_seeds})")
+    add("--batch-size", type=int, metavar="B", help="examples a step (default: all)")
+    add("--sampler", default="random", help=f"{', '.join(samplers)} (default: random)")
+    add("--seed", type=int, default=0, help="of all that is drawn, and the first of the seeds (default: 0)")
+    add("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+
+
+def recorded_argv(folder: Path, kind: str) -> list[str]:
+    """The words after the verb that began what a folder holds.
+
+    Args:
+      folder: the folder.
+      kind: "sweep" or "comparison".
+
+    Raises:
+      InputError: the folder holds nothing of the kind, or what a Python program began.
+    """
+    record = read_record(folder, kind)
+    if not record.get("argv"):
+        raise fail("resume", f"{folder} was begun by a Python program", "Run that program again: it continues.")
+    if not all(isinstance(word, str) for word in record["argv"]):
+        raise fail("resume", f"{folder}: argv in {RECORD} holds something else than words")
+    return record["argv"]
+
+
+def require_trusted(folder: Path, names: Mapping[str, str], trusted: Sequence[str]) -> None:
+    """Raises InputError where a folder's record names code, as module:function, that the user did not name as well.
+
+    A results folder is data, perhaps from somebody else: what it names is run only where the command line names it too.
+
+    Args:
+      folder: the folder.
+      names: what the record names -> the option with which the user can name it too.
+      trusted: what the user named.
+    """
+    unknown = {name: option for name, option in names.items() if ":" in name and name not in trusted}
+    if unknown:
+        named = " ".join(f"{option} {shlex.quote(name)}" for name, option in unknown.items())
+        raise fail(
+            "resume", f"the record in {folder} names code that would be run: {', '.join(unknown)}",
+            f"If you trust it, name it yourself: jaxopt-lab resume {folder} {named}.",
+        )  # fmt: skip
+
+
+def _owner(word: str) -> str | None:
+    owner, dot, _ = word.partition("=")[0].rpartition(".")
+    return owner if dot else None
 
 
 def _value(text: str) -> Any:

@@ -1,8 +1,7 @@
 """What `jaxopt-lab sweep` does: reads its options, sweeps, prints the best trials, and leaves a folder with a page."""
 
 import argparse
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,15 @@ import jax
 from jaxopt_lab import problems, training
 from jaxopt_lab.core import fail
 from jaxopt_lab.core.errors import require_choice, require_count
-from jaxopt_lab.problems.words import find_rule, parse_settings
+from jaxopt_lab.problems.words import (
+    add_search_options,
+    find_rule,
+    parse_settings,
+    recorded_argv,
+    require_owners,
+    require_trusted,
+    words_of,
+)
 from jaxopt_lab.search.plans import SweepPlan, plan_sweep
 from jaxopt_lab.search.report import write_sweep_page
 from jaxopt_lab.search.samplers import SAMPLERS
@@ -19,9 +26,8 @@ from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
 from jaxopt_lab.search.spaces import Space, parse_space
 from jaxopt_lab.search.sweeps import run_sweep
 from jaxopt_lab.search.trials import Objective
-from jaxopt_lab.storage import read_record
 from jaxopt_lab.storage.files import require_writable
-from jaxopt_lab.storage.folder import RECORD, without_options
+from jaxopt_lab.storage.folder import without_options
 from jaxopt_lab.training.progress import log_line
 from jaxopt_lab.training.workers import team
 
@@ -55,7 +61,7 @@ def resume_sweep(folder: Path, trusted: Sequence[str] = ()) -> int:
     Raises:
       InputError: the folder holds no sweep, one that a Python program began, or one that names other code.
     """
-    argv = recorded_argv(read_record(folder, "sweep"), folder)
+    argv = recorded_argv(folder, "sweep")
     options = _parser().parse_args(argv)
     require_trusted(folder, {options.problem: "--problem"} | dict.fromkeys(options.rule, "--rule"), trusted)
     return _go(options, argv, folder)
@@ -131,43 +137,28 @@ def _parser() -> argparse.ArgumentParser:
         " only")  # fmt: skip
     add("--schedule", metavar="NAME[:ARG=VALUE,...]",
         help=f"the learning rate is the peak of a schedule: {', '.join(SHAPES)}; steps is filled in")  # fmt: skip
-    add("--trials", type=int, default=64, help="settings of each rule (default: 64)")
-    add("--seeds", type=int, default=3, help="seeds of each trial (default: 3)")
     add("--steps", type=int, default=2000, help="steps of each run (default: 2000)")
-    add("--batch-size", type=int, metavar="B", help="examples a step (default: all)")
-    add("--sampler", default="random", help=f"{', '.join(SAMPLERS)} (default: random)")
     add("--objective", default="loss", help="loss, validation_loss, or a metric such as validation_accuracy")
     add("--every", type=int, help="steps between records")
-    add("--seed", type=int, default=0, help="of the sampler, and the first of the seeds (default: 0)")
     add("--width", type=int, metavar="K", help="runs side by side (default: chosen, in a long sweep by timing)")
     add("--loop", default="auto", help="vmap, map, step or auto (default: auto)")
     add("--devices", type=int, metavar="N", help="devices that take a chunk each (default: all; changes no bit)")
     add("--workers", type=int, metavar="N",
         help="processes that are started on this machine and share the sweep; other machines join in by the same words"
         " with the same --out (default: this one alone; changes no bit)")  # fmt: skip
-    add("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
+    add_search_options(parser, 64, 3, SAMPLERS)
     return parser
 
 
 def _arms(options: argparse.Namespace) -> dict[str, tuple[Any, Space]]:
     names = options.rule or ["sgd"]
-    for word in options.space:
-        rule, dot, _ = word.partition("=")[0].rpartition(".")
-        if dot:
-            require_choice("sweep", "the rule in --space", rule, names)
+    require_owners("sweep", "the rule in --space", options.space, names)
     if not options.space:
         raise fail("sweep", "there is no --space", "Example: --space learning_rate=log:1e-4:1.")
     return {
         name: (_scheduled(find_rule(name, "sweep"), options), parse_space(words_of(name, options.space)))
         for name in names
     }
-
-
-def words_of(rule: str, words: Sequence[str]) -> list[str]:
-    """The words of --space that speak of one rule, those of it alone last."""
-    named = [word for word in words if "." in word.partition("=")[0]]
-    mine = [word.removeprefix(f"{rule}.") for word in named if word.startswith(f"{rule}.")]
-    return [word for word in words if word not in named] + mine
 
 
 def _scheduled(factory: Any, options: argparse.Namespace) -> Any:
@@ -178,31 +169,3 @@ def _scheduled(factory: Any, options: argparse.Namespace) -> Any:
     given = parse_settings(filter(None, rest.split(",")), "--schedule")
     filled = {"steps": options.steps} if "steps" in arguments_of(shape) else {}
     return Scheduled(factory, shape, **(filled | given))
-
-
-def recorded_argv(record: Mapping[str, Any], folder: Path) -> list[str]:
-    """The words after the verb that began what a folder holds; an error where none did."""
-    if not record.get("argv"):
-        raise fail("resume", f"{folder} was begun by a Python program", "Run that program again: it continues.")
-    if not all(isinstance(word, str) for word in record["argv"]):
-        raise fail("resume", f"{folder}: argv in {RECORD} holds something else than words")
-    return record["argv"]
-
-
-def require_trusted(folder: Path, names: Mapping[str, str], trusted: Sequence[str]) -> None:
-    """Raises InputError where a folder's record names code, as module:function, that the user did not name as well.
-
-    A results folder is data, perhaps from somebody else: what it names is run only where the command line names it too.
-
-    Args:
-      folder: the folder.
-      names: what the record names -> the option with which the user can name it too.
-      trusted: what the user named.
-    """
-    unknown = {name: option for name, option in names.items() if ":" in name and name not in trusted}
-    if unknown:
-        named = " ".join(f"{option} {shlex.quote(name)}" for name, option in unknown.items())
-        raise fail(
-            "resume", f"the record in {folder} names code that would be run: {', '.join(unknown)}",
-            f"If you trust it, name it yourself: jaxopt-lab resume {folder} {named}.",
-        )  # fmt: skip

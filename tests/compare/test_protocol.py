@@ -337,6 +337,7 @@ def test_the_verb_prints_verdict_table_and_place_and_is_continued(compared, tmp_
         (["--batch-size", "0"], "batch_size must be a whole number of at least 1, got 0"),
         (["--sampler", "grid"], "a grid gives rules with fewer hyperparameters more values"),
         (["--space", "adam.learning_rate=log:0.1:1"], "the rule in --space must be one of: sgd; got 'adam'"),
+        (["--space", "learning_rate=log:0.1:1"], "the rule in --space must be one of: sgd; got ''"),
         (["--space", "sgd.rate=log:0.1:1"], "sgd: does not take the hyperparameters rate"),
         (["--rules", "tests.compare.test_protocol:bowl"], "needs a space. Example: --space"),
         (["--baseline", "adm"], "Did you mean 'adam'?"),
