@@ -57,9 +57,9 @@ class Config:
     """The rule whose own search sets the targets."""
     budget: Positive = 200.0
     """Gradients of each run."""
-    trials: Annotated[int, Whole(2)] = 12
+    num_trials: Annotated[int, Whole(2)] = 12
     """Trials of each rule's search on each problem."""
-    fresh: Annotated[int, Whole(2)] = 10
+    num_final_seeds: Annotated[int, Whole(2)] = 10
     """Fresh seeds of the winners."""
     batch_size: Count = 32
     """Examples a step."""
@@ -83,10 +83,10 @@ class Config:
 PRESETS = {
     "quick": Config(),
     "full": Config(
-        NETWORKS, ALL_RULES, budget=500, trials=24, width=32, num_examples=1000, num_held_out=300, length=16
+        NETWORKS, ALL_RULES, budget=500, num_trials=24, width=32, num_examples=1000, num_held_out=300, length=16
     ),
     "huge": Config(
-        NETWORKS, ALL_RULES, budget=5000, trials=128, width=64, num_examples=1400, num_held_out=350, length=32
+        NETWORKS, ALL_RULES, budget=5000, num_trials=128, width=64, num_examples=1400, num_held_out=350, length=32
     ),
 }
 
@@ -95,8 +95,8 @@ def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any
     """One row with the verdict; one a rule and problem with its ten seeds; one a pair of rules with what is claimed."""
     found = compare.compare(
         [_problem(config, name) for name in config.networks], list(config.rules), config.budget,
-        num_trials=config.trials, num_final_seeds=config.fresh, batch_size=config.batch_size, seed=config.seed,
-        protocol=compare.Protocol(config.baseline), out=checkpoints.folder,
+        num_trials=config.num_trials, num_final_seeds=config.num_final_seeds, batch_size=config.batch_size,
+        seed=config.seed, protocol=compare.Protocol(config.baseline), out=checkpoints.folder,
     )  # fmt: skip
     rows: list[dict[str, Any]] = [{"kind": "verdict", "words": " ".join(line.strip() for line in found.verdict())}]
     for row in found.table():
@@ -104,7 +104,7 @@ def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any
         rows.append({
             "kind": "rule", "problem": row["problem"], "rule": row["rule"], "quality": np.array(row["seeds"]),
             "gradients": found.arrivals(row["problem"], row["rule"])[0],
-            "start": np.full(config.fresh, np.nan) if final_runs is None else final_runs.curves["loss"][:, 0],
+            "start": np.full(config.num_final_seeds, np.nan) if final_runs is None else final_runs.curves["loss"][:, 0],
             "share_spent": 0.0 if final_runs is None else float(final_runs.spent.max()) / config.budget,
             "infeasible": row["infeasible"], "decades": row["good_decades"],
             "best_of_two": found.ladder(row["problem"], row["rule"])[1]["median"],

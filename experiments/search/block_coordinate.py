@@ -56,9 +56,9 @@ class Config:
     """Effective rates from 0.05 to 1.5 for each momentum, evenly spaced in logarithm."""
     num_seeds: Annotated[int, Whole(20)] = 200
     """Runs for each rate and momentum; the same noise for all."""
-    sweeps: Annotated[int, Whole(2)] = 6
+    num_sweeps: Annotated[int, Whole(2)] = 6
     """Sweeps of a search over both hyperparameters."""
-    trials: Annotated[int, Whole(5)] = 15
+    num_trials: Annotated[int, Whole(5)] = 15
     """Trials on each line of a search."""
     seed: Seed = 0
     """The first of the seeds."""
@@ -120,13 +120,13 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     above.set(xscale="log", yscale="log", xlabel="1 - rho", ylabel="best value",
               title="The best lr falls with 1 - rho, lr / (1 - rho) stays")  # fmt: skip
     above.invert_xaxis()
-    sweeps = np.arange(1, config.sweeps + 1)
+    sweeps = np.arange(1, config.num_sweeps + 1)
     for color, (row, name, side) in enumerate(
         zip(rows.where(kind="search"), ("lr, rho", "lr / (1 - rho), rho"), (0.4, 2.5), strict=True)
     ):
         below.plot(sweeps, row["excess"], "o-", color=maker.color(color), markersize=7)
         maker.label(below, sweeps[1], row["excess"][1] * side, name, color=color)
-    below.set(yscale="log", xlabel=f"sweeps, {2 * config.trials} trials each", ylabel="loss above the smallest",
+    below.set(yscale="log", xlabel=f"sweeps, {2 * config.num_trials} trials each", ylabel="loss above the smallest",
               xticks=sweeps, title="One at a time, lr and rho hardly get on")  # fmt: skip
     return figure
 
@@ -144,7 +144,7 @@ def caption(config: Config, rows: Rows) -> str:
 def _quadratic(config: Config, correlation: float) -> Row:
     """Sweeps of exact line searches on a quadratic response in two hyperparameters."""
     point, distances = np.array([1.0, 1.0]), []
-    for _ in range(config.sweeps):
+    for _ in range(config.num_sweeps):
         point = _line_searches(lambda at: 0.5 * float(at @ at) + correlation * float(at[0] * at[1]), point)
         distances.append(float(np.linalg.norm(point)))
     return {"kind": "quadratic", "correlation": correlation, "distances": np.array(distances),
@@ -190,7 +190,7 @@ def _search(config: Config, name: str) -> Row:
     space = search.Space(learning_rate=rate, rho=search.one_minus_log_uniform(0.0, LARGEST_RHO))
     found = search.block_coordinate(
         lambda columns, steps: _expected(config, columns["learning_rate"], columns["rho"]), space,
-        num_sweeps=config.sweeps, num_trials=config.trials, steps=config.horizon,
+        num_sweeps=config.num_sweeps, num_trials=config.num_trials, steps=config.horizon,
         start={"learning_rate": 0.1, "rho": 0.0},
     )  # fmt: skip
     begin = np.log([0.035, 0.1]) if name == "lr" else np.log([0.35, 0.1])

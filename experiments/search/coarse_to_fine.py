@@ -38,9 +38,9 @@ TENS = Must("be multiples of 10", lambda horizons: all(steps >= 10 and steps % 1
 class Config:
     """All that can change a number. The noisy quadratic has eigenvalues 1 and 1/1000 and starts with equal losses."""
 
-    trials: Annotated[int, Whole(2)] = 8
+    num_trials: Annotated[int, Whole(2)] = 8
     """Trials of each stage of the search without noise."""
-    stages: Annotated[int, Whole(2)] = 3
+    num_stages: Annotated[int, Whole(2)] = 3
     """Stages of that search."""
     num_optima: Annotated[int, Whole(10)] = 1000
     """Places of the optimum, evenly spread over the range."""
@@ -83,8 +83,8 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     chance = random["predicted_lost"]
     logs = np.log([long["best_rate"], short["best_rate"]])
     return [
-        at_most(f"After {config.stages} stages of {config.trials} evenly spaced trials the best is within the bound",
-                "largest distance to the optimum", grid["bound"], grid["largest"], tolerance=1e-12,
+        at_most(f"After {config.num_stages} stages of {config.num_trials} evenly spaced trials the best is within the"
+                " bound", "largest distance to the optimum", grid["bound"], grid["largest"], tolerance=1e-12,
                 unit="of the range", reference=OURS),
         # 10 %: a box cuts cells of the next one.
         relative("They are more precise than as many trials at once", "mean distance at once over that in stages",
@@ -145,20 +145,20 @@ def _stages(config: Config, sampler: str) -> Row:
     space, gaps, outside = search.Space(x=search.uniform(0.0, 1.0)), [], []
     for number, optimum in enumerate((np.arange(config.num_optima) + 0.5) / config.num_optima):
         found = search.coarse_to_fine(
-            lambda columns, steps, at=optimum: np.abs(columns["x"] - at), space, num_trials=config.trials,
-            steps=(1,) * config.stages, sampler=sampler, seed=config.seed + 1000 * number, max_widenings=0,
+            lambda columns, steps, at=optimum: np.abs(columns["x"] - at), space, num_trials=config.num_trials,
+            steps=(1,) * config.num_stages, sampler=sampler, seed=config.seed + 1000 * number, max_widenings=0,
         )  # fmt: skip
         gaps.append(found.loss)
         boxes = [box.space.dimensions["x"] for box in found.rounds]
         outside.append([not box.low <= optimum <= box.high for box in boxes])
-    box = float(theory.search.coarse_to_fine_width(config.trials, config.stages - 1))
-    at_once = float(theory.search.grid_search_distance(config.trials * config.stages))
+    box = float(theory.search.coarse_to_fine_width(config.num_trials, config.num_stages - 1))
+    at_once = float(theory.search.grid_search_distance(config.num_trials * config.num_stages))
     return {
         "kind": "stages", "sampler": sampler, "mean": float(np.mean(gaps)), "largest": float(np.max(gaps)),
-        "gain": at_once / float(np.mean(gaps)), "bound": box / (2 * config.trials),
-        "predicted_gain": at_once / (box * float(theory.search.grid_search_distance(config.trials))),
+        "gain": at_once / float(np.mean(gaps)), "bound": box / (2 * config.num_trials),
+        "predicted_gain": at_once / (box * float(theory.search.grid_search_distance(config.num_trials))),
         "lost": float(np.mean(np.any(outside, axis=1))), "first_lost": float(np.mean(np.array(outside)[:, 1])),
-        "predicted_lost": float(theory.search.first_box_misses(config.trials)),
+        "predicted_lost": float(theory.search.first_box_misses(config.num_trials)),
     }  # fmt: skip
 
 

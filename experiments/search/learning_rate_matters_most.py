@@ -72,7 +72,7 @@ class Config:
     """Images of digits that it is trained on, and on which the final loss is taken."""
     steps: Annotated[int, Whole(2)] = 200
     """Length of a run, steps."""
-    trials: int = 640
+    num_trials: int = 640
     """Runs, each with hyperparameters and a seed of its own (random points)."""
     num_bins: Annotated[int, Whole(3)] = 8
     """Bins of a range, equally full, over which the loss is averaged."""
@@ -82,13 +82,13 @@ class Config:
     def __post_init__(self) -> None:
         where, once = "learning_rate_matters_most", "They are drawn without replacement."
         require_between(where, "batch_sizes", max(self.batch_sizes), 1, self.num_examples, why=once)
-        require_count(where, "trials", self.trials, 2 * self.num_bins**2, "Each pair of bins needs runs.")
+        require_count(where, "num_trials", self.num_trials, 2 * self.num_bins**2, "Each pair of bins needs runs.")
 
 
 PRESETS = {
     "quick": Config(),
-    "full": Config(trials=4096, steps=1000),
-    "huge": Config(trials=32_768, steps=1000, num_bins=16),
+    "full": Config(num_trials=4096, steps=1000),
+    "huge": Config(num_trials=32_768, steps=1000, num_bins=16),
 }
 
 
@@ -99,7 +99,7 @@ def run(config: Config) -> list[dict[str, Any]]:
         rho=search.one_minus_log_uniform(0.0, config.largest_rho), batch_size=search.choices(*config.batch_sizes),
         weight_decay=search.log_uniform(*config.weight_decays), gain=search.log_uniform(*config.gains),
     )  # fmt: skip
-    columns = space.columns(search.random_points(space, config.trials, config.seed))
+    columns = space.columns(search.random_points(space, config.num_trials, config.seed))
     losses, effective = _final_losses(config, columns), columns["learning_rate"] / (1 - columns["rho"])
     groups = {name: equal_bins(column, config.num_bins) for name, column in columns.items()}
     groups["batch_size"] = np.searchsorted(
@@ -200,7 +200,7 @@ def _final_losses(config: Config, columns: dict[str, np.ndarray]) -> np.ndarray:
     """The loss over all examples after the steps, one program a batch size; that of a constant if it is larger."""
     problem = problems.load_problem("digits-mlp", width=config.width, activation="relu", fraction=1.0,
                                     num_examples=config.num_examples, dtype="float32")  # fmt: skip
-    losses = np.empty(config.trials)
+    losses = np.empty(config.num_trials)
     for size in config.batch_sizes:
         members = np.flatnonzero(columns["batch_size"] == size)
         hyper = {name: column[members] for name, column in columns.items() if name != "batch_size"}
@@ -219,7 +219,7 @@ def _share(config: Config, losses: np.ndarray, group: np.ndarray, *alone: np.nda
         own = sum(explained_share(each[chosen], losses[chosen]) for each in alone)
         return explained_share(group[chosen], losses[chosen]) - own
 
-    error = bootstrap_error(beyond, config.trials, seed=config.seed, num_resamples=RESAMPLES)
+    error = bootstrap_error(beyond, config.num_trials, seed=config.seed, num_resamples=RESAMPLES)
     return {"share": beyond(slice(None)), "error": error}
 
 

@@ -53,7 +53,7 @@ class Config:
 
     dims: Annotated[tuple[int, ...], FEW, Whole(2)] = (2, 3, 6)
     """Numbers D of hyperparameters, increasing."""
-    trials: int = 64
+    num_trials: int = 64
     """Trials N of a search, a power of two that is a whole number to the power of each of dims."""
     distance_trials: Annotated[tuple[int, ...], NotEmpty("number"), FOURS] = (4, 16, 64, 256)
     """Trials of the searches in two dimensions whose distance to the optimum is taken, powers of 4, increasing."""
@@ -66,9 +66,9 @@ class Config:
 
     def __post_init__(self) -> None:
         for dim in self.dims:
-            if not _fits(self.trials, dim):
-                whole = f"trials must be a power of two and a whole number to the power of {dim}"
-                raise fail("random_against_grid", f"{whole}, got {self.trials}", "64 serves dims 2, 3 and 6.")
+            if not _fits(self.num_trials, dim):
+                whole = f"num_trials must be a power of two and a whole number to the power of {dim}"
+                raise fail("random_against_grid", f"{whole}, got {self.num_trials}", "64 serves dims 2, 3 and 6.")
 
 
 PRESETS = {
@@ -89,7 +89,7 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     hits, distances, best, last = *(rows.where(kind=k) for k in ("hits", "distance", "best")), config.dims[-1]
     alone, everything = (hits.where(dim=last, effective_dim=k) for k in (1, last))
     grid, random, sobol = alone
-    chance = float(theory.search.random_hit_probability(config.trials, 1 / config.trials))
+    chance = float(theory.search.random_hit_probability(config.num_trials, 1 / config.num_trials))
     lead = [row["measured"] - chance for row in hits.where(sampler="sobol") if row["effective_dim"] == row["dim"]]
     # All tolerances: four standard errors, from independent searches.
     return [
@@ -161,15 +161,15 @@ def caption(config: Config, rows: Rows) -> str:
     last = config.dims[-1]
     share = {(r["sampler"], r["effective_dim"]): r["measured"] for r in rows.where(kind="hits", dim=last)}
     return (
-        f"Of {last} hyperparameters one matters: {config.trials} random trials hit {share['random', 1]:.0%} of regions"
-        f" of volume 1/{config.trials}, a grid {share['grid', 1]:.0%}, Sobol points {share['sobol', 1]:.0%}; if all"
+        f"Of {last} hyperparameters one matters: {config.num_trials} random trials hit {share['random', 1]:.0%} of"
+        f" regions of volume 1/{config.num_trials}, a grid {share['grid', 1]:.0%}, Sobol points {share['sobol', 1]:.0%}; if all"
         f" matter, {share['random', last]:.0%}, grid {share['grid', last]:.0%}, Sobol {share['sobol', last]:.0%}."
     )
 
 
 def _hits(config: Config, sampler: str, dim: int) -> list[Row]:
     """How often a search hits a cube of volume 1 / N along the hyperparameters that matter, anywhere in the range."""
-    matter, trials = range(1, dim + 1), config.trials
+    matter, trials = range(1, dim + 1), config.num_trials
     rngs = [np.random.default_rng([config.seed, dim, effective]) for effective in matter]
     shares = np.empty((config.num_searches, dim))
     for number in range(config.num_searches):

@@ -15,7 +15,7 @@ from jaxopt_lab.core import InputError
 @pytest.mark.parametrize(
     ("config", "options", "wording"),
     [
-        (random_against_grid.Config, {"trials": 100}, "trials must be a power of two .* got 100. 64 serves"),
+        (random_against_grid.Config, {"num_trials": 100}, "num_trials must be a power of two .* got 100. 64 serves"),
         (random_against_grid.Config, {"distance_trials": (8,)}, "distance_trials must be powers of 4"),
         (coarse_to_fine.Config, {"horizons": (1, 1000)}, "horizons must be multiples of 10"),
         (coarse_to_fine.Config, {"highest_rate": 3.0}, r"highest_rate must be in \(0, 2\), got 3.0. It diverges"),
@@ -26,7 +26,7 @@ from jaxopt_lab.core import InputError
         (small_rate_cost.Config, {"rates": (0.3, 0.1, 0.02)}, "rates must hold ten times the last one, 0.2, got"),
         (small_rate_cost.Config, {"target": 3.0}, r"target must be in .* It starts near ln\(10\)"),
         (learning_rate_matters_most.Config, {"gains": (3.0, 0.3)}, "gains must be two positive numbers that increase"),
-        (learning_rate_matters_most.Config, {"trials": 100}, "at least 128, got 100. Each pair of bins needs runs"),
+        (learning_rate_matters_most.Config, {"num_trials": 100}, "at least 128, got 100. Each pair of bins needs runs"),
     ],
 )
 def test_a_wrong_config_is_a_clear_sentence(config, options, wording):
