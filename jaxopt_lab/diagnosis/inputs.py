@@ -79,18 +79,23 @@ class InputStatistics:
 
 
 def find_inputs(data: Any) -> int | None:
-    """Which leaf of the data the inputs are: the floating one with the most numbers an example, at least two."""
+    """Which leaf of the data the inputs are: the floating one of two or more axes with the most numbers an example.
+
+    One number an example is taken for an input only beside another leaf, and where none holds more.
+    """
     leaves = jax.tree.leaves(data)
+    widths = [int(np.prod(np.shape(leaf)[1:])) for leaf in leaves]
     sizes = [
-        int(np.prod(np.shape(leaf)[1:])) if np.ndim(leaf) >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating) else 0
-        for leaf in leaves
+        width if np.ndim(leaf) >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating) else 0
+        for leaf, width in zip(leaves, widths, strict=True)
     ]
     best = int(np.argmax(sizes)) if sizes else 0
-    return best if sizes and sizes[best] >= 2 else None
+    is_input = bool(sizes) and (sizes[best] >= 2 or (sizes[best] == max(widths) == 1 and len(leaves) > 1))
+    return best if is_input else None
 
 
 def measure_inputs(problem: Problem, *, adaptive: bool = False, seed: int = 0) -> InputStatistics | None:
-    """The statistics of a problem's inputs; None for a problem that has no floating inputs of two or more features.
+    """The statistics of a problem's inputs; None for a problem that has no floating inputs.
 
     Args:
       problem: its data are looked at, at most 4096 examples and 512 features of them.

@@ -101,7 +101,7 @@ def measure_point(setting: Setting, budget: Budget, search: OutputSearch | None)
 def measure_inputs_of(evidence: Evidence, budget: Budget) -> InputStatistics | Skipped:
     """The statistics of the inputs."""
     found = measure_inputs(evidence.setting.problem, adaptive=evidence.setting.optimizer.kind == "adaptive")
-    return found or Skipped("the problem has no floating inputs of two or more features", applies=False)
+    return found or Skipped("the problem has no floating inputs", applies=False)
 
 
 def measure_layers(evidence: Evidence, budget: Budget) -> Layers | Skipped:

@@ -106,7 +106,8 @@ def horizon_for(evidence: Evidence, gain: float) -> int:
 def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """What makes the program another than meant first, then by gain; what follows from another cause comes behind it.
 
-    Unless both were tried and the change against what follows gave more.
+    Unless both were tried and the change against what follows gave more. What makes the program another than meant
+    comes last where its change was tried and makes things worse, and another cause's change helps much.
 
     Example:
       >>> from jaxopt_lab.diagnosis.findings import Prescription, make_finding
@@ -115,7 +116,8 @@ def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
       >>> [finding.cause for finding in rank([slow, raw])]
       ['unnormalized-inputs', 'ill-conditioned']
     """
-    waiting = sorted(findings, key=_order)
+    is_mended = any(each.trial is not None and each.trial.helps and each.trial.weight >= _LARGE for each in findings)
+    waiting = sorted(findings, key=lambda found: (is_mended and _harms(found), *_order(found)))
     ranked: list[Finding] = []
     while waiting:
         free = [found for found in waiting if not any(_explains(other, found) for other in waiting)]
@@ -139,6 +141,12 @@ def _explains(cause: Finding, other: Finding) -> bool:
         return True
     begins_badly = other.cause in _STARTS and cause.trial.helps
     return begins_badly and cause.trial.weight >= max(_LARGE, other.trial.weight / _AS_GOOD)
+
+
+def _harms(found: Finding) -> bool:
+    """Whether the change against it was tried and ends higher, or at no finite number, where the run ended at one."""
+    trial = found.trial
+    return trial is not None and not trial.helps and not trial.after <= trial.before
 
 
 def _order(found: Finding) -> tuple[float, ...]:

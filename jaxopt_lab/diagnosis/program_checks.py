@@ -14,6 +14,7 @@ from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, step_cost
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
+from jaxopt_lab.diagnosis.inputs import standardized
 from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.tracing.jaxprs import LAYERS, Program, ancestors, is_number, lay_out, line_of
@@ -30,7 +31,7 @@ class GradientFlow:
 
     Attributes:
       without: paths of the leaves of two or more axes whose gradient is exactly zero for all data, before and after the
-        short run.
+        short run, and on standardized inputs too where theirs are far off: what they saturate is no fault of the loss.
       unread: those of them that the loss does not read.
       share: numbers in them, and in all leaves without a gradient, over all.
       redrawn: `file:line` of products with a weight that is drawn anew in each call.
@@ -107,6 +108,9 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     points = [(frozen, setting.params)]
     if run is not None and not run.diverged:
         points.append((setting.problem.freeze(run.model_state), run.params))
+    inputs = evidence.part("data.inputs")
+    if inputs is not None and inputs.unnormalized:
+        points.append((standardized(frozen), setting.params))
     if not budget.allows_aside("gradient_flow", len(points) * GRADIENT):
         return budget.skipped["gradient_flow"]
     zero = np.all([_zero_leaves(problem, params) for problem, params in points], axis=0)

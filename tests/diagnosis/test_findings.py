@@ -9,9 +9,11 @@ from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.trials import Trial
 
 
-def found(cause, predicted=2.0, gain=None, helps=True, follows=()):
+def found(cause, predicted=2.0, gain=None, helps=True, follows=(), after=0.5):
     finding = make_finding(cause, "", [], Prescription(""), predicted, follows_from=follows)
-    trial = None if gain is None else types.SimpleNamespace(gain=gain, weight=gain, helps=helps)
+    trial = (
+        None if gain is None else types.SimpleNamespace(gain=gain, weight=gain, helps=helps, before=1.0, after=after)
+    )
     return type(finding)(**{**vars(finding), "trial": trial})
 
 
@@ -46,6 +48,15 @@ FOLLOWS = ("unnormalized-inputs",)
         (
             [found("train-eval-mismatch", 300.0, 1.0, False), found("learning-rate-too-low", 3.0, 7.0)],
             ["learning-rate-too-low", "train-eval-mismatch"],
+        ),
+        # So is what was tried and makes things worse, where another change helps much.
+        (
+            [found("unreachable-loss", 99.0, 0.1, False, after=9.0), found("unnormalized-inputs", 3.0, 7.0)],
+            ["unnormalized-inputs", "unreachable-loss"],
+        ),
+        (
+            [found("unreachable-loss", 99.0, 0.1, False, after=9.0), found("unnormalized-inputs", 3.0, 1.5)],
+            ["unreachable-loss", "unnormalized-inputs"],
         ),
         # Another program than meant comes before a slow one, whatever the gains.
         ([found("plateau", 300.0, 500.0), found("gradient-ascent", 2.0, 2.0)], ["gradient-ascent", "plateau"]),

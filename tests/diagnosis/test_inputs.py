@@ -63,3 +63,12 @@ def test_standardized_uses_the_training_data_alone():
     after = standardized(problem)
     np.testing.assert_allclose(np.asarray(after.data).mean(0), 0.0, atol=1e-5)  # eps times a mean of 5 deviations
     np.testing.assert_allclose(np.asarray(after.validation), -5.0, rtol=0.1)  # the sample's own mean and deviation
+
+
+def test_a_single_feature_is_an_input_beside_its_targets_and_a_column_of_targets_beside_wider_data_is_not():
+    assert find_inputs((jnp.zeros((5, 1)), jnp.zeros(5))) == 0
+    assert find_inputs((jnp.zeros((5, 9), jnp.int32), jnp.zeros((5, 1)))) is None
+    assert find_inputs(jnp.zeros((5, 1))) is None
+    far = measure_inputs(problem_of(gaussian(3.0, dim=1), np.zeros(4000)))
+    assert far.offset == pytest.approx(3.0, rel=0.1)
+    assert far.num_features == 1

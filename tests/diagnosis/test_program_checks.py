@@ -58,3 +58,23 @@ def test_a_velocity_that_gathers_is_no_schedule():
 def test_a_step_on_few_examples_costs_as_a_part_of_a_thousand():
     assert step_cost(problem(), 20) == 20 / 1000
     assert step_cost(problem(), None) == 1.0
+
+
+def saturated(scale):
+    """A logistic model on two raw features, and one hot loss of clipped probabilities, as high-level libraries have it."""
+    rng = np.random.default_rng(0)
+    inputs = rng.uniform(0.5, 1.5, (300, 2)).astype(np.float32)
+    labels = (inputs[:, 0] > inputs[:, 1]).astype(np.float32)
+
+    def loss(params, batch, key):
+        chance = jnp.clip(jax.nn.sigmoid(batch[0] @ params["weight"] + params["bias"]), 1e-7, 1 - 1e-7)[:, 0]
+        return -jnp.mean(batch[1] * jnp.log(chance) + (1 - batch[1]) * jnp.log(1 - chance))
+
+    init = lambda key: {"weight": jnp.ones((2, 1)), "bias": jnp.zeros(1)}  # noqa: E731
+    return lab.from_loss(loss, init, (scale * inputs, labels))
+
+
+def test_inputs_that_saturate_every_output_are_told_as_inputs_and_not_as_a_loss_without_gradient():
+    found = lab.diagnose(saturated(1e4), optax.sgd(0.1), batch_size=32)
+    assert "unnormalized-inputs" in found.causes[:2]
+    assert "no-gradient" not in found.causes
