@@ -162,8 +162,9 @@ def caption(config: Config, rows: Rows) -> str:
     share = {(r["sampler"], r["effective_dim"]): r["measured"] for r in rows.where(kind="hits", dim=last)}
     return (
         f"Of {last} hyperparameters one matters: {config.num_trials} random trials hit {share['random', 1]:.0%} of"
-        f" regions of volume 1/{config.num_trials}, a grid {share['grid', 1]:.0%}, Sobol points {share['sobol', 1]:.0%}; if all"
-        f" matter, {share['random', last]:.0%}, grid {share['grid', last]:.0%}, Sobol {share['sobol', last]:.0%}."
+        f" regions of volume 1/{config.num_trials}, a grid {share['grid', 1]:.0%}, Sobol points"
+        f" {share['sobol', 1]:.0%}; if all matter, {share['random', last]:.0%}, grid {share['grid', last]:.0%}, Sobol"
+        f" {share['sobol', last]:.0%}."
     )
 
 

@@ -12,7 +12,7 @@ from jaxopt_lab.compare.splits import MEASURES, DataSplit, split_data
 from jaxopt_lab.compare.statistics import seeds_for_misses
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
 from jaxopt_lab.core import Problem, fail
-from jaxopt_lab.core.batches import materialized
+from jaxopt_lab.core.batches import materialized, require_batch_size
 from jaxopt_lab.core.errors import LARGEST_COUNT, require_between, require_choice, require_count, require_positive
 from jaxopt_lab.core.leaves import count_examples
 from jaxopt_lab.problems import load_problem
@@ -192,13 +192,9 @@ def _splits(named: Mapping[str, Problem], budgets: Any, sizes: Any, seed: int, m
     """Each problem's split; what does not fit to it is refused."""
     for name in named:
         require_positive("compare", "budget", budgets[name])
-        if sizes[name] is not None:
-            require_count("compare", "batch_size", sizes[name])
     splits = {name: split_data(problem, seed, measure) for name, problem in named.items()}
     for name, split in splits.items():
-        size, num = sizes[name] or 0, split.problem.num_examples or 0
-        if size > num:
-            raise fail("compare", f"batch_size {size} needs as many examples, {name} has {num} to train on")
+        require_batch_size("compare", sizes[name], name, split.problem.num_examples or 0, "to train on")
     return splits
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxopt_lab.core.errors import InputError, fail, reason
+from jaxopt_lab.core.errors import InputError, fail, reason, require_count
 from jaxopt_lab.core.leaves import count_examples, is_array
 from jaxopt_lab.core.memory import available_memory
 
@@ -191,6 +191,24 @@ def sampled(name: str, data: Any, *, seed: int = 0, most: int = SAMPLE_EXAMPLES)
         return _joined([pool]), ""
     among = f"{read:,} examples" if ended else f"the first {read:,} examples"
     return _lowest(pool, ranks, most)[0], f"{most:,} of {among} that the data give were drawn once, at random"
+
+
+def require_batch_size(where: str, batch_size: int | None, name: str, num_examples: int | None, use: str = "") -> None:
+    """Raises InputError unless a batch is None, for all examples, or of one to as many examples as there are.
+
+    Args:
+      where: the function, for the error.
+      batch_size: examples a step.
+      name: of the problem.
+      num_examples: that it has; None without data.
+      use: what they are for, where a problem has others too.
+    """
+    if batch_size is None:
+        return
+    require_count(where, "batch_size", batch_size)
+    if num_examples is None or batch_size > num_examples:
+        there = f"{name} has {num_examples}{f' {use}' if use else ''}"
+        raise fail(where, f"batch_size {batch_size} needs as many examples, {there}")
 
 
 def _lowest(pool: Any, ranks: np.ndarray, most: int) -> tuple[Any, np.ndarray]:

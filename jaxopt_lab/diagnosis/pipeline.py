@@ -11,6 +11,7 @@ import numpy as np
 import optax
 
 from jaxopt_lab.core import Problem, fail, vectors
+from jaxopt_lab.core.batches import require_batch_size
 from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.core.leaves import describe, require_trainable
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
@@ -112,12 +113,7 @@ def diagnose(
         taken = _steps_taken(opt_state)
         if taken > total_steps:
             raise fail("diagnose", f"total_steps is {total_steps}, and opt_state has taken {taken} steps already")
-    if batch_size is not None:
-        require_count("diagnose", "batch_size", batch_size)
-        if problem.num_examples is None or batch_size > problem.num_examples:
-            raise fail(
-                "diagnose", f"batch_size {batch_size} needs as many examples, {problem.name} has {problem.num_examples}"
-            )
+    require_batch_size("diagnose", batch_size, problem.name, problem.num_examples)
     require_count("diagnose", "seed", seed, 0)
     fed = None if batches is None else read_batches(problem, batches)
     account = Budget(budget, seconds)

@@ -16,6 +16,8 @@ from jaxopt_lab.core import fail, vectors
 from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.core.problem import Batch
 
+__all__ = ["CRITERIA", "Criterion", "OnOutputs", "resolve_criterion"]
+
 
 @dataclasses.dataclass(frozen=True)
 class Criterion:

@@ -16,7 +16,7 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, fail
-from jaxopt_lab.core.batches import materialized
+from jaxopt_lab.core.batches import materialized, require_batch_size
 from jaxopt_lab.core.errors import require_choice, require_count
 from jaxopt_lab.core.leaves import require_trainable
 from jaxopt_lab.problems import load_problem
@@ -237,9 +237,7 @@ def _problem(given: Problem | str, batch_size: int | None) -> Problem:
     """The problem, which may be named; it must have as many examples as a batch."""
     problem = load_problem(given) if isinstance(given, str) else given
     problem = dataclasses.replace(problem, data=materialized("sweep", problem.name, problem.data))
-    num = problem.num_examples
-    if batch_size is not None and (num is None or not 1 <= batch_size <= num):
-        raise fail("sweep", f"batch_size {batch_size} needs as many examples, {problem.name} has {num}")
+    require_batch_size("sweep", batch_size, problem.name, problem.num_examples)
     return problem
 
 

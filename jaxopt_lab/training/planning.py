@@ -11,7 +11,7 @@ import numpy as np
 import optax
 
 from jaxopt_lab.core import Problem, fail, meshes, vectors
-from jaxopt_lab.core.batches import Batches
+from jaxopt_lab.core.batches import Batches, require_batch_size
 from jaxopt_lab.core.errors import LARGEST_COUNT, require_choice, require_count, require_memory
 from jaxopt_lab.core.leaves import is_key, is_raw_key, require_trainable
 from jaxopt_lab.core.losses import traced
@@ -90,7 +90,7 @@ def plan_run(
     require_count("run", "steps", steps, minimum=0)
     require_count("run", "every", every)
     execution.require_alone("run")
-    _require_batch(problem, batch_size)
+    require_batch_size("run", batch_size, problem.name, problem.num_examples)
     _require_probes(problem, probes)
     hyper, seed_list = _configurations(hyperparameters, seeds)
     shapes = params
@@ -211,14 +211,6 @@ class _Finished:
                 "Give the factory instead: run(problem, rules.heavy_ball, {...}).",
             )  # fmt: skip
         return self.rule
-
-
-def _require_batch(problem: Problem, batch_size: int | None) -> None:
-    if batch_size is None:
-        return
-    require_count("run", "batch_size", batch_size)
-    if problem.num_examples is None or batch_size > problem.num_examples:
-        raise fail("run", f"batch_size {batch_size} needs as many examples, {problem.name} has {problem.num_examples}")
 
 
 def _require_probes(problem: Problem, probes: tuple[Probe, ...]) -> None:

@@ -10,7 +10,7 @@ from flax import nnx
 import jaxopt_lab as lab
 from jaxopt_lab import networks
 from jaxopt_lab.core import InputError, batches, from_loss
-from jaxopt_lab.core.batches import Batches, as_data, materialized, sampled
+from jaxopt_lab.core.batches import Batches, as_data, materialized, require_batch_size, sampled
 
 INPUTS = np.random.default_rng(0).normal(size=(10, 3)).astype("float32")
 TARGETS = INPUTS @ np.array([1.0, -2.0, 0.5], "float32")
@@ -188,6 +188,25 @@ def test_a_tensor_that_numpy_cannot_read_is_said():
 
     with pytest.raises(InputError, match=r"a Far of a batch cannot be made an array \(TypeError: can't convert cuda"):
         from_loss(loss, jnp.zeros(3), lambda: iter([{"x": Far(INPUTS), "y": TARGETS}]))
+
+
+def test_a_batch_is_a_part_of_the_examples():
+    for size in (None, 1, 4):
+        require_batch_size("run", size, "mine", 4)
+    require_batch_size("run", None, "mine", None)
+
+
+@pytest.mark.parametrize(
+    ("size", "num", "message"),
+    [
+        (5, 4, "run: batch_size 5 needs as many examples, mine has 4 to train on"),
+        (1, None, "mine has None"), (0, 4, "batch_size must be a whole number of at least 1, got 0"),
+        (2.0, 4, "batch_size must be a whole number"),
+    ],
+)  # fmt: skip
+def test_a_batch_of_more_than_all_examples_is_refused(size, num, message):
+    with pytest.raises(InputError, match=message):
+        require_batch_size("run", size, "mine", num, "to train on")
 
 
 def test_the_largest_sample_is_bounded_in_bytes(monkeypatch):

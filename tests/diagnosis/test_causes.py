@@ -4,11 +4,9 @@ import dataclasses
 
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 
-import jaxopt_lab as lab
-from jaxopt_lab.core import Estimate, Status
+from jaxopt_lab.core import Estimate
 from jaxopt_lab.curvature.directions import NegativeCurvature
 from jaxopt_lab.diagnosis.causes import (
     data_mismatch,
@@ -19,46 +17,22 @@ from jaxopt_lab.diagnosis.causes import (
     mixed_examples,
     no_gradient,
     noise,
-    non_finite,
     outputs,
-    rule_limits,
-    signals,
     stationarity,
     train_eval,
     underfitting,
 )
 from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels, Split
-from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, Search
-from jaxopt_lab.diagnosis.probe_runs import ProbeRun
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Modes, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
-from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule, Update
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
-from jaxopt_lab.rules.identification import IdentifiedRule
 from jaxopt_lab.tracing.outputs import OutputPlace
-from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
-
-INPUTS, LABELS = np.zeros((40, 3), np.float32), np.arange(40) % 4
-CLASSES = lab.from_loss(lambda w, batch, key: jnp.sum(w), jnp.zeros(3), (INPUTS, LABELS))
-REGRESSION = lab.from_loss(
-    lambda w, batch, key: jnp.sum(w), jnp.zeros(3), (INPUTS, np.linspace(0, 1, 40, dtype=np.float32))
-)
-SGD = IdentifiedRule("gradient descent", 0.1, effective_rate=0.1)
-
-
-def evidence(problem=CLASSES, end=0.9, batch_size=None, rule=None, noise=None, **parts):
-    """A run from 1.1 to `end` where one output for all earns 1.0."""
-    curve = np.linspace(1.1, end, 40)
-    curve[20:] = end
-    run = ProbeRun(np.arange(40), curve, np.ones(40), None, Status.COMPLETED, jnp.zeros(3), None, None)
-    setting = Setting(problem, optax.sgd(0.1), jnp.zeros(3), True, 39, batch_size, 0, None, None, SGD)
-    return Evidence(setting, PointState(1.1, 1.0, baseline=1.0), run=run, update=Update(noise, rule), **parts)
-
+from tests.diagnosis.pieces import REGRESSION, SGD, evidence
 
 PLACE = OutputPlace(0, (40, 4), ((5, "softmax"),), (0,), (1,), False)
 
@@ -186,57 +160,6 @@ def test_the_two_modes_differ_twice(modes, found):
     assert (train_eval.examine(evidence(program=ProgramChecks(modes=modes))) is not None) == found
 
 
-def checks(**changes):
-    return dataclasses.replace(RuleChecks(False, 1.0, 1.0, 0.0, "bfloat16", None), **changes)
-
-
-@pytest.mark.parametrize(
-    ("lost", "dtype", "found"), [(0.45, "bfloat16", False), (0.55, "bfloat16", True), (0.55, "float32", False)]
-)
-def test_half_of_the_entries_lose_their_update(lost, dtype, found):
-    assert (rule_limits.examine_lost(evidence(rule=checks(lost=lost, dtype=dtype))) is not None) == found
-
-
-@pytest.mark.parametrize(
-    ("changes", "found"),
-    [
-        ({"shortened": 3.9, "elasticity": 0.0}, False), ({"shortened": 4.1, "elasticity": 0.0}, True),
-        ({"shortened": 4.1, "elasticity": 0.6}, False), ({"is_adaptive": True, "elasticity": 0.45}, False),
-        ({"is_adaptive": True, "elasticity": 0.55}, True),
-    ],
-)  # fmt: skip
-def test_a_limit_on_the_gradient_decides_the_steps(changes, found):
-    assert (rule_limits.examine_clipped(evidence(rule=checks(**changes))) is not None) == found
-    assert rule_limits.examine_clipped(evidence(end=0.1, rule=checks(**changes))) is None
-
-
-@pytest.mark.parametrize(
-    ("ends", "peak", "halfway", "found"),
-    [(61, 0, 1.0, False), (59, 0, 1.0, True), (100, 89, 0.7, False), (100, 91, 0.7, True), (100, 91, 0.8, False)],
-)
-def test_a_schedule_ends_early_or_never_rises(ends, peak, halfway, found):
-    rates = np.ones(100)
-    rates[50] = halfway
-    made = evidence(rule=checks(schedule=Schedule(100, rates, ends, peak)))
-    assert (rule_limits.examine_schedule(made) is not None) == found
-
-
-@pytest.mark.parametrize(("idle", "found"), [(0.88, False), (0.92, True)])
-def test_nine_of_ten_steps_have_no_update(idle, found):
-    assert (rule_limits.examine_schedule(evidence(rule=checks(idle=idle))) is not None) == found
-    assert rule_limits.examine_schedule(evidence(end=0.1, rule=checks(idle=idle))) is None
-
-
-@pytest.mark.parametrize(("descent", "found"), [(-0.45, False), (-0.55, True)])
-def test_updates_point_along_the_gradient(descent, found):
-    assert (rule_limits.examine_ascent(evidence(rule=checks(descent=descent))) is not None) == found
-
-
-def test_a_rule_makes_a_number_that_is_not_finite():
-    assert non_finite.examine(evidence(rule=checks())) is None
-    assert "float32" in non_finite.examine(evidence(rule=checks(is_finite=False))).explanation
-
-
 @pytest.mark.parametrize(("silent", "found"), [((), False), ((0,), True), ((0, 1), False)])
 def test_a_class_is_silent_where_another_is_not(silent, found):
     checks = DataChecks(Labels({0: 20, 1: 20}, 1, 0.5, silent), None, None)
@@ -269,43 +192,6 @@ def test_a_gap_between_the_two_modes_is_no_overfitting():
 def test_less_is_enough_where_the_training_examples_are_known_by_heart(end, gap, found):
     made = evidence(end=end, validation=Validation(Estimate(end + gap, 1e-3), 0.8, 1.2, 0.0))
     assert (generalization.examine(made) is not None) == found
-
-
-def layered(forward=(1.0, 1.0, 1.0, 1.0, 1.0), backward=(1.0,) * 5, dead=0.0, saturated=np.nan, copies=0.0):
-    layers = tuple(
-        LayerSignal(f"{k}", 8, 8, f, b, 1.0, 1.0, copies, np.zeros(8))
-        for k, (f, b) in enumerate(zip(forward, backward, strict=True))
-    )
-    return Layers(Signals(layers, (ActivationSignal("relu", "0", 8, dead, saturated, 0.5),), 40))
-
-
-@pytest.mark.parametrize(
-    ("dead", "saturated", "found"), [(0.45, 0, False), (0.55, 0, True), (0, 0.7, False), (0, 0.8, True)]
-)
-def test_half_of_a_layers_units_are_dead_or_three_quarters_saturated(dead, saturated, found):
-    made = evidence(layers=layered(dead=dead, saturated=saturated))
-    assert (signals.examine_dead(made) is not None) == found
-    assert signals.examine_dead(evidence(end=0.1, layers=layered(dead=dead, saturated=saturated))) is None
-
-
-@pytest.mark.parametrize(("gain", "found"), [(19.0, False), (21.0, True)])
-def test_the_signal_changes_twentyfold_in_depth(gain, found):
-    path = (*np.geomspace(1, gain, 4), 1.0)
-    fallen = (*(1 / np.array(path[:4])), 1.0)
-    assert (signals.examine_exploding(evidence(layers=layered(forward=path))) is not None) == found
-    assert (signals.examine_vanishing(evidence(layers=layered(forward=fallen))) is not None) == found
-
-
-@pytest.mark.parametrize(("loss", "found"), [(3.9, False), (4.1, True)])
-def test_a_start_three_sizes_above_a_constant_output_is_bad(loss, found):
-    made = evidence(layers=layered())
-    made = dataclasses.replace(made, point=dataclasses.replace(made.point, loss=loss))
-    assert (signals.examine_initialization(made) is not None) == found
-
-
-@pytest.mark.parametrize(("copies", "found"), [(0.45, False), (0.55, True)])
-def test_units_that_are_copies_of_each_other_are_a_bad_start(copies, found):
-    assert (signals.examine_initialization(evidence(layers=layered(copies=copies))) is not None) == found
 
 
 def bowl(gradient_square, curvature_=1.0):

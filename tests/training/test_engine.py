@@ -1,5 +1,4 @@
 import dataclasses
-import functools
 import pathlib
 
 import jax
@@ -207,55 +206,10 @@ def test_programs_of_rules_and_losses_made_anew_are_let_go(monkeypatch):
     assert counts[-1] - counts[11] < 24  # a program takes about ten; twelve more of them would be 120
 
 
-def test_probes_measure_what_they_say():
-    with precision("float64"):
-        target = np.array([1.0, -1.0])
-        problem = objectives.quadratic([1.0, 0.5], minimizer=target, start=[3.0, 3.0])
-        probes = (
-            training.loss(), training.gradient_norm(), training.distance(), training.update_cosine(),
-            training.update_ratio(), training.band_energy((0.7,)), training.coordinates(1),
-        )  # fmt: skip
-        trace = training.run(problem, rules.sgd, {"learning_rate": 1.5}, steps=3, probes=probes)
-    x = [np.array([3.0, 3.0])]
-    for _ in range(3):
-        x.append(x[-1] - 1.5 * np.array([1.0, 0.5]) * (x[-1] - target))
-    gradient = np.array([1.0, 0.5]) * (x[3] - target)
-    last, before = x[3] - x[2], x[2] - x[1]
-    energy = 0.5 * np.array([1.0, 0.5]) * (x[3] - target) ** 2
-    np.testing.assert_allclose(trace["gradient_norm"][0, 3], np.linalg.norm(gradient), rtol=1e-12)
-    np.testing.assert_allclose(trace["distance"][0, 3], np.linalg.norm(x[3] - target), rtol=1e-12)
-    cosine = last @ before / np.linalg.norm(last) / np.linalg.norm(before)
-    np.testing.assert_allclose(trace["update_cosine"][0, 3], cosine, rtol=1e-12)
-    np.testing.assert_allclose(trace["update_ratio"][0, 3], np.linalg.norm(last) / np.linalg.norm(x[3]), rtol=1e-12)
-    np.testing.assert_allclose(trace["band_energy"][0, 3], energy[::-1], rtol=1e-12)
-    np.testing.assert_allclose(trace["coordinates"][0, 3], x[3][1:], rtol=1e-12)
-
-
 def test_a_user_made_probe_is_recorded(bowl):
     largest = training.Probe("largest", lambda seen: jnp.max(jnp.abs(seen.params)))
     trace = training.run(bowl, rules.sgd, {"learning_rate": 0.1}, steps=4, probes=[largest])
     assert trace["largest"].shape == (1, 5)
-
-
-@pytest.mark.parametrize("name", ["sgd", "heavy_ball", "nesterov", "chebyshev", "aggregated_momentum"])
-def test_chunks_agree_with_the_general_loop(name):
-    dim = 3 * 16_384 + 100
-    problem = objectives.quadratic(objectives.spectra.log_uniform(dim, 100.0), minimizer=np.linspace(0, 1, dim))
-    probes = (training.loss(), training.gradient_norm(), training.distance(), training.update_cosine())
-    rule = functools.partial(rules.REGISTRY[name].build)
-    whole = training.run(problem, rule, steps=23, every=5, probes=probes, execution=training.Execution(loop="vmap"))
-    parts = training.run(problem, rule, steps=23, every=5, probes=probes, execution=training.Execution(loop="chunks"))
-    for key in whole.metrics:
-        np.testing.assert_allclose(whole[key], parts[key], rtol=2e-5, atol=1e-6)  # float32 sums in another order
-    np.testing.assert_allclose(whole.params, parts.params, rtol=1e-5, atol=1e-6)
-    assert parts.facts["loop"] == "chunks"
-
-
-def test_chunks_are_taken_for_large_separable_problems_only():
-    problem = objectives.quadratic(objectives.spectra.log_uniform(2**21, 100.0), start=1.0)
-    taken = training.run(problem, rules.sgd, {"learning_rate": 1.0}, steps=1).facts["loop"]
-    assert taken == ("chunks" if jax.default_backend() == "cpu" else "vmap")
-    assert training.run(problem, optax.sgd(1.0), steps=1).facts["loop"] == "vmap"
 
 
 def test_the_callers_parameters_survive_donation(bowl):

@@ -1,0 +1,28 @@
+"""Pieces of evidence for the thresholds of causes."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+import jaxopt_lab as lab
+from jaxopt_lab.core import Status
+from jaxopt_lab.diagnosis.evidence import Evidence, PointState, Setting
+from jaxopt_lab.diagnosis.probe_runs import ProbeRun
+from jaxopt_lab.diagnosis.rule_checks import Update
+from jaxopt_lab.rules.identification import IdentifiedRule
+
+INPUTS, LABELS = np.zeros((40, 3), np.float32), np.arange(40) % 4
+CLASSES = lab.from_loss(lambda w, batch, key: jnp.sum(w), jnp.zeros(3), (INPUTS, LABELS))
+REGRESSION = lab.from_loss(
+    lambda w, batch, key: jnp.sum(w), jnp.zeros(3), (INPUTS, np.linspace(0, 1, 40, dtype=np.float32))
+)
+SGD = IdentifiedRule("gradient descent", 0.1, effective_rate=0.1)
+
+
+def evidence(problem=CLASSES, end=0.9, batch_size=None, rule=None, noise=None, **parts):
+    """A run from 1.1 to `end` where one output for all earns 1.0."""
+    curve = np.linspace(1.1, end, 40)
+    curve[20:] = end
+    run = ProbeRun(np.arange(40), curve, np.ones(40), None, Status.COMPLETED, jnp.zeros(3), None, None)
+    setting = Setting(problem, optax.sgd(0.1), jnp.zeros(3), True, 39, batch_size, 0, None, None, SGD)
+    return Evidence(setting, PointState(1.1, 1.0, baseline=1.0), run=run, update=Update(noise, rule), **parts)

@@ -1,0 +1,48 @@
+"""Each threshold of a cause that lies in the layers, from both sides."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxopt_lab.diagnosis.causes import signals
+from jaxopt_lab.diagnosis.evidence import Layers
+from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
+from tests.diagnosis.pieces import evidence
+
+
+def layered(forward=(1.0, 1.0, 1.0, 1.0, 1.0), backward=(1.0,) * 5, dead=0.0, saturated=np.nan, copies=0.0):
+    layers = tuple(
+        LayerSignal(f"{k}", 8, 8, f, b, 1.0, 1.0, copies, np.zeros(8))
+        for k, (f, b) in enumerate(zip(forward, backward, strict=True))
+    )
+    return Layers(Signals(layers, (ActivationSignal("relu", "0", 8, dead, saturated, 0.5),), 40))
+
+
+@pytest.mark.parametrize(
+    ("dead", "saturated", "found"), [(0.45, 0, False), (0.55, 0, True), (0, 0.7, False), (0, 0.8, True)]
+)
+def test_half_of_a_layers_units_are_dead_or_three_quarters_saturated(dead, saturated, found):
+    made = evidence(layers=layered(dead=dead, saturated=saturated))
+    assert (signals.examine_dead(made) is not None) == found
+    assert signals.examine_dead(evidence(end=0.1, layers=layered(dead=dead, saturated=saturated))) is None
+
+
+@pytest.mark.parametrize(("gain", "found"), [(19.0, False), (21.0, True)])
+def test_the_signal_changes_twentyfold_in_depth(gain, found):
+    path = (*np.geomspace(1, gain, 4), 1.0)
+    fallen = (*(1 / np.array(path[:4])), 1.0)
+    assert (signals.examine_exploding(evidence(layers=layered(forward=path))) is not None) == found
+    assert (signals.examine_vanishing(evidence(layers=layered(forward=fallen))) is not None) == found
+
+
+@pytest.mark.parametrize(("loss", "found"), [(3.9, False), (4.1, True)])
+def test_a_start_three_sizes_above_a_constant_output_is_bad(loss, found):
+    made = evidence(layers=layered())
+    made = dataclasses.replace(made, point=dataclasses.replace(made.point, loss=loss))
+    assert (signals.examine_initialization(made) is not None) == found
+
+
+@pytest.mark.parametrize(("copies", "found"), [(0.45, False), (0.55, True)])
+def test_units_that_are_copies_of_each_other_are_a_bad_start(copies, found):
+    assert (signals.examine_initialization(evidence(layers=layered(copies=copies))) is not None) == found
