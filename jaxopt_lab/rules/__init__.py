@@ -22,6 +22,7 @@ from jaxopt_lab.rules.monitor_summary import summarize_monitor
 from jaxopt_lab.rules.registry import REGISTRY
 from jaxopt_lab.rules.second_order import cubic_newton, newton_cg, saddle_free_newton
 from jaxopt_lab.rules.spectral_steps import barzilai_borwein
+from jaxopt_lab.rules.step_stability import critical_learning_rate, step_multipliers
 
 __all__ = [
     "Monitor",
@@ -34,6 +35,7 @@ __all__ = [
     "averaged_params",
     "barzilai_borwein",
     "chebyshev",
+    "critical_learning_rate",
     "cubic_newton",
     "heavy_ball",
     "identify",
@@ -48,6 +50,7 @@ __all__ = [
     "rmsprop",
     "saddle_free_newton",
     "sgd",
+    "step_multipliers",
     "summarize_monitor",
     "triple_momentum",
 ]
