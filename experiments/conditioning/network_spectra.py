@@ -176,7 +176,7 @@ def _network(config: Config, depth: int, width: int, norm: str) -> Row:
     }  # fmt: skip
 
 
-def _top(operator: curvature.Operator, count: int) -> curvature.Eigenpairs:
+def _top(operator: curvature.Operator, count: int) -> Any:
     return curvature.eigenpairs(operator, count, tolerance=1e-3, verify=False).largest
 
 

@@ -9,8 +9,7 @@ from jaxopt_lab.curvature.determinants import log_determinant
 from jaxopt_lab.curvature.directions import gradient_alignment, negative_curvature
 from jaxopt_lab.curvature.fishers import empirical_fisher, fisher, gradient_covariance
 from jaxopt_lab.curvature.indices import index
-from jaxopt_lab.curvature.journals import Progress
-from jaxopt_lab.curvature.lanczos import Eigenpairs, eigenpairs
+from jaxopt_lab.curvature.lanczos import eigenpairs
 from jaxopt_lab.curvature.noise import noise_scale
 from jaxopt_lab.curvature.operators import Operator, from_diagonal, from_matrix, operator
 from jaxopt_lab.curvature.preconditioning import preconditioned, preconditioner_of
@@ -21,9 +20,7 @@ from jaxopt_lab.curvature.traces import frobenius, trace
 from jaxopt_lab.curvature.tracking import Sharpness, track
 
 __all__ = [
-    "Eigenpairs",
     "Operator",
-    "Progress",
     "Sharpness",
     "batch_sharpness",
     "block_names",

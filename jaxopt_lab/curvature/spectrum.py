@@ -15,6 +15,7 @@ from jaxopt_lab.curvature.conditioning import ConditionNumber
 from jaxopt_lab.curvature.densities import Density, density_of
 from jaxopt_lab.curvature.directions import Alignment
 from jaxopt_lab.curvature.indices import Index, index_of
+from jaxopt_lab.curvature.journals import Progress
 from jaxopt_lab.curvature.lanczos import Eigenpairs, Ends
 from jaxopt_lab.curvature.noise import NoiseScale
 from jaxopt_lab.curvature.points import locate
@@ -190,7 +191,7 @@ class _Forecast:
     def __init__(self, log: Callable[[str], None]) -> None:
         self._log, self._said = log, 0.0
 
-    def __call__(self, progress: curvature.Progress) -> None:
+    def __call__(self, progress: Progress) -> None:
         if progress.seconds - self._said < _SECONDS:
             return
         self._said = progress.seconds

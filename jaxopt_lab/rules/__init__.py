@@ -11,6 +11,7 @@ from jaxopt_lab.rules.identification import identify
 from jaxopt_lab.rules.monitor import Monitor, observe
 from jaxopt_lab.rules.monitor_summary import summarize_monitor
 from jaxopt_lab.rules.registry import REGISTRY
+from jaxopt_lab.rules.step_stability import critical_learning_rate, step_multipliers
 
 if TYPE_CHECKING:  # a type checker reads no table: it gets the names that the table's file imports
     from jaxopt_lab.rules.registry import *  # noqa: F403
@@ -18,4 +19,14 @@ if TYPE_CHECKING:  # a type checker reads no table: it gets the names that the t
 _FACTORIES = {spec.factory.__name__: spec.factory for spec in REGISTRY.values()}
 globals().update(_FACTORIES)
 
-__all__ = ["Monitor", "REGISTRY", "averaged_params", "identify", "observe", "summarize_monitor", *sorted(_FACTORIES)]
+__all__ = [
+    "Monitor",
+    "REGISTRY",
+    "averaged_params",
+    "critical_learning_rate",
+    "identify",
+    "observe",
+    "step_multipliers",
+    "summarize_monitor",
+    *sorted(_FACTORIES),
+]
