@@ -106,8 +106,8 @@ def horizon_for(evidence: Evidence, gain: float) -> int:
 def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """What makes the program another than meant first, then by gain; what follows from another cause comes behind it.
 
-    Unless both were tried and the change against what follows gave more. What makes the program another than meant
-    comes last where its change was tried and makes things worse, and another cause's change helps much.
+    Unless both were tried and the change against what follows gave more. A cause whose change was tried and makes
+    things worse, of whatever kind, comes last where another one's change helps much.
 
     Example:
       >>> from jaxopt_lab.diagnosis.findings import Prescription, make_finding

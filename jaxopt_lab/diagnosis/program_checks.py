@@ -108,12 +108,13 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     points = [(frozen, setting.params)]
     if run is not None and not run.diverged:
         points.append((setting.problem.freeze(run.model_state), run.params))
-    inputs = evidence.part("data.inputs")
-    if inputs is not None and inputs.unnormalized:
-        points.append((standardized(frozen), setting.params))
     if not budget.allows_aside("gradient_flow", len(points) * GRADIENT):
         return budget.skipped["gradient_flow"]
     zero = np.all([_zero_leaves(problem, params) for problem, params in points], axis=0)
+    inputs = evidence.part("data.inputs")
+    if zero.any() and inputs is not None and inputs.unnormalized:
+        zero &= _zero_leaves(standardized(frozen), setting.params)
+        budget.aside += GRADIENT
     leaves, paths = jax.tree.leaves(setting.params), vectors.parameter_paths(setting.params)
     batch = jax.tree.map(lambda leaf: leaf[: min(len(leaf), 4)], setting.problem.data)
     loss = as_partial(frozen.loss)

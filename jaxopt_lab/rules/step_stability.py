@@ -206,15 +206,19 @@ def _search(
     if step.size <= max(_DENSE, num_modes + 2):
         matrix = np.stack([step(column) for column in np.eye(step.size)], axis=1)
         values, vectors = np.linalg.eig(matrix)
-        moved, products = matrix @ vectors, step.products
+        moved = matrix @ vectors
     else:
         values, vectors = _arnoldi(where, step, start, num_modes, tolerance, max_products)
-        moved = np.stack([step(column.real) + 1j * step(column.imag) for column in vectors.T], axis=1)
-        products = step.products
+        moved = np.stack([_moved(step, column) for column in vectors.T], axis=1)
     residuals = np.linalg.norm(moved - vectors * values, axis=0)
     order = np.argsort(-np.abs(values))
-    found = StepMultipliers(1 + values[order], residuals[order], products, step.num_held)
+    found = StepMultipliers(1 + values[order], residuals[order], step.products, step.num_held)
     return found, vectors[:, order[0]].real
+
+
+def _moved(step: LinearizedStep, mode: np.ndarray) -> np.ndarray:
+    """(J - 1) mode, of a real one by one product."""
+    return step(mode.real) + 1j * step(mode.imag) if mode.imag.any() else step(mode.real)
 
 
 def _arnoldi(
