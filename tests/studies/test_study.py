@@ -105,9 +105,10 @@ def test_what_is_missing_is_told_with_the_file_and_what_to_write(names, wording)
     assert str(told.value).startswith(f"{__file__}: ")
 
 
-def test_a_file_named_like_a_module_hides_none(tmp_path):
+def test_a_file_named_like_a_module_hides_none(tmp_path, monkeypatch):
     import random
 
+    monkeypatch.setattr(sys, "path", [*sys.path])  # its folder would come first for processes that later tests start
     (tmp_path / "random.py").write_text(f'"""{DOC}"""\nclass Config:\n    steps: int = 1\n')
     with pytest.raises(InputError, match="a study has a `run`"):
         load_study(tmp_path / "random.py")
