@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Problem, Stateful, Truth, fail
+from jaxopt_lab.core import Problem, Stateful, Truth, fail, meshes
 from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.core.leaves import count_examples
 from jaxopt_lab.core.problem import Batch, as_partial
@@ -158,7 +158,7 @@ def _metric_on(metric: Any, test: Batch, params: Any, batch: Batch, *model_state
 
 
 def _rows(tree: Batch, rows: np.ndarray) -> Batch:
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], tree)
+    return meshes.take(tree, rows)
 
 
 @dataclasses.dataclass(frozen=True)

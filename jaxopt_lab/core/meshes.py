@@ -58,11 +58,22 @@ def on_any_mesh(function: Callable[..., Any], *arguments: Any) -> Any:
 def take(tree: Any, rows: Any) -> Any:
     """Rows of every leaf, a slice or numbers [k]; of leaves on Explicit axes every device gets them all.
 
+    Numbers are taken of all arrays by one program: an operation of its own compiles four for each shape.
+
     Example:
       >>> take(jax.numpy.arange(4), slice(1, 3)).tolist()
       [1, 2]
     """
-    return jax.tree.map(lambda leaf: _taken(leaf, rows), tree)
+    if isinstance(rows, slice):
+        return jax.tree.map(lambda leaf: _taken(leaf, rows), tree)
+    leaves, structure = jax.tree.flatten(tree)
+    arrays = iter(_taken_together([leaf for leaf in leaves if isinstance(leaf, jax.Array)], rows))
+    return structure.unflatten(next(arrays) if isinstance(leaf, jax.Array) else leaf[rows] for leaf in leaves)
+
+
+@jax.jit
+def _taken_together(leaves: list[jax.Array], rows: Any) -> list[jax.Array]:
+    return [_taken(leaf, rows) for leaf in leaves]
 
 
 def settled(tree: Any) -> Any:

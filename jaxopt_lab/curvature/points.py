@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from jaxopt_lab.core import Problem, fail, meshes, vectors
 from jaxopt_lab.core.errors import reason, require_choice
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.core.vectors import parameter_paths
+from jaxopt_lab.core.vectors import all_finite, parameter_paths
 from jaxopt_lab.curvature.operators import vector_space
 from jaxopt_lab.curvature.streams import Chunks, Source, make_chunks, mean_over_chunks
 
@@ -179,8 +179,10 @@ def _require_independent(problem: Problem, chunks: Chunks) -> None:
 def _require_finite(name: str, value: jax.Array, gradient: Any) -> None:
     if not np.isfinite(value):
         raise fail(name, f"the loss is {float(value)} at this point", "Nothing can be said about its curvature here.")
+    if all_finite(gradient):
+        return
     for path, leaf in zip(parameter_paths(gradient), jax.tree.leaves(gradient), strict=True):
-        if not bool(jnp.all(jnp.isfinite(leaf))):
+        if not all_finite(leaf):
             raise fail(
                 name, f"the gradient of {path or 'the parameters'} is not finite, the loss is {float(value):.6g}"
             )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxopt_lab.core import InputError, Problem, fail
+from jaxopt_lab.core import InputError, Problem, fail, meshes
 from jaxopt_lab.core.errors import require_positive
 
 GRADIENT = 1.0
@@ -161,4 +161,4 @@ def some_examples(data: Any, kept: int, seed: int) -> Any:
     if kept >= num:
         return data
     rows = np.sort(np.random.default_rng(seed).permutation(num)[:kept])
-    return jax.tree.map(lambda leaf: leaf[rows], data)
+    return meshes.take(data, rows)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Estimate, Problem, mean_of_samples, vectors
+from jaxopt_lab.core import Estimate, Problem, mean_of_samples, meshes, vectors
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.output_search import OutputSearch, constant_output_loss
 from jaxopt_lab.tracing.outputs import classes_of
@@ -99,7 +99,7 @@ def draw_batch(problem: Problem, batch_size: int | None, seed: tuple[int, int]) 
     if num is None or batch_size is None:
         return problem.data
     rows = np.random.default_rng(seed).permutation(num)[:batch_size]
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf)[rows], problem.data)
+    return meshes.take(problem.data, rows)
 
 
 @jax.jit

@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Problem, vectors
@@ -196,7 +197,13 @@ def _variances(gradients: list[list[jax.Array]]) -> list[float]:
 
 def _zero_leaves(problem: Any, params: Any) -> np.ndarray:
     _, gradient = value_and_gradient(as_partial(problem.loss), params, problem.data)
-    return np.array([leaf.size > 0 and not bool((leaf != 0).any()) for leaf in jax.tree.leaves(gradient)])
+    leaves = jax.tree.leaves(gradient)
+    return np.array([leaf.size > 0 for leaf in leaves]) & ~np.array(_any_nonzero(leaves), bool)
+
+
+@jax.jit
+def _any_nonzero(leaves: list[jax.Array]) -> list[jax.Array]:
+    return [jnp.any(leaf != 0) for leaf in leaves]
 
 
 def _redrawn(program: Program, num_leaves: int) -> tuple[str, ...]:

@@ -175,13 +175,18 @@ def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> 
 def _lost(setting: Any, run: Any) -> tuple[float, str]:
     """Share of the entries with an update that are the same after it, of the leaf that loses most."""
     gradient = _gradients(setting, run.params)[0]
-    updates, _ = setting.rule.update(gradient, run.state, run.params)
-    after = optax.apply_updates(run.params, updates)
+    count = compiled(_counts, (setting.rule,), (run.state, run.params))
     worst, dtype = 0.0, ""
-    for old, new, update in zip(*map(jax.tree.leaves, (run.params, after, updates)), strict=True):
-        asked = np.asarray(update != 0)
-        if asked.sum() >= 16 and asked.mean() > 0.1:
-            share = float(np.asarray(new == old)[asked].mean())
-            if share > worst:
-                worst, dtype = share, str(old.dtype)
+    for leaf, (asked, kept) in zip(jax.tree.leaves(run.params), count(run.state, run.params, gradient), strict=True):
+        if asked >= 16 and asked > 0.1 * leaf.size and float(kept / asked) > worst:
+            worst, dtype = float(kept / asked), str(leaf.dtype)
     return worst, dtype
+
+
+def _counts(rule: optax.GradientTransformation, state: Any, params: Any, gradient: Any) -> list[tuple[Any, Any]]:
+    """Entries of each leaf with an update, and those of them that are the same after it."""
+    updates, _ = rule.update(gradient, state, params)
+    after = optax.apply_updates(params, updates)
+    asked = [update != 0 for update in jax.tree.leaves(updates)]
+    same = [new == old for new, old in zip(jax.tree.leaves(after), jax.tree.leaves(params), strict=True)]
+    return [(jnp.sum(each), jnp.sum(each & other)) for each, other in zip(asked, same, strict=True)]

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.interpreters import partial_eval
 
-from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core import Problem, fail, meshes
 from jaxopt_lab.core.leaves import is_key
 from jaxopt_lab.core.losses import traced
 from jaxopt_lab.core.problem import Batch, as_partial
@@ -177,13 +177,13 @@ def _batches(data: Batch) -> list[Batch]:
         return []
     num = leaves[0].shape[0]
     rows = np.unique(np.linspace(0, num - 1, min(num, _ROWS)).astype(int))
-    drawn = [leaf[rows] for leaf in leaves]
+    drawn = meshes.take(leaves, rows)
     plain = [np.asarray(jax.random.key_data(leaf) if is_key(leaf) else leaf) for leaf in drawn]
     differ = [k for k in range(1, len(rows)) if any((leaf[0] != leaf[k]).any() for leaf in plain)]
     if not differ:
         return []
     orders = (np.array(order) * differ[0] for order in ((0, 0, 1, 1), (0, 0, 0, 1), (0, 1, 1, 1)))
-    return [structure.unflatten([leaf[order] for leaf in drawn]) for order in orders]
+    return [structure.unflatten(meshes.take(drawn, order)) for order in orders]
 
 
 def _used(function: Callable[..., Any], first: Any, *rest: Any) -> list[bool]:

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core import Problem, meshes, vectors
 from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.core.problem import Batch, Params, as_partial
 from jaxopt_lab.tracing.jaxprs import evaluate, lay_out
@@ -71,7 +71,7 @@ def measure_signals(problem: Problem, params: Params, *, num_examples: int = 256
     chosen = np.arange(problem.num_examples)
     if num_examples < len(chosen):
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, num_examples, replace=False))
-    batch = jax.tree.map(lambda leaf: jnp.asarray(leaf)[chosen], problem.data)
+    batch = meshes.take(problem.data, chosen)
     params = jax.tree.map(_strong, params)
     layers, prints, activations, hidden = jax.device_get(_measure(as_partial(frozen.loss), params, batch))
     layers = [dataclasses.replace(layer, copies=_copies(marks)) for layer, marks in zip(layers, prints, strict=True)]

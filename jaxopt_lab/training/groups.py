@@ -149,16 +149,32 @@ def first_lanes(program: Program, problem: Problem, params: Any, seeds: np.ndarr
     """The stacked lanes at step 0, from parameters and hyperparameters with the leading axis K, and seeds [K]."""
     num = len(seeds)
     if num == 1:
-        first = jax.tree.map(lambda leaf: leaf[0], (params, values))
-        state = jax.tree.map(lambda leaf: jnp.asarray(leaf)[None], program.rule(first[1]).init(first[0]))
+        first = _first((params, values))
+        state = _with_axis(program.rule(first[1]).init(first[0]))
     else:
         state = _own(jax.vmap(lambda point, hyper: program.rule(hyper).init(point))(params, values), params, values)
-    keys = jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(jnp.asarray(seeds))
-    order = jnp.tile(jnp.arange(problem.num_examples, dtype=jnp.int32), (num, 1)) if program.batch_size else None
+    keys = _keys(seeds)
+    order = np.tile(np.arange(problem.num_examples, dtype=np.int32), (num, 1)) if program.batch_size else None
     updates = vectors.zeros_like(params) if program.needs("updates") else None
     previous = vectors.zeros_like(params) if program.needs("previous_updates") else None
     model_state = jax.tree.map(lambda leaf: jnp.stack([leaf] * num), problem.model_state)
+    order = None if order is None else jnp.asarray(order)
     return Lane(params, state, keys, order, updates, previous, model_state)
+
+
+@jax.jit
+def _first(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[0], tree)
+
+
+@jax.jit
+def _with_axis(tree: Any) -> Any:
+    return jax.tree.map(lambda leaf: leaf[None], tree)
+
+
+@jax.jit
+def _keys(seeds: np.ndarray) -> jax.Array:
+    return jax.vmap(lambda seed: jax.random.fold_in(jax.random.key(seed), 1))(seeds)
 
 
 def _own(state: Any, *others: Any) -> Any:
