@@ -119,8 +119,10 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
         labels = _labels(search, problem.data)
         validation = evidence.validation
         base = evidence.point.baseline
-        poor = evidence.is_underperforming or (
-            validation is not None and base is not None and validation.loss.value > 0.7 * base
+        poor = (
+            evidence.is_underperforming
+            or (evidence.is_whole and not evidence.is_converged)
+            or (validation is not None and base is not None and validation.loss.value > 0.7 * base)
         )
         if poor and (labels is None or len(labels.counts) > 1):
             probe, across = probe_labels(search.place, problem)

@@ -25,7 +25,7 @@ from jaxopt_lab.tracing.signals import Signals
 _STATIONARY = 0.02
 _ALIKE = 0.1
 _CONVERGED = 0.05
-_GOOD = 0.8
+LITTLE = 0.2
 _HALF = 0.5
 _NOTHING = 0.95
 _EMPTY = {"program": ProgramChecks(), "data": DataChecks()}
@@ -182,15 +182,18 @@ class Evidence:
     def is_underperforming(self) -> bool:
         """Whether training goes badly: it diverged, or more than a fifth is left of what a constant output leaves.
 
-        Without data: of what the start leaves. Where the validation loss is the lower one, as with labels of which some
+        Or more than a tenth once the run is whole, where a probe leaves far less. Without data: of what the start
+        leaves. Where the validation loss is the lower one, as with labels of which some
         are wrong in the training data alone, it tells.
         """
         if self.run is None or self.run.diverged:
             return self.run is not None
         if self.point.baseline is None or not np.isfinite(self.lower_bound):
-            return self.progress < _GOOD
+            return self.progress < 1 - LITTLE
         ends = self.end if self.validation is None else min(self.end, self.validation.loss.value)
-        return ends - self.penalty.end - self.lower_bound > (1 - _GOOD) * (self.scale - self.penalty.start)
+        skill = None if self.data is None else self.data.skill
+        most = LITTLE / 2 if skill is not None and skill.is_outdone and self.is_whole else LITTLE
+        return ends - self.penalty.end - self.lower_bound > most * (self.scale - self.penalty.start)
 
     @property
     def penalty(self) -> Penalty:

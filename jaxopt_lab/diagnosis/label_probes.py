@@ -26,6 +26,7 @@ SURE = 1e-4
 MOST_CLASSES = 50
 _MOST_EXAMPLES, _MOST_FEATURES = 1000, 256
 _NEIGHBOURS = 5
+_OUTDONE, _LEAST_GAP, _ERRORS = 2.0, 0.1, 3.0
 
 
 class Skill(NamedTuple):
@@ -35,11 +36,25 @@ class Skill(NamedTuple):
       model: by the model at the end of the run.
       probe: by the best probe, fitted to up to 1000 of the training examples.
       error: standard error of the difference, at most.
+      is_class: whether classes are predicted.
     """
 
     model: float
     probe: float
     error: float
+    is_class: bool = True
+
+    @property
+    def is_outdone(self) -> bool:
+        """Whether the probe leaves less than half of the model's errors: a tenth of what there is to tell, no chance.
+
+        Of a number, whose errors are known more closely, a quarter of them and a twentieth do too.
+        """
+        gap, left = self.probe - self.model, 1 - self.model
+        if not gap > _ERRORS * self.error:
+            return False
+        half = left > _OUTDONE * (1 - self.probe) and gap > _LEAST_GAP
+        return half or (not self.is_class and left > 2 * _OUTDONE * (1 - self.probe) and gap > _LEAST_GAP / 2)
 
 
 def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> tuple[float | None, float | None]:
@@ -97,7 +112,8 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
         own = max(score(columns[:, 0] > threshold, truth) for threshold in (0.0, 0.5))
     else:
         own = max(score(column, truth) for column in columns.T)
-    return Skill(own, best, 1 / np.sqrt(len(held)))
+    spread = 1.0 if is_class else min(2 * np.sqrt(own) * (1 - own), 1.0)  # of a squared correlation
+    return Skill(own, best, float(spread / np.sqrt(len(held))), is_class)
 
 
 def _standardized(train: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -1,6 +1,7 @@
 """What the criterion lets the outputs reach: the loss with the last layer's outputs as free variables.
 
-    reachable   least loss on the way of gradient steps on the outputs, from those that the model gives now
+    reachable   least loss on the way of gradient steps on the outputs, from those that the model gives now, shrunk to
+                the size of the targets: that an activation saturates at large weights is no fault of the criterion
     bypassed    the same with an output activation handing its argument on
     constant    the same with one output for all examples: what is earned by knowing nothing of the inputs
 
@@ -16,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem
+from jaxopt_lab.core import Problem, meshes
 from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import some_examples
@@ -57,7 +58,7 @@ class OutputSearch:
       loss: at the outputs of the model.
       outputs: of the model, of the examples' shape.
       slope: root mean square of the loss's derivative with respect to them, times the number of examples.
-      reachable: from the model's outputs.
+      reachable: from the model's outputs, where they are larger than the targets shrunk to their size.
       bypassed: with the activation that costs most handing its argument on; None where the reachable loss is low.
       activation: that activation's name, "" without one.
       constant: of one output for all of up to 2048 examples.
@@ -117,7 +118,7 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
         place = _place(loss, params, batch)
         assert place is not None
     outputs, value, slope = jax.device_get(compiled(_actual, (), (loss, params))(loss, params, batch))
-    scale = jnp.asarray(max(_unit(place, batch), float(np.sqrt(np.mean(np.square(outputs, dtype=np.float64))))))
+    scale = jnp.asarray(_unit(place, batch))
     reachable = _run(loss, params, batch, scale, None, "actual")
     constant = _run(loss, params, some_examples(problem.data, _MOST_EXAMPLES, seed), scale, None, "constant")
     bypassed, name = None, ""
@@ -208,6 +209,7 @@ def _search(
     assert place is not None
     leaves = jax.tree.leaves((params, batch))
     actual = evaluate(program, leaves)[place.value].astype(jnp.float32)
+    actual = actual * jnp.minimum(1.0, scale / jnp.maximum(jnp.sqrt(jnp.mean(jnp.square(actual))), 1e-30))
     value = lambda z: loss_of_outputs(  # noqa: E731
         program, place, leaves, jnp.broadcast_to(z, place.shape), bypass
     ).astype(jnp.float32)
@@ -244,7 +246,7 @@ def _coupling(loss: Any, params: Any, data: Any, seed: int) -> float:
         return float("nan")
     rows = np.random.default_rng((seed, 1)).permutation(_length(data))
     one, two, three = (rows[k * _GROUP : (k + 1) * _GROUP] for k in range(3))
-    pair = [jax.tree.map(lambda leaf, r=r: jnp.asarray(leaf)[r], data) for r in (np.r_[one, two], np.r_[one, three])]
+    pair = [meshes.take(data, np.r_[one, others]) for others in (two, three)]
     slopes = compiled(_slopes, (), (loss, params))
     before, after = (np.asarray(slopes(loss, params, batch), np.float64).ravel() for batch in pair)
     factor = before @ after / max(before @ before, 1e-300)
@@ -265,12 +267,15 @@ def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:
 def _silent(loss: Any, params: Any, data: Any, kept: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the data whose outputs the loss does not feel, and the rows that were looked at."""
     rows = some_examples(np.arange(_length(data)), kept, seed)
-    batch = jax.tree.map(lambda leaf: leaf[rows], data)
-    felt = np.asarray(compiled(_felt, (), (loss, params))(loss, params, batch, jax.random.key(seed)))
+    batch = meshes.take(data, rows)
+    place = _place(loss, params, batch)
+    assert place is not None
+    drawn = np.random.default_rng((seed, 2)).standard_normal((_DRAWS, *place.shape), np.float32)
+    felt = np.asarray(compiled(_felt, (), (loss, params))(loss, params, batch, drawn))
     return (rows[~felt], rows) if felt.shape == rows.shape else (rows[:0], rows[:0])
 
 
-def _felt(loss: Any, params: Any, batch: Any, key: jax.Array) -> jax.Array:
+def _felt(loss: Any, params: Any, batch: Any, drawn: jax.Array) -> jax.Array:
     """Whether each example's outputs change the loss, at some draw of them."""
     program, place = _layout(loss, params, batch)
     assert place is not None
@@ -280,8 +285,7 @@ def _felt(loss: Any, params: Any, batch: Any, key: jax.Array) -> jax.Array:
         return jnp.ones((), bool)
     slope = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))
     size = 1 + jnp.sqrt(jnp.mean(jnp.square(outputs)))
-    drawn = size * jax.random.normal(key, (_DRAWS, *outputs.shape), outputs.dtype)
-    slopes = jax.vmap(slope)(jnp.concatenate([outputs[None], drawn]))
+    slopes = jax.vmap(slope)(jnp.concatenate([outputs[None], (size * drawn).astype(outputs.dtype)]))
     return jnp.any(slopes != 0, axis=(0, *range(2, slopes.ndim)))
 
 

@@ -17,7 +17,7 @@ from jaxopt_lab.core.leaves import describe, require_trainable
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
 from jaxopt_lab.diagnosis.data_checks import read_batches
-from jaxopt_lab.diagnosis.evidence import Evidence, Setting
+from jaxopt_lab.diagnosis.evidence import LITTLE, Evidence, Setting
 from jaxopt_lab.diagnosis.findings import (
     MEANT,
     PROGRAM_CAUSES,
@@ -154,7 +154,10 @@ def conclude(evidence: Evidence, account: Budget, log: Callable[[str], None] = l
 def _tried(
     evidence: Evidence, found: list[Finding], account: Budget, log: Callable[[str], None]
 ) -> list[Finding]:  # fmt: skip
-    """The findings with what was tried; without those whose change does not help a run that ends finite."""
+    """The findings with what was tried; without those whose change does not help a run that ends finite.
+
+    Where training goes badly with the change that helps most too, they stay as observations behind the others.
+    """
     trials = try_prescriptions(evidence, rank(found), account, log)
     kept, dropped = [], []
     for finding in found:
@@ -166,7 +169,10 @@ def _tried(
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription, alternatives=others))
         else:
             (dropped if trial.is_long else kept).append(dataclasses.replace(finding, trial=trial))
-    return kept if kept or not evidence.learned_nothing else dropped
+    if not kept:
+        return dropped if evidence.learned_nothing else []
+    best = min((trial.after / trial.scale for trial in trials.values() if trial.helps), default=0.0)
+    return [*kept, *dropped] if best > LITTLE else kept
 
 
 def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:

@@ -106,8 +106,9 @@ def horizon_for(evidence: Evidence, gain: float) -> int:
 def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """What makes the program another than meant first, then by gain; what follows from another cause comes behind it.
 
-    Unless both were tried and the change against what follows gave more. A cause whose change was tried and makes
-    things worse, of whatever kind, comes last where another one's change helps much.
+    Unless both were tried and the change against what follows gave more. What may be so on purpose is told by its gain
+    where another change gives three times as much. A cause whose change was tried and makes things worse, of whatever
+    kind, comes last where another one's change helps much.
 
     Example:
       >>> from jaxopt_lab.diagnosis.findings import Prescription, make_finding
@@ -116,18 +117,18 @@ def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
       >>> [finding.cause for finding in rank([slow, raw])]
       ['unnormalized-inputs', 'ill-conditioned']
     """
-    is_mended = any(each.trial is not None and each.trial.helps and each.trial.weight >= _LARGE for each in findings)
-    waiting = sorted(findings, key=lambda found: (is_mended and _harms(found), *_order(found)))
+    most = max((each.trial.weight for each in findings if each.trial is not None and each.trial.helps), default=1.0)
+    waiting = sorted(findings, key=lambda found: (most >= _LARGE and _harms(found), *_order(found, most)))
     ranked: list[Finding] = []
     while waiting:
-        free = [found for found in waiting if not any(_explains(other, found) for other in waiting)]
+        free = [found for found in waiting if not any(_explains(other, found, most) for other in waiting)]
         chosen = (free or waiting)[0]
         waiting.remove(chosen)
         ranked.append(chosen)
     return tuple(ranked)
 
 
-def _explains(cause: Finding, other: Finding) -> bool:
+def _explains(cause: Finding, other: Finding, most: float) -> bool:
     """Whether the other finding follows from the cause, as far as trials do not say otherwise."""
     if cause.cause not in other.follows_from or cause.cause == other.cause:
         return False
@@ -137,7 +138,7 @@ def _explains(cause: Finding, other: Finding) -> bool:
         return cause.trial.gain >= _AS_GOOD
     if other.trial is None or not other.trial.helps or cause.trial is None:
         return True
-    if _order(cause) < _order(other):
+    if _order(cause, most) < _order(other, most):
         return True
     begins_badly = other.cause in _STARTS and cause.trial.helps
     return begins_badly and cause.trial.weight >= max(_LARGE, other.trial.weight / _AS_GOOD)
@@ -149,10 +150,12 @@ def _harms(found: Finding) -> bool:
     return trial is not None and not trial.helps and not trial.after <= trial.before
 
 
-def _order(found: Finding) -> tuple[float, ...]:
+def _order(found: Finding, most: float) -> tuple[float, ...]:
+    """What sorts findings, of which the change that helps most weighs `most`."""
     place = CAUSES.index(found.cause)
     is_end = found.cause == "schedule" and found.prescription.change is None  # more steps are no other program
-    is_meant = found.cause in MEANT and found.trial is not None and not found.trial.helps
+    trial = found.trial if found.cause in MEANT else None
+    is_meant = trial is not None and (not trial.helps or _LARGE * trial.weight < most)
     if found.cause == "non-finite" or (found.cause in PROGRAM_CAUSES and not is_end and not is_meant):
         return (0, place)
     if found.trial is None:

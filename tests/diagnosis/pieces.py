@@ -8,6 +8,7 @@ import jaxopt_lab as lab
 from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis.evidence import Evidence, PointState, Setting
 from jaxopt_lab.diagnosis.probe_runs import ProbeRun
+from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
 from jaxopt_lab.diagnosis.rule_checks import Update
 from jaxopt_lab.rules.identification import IdentifiedRule
 
@@ -26,3 +27,9 @@ def evidence(problem=CLASSES, end=0.9, batch_size=None, rule=None, noise=None, *
     run = ProbeRun(np.arange(40), curve, np.ones(40), None, Status.COMPLETED, jnp.zeros(3), None, None)
     setting = Setting(problem, optax.sgd(0.1), jnp.zeros(3), True, 39, batch_size, 0, None, None, SGD)
     return Evidence(setting, PointState(1.1, 1.0, baseline=1.0), run=run, update=Update(noise, rule), **parts)
+
+
+def bowl(gradient_square, curvature_=1.0):
+    """One direction of which gradient_square / (2 curvature) is left."""
+    model = QuadraticModel(np.array([curvature_]), np.array([gradient_square]), 1.0, 1.0, 0.0, 1e-15, 0.9, 0)
+    return Curvature(model, model)

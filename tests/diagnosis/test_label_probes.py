@@ -6,9 +6,11 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis.label_probes import probe_labels
+from jaxopt_lab.diagnosis.data_checks import DataChecks
+from jaxopt_lab.diagnosis.label_probes import Skill, probe_labels
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.pipeline import diagnose
+from tests.diagnosis.pieces import evidence
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(360, 2)).astype(np.float32)
@@ -80,3 +82,19 @@ def test_probes_read_whole_numbers_as_words(together, least, most):
     problem = lab.from_loss(loss, params, (words.astype(np.int32), labels))
     place = search_outputs(problem, params).place
     assert least <= probe_labels(place, problem)[0] <= most
+
+
+@pytest.mark.parametrize(
+    ("model", "probe", "is_class", "found"),
+    [(0.93, 0.985, False, True), (0.93, 0.98, False, False), (0.93, 0.975, False, False), (0.93, 0.985, True, False)],
+)
+def test_a_number_is_outdone_at_a_quarter_of_the_errors_and_a_twentieth(model, probe, is_class, found):
+    assert Skill(model, probe, 0.01, is_class).is_outdone == found
+    assert not Skill(model, probe, (probe - model) / 2, is_class).is_outdone
+
+
+def test_a_tenth_that_is_left_is_much_where_a_probe_leaves_far_less():
+    outdone = DataChecks(skill=Skill(0.86, 0.999, 0.01, False))
+    for end, goes_badly in ((0.12, True), (0.08, False)):
+        assert evidence(end=end, data=outdone).is_underperforming == goes_badly
+        assert not evidence(end=end, data=DataChecks()).is_underperforming

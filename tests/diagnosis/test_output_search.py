@@ -37,6 +37,16 @@ def test_a_sound_criterion_reaches_zero_and_its_constant_is_the_entropy_of_the_c
     assert not found.constant_runs_away
 
 
+def test_outputs_that_saturate_by_their_size_are_no_fault_of_the_criterion():
+    """At a thousand times the weights no sigmoid passes a derivative; a relu that is off at usual ones stays off."""
+    within = lambda z, y: jnp.mean((jax.nn.sigmoid(z) - jax.nn.one_hot(y, 4)) ** 2)  # noqa: E731
+    found = searched(within, weights=1000 * WEIGHTS)
+    assert found.loss > 0.3
+    assert found.reachable.loss < 1e-3
+    assert found.bypassed is None
+    assert searched(lambda z, y: entropy(jax.nn.relu(z), y)).activation == "relu"
+
+
 @pytest.mark.parametrize(
     ("loss", "targets", "name", "floor"),
     [

@@ -3,6 +3,7 @@
 Thresholds of a split: means half a deviation apart (root mean square over the features), deviations a factor of two,
 class shares three tenths apart in total variation, a tenth of the validation examples among the training examples; or
 probes that tell the labels of held out training examples tell those of the validation data no better than chance.
+Examples in both are told where the training data themselves are learned.
 Of batches: classes that stick together (Cramer's V of three tenths, less than one chance in 10,000), a tenth of the
 examples again within one pass, or inputs of another location or scale as above.
 """
@@ -85,7 +86,9 @@ def examine(evidence: Evidence) -> Finding | None:
     elif _other_labels(evidence):
         text = "Training inputs tell training labels; what they tell of the validation labels is no better than chance."
         cure = advise("Number the classes of both with one encoder, and give both the same preprocessing.")
-    elif split.duplicates > DUPLICATES:
+    elif (
+        split.duplicates > DUPLICATES and not evidence.is_underperforming
+    ):  # no reason to learn the training data badly
         text = (
             f"{split.duplicates:.0%} of the validation examples are training examples: the validation loss is too low."
         )

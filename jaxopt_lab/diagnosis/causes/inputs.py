@@ -68,13 +68,14 @@ def examine(evidence: Evidence) -> Finding | None:
 def _same_share(evidence: Evidence) -> float:
     """The factor that gives the rate, on standardized inputs, the share of the edge that it has now, at most a half.
 
-    1 where there is no curvature on raw or on standardized inputs, or none that is known: there is no share then.
+    1 where there is no curvature on raw or on standardized inputs, or none that is known: there is no share then. And
+    where the rate is past the edge on standardized inputs too: what a lower one gives is not the inputs' to give.
     """
     use, raw, standardized = evidence.setting.optimizer, evidence.model_at_point, _standardized(evidence)
     if standardized is None or raw is None or use.kind == "adaptive" or not np.isfinite(use.edge):
         return 1.0
     now, then = use.relative_sharpness(raw.largest), use.relative_sharpness(standardized.largest)
-    return min(now, 0.5) / then if now > 0 and then > 0 else 1.0
+    return min(now, 0.5) / then if now > 0 and 0 < then < 1 else 1.0
 
 
 def _forecast(evidence: Evidence, factor: float) -> Callable[[int], float] | None:

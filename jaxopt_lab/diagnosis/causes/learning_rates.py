@@ -7,9 +7,9 @@ Too high: the run diverged or climbed, or it stands past its edge and has learne
 times lower, or the validation loss is three times that of one output for all. Where nothing was learned a tenth lower
 is enough, and less than that shows that the rate is not to blame. A share of the edge of 1 and more alone is no
 illness: networks train there (Cohen et al. 2021).
-Too low: ten times the rate takes at least four times fewer steps to where this one ends. For a rule whose edge is known
-the share must be below 0.2 too: from there a factor of four is left with room to the edge
-(`theory.stability.two_step_edge`). With data, training must suffer: a fifth of a constant output's loss is left.
+Too low: ten times the rate takes at least four times fewer steps to where this one ends, or ends at half of its loss.
+For a rule whose edge is known the share must be below 0.2 too: from there a factor of four is left with room to the
+edge (`theory.stability.two_step_edge`). With data, training must suffer: a fifth of a constant output's loss is left.
 """
 
 import dataclasses
@@ -31,6 +31,7 @@ CLIMBED = 0.05
 LOWER, NOTHING_LEARNED = 3.0, 1.1
 LEAST_GAIN = 4.0
 MOST_SHARE = 0.2
+HALF = 0.5
 _SHARE = 0.1
 _VISIBLE = 10.0  # times the precision of the loss that runs must come down to be slow and not at rest
 _BLAMED = ("non-finite", "unnormalized-inputs", "exploding-signal", "bad-initialization")
@@ -101,7 +102,7 @@ def examine_low(evidence: Evidence) -> Finding | None:
     else:
         best, faster, more = _by_runs(evidence)
         measurements += more
-    if not faster >= LEAST_GAIN:
+    if not (faster >= LEAST_GAIN or _ends_at_half(evidence, measurements)):
         return None
     factor = float(np.clip(0.5 / share, 2.0, 1e4)) if share > 0 else best
     measurements.append(measured("median cosine of successive updates", run.cosine))
@@ -153,6 +154,17 @@ def _by_runs(evidence: Evidence) -> tuple[float, float, list[Measurement]]:
         measured("times fewer steps at 100 times the rate", faster[100.0]),
     ]
     return best, faster[best], measurements
+
+
+def _ends_at_half(evidence: Evidence, measurements: list[Measurement]) -> bool:
+    """Whether ten times the rate leaves less than half of the loss in as many steps; tells the measurements."""
+    if evidence.rates is None or evidence.run is None or not np.isfinite(evidence.lower_bound):
+        return False
+    here = np.interp(evidence.rates.steps[-1], evidence.run.steps, evidence.run.losses) - evidence.lower_bound
+    there = evidence.rates.losses[10.0][-1] - evidence.lower_bound
+    share = float(there / max(here, 1e-300))
+    measurements.append(measured("loss at 10 times the rate over that of the run", share, HALF))
+    return share < HALF
 
 
 def _share_at_start(evidence: Evidence) -> float:

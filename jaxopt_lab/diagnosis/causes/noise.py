@@ -9,6 +9,8 @@ gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that
 longer gains, a quarter and a twentieth do: what is left is then read at one place of a path that scatters by such
 factors; a quarter of what was learned over a constant output does too, if it is a hundredth. A quarter is also enough
 where a tenth of the rate, well below the edge, comes two thirds as far in as many steps: the rest goes into noise.
+It is the rate, and not the noise, where the run climbs on its way above where it began, by more than twice the floor
+and the loss that training is about, and a tenth of the rate is ahead from the first third on.
 Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least lr tr S_B / 4
 (`theory.noise_floors.loss_floor`).
 """
@@ -44,6 +46,8 @@ def examine(evidence: Evidence) -> Finding | None:
     least, part = (STANDING, FLOOR_SHARE / 2) if stands else (LEFT, FLOOR_SHARE)
     small = left < least * evidence.scale and not _as_much_as_was_learned(evidence, left)
     if noise.ratio < NOISE_OVER_SIGNAL or small or not (share >= part or _wasted(evidence, share, AS_FAR)):
+        return None
+    if _climbs_and_is_overtaken(evidence, floor):
         return None
     if _falling(run.losses, evidence) and not _wasted(evidence, share, 1.0):
         return None
@@ -84,6 +88,17 @@ def _gained_at_less(evidence: Evidence) -> float:
     """How much lower the same run ends at a lower rate, 0 where it does not or it is not evidence."""
     falls = [here - there for here, there in (_ends(evidence, factor) for factor in (0.01, 0.1))]
     return max([fall for fall in falls if np.isfinite(fall)], default=0.0)
+
+
+def _climbs_and_is_overtaken(evidence: Evidence, floor: float) -> bool:
+    """Whether the run climbs by more than noise does, and a tenth of its rate is ahead from the first third on."""
+    run, rates = evidence.run, evidence.rates
+    if run is None or rates is None:
+        return False
+    climb = float(np.nanmax(run.losses)) - evidence.point.loss
+    here, there = np.interp(rates.steps, run.steps, run.losses), rates.losses[_FACTOR]
+    late = len(rates.steps) // 3
+    return climb > 2 * floor + evidence.scale and bool((there[late:] < here[late:]).all())
 
 
 def _wasted(evidence: Evidence, share: float, part: float) -> bool:

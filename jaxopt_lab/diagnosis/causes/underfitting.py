@@ -17,7 +17,6 @@ from jaxopt_lab.diagnosis.prescriptions import advise, stop_decay
 
 HELD = 0.5
 PULLED = 0.5
-OUTDONE, LEAST_GAP, ERRORS = 2.0, 0.1, 3.0
 _STANDING = ("local-minimum", "saddle", "plateau", "gradient-noise")
 
 
@@ -32,7 +31,7 @@ def examine(evidence: Evidence) -> Finding | None:
         return _penalized(evidence, pulled)
     is_held = held >= HELD and not evidence.is_converged
     skill = None if evidence.data is None else evidence.data.skill
-    if skill is not None and not is_held and evidence.is_whole and _is_outdone(skill):
+    if skill is not None and not is_held and evidence.is_whole and skill.is_outdone:
         return _outdone(evidence, skill)
     if held < HELD and stationarity.fits_a_few(evidence):
         return None
@@ -55,12 +54,6 @@ def examine(evidence: Evidence) -> Finding | None:
         "underfitting", text, measurements, cure, gain, gain_in="loss", horizon=horizon,
         follows_from=() if held >= HELD else (*stationarity.BLAMED, *_STANDING),
     )  # fmt: skip
-
-
-def _is_outdone(skill: Skill) -> bool:
-    """Whether a probe leaves less than half of the model's errors: a tenth of what there is to tell, and no chance."""
-    gap = skill.probe - skill.model
-    return (1 - skill.model) > OUTDONE * (1 - skill.probe) and gap > max(LEAST_GAP, ERRORS * skill.error)
 
 
 def _outdone(evidence: Evidence, skill: Skill) -> Finding:

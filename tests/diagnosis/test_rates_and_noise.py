@@ -1,0 +1,44 @@
+"""Where a rate is too low or too high, and where it is the noise of a step that holds the loss."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxopt_lab.core import Estimate
+from jaxopt_lab.diagnosis.causes import learning_rates, noise
+from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
+from jaxopt_lab.diagnosis.probe_runs import OtherRates
+from tests.diagnosis.pieces import bowl, evidence
+
+
+@pytest.mark.parametrize(("share", "found"), [(0.45, False), (0.55, True)])
+def test_the_noise_floor_is_half_of_what_is_left(share, found):
+    """0.4 are left, and the floor is rate times trace over 4."""
+    trace = share * 0.4 * 4 / 0.1
+    made = evidence(batch_size=4, curvature=bowl(0.8), noise=GradientNoise(Estimate(trace, 0.0), 0.8, 100))
+    assert (noise.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(("climb", "there", "found"), [(1.1, 0.5, True), (1.4, 0.5, False), (1.4, 2.0, True)])
+def test_a_climb_beyond_the_floor_and_the_loss_is_the_rates(climb, there, found):
+    """The floor is a tenth of 1.0, the loss that training is about: a climb of 1.2 is more than noise makes."""
+    made = evidence(batch_size=4, curvature=bowl(0.4), noise=GradientNoise(Estimate(4.0, 0.0), 0.8, 100))
+    curve = made.run.losses.copy()
+    curve[3] = made.point.loss + climb
+    ends = {factor: np.full(10, there) for factor in (0.01, 0.1, 10.0, 100.0)}
+    rates = OtherRates(np.arange(0, 40, 4), ends)
+    made = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve), rates=rates)
+    assert (noise.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(("there", "found"), [(0.42, True), (0.48, False)])
+def test_a_rate_is_too_low_where_ten_times_of_it_leaves_less_than_half(there, found):
+    """It gets there no faster: in the first steps all curves are the run's."""
+    made = evidence(end=0.9, curvature=bowl(0.4, 0.1))
+    curve = np.interp(np.arange(0, 40, 4), made.run.steps, made.run.losses)
+    ends = {
+        factor: np.where(np.arange(10) > 8, there if factor == 10.0 else 0.9, curve) for factor in (0.1, 10.0, 100.0)
+    }
+    found_here = learning_rates.examine_low(dataclasses.replace(made, rates=OtherRates(np.arange(0, 40, 4), ends)))
+    assert (found_here is not None) == found
