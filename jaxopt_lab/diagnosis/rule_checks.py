@@ -175,18 +175,19 @@ def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> 
 def _lost(setting: Any, run: Any) -> tuple[float, str]:
     """Share of the entries with an update that are the same after it, of the leaf that loses most."""
     gradient = _gradients(setting, run.params)[0]
-    count = compiled(_counts, (setting.rule,), (run.state, run.params))
+    updates, after = compiled(_updated, (setting.rule,), (run.state, run.params))(run.state, run.params, gradient)
     worst, dtype = 0.0, ""
-    for leaf, (asked, kept) in zip(jax.tree.leaves(run.params), count(run.state, run.params, gradient), strict=True):
-        if asked >= 16 and asked > 0.1 * leaf.size and float(kept / asked) > worst:
-            worst, dtype = float(kept / asked), str(leaf.dtype)
+    for leaves in zip(*map(jax.tree.leaves, (run.params, after, updates)), strict=True):
+        old, new, update = map(np.asarray, leaves)  # a program that compares them itself need not round them
+        asked = update != 0
+        if asked.sum() >= 16 and asked.mean() > 0.1:
+            share = float((new == old)[asked].mean())
+            if share > worst:
+                worst, dtype = share, str(old.dtype)
     return worst, dtype
 
 
-def _counts(rule: optax.GradientTransformation, state: Any, params: Any, gradient: Any) -> list[tuple[Any, Any]]:
-    """Entries of each leaf with an update, and those of them that are the same after it."""
+def _updated(rule: optax.GradientTransformation, state: Any, params: Any, gradient: Any) -> tuple[Any, Any]:
+    """The updates, and the parameters with them."""
     updates, _ = rule.update(gradient, state, params)
-    after = optax.apply_updates(params, updates)
-    asked = [update != 0 for update in jax.tree.leaves(updates)]
-    same = [new == old for new, old in zip(jax.tree.leaves(after), jax.tree.leaves(params), strict=True)]
-    return [(jnp.sum(each), jnp.sum(each & other)) for each, other in zip(asked, same, strict=True)]
+    return updates, optax.apply_updates(params, updates)

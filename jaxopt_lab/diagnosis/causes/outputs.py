@@ -40,8 +40,9 @@ def examine_unreachable(evidence: Evidence) -> Finding | None:
 
 def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:
     """A finding where outputs that know every target earn next to nothing over one output for all."""
-    best, same = search.reachable.loss, search.constant.loss
-    is_near = 0 < same < np.inf and search.loss < NEAR * same  # from far off the search may not get there
+    paid = evidence.penalty.start  # by the parameters, whatever the outputs are
+    best, same = search.reachable.loss - paid, search.constant.loss - paid
+    is_near = 0 < same < np.inf and search.loss - paid < NEAR * same  # from far off the search may not get there
     if not (search.slope > 0 and is_near and 0 < same - best < ALIKE * same):
         return None
     text = (
