@@ -125,6 +125,16 @@ def test_arnoldi_finds_the_multipliers_of_the_whole_matrix():
         np.testing.assert_allclose(streamed.value, 3.8 / 4, rtol=1e-3)  # the accuracy
 
 
+def test_a_factory_at_a_rate_is_the_rule_at_that_rate():
+    with precision():
+        problem, params, matrix = bowl(0)
+        found = rules.step_multipliers(problem, rules.sgd, params, rules.sgd(0.7).init(params), 0.7)
+        # 1 - rate lambda, beyond twelve digits only rounding
+        np.testing.assert_allclose(
+            np.sort(found.values.real), np.sort(1 - 0.7 * np.linalg.eigvalsh(matrix)), rtol=1e-12
+        )
+
+
 def test_slow_states_and_negative_curvature_are_no_oscillation():
     with precision():
         problem = from_loss(lambda w, batch, key: (4 * w[0] ** 2 - w[1] ** 2) / 2, jnp.zeros(2))
@@ -242,6 +252,8 @@ def test_wrong_arguments_are_clear_sentences():
         (lambda: look(tolerance=0.0), r"tolerance must be in \(0, 1\)"),
         (lambda: look(max_products=0), "max_products must be a whole number"),
         (lambda: rules.step_multipliers(problem, rules.sgd, params, state), "rule must be an optax.GradientTransf"),
+        (lambda: rules.step_multipliers(problem, rule, params, state, 0.1), "learning_rate is given with a rule"),
+        (lambda: rules.step_multipliers(problem, rules.sgd, params, state, -0.1), "learning_rate must be positive"),
         (lambda: rules.step_multipliers(problem, optax.adam(0.1), params, state), "the rule takes no step from these"),
         (lambda: search(rate=-0.1), "learning_rate must be positive"),
         (lambda: search(accuracy=1.0), r"accuracy must be in \(0, 1\)"),
