@@ -135,7 +135,7 @@ def _explains(cause: Finding, other: Finding, most: float) -> bool:
     if other.cause in cause.follows_from and cause.trial is None and other.trial is not None and other.trial.helps:
         return other.trial.gain < _AS_GOOD  # each may follow from the other: what was seen to help decides
     if other.cause == "underfitting" and other.trial is None and cause.trial is not None and cause.trial.helps:
-        return cause.trial.gain >= _AS_GOOD
+        return max(cause.trial.gain, cause.trial.speed / _LARGE) >= _AS_GOOD
     if other.trial is None or not other.trial.helps or cause.trial is None:
         return True
     if _order(cause, most) < _order(other, most):

@@ -64,7 +64,9 @@ def test_targets_lie_thirty_outputs_away(distance, found):
 def test_outputs_that_know_the_targets_earn_a_twentieth_over_one_output_for_all(least, found):
     assert (outputs.examine_unreachable(evidence(program=search(reachable=least))) is not None) == found
     paid = dataclasses.replace(search(reachable=least), penalty=Penalty(0.5, 0.0))
-    assert outputs.examine_unreachable(evidence(program=paid)) is None  # of the half that outputs cost, a twelfth and more
+    assert (
+        outputs.examine_unreachable(evidence(program=paid)) is None
+    )  # of the half that outputs cost, a twelfth and more
 
 
 @pytest.mark.parametrize(("penalty", "found"), [(0.3, False), (0.4, True)])

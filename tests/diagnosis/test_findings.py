@@ -9,10 +9,12 @@ from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.trials import Trial
 
 
-def found(cause, predicted=2.0, gain=None, helps=True, follows=(), after=0.5):
+def found(cause, predicted=2.0, gain=None, helps=True, follows=(), after=0.5, speed=1.0):
     finding = make_finding(cause, "", [], Prescription(""), predicted, follows_from=follows)
     trial = (
-        None if gain is None else types.SimpleNamespace(gain=gain, weight=gain, helps=helps, before=1.0, after=after)
+        None
+        if gain is None
+        else types.SimpleNamespace(gain=gain, weight=gain, helps=helps, before=1.0, after=after, speed=speed)
     )
     return type(finding)(**{**vars(finding), "trial": trial})
 
@@ -43,6 +45,15 @@ FOLLOWS = ("unnormalized-inputs",)
         (
             [found("bad-initialization", 900.0, 1.3, follows=FOLLOWS), found("unnormalized-inputs", 2.0, 1.4)],
             ["bad-initialization", "unnormalized-inputs"],
+        ),
+        # A model that learns better, or sooner, with another change does not underfit.
+        *(
+            ([found("underfitting", 9.0, follows=("dead-units",)), found("dead-units", 2.0, gain, speed=speed)], order)
+            for gain, speed, order in (
+                (1.4, 4.0, ["underfitting", "dead-units"]),
+                (1.4, 5.0, ["dead-units", "underfitting"]),
+                (1.6, 1.0, ["dead-units", "underfitting"]),
+            )
         ),
         # What is as it was meant to be comes behind what helps.
         (

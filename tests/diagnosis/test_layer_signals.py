@@ -46,3 +46,10 @@ def test_a_start_three_sizes_above_a_constant_output_is_bad(loss, found):
 @pytest.mark.parametrize(("copies", "found"), [(0.45, False), (0.55, True)])
 def test_units_that_are_copies_of_each_other_are_a_bad_start(copies, found):
     assert (signals.examine_initialization(evidence(layers=layered(copies=copies))) is not None) == found
+
+
+@pytest.mark.parametrize(("loss", "classes", "found"), [(10.9, 10, False), (11.1, 10, True), (11.1, None, False)])
+def test_a_confidently_wrong_start_is_told_where_training_recovers(loss, classes, found):
+    made = evidence(end=0.1, layers=layered())
+    made = dataclasses.replace(made, point=dataclasses.replace(made.point, loss=loss, num_classes=classes))
+    assert (signals.examine_initialization(made) is not None) == found

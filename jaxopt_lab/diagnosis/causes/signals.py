@@ -8,7 +8,7 @@ Dead: half of a layer's units pass no gradient on any example; with zero biases 
 Initialization: the loss before the first step exceeds ln C by 3 (or is four times that of a constant output), or units
 are copies of each other, or the signal changes twentyfold within three layers: not depth makes it, but the weights.
 In all of them training must suffer: more than a fifth of a constant output's loss is left, or half of it on validation
-data, or the run diverged.
+data, or the run diverged. A start 10 nats above ln C, which is confidently wrong, is told where that costs steps alone.
 """
 
 import itertools
@@ -29,6 +29,7 @@ DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_
 TOO_MUCH = 20.0
 DEAD, SATURATED = 0.5, 0.75
 EXCESS, COPIES = 3.0, 0.5
+CONFIDENT = 10.0
 _FEW = 3
 _NAMES = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 
@@ -89,11 +90,12 @@ def examine_dead(evidence: Evidence) -> Finding | None:
 
 def examine_initialization(evidence: Evidence) -> Finding | None:
     """A finding where the initial weights, and not depth or data, cost the first steps."""
-    signals = _suffering(evidence)
-    if signals is None:
-        return None
     base = evidence.point.baseline if evidence.point.baseline is not None else float("nan")
     excess = (evidence.point.loss - base) / (1.0 if evidence.point.num_classes else max(base, 1e-300))
+    is_wrong = evidence.point.num_classes is not None and excess > CONFIDENT
+    signals = _suffering(evidence, although_learned=is_wrong)
+    if signals is None:
+        return None
     copies = _copies(signals)
     gains = [gain for gain in (signals.forward_gain, signals.backward_gain) if np.isfinite(gain)] or [1.0]
     scaled = _shallow(signals) and (max(gains) > TOO_MUCH or min(gains) < 1 / TOO_MUCH)
@@ -131,12 +133,12 @@ def _copies(signals: Signals) -> float:
     return max((layer.copies for layer in hidden[: last + 1] if layer.num_units > 1), default=0.0)
 
 
-def _suffering(evidence: Evidence) -> Signals | None:
-    """The layers' signals, where training suffers."""
+def _suffering(evidence: Evidence, *, although_learned: bool = False) -> Signals | None:
+    """The layers' signals, where training suffers, or where it may have learned in spite of them."""
     if evidence.layers is None or not evidence.layers.start.layers or evidence.non_finite is not None:
         return None
     suffers = evidence.is_underperforming or evidence.generalizes_badly or evidence.run is None
-    return evidence.layers.start if suffers else None
+    return evidence.layers.start if suffers or although_learned else None
 
 
 def _blamed(evidence: Evidence, signals: Signals) -> tuple[str, ...]:
