@@ -132,16 +132,24 @@ def _explains(cause: Finding, other: Finding, most: float) -> bool:
     """Whether the other finding follows from the cause, as far as trials do not say otherwise."""
     if cause.cause not in other.follows_from or cause.cause == other.cause:
         return False
+    if cause.trial is not None and not cause.trial.helps and cause.cause not in _STARTS:
+        return False  # of a start only one other was tried
     if other.cause in cause.follows_from and cause.trial is None and other.trial is not None and other.trial.helps:
-        return other.trial.gain < _AS_GOOD  # each may follow from the other: what was seen to help decides
+        return not _mends(other)  # each may follow from the other: what was seen to help decides
     if other.cause == "underfitting" and other.trial is None and cause.trial is not None and cause.trial.helps:
-        return max(cause.trial.gain, cause.trial.speed / _LARGE) >= _AS_GOOD
+        return _mends(cause)
     if other.trial is None or not other.trial.helps or cause.trial is None:
         return True
     if _order(cause, most) < _order(other, most):
         return True
     begins_badly = other.cause in _STARTS and cause.trial.helps
     return begins_badly and cause.trial.weight >= max(_LARGE, other.trial.weight / _AS_GOOD)
+
+
+def _mends(found: Finding) -> bool:
+    """Whether the change against it was tried and gives more than short runs can miss, in loss or in steps."""
+    trial = found.trial
+    return trial is not None and trial.helps and max(trial.gain, trial.speed / _LARGE) >= _AS_GOOD
 
 
 def _harms(found: Finding) -> bool:

@@ -55,6 +55,15 @@ FOLLOWS = ("unnormalized-inputs",)
                 (1.6, 1.0, ["dead-units", "underfitting"]),
             )
         ),
+        # What was tried in vain explains nothing, but for a start, of which only one other was tried.
+        (
+            [found("unnormalized-inputs", 15.0, 1.0, False), found("underfitting", 2.0, follows=FOLLOWS)],
+            ["underfitting", "unnormalized-inputs"],
+        ),
+        (
+            [found("vanishing-signal", 15.0, 1.0, False), found("underfitting", 2.0, follows=("vanishing-signal",))],
+            ["vanishing-signal", "underfitting"],
+        ),
         # What is as it was meant to be comes behind what helps.
         (
             [found("train-eval-mismatch", 300.0, 1.0, False), found("learning-rate-too-low", 3.0, 7.0)],

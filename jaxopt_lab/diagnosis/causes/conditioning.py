@@ -3,9 +3,10 @@
 Held against the local model: steps that the rule in use takes, at its own best rate, to 1 % of what is left to gain,
 over those of heavy ball at its best. A condition number of 100 gives a ratio of about 4, 1e4 gives 40
 (`theory.rates.optimal_heavy_ball`). Where the model is not what the run does (networks), it must also have a tenth
-of the loss to give, and noise must not be in the way: momentum gains 1 + (gain - 1) / (1 + B_noise / B)
-(McCandlish et al. 2018).
-A loss over data that has less than 1 % left is as good as done: its sampling error is larger.
+of the loss to give, the run must not come half of the way, unless it ends there and does badly, and noise must not be
+in the way: momentum gains 1 + (gain - 1) / (1 + B_noise / B) (McCandlish et al. 2018).
+The best heavy ball of a quadratic stands at its edge; where the gradient is noisy, momentum .9 at the rate in use is
+tried too. A loss over data that has less than 1 % left is as good as done: its sampling error is larger.
 """
 
 import numpy as np
@@ -24,6 +25,7 @@ LEFT = 0.1
 SAMPLED, EXACT = 0.01, 1e-9
 _SHARE = 0.01
 HORIZON = 2000.0
+USUAL = 0.9
 _BLAMED = (
     "learning-rate-too-high", "unnormalized-inputs", "dead-units", "vanishing-signal", "exploding-signal",
     "bad-initialization", "saddle", "plateau", "underfitting",
@@ -58,7 +60,8 @@ def examine(evidence: Evidence) -> Finding | None:
     gain = 1 + (steps / fewest - 1) / (1 + noise)
     if gain < LEAST_GAIN or steps < LEAST_STEPS:
         return None
-    if not exact and (evidence.is_converged or gap < LEFT * evidence.scale or evidence.progress > 0.5):
+    moves = evidence.progress > 0.5 and not (evidence.is_whole and evidence.is_underperforming)
+    if not exact and (evidence.is_converged or gap < LEFT * evidence.scale or moves):
         return None
     if exact and gap < (SAMPLED if evidence.setting.problem.data is not None else EXACT) * evidence.scale:
         return None
@@ -75,6 +78,7 @@ def examine(evidence: Evidence) -> Finding | None:
     return make_finding(
         "ill-conditioned", text, _measurements(model, ceiling, steps, fewest, gain),
         use_heavy_ball(heavy.learning_rate, heavy.rho), gain, horizon=horizon, forecast=forecast, follows_from=_BLAMED,
+        alternatives=(use_heavy_ball(used.learning_rate, USUAL),) if evidence.is_random else (),
     )  # fmt: skip
 
 
