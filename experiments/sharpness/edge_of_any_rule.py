@@ -6,7 +6,7 @@ oscillate, |mu| = 1, comes down to the rate in use and stays there. Of Adam that
 is never below sqrt(b1) = .95.
 
 Muon without that scaling does not: all its steps are of one length, so that it cannot come to rest, and it jumps to and
-fro over the valley; its response to a small change is steepest at the bottom, and the radius at a point is two to eight.
+fro over the valley; its response to a small change is steepest at the bottom, and the radius at a point is 1 to 8.
 Lion's sign has no derivative, and its linearized step says nothing at all. What can be said of both is a number for
 finite steps. Over a stretch of the run, curvature takes back a share of what the slope promises,
 
@@ -63,7 +63,7 @@ class Config:
     lion_rate: Annotated[float, AboveZero(name="a rate")] = 0.0005
     """Lion's, in units of a parameter."""
     warm_up: Count = 700
-    """Steps in which the rate of schedule-free descent rises: its edge is 2 / curvature at first, and ten times later."""
+    """Steps in which schedule-free descent's rate rises: its edge is 2 / curvature at first, later ten times that."""
     control: OpenUnit = 0.1
     """The controls' learning rates, a fraction of the others."""
     steps: Count = 2000
@@ -137,7 +137,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
                 below.plot(row["steps"], row["taken"], "o-", color=maker.color(color), markersize=4)
                 if place == 0:
                     maker.label(below, config.steps, float(row["taken"][-1]), method, color=color)
-    above.text(config.steps, 0.1, f"faint: {config.control:g} of the rate", ha="right")
+    above.text(0.98, 0.04, f"faint: {config.control:g} of the rate", ha="right", transform=above.transAxes)
     above.set(ylabel="rate / critical rate", yscale="log", title="Three rules end at the edge of their linearized step")
     below.axhline(1.0, color=maker.color(6), linestyle="--", linewidth=1.2)
     below.set(xlabel="steps", ylabel="taken back by curvature", title="Two jump to and fro instead")

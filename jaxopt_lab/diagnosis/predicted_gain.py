@@ -107,8 +107,8 @@ def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """What makes the program another than meant first, then by gain; what follows from another cause comes behind it.
 
     Unless both were tried and the change against what follows gave more. What may be so on purpose is told by its gain
-    where another change gives three times as much. A cause whose change was tried and makes things worse, of whatever
-    kind, comes last where another one's change helps much.
+    where another change, but for a higher rate, gives three times as much. A cause whose change was tried and makes
+    things worse, of whatever kind, comes last where another one's change helps much.
 
     Example:
       >>> from jaxopt_lab.diagnosis.findings import Prescription, make_finding
@@ -117,8 +117,11 @@ def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
       >>> [finding.cause for finding in rank([slow, raw])]
       ['unnormalized-inputs', 'ill-conditioned']
     """
-    most = max((each.trial.weight for each in findings if each.trial is not None and each.trial.helps), default=1.0)
-    waiting = sorted(findings, key=lambda found: (most >= _LARGE and _harms(found), *_order(found, most)))
+    helping = {each.cause: each.trial.weight for each in findings if each.trial is not None and each.trial.helps}
+    is_mended = max(helping.values(), default=1.0) >= _LARGE
+    helping.pop("learning-rate-too-low", None)  # larger steps make up for what is lost or clipped
+    most = max(helping.values(), default=1.0)
+    waiting = sorted(findings, key=lambda found: (is_mended and _harms(found), *_order(found, most)))
     ranked: list[Finding] = []
     while waiting:
         free = [found for found in waiting if not any(_explains(other, found, most) for other in waiting)]
@@ -159,7 +162,7 @@ def _harms(found: Finding) -> bool:
 
 
 def _order(found: Finding, most: float) -> tuple[float, ...]:
-    """What sorts findings, of which the change that helps most weighs `most`."""
+    """What sorts findings; `most` is the weight of the change that helps most, but for a higher rate."""
     place = CAUSES.index(found.cause)
     is_end = found.cause == "schedule" and found.prescription.change is None  # more steps are no other program
     trial = found.trial if found.cause in MEANT else None

@@ -218,6 +218,7 @@ SPOILERS = {
     "sharp_minima_race": (spoil_race, 6),
     "low_rate_and_catapult": (scaled(sharpness=3.0, peak=1e-4, arrival=1.1), 5),
     "predictable_plateaus": (scaled(times=1.05, levels=1.01, time=1.05), 8),
+    "edge_of_any_rule": (scaled(share=1.5, radius=2.0, taken_back=1.5), 8),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
     "random_against_grid": (scaled(measured=0.9, rank=0.98), 9),
     "coarse_to_fine": (scaled(largest=1.2, gain=0.8, first_lost=3.0, loss=1.5, upper_end=10.0), 5),

@@ -47,7 +47,13 @@ from experiments.search import (
     random_against_grid,
     small_rate_cost,
 )
-from experiments.sharpness import edge_of_stability, flat_and_sharp, low_rate_and_catapult, sharp_minima_race
+from experiments.sharpness import (
+    edge_of_any_rule,
+    edge_of_stability,
+    flat_and_sharp,
+    low_rate_and_catapult,
+    sharp_minima_race,
+)
 from experiments.signal import (
     activations_and_depth,
     batch_norm,
@@ -164,6 +170,7 @@ TINY = {
         "depths": (3,),
         "starts": (1e-2, 1e-3),
     },
+    edge_of_any_rule: {"num_records": 6, "steps": 1800},
     edge_of_stability: {"steps": 1500},
     random_against_grid: {"num_searches": 40, "dims": (2, 3), "distance_trials": (4, 64)},
     coarse_to_fine: {
@@ -193,9 +200,11 @@ TINY = {
 }
 
 
-# Eight networks with normalization of their own take more than a minute to compile; hundreds of networks, to run.
+# Eight networks with normalization of their own take more than a minute to compile; hundreds of networks, and hundreds
+# of products with a step's derivative, to run.
 SLOW = (
     activations_and_depth,
+    edge_of_any_rule,
     network_spectra,
     network_noise_scale,
     second_order_escape,
