@@ -4,8 +4,10 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jaxopt_lab import problems, training
+from jaxopt_lab.compare import protocol
 from jaxopt_lab.compare.candidates import CANDIDATES, Candidate
 from jaxopt_lab.compare.plan import SAMPLERS, Protocol, plan_comparison
 from jaxopt_lab.compare.protocol import run_comparison
@@ -22,6 +24,7 @@ from jaxopt_lab.problems.words import (
     require_trusted,
     words_of,
 )
+from jaxopt_lab.search.command import NOT_KEPT, add_worker_options, require_workers, workers_of
 from jaxopt_lab.search.spaces import parse_space
 from jaxopt_lab.storage.files import require_writable
 from jaxopt_lab.storage.folder import without_options
@@ -65,24 +68,44 @@ def resume_comparison(folder: Path, trusted: Sequence[str] = ()) -> int:
 
 
 def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None = None) -> int:
+    require_workers("compare", options)
+    given = _given(options)
+    require_writable(folder or options.out)
+    plan = plan_comparison(**given, execution=training.Execution(log=log_line))
+    folder, kept = folder or options.out / plan.folder_name, without_options(words, *NOT_KEPT)
+    found = run_comparison(plan, folder, tuple(kept), workers_of("compare", options, folder, take_part, kept))
+    sys.stdout.write(f"{found}\nReport: {write_comparison_page(folder)}\n")
+    return 0
+
+
+def take_part(folder: Path, words: Sequence[str]) -> None:
+    """What a worker of a comparison does that a command line began.
+
+    Args:
+      folder: the comparison's own.
+      words: the words after the verb.
+
+    Raises:
+      InputError: as `compare_command`.
+    """
+    given = _given(_parser().parse_args(list(words)))
+    protocol.take_part(folder, given | {"execution": training.Execution()})
+
+
+def _given(options: argparse.Namespace) -> dict[str, Any]:
+    """The arguments of `plan_comparison`."""
     chosen, spaces = _split(options.rules), list(options.space)
     rules = {name: _candidate(name, spaces) for name in chosen}
     if len(rules) < len(chosen):
         raise fail("compare", f"--rules names a rule twice: {options.rules}")
     require_owners("compare", "the rule in --space", spaces, [*rules, options.baseline], always=True)
     baseline = {options.baseline: _candidate(options.baseline, spaces)}
-    require_writable(folder or options.out)
     training.enable_compilation_cache()
-    plan = plan_comparison(
-        _problems(options), rules, options.budget, num_trials=options.trials, num_seeds=options.seeds,
-        num_final_seeds=options.final_seeds, seed=options.seed, batch_size=options.batch_size,
-        protocol=Protocol(baseline, options.sampler, measure=options.measure),
-        execution=training.Execution(log=log_line),
-    )  # fmt: skip
-    folder = folder or options.out / plan.folder_name
-    found = run_comparison(plan, folder, tuple(without_options(words, "--out")))
-    sys.stdout.write(f"{found}\nReport: {write_comparison_page(folder)}\n")
-    return 0
+    return {
+        "problems": _problems(options), "rules": rules, "budget": options.budget, "num_trials": options.trials,
+        "num_seeds": options.seeds, "num_final_seeds": options.final_seeds, "seed": options.seed,
+        "batch_size": options.batch_size, "protocol": Protocol(baseline, options.sampler, measure=options.measure),
+    }  # fmt: skip
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -108,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
         help="an option of all problems, or of one")  # fmt: skip
     add("--measure", default="auto",
         help=f"{', '.join(MEASURES)}: 'loss' compares the training loss (default: auto, test data)")  # fmt: skip
+    add_worker_options(parser)
     add_search_options(parser, 32, 1, SAMPLERS)
     return parser
 

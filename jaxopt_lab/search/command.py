@@ -1,7 +1,8 @@
 """What `jaxopt-lab sweep` does: reads its options, sweeps, prints the best trials, and leaves a folder with a page."""
 
 import argparse
-from collections.abc import Sequence
+import importlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ import jax
 
 from jaxopt_lab import problems, training
 from jaxopt_lab.core import fail
-from jaxopt_lab.core.errors import require_choice, require_count
+from jaxopt_lab.core.errors import reason, require_choice, require_count
+from jaxopt_lab.problems.registry import load_function
 from jaxopt_lab.problems.words import (
     add_search_options,
     find_rule,
@@ -29,7 +31,12 @@ from jaxopt_lab.search.trials import Objective
 from jaxopt_lab.storage.files import require_writable
 from jaxopt_lab.storage.folder import without_options
 from jaxopt_lab.training.progress import log_line
-from jaxopt_lab.training.workers import team
+from jaxopt_lab.training.workers import Workers, team
+
+NOT_KEPT = ("--out", "--workers", "--executor", "--slurm")
+"""Options that change no number: the record of what redoes a sweep does without them."""
+SUBMITIT = "submitit"
+_OF_ANY_CLUSTER = ("timeout_min", "nodes", "gpus_per_node", "cpus_per_task", "tasks_per_node", "mem_gb", "name")
 
 
 def sweep_command(words: Sequence[str]) -> int:
@@ -68,16 +75,13 @@ def resume_sweep(folder: Path, trusted: Sequence[str] = ()) -> int:
 
 
 def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None = None) -> int:
-    require_workers(options.workers, "sweep")
+    require_workers("sweep", options)
     arms = _arms(options)
     require_writable(folder or options.out)
     plan = _plan(options, arms)
-    folder, kept = folder or options.out / plan.folder_name, without_options(words, "--out", "--workers", "--devices")
-    workers = None
-    if options.workers:
-        sent = [*kept, *([] if options.devices is None else ["--devices", str(options.devices)])]
-        workers = team("sweep", training.Execution(workers=options.workers), folder, take_part, {"words": sent})
-    print(run_sweep(plan, folder, tuple(kept), workers))
+    folder, kept = folder or options.out / plan.folder_name, without_options(words, *NOT_KEPT, "--devices")
+    sent = [*kept, *([] if options.devices is None else ["--devices", str(options.devices)])]
+    print(run_sweep(plan, folder, tuple(kept), workers_of("sweep", options, folder, take_part, sent)))
     print(f"Report: {write_sweep_page(folder)}")
     return 0
 
@@ -96,16 +100,74 @@ def take_part(folder: Path, words: Sequence[str]) -> None:
     run_sweep(_plan(options, _arms(options), None), folder)
 
 
-def require_workers(workers: int | None, where: str) -> None:
-    """Raises InputError where processes would share an accelerator, whose memory the first one takes."""
-    if workers is None:
+def require_workers(where: str, options: argparse.Namespace) -> None:
+    """Raises InputError where processes would share an accelerator, or an executor is not told how many to start."""
+    if options.executor is None and options.slurm:
+        raise fail(where, "--slurm is of the jobs that --executor submitit starts")
+    if options.workers is None:
+        if options.executor is not None:
+            raise fail(where, "--executor is not told how many workers to start", "Add --workers N.")
         return
-    require_count(where, "--workers", workers)
-    if jax.default_backend() != "cpu":
+    require_count(where, "--workers", options.workers)
+    if options.executor is None and jax.default_backend() != "cpu":
         raise fail(
             where, f"--workers starts processes that would share one {jax.default_backend()}",
             "Leave it out: one process takes all local devices.",
         )  # fmt: skip
+
+
+def add_worker_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what says who does the work: --workers, --executor and --slurm."""
+    add = parser.add_argument
+    add("--workers", type=int, metavar="N",
+        help="processes that share the work, on this machine unless there is an --executor; other machines join in by"
+        " the same words with the same --out (default: this one alone; changes no bit)")  # fmt: skip
+    add("--executor", metavar="NAME",
+        help=f"whose the workers are: {SUBMITIT}, with --slurm, or module:function that gives one of"
+        " concurrent.futures, Dask or your own")  # fmt: skip
+    add("--slurm", action="append", default=[], metavar="NAME=VALUE",
+        help="of each job: partition=gpu, timeout_min=60, gpus_per_node=1; repeatable")  # fmt: skip
+
+
+def workers_of(
+    where: str, options: argparse.Namespace, folder: Path, function: Callable[..., None], words: Sequence[str]
+) -> Workers | None:
+    """The workers that a command line asks for, each of which is sent its words; None for this process alone.
+
+    Args:
+      where: the verb, for the errors.
+      options: with those of `add_worker_options`.
+      folder: what the workers share.
+      function: (folder, words) -> None, of a module.
+      words: after the verb.
+
+    Raises:
+      InputError: an executor that is not there, or that does not take what --slurm says.
+    """
+    executor = None
+    if options.executor == SUBMITIT:
+        executor = _submitit(where, folder.with_name(f"{folder.name}-jobs"), parse_settings(options.slurm, "--slurm"))
+    elif options.executor is not None:
+        executor = load_function(options.executor, where)()
+    execution = training.Execution(workers=options.workers, executor=executor)
+    return team(where, execution, folder, function, {"words": list(words)})
+
+
+def _submitit(where: str, folder: Path, settings: dict[str, Any]) -> Any:
+    """submitit's executor: SLURM's jobs, or processes where SLURM is not there."""
+    try:
+        submitit = importlib.import_module(SUBMITIT)
+    except ImportError as error:
+        raise fail(
+            where, f"--executor {SUBMITIT} needs the package {SUBMITIT}", "Install jaxopt-lab[slurm]."
+        ) from error
+    executor = submitit.AutoExecutor(folder=folder)
+    named = {name if name in _OF_ANY_CLUSTER else f"slurm_{name}": value for name, value in settings.items()}
+    try:
+        executor.update_parameters(**named)
+    except Exception as error:
+        raise fail(where, f"--slurm holds what {SUBMITIT} does not take {reason(error)}") from error
+    return executor
 
 
 def _plan(options: argparse.Namespace, arms: Any, log: Any = log_line) -> SweepPlan:
@@ -143,9 +205,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--width", type=int, metavar="K", help="runs side by side (default: chosen, in a long sweep by timing)")
     add("--loop", default="auto", help="vmap, map, step or auto (default: auto)")
     add("--devices", type=int, metavar="N", help="devices that take a chunk each (default: all; changes no bit)")
-    add("--workers", type=int, metavar="N",
-        help="processes that are started on this machine and share the sweep; other machines join in by the same words"
-        " with the same --out (default: this one alone; changes no bit)")  # fmt: skip
+    add_worker_options(parser)
     add_search_options(parser, 64, 3, SAMPLERS)
     return parser
 
