@@ -29,9 +29,9 @@ def start(problem):
 
 def plain_losses(model, steps):
     """The losses of gradient descent in Equinox's own words."""
-    losses = []
+    losses, value_and_grad = [], eqx.filter_jit(eqx.filter_value_and_grad(module_loss))
     for _ in range(steps + 1):
-        value, grads = eqx.filter_value_and_grad(module_loss)(model, DATA, None)
+        value, grads = value_and_grad(model, DATA, None)
         losses.append(float(value))
         model = eqx.apply_updates(model, jax.tree.map(lambda leaf: -0.1 * leaf, grads))
     return losses
@@ -74,7 +74,7 @@ def test_the_array_part_of_a_partition_works_with_its_empty_places_in_run_curvat
     assert operator.size == 21
     pairs = lab.curvature.eigenpairs(operator, num_largest=1, num_smallest=0).largest
     flat, unravel = jax.flatten_util.ravel_pytree(start(problem))
-    dense = jax.hessian(lambda point: problem.full_loss(unravel(point)))(flat)
+    dense = jax.jit(jax.hessian(lambda point: problem.full_loss(unravel(point))))(flat)
     assert pairs.values[0] == pytest.approx(float(jnp.linalg.eigvalsh(dense)[-1]), rel=1e-3)  # tolerance of eigenpairs
     assert lab.diagnose(problem, optax.sgd(0.1), steps=20).causes
 

@@ -33,7 +33,7 @@ def dense_block(layer: str) -> np.ndarray:
     def loss(vector):
         return network({"layers": PARAMS["layers"] | {layer: unravel(vector)}}, INPUTS, None)
 
-    return np.asarray(jax.hessian(loss)(flat), np.float64)
+    return np.asarray(jax.jit(jax.hessian(loss))(flat), np.float64)
 
 
 def test_each_block_is_that_of_the_dense_hessian():

@@ -30,6 +30,12 @@ def told(problem):
     return diagnose(problem, optax.adam(3e-2), steps=100, batch_size=20, budget=60)
 
 
+@pytest.fixture(scope="module")
+def sound():
+    """Of a small penalty and little smoothing."""
+    return told(problem(penalty=1e-3, smoothing=0.1))
+
+
 def test_the_penalty_of_a_loss_is_what_it_asks_of_the_parameters_alone():
     found = told(problem(penalty=0.5)).evidence
     assert found.program.penalty.start == pytest.approx(0.5 * 8 * 0.49, rel=1e-5)
@@ -37,16 +43,15 @@ def test_the_penalty_of_a_loss_is_what_it_asks_of_the_parameters_alone():
     assert found.penalty == found.program.penalty
 
 
-def test_a_penalty_that_keeps_the_weights_at_zero_is_told():
+def test_a_penalty_that_keeps_the_weights_at_zero_is_told(sound):
     assert told(problem(penalty=2.0)).causes[0] == "underfitting"
-    sound = told(problem(penalty=1e-3))
     assert sound.evidence.penalty.end == 0
     assert "underfitting" not in sound.causes
 
 
-def test_a_criterion_that_hardly_tells_targets_apart_is_told():
+def test_a_criterion_that_hardly_tells_targets_apart_is_told(sound):
     assert told(problem(smoothing=0.95)).causes[0] == "unreachable-loss"
-    assert "unreachable-loss" not in told(problem(smoothing=0.1)).causes
+    assert "unreachable-loss" not in sound.causes
 
 
 def test_a_velocity_that_gathers_is_no_schedule():

@@ -56,7 +56,7 @@ def test_the_lift_moves_only_the_direction_along_x():
         glass = objectives.spherical_spin_glass(jax.random.key(0), 5)
         point = np.sqrt(5) * np.array([0.6, 0.0, -0.8, 0.0, 0.0])
         plain, lifted = (
-            np.asarray(jax.hessian(problem.full_loss)(point))
+            np.asarray(jax.jit(jax.hessian(problem.full_loss))(point))
             for problem in (glass, index_against_energy._lifted(glass))
         )
     np.testing.assert_allclose(lifted - plain, np.outer(point, point) / 5, atol=1e-12)

@@ -5,14 +5,18 @@ import io
 import shutil
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from hypothesis import strategies as st
 
 from jaxopt_lab import curvature, objectives, rules, training
 from jaxopt_lab.cli import main
 from jaxopt_lab.core import InputError
+from jaxopt_lab.reporting import figures
+from jaxopt_lab.reporting.figure_data import figure_data
 from tests.fuzz import cases
 from tests.studies.engine import make_experiments
 
@@ -140,6 +144,28 @@ def copies(made):
     whole = tempfile.mkdtemp()
     yield lambda: shutil.copytree(made, tempfile.mkdtemp(dir=whole) + "/copy", symlinks=True)
     shutil.rmtree(whole)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def rendered_once():
+    """A figure whose numbers and words were rendered before is not rendered again: most damage changes none of them."""
+    from matplotlib.text import Text
+
+    rendered, render = {}, figures._rendered
+
+    def render_once(figure, kind, **options):
+        areas = [
+            path.vertices.tobytes() for axes in figure.axes for area in axes.collections for path in area.get_paths()
+        ]
+        pictures = [np.ma.getdata(image.get_array()).tobytes() for axes in figure.axes for image in axes.images]
+        words = [text.get_text() for text in figure.findobj(Text)]
+        drawn = repr((kind, options, figure_data(figure), areas, pictures, words))
+        if drawn not in rendered:
+            rendered[drawn] = render(figure, kind, **options)
+        return rendered[drawn]
+
+    with mock.patch.object(figures, "_rendered", render_once):
+        yield
 
 
 WAYS = ["empty", "cut", "flipped", "foreign", "other json", "a list", "sibling"]

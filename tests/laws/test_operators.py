@@ -54,18 +54,19 @@ def single_gradients(params, data):
     """Flat gradients of the examples [n, d], one at a time."""
     flat, unravel = jax.flatten_util.ravel_pytree(params)
     rows = [jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], data) for i in range(NUM)]
-    return np.stack([np.asarray(jax.grad(lambda w, row=row: loss(unravel(w), row, None))(flat)) for row in rows])
+    gradient = jax.jit(jax.grad(lambda w, row: loss(unravel(w), row, None)))
+    return np.stack([np.asarray(gradient(flat, row)) for row in rows])
 
 
 def dense_hessian(params, data):
     flat, unravel = jax.flatten_util.ravel_pytree(params)
-    return np.asarray(jax.hessian(lambda w: loss(unravel(w), data, None))(flat))
+    return np.asarray(jax.jit(jax.hessian(lambda w: loss(unravel(w), data, None)))(flat))
 
 
 def dense_gauss_newton(params, data):
     flat, unravel = jax.flatten_util.ravel_pytree(params)
     model = lambda w: outputs(unravel(w), data)  # noqa: E731
-    jacobian = np.asarray(jax.jacobian(model)(flat))
+    jacobian = np.asarray(jax.jit(jax.jacobian(model))(flat))
     shares = np.asarray(jax.nn.softmax(model(flat)))
     middle = np.einsum("nc,cd->ncd", shares, np.eye(CLASSES)) - shares[:, :, None] * shares[:, None]
     return np.einsum("nci,ncd,ndj->ij", jacobian, middle, jacobian) / NUM

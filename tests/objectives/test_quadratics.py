@@ -16,7 +16,7 @@ def in_float64():
 
 
 def dense_hessian(problem, dim):
-    return np.asarray(jax.hessian(problem.full_loss)(jnp.zeros(dim)))
+    return np.asarray(jax.jit(jax.hessian(problem.full_loss))(jnp.zeros(dim)))
 
 
 @pytest.mark.parametrize("rotation", [None, "householder", "hadamard"])

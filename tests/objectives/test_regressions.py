@@ -25,7 +25,7 @@ def test_linear_regression_knows_its_minimizer_minimum_and_spectrum(ridge):
     truth = problem.truth
     np.testing.assert_allclose(jax.grad(problem.full_loss)(truth.minimizer), 0, atol=1e-12)
     assert float(problem.full_loss(truth.minimizer)) == pytest.approx(truth.minimum, rel=1e-12)
-    hessian = jax.hessian(problem.full_loss)(jnp.zeros(4))
+    hessian = jax.jit(jax.hessian(problem.full_loss))(jnp.zeros(4))
     np.testing.assert_allclose(np.linalg.eigvalsh(hessian), truth.eigenvalues, rtol=1e-10)
 
 
@@ -59,7 +59,7 @@ def test_logistic_regression_starts_at_ln_2_with_a_quarter_of_the_covariance():
     problem = objectives.logistic_regression(matrix, matrix[:, 0] > 0)
     start = problem.init(jax.random.key(0))
     assert float(problem.full_loss(start)) == pytest.approx(np.log(2), rel=1e-14)
-    hessian = jax.hessian(problem.full_loss)(start)
+    hessian = jax.jit(jax.hessian(problem.full_loss))(start)
     np.testing.assert_allclose(hessian, matrix.T @ matrix / 120, atol=1e-14)
     assert problem.truth.smoothness == pytest.approx(np.linalg.eigvalsh(hessian)[-1], rel=1e-12)
 

@@ -181,7 +181,7 @@ def test_it_is_the_product_with_the_jacobian_of_the_whole_step():
             updates, after = rule.update(jax.grad(loss)(pair[0]), inside, pair[0])
             return jnp.stack([pair[0] + updates, jax.tree.leaves(after)[place]])
 
-        matrix = jax.jacrev(step)(jnp.stack([start, leaves[place]])).reshape(24, 24)
+        matrix = jax.jit(jax.jacrev(step))(jnp.stack([start, leaves[place]])).reshape(24, 24)
         exact = np.linalg.eigvals(np.asarray(matrix))
         assert len(found.values) == 24  # the coefficients of Newton and Schulz lie in the state, and are held
         gaps = np.abs(found.values[:, None] - exact)

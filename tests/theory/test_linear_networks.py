@@ -50,7 +50,7 @@ def test_index_and_smallest_eigenvalue_are_those_of_the_dense_hessian():
                 return 0.5 * jnp.sum((outer @ inner - target) ** 2)
 
             point = jnp.asarray(np.concatenate([first.ravel(), second.ravel()]))
-            eigenvalues = np.linalg.eigvalsh(np.asarray(jax.hessian(loss)(point)))
+            eigenvalues = np.linalg.eigvalsh(np.asarray(jax.jit(jax.hessian(loss))(point)))
             law = linear_networks.linear_network_saddle(values, fitted, width)
             assert float(loss(point)) == pytest.approx(law.loss, abs=1e-12)
             assert int((eigenvalues < -1e-9).sum()) == law.index

@@ -47,9 +47,9 @@ def test_running_statistics_and_parameters_equal_those_of_a_plain_flax_loop_in_f
         model = build(nnx.Rngs(0))
         problem = make(model)
         trace = training.run(problem, optax.sgd(0.1), steps=7, probes=PROBES)
-        optimizer = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param)
+        optimizer, gradient = nnx.Optimizer(model, optax.sgd(0.1), wrt=nnx.Param), nnx.jit(nnx.grad(loss_fn))
         for _ in range(7):
-            optimizer.update(model, nnx.grad(loss_fn)(model, problem.data))
+            optimizer.update(model, gradient(model, problem.data))
         form = networks.functional_nnx(model)
         model.eval()
         expected_loss, expected_share = (float(each(model, problem.validation)) for each in (loss_fn, correct))
@@ -81,8 +81,9 @@ def test_a_linen_modules_running_statistics_equal_those_of_a_plain_linen_loop():
         )
         return CRITERIA["cross_entropy"](outputs, data[1]), changed["batch_stats"]
 
+    gradient = jax.jit(jax.grad(loss, has_aux=True))
     for _ in range(5):
-        grads, state = jax.grad(loss, has_aux=True)(params, state)
+        grads, state = gradient(params, state)
         params = jax.tree.map(lambda point, slope: point - 0.1 * slope, params, grads)
     jax.tree.map(
         lambda left, right: np.testing.assert_allclose(left, right, rtol=1e-5, atol=1e-7),  # float32
