@@ -27,7 +27,7 @@ _ALIKE = 0.1
 _CONVERGED = 0.05
 LITTLE = 0.2
 _HALF = 0.5
-_NOTHING = 0.95
+NOTHING = 0.95
 _EMPTY = {"program": ProgramChecks(), "data": DataChecks()}
 
 
@@ -216,7 +216,7 @@ class Evidence:
             return False
         base -= self.penalty.start
         held = np.inf if self.validation is None else self.validation.loss.value - self.penalty.end
-        return bool(min(self.end - self.penalty.end, held) >= _NOTHING * base or base <= held < np.inf)
+        return bool(min(self.end - self.penalty.end, held) >= NOTHING * base or base <= held < np.inf)
 
     @property
     def generalizes_badly(self) -> bool:

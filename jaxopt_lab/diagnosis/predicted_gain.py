@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxopt_lab import theory
-from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.evidence import NOTHING, Evidence
 from jaxopt_lab.diagnosis.findings import CAUSES, MEANT, PROGRAM_CAUSES, Finding
 from jaxopt_lab.diagnosis.probe_runs import PART, steps_to_reach
 from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
@@ -150,9 +150,14 @@ def _explains(cause: Finding, other: Finding, most: float) -> bool:
 
 
 def _mends(found: Finding) -> bool:
-    """Whether the change against it was tried and gives more than short runs can miss, in loss or in steps."""
+    """Whether the change against it was tried and gives more than short runs can miss, in loss or in steps.
+
+    To learn anything, where nothing is learned without it, is more.
+    """
     trial = found.trial
-    return trial is not None and trial.helps and max(trial.gain, trial.speed / _LARGE) >= _AS_GOOD
+    if trial is None or not trial.helps:
+        return False
+    return max(trial.gain, trial.speed / _LARGE) >= _AS_GOOD or trial.before >= NOTHING * trial.scale
 
 
 def _harms(found: Finding) -> bool:

@@ -9,12 +9,14 @@ from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.trials import Trial
 
 
-def found(cause, predicted=2.0, gain=None, helps=True, follows=(), after=0.5, speed=1.0):
+def found(cause, predicted=2.0, gain=None, helps=True, follows=(), after=0.5, speed=1.0, scale=2.0):
     finding = make_finding(cause, "", [], Prescription(""), predicted, follows_from=follows)
     trial = (
         None
         if gain is None
-        else types.SimpleNamespace(gain=gain, weight=gain, helps=helps, before=1.0, after=after, speed=speed)
+        else types.SimpleNamespace(
+            gain=gain, weight=gain, helps=helps, before=1.0, after=after, speed=speed, scale=scale
+        )
     )
     return type(finding)(**{**vars(finding), "trial": trial})
 
@@ -48,11 +50,18 @@ FOLLOWS = ("unnormalized-inputs",)
         ),
         # A model that learns better, or sooner, with another change does not underfit.
         *(
-            ([found("underfitting", 9.0, follows=("dead-units",)), found("dead-units", 2.0, gain, speed=speed)], order)
-            for gain, speed, order in (
-                (1.4, 4.0, ["underfitting", "dead-units"]),
-                (1.4, 5.0, ["dead-units", "underfitting"]),
-                (1.6, 1.0, ["dead-units", "underfitting"]),
+            (
+                [
+                    found("underfitting", 9.0, follows=("dead-units",)),
+                    found("dead-units", 2.0, gain, speed=speed, scale=scale),
+                ],
+                order,
+            )
+            for gain, speed, scale, order in (
+                (1.4, 4.0, 2.0, ["underfitting", "dead-units"]),
+                (1.4, 5.0, 2.0, ["dead-units", "underfitting"]),
+                (1.6, 1.0, 2.0, ["dead-units", "underfitting"]),
+                (1.4, 1.0, 1.0, ["dead-units", "underfitting"]),
             )
         ),
         # What was tried in vain explains nothing, but for a start, of which only one other was tried.
