@@ -20,6 +20,28 @@ _LAST_MAPS = 20_000  # above what was left the last time: a gigabyte or two of p
 _MAPS = pathlib.Path("/proc/self/maps")
 _kept: collections.OrderedDict[Any, Callable[..., Any]] = collections.OrderedDict()
 _left = {"maps": 0}
+_counted = {"programs": 0}
+
+
+def _count(event: str, seconds: float, **details: Any) -> None:
+    del seconds, details
+    _counted["programs"] += event == "/jax/core/compile/backend_compile_duration"
+
+
+jax.monitoring.register_event_duration_secs_listener(_count)
+
+
+def num_compiled() -> int:
+    """Programs that XLA has compiled in this process, or found in the persistent compilation cache, so far.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> before = num_compiled()
+      >>> _ = jax.jit(lambda x: x * 3 + x.size)(jnp.ones(7))
+      >>> num_compiled() > before
+      True
+    """
+    return _counted["programs"]
 
 
 def compiled(

@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from jaxopt_lab.core import InputError, Problem, fail, meshes
+from jaxopt_lab.core.compilation import num_compiled
 from jaxopt_lab.core.errors import require_positive
 
 GRADIENT = 1.0
@@ -56,6 +57,7 @@ class Budget:
     gradient_seconds: float = float("nan")
     skipped: dict[str, Skipped] = dataclasses.field(default_factory=dict)
     began: float = dataclasses.field(default_factory=time.monotonic)
+    compiled_before: int = dataclasses.field(default_factory=num_compiled)
 
     def __post_init__(self) -> None:
         require_positive("diagnose", "budget", self.total)
@@ -75,6 +77,11 @@ class Budget:
     def elapsed(self) -> float:
         """Seconds since the beginning."""
         return time.monotonic() - self.began
+
+    @property
+    def compiled(self) -> int:
+        """Programs that were compiled since the beginning."""
+        return num_compiled() - self.compiled_before
 
     def allows(self, what: str, cost: float) -> bool:
         """Whether there is enough left; if not, notes what is not done and why."""

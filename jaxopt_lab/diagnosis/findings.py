@@ -221,6 +221,7 @@ class Diagnosis(Reported):
       not_examined: cause or evidence -> why it was not looked at.
       spent: cost in gradient-equivalents: one gradient over all data is 1.
       seconds: wall seconds.
+      compiled: programs that were compiled, or found in the persistent compilation cache.
       evidence: everything that was measured.
     """
 
@@ -232,6 +233,7 @@ class Diagnosis(Reported):
     not_examined: Mapping[str, str]
     spent: float
     seconds: float
+    compiled: int = 0
     evidence: Any = None
 
     def __repr__(self) -> str:
@@ -246,6 +248,6 @@ class Diagnosis(Reported):
         """The diagnosis as plain lists and dictionaries."""
         return {
             "name": self.name, "rule": self.rule, "causes": list(self.causes), "spent": self.spent,
-            "seconds": self.seconds, "not_examined": dict(self.not_examined),
+            "seconds": self.seconds, "compiled": self.compiled, "not_examined": dict(self.not_examined),
             "findings": [found.to_json() for found in self.findings],
         }  # fmt: skip

@@ -147,6 +147,7 @@ def conclude(evidence: Evidence, account: Budget, log: Callable[[str], None] = l
         missing,
         account.spent + account.aside,
         account.elapsed,
+        account.compiled,
         evidence,
     )
 

@@ -41,7 +41,8 @@ def lines_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> list[str]:
         names = list(diagnosis.not_examined)
         shown = [f"Not examined: {', '.join(names)}.", f"{names[0]}: {diagnosis.not_examined[names[0]]}."]
         found += _wrapped(shown, "")
-    found.append(f"{diagnosis.spent:.0f} gradient-equivalents, {diagnosis.seconds:.1f} s.")
+    cost = f"{diagnosis.spent:.0f} gradient-equivalents, {diagnosis.seconds:.1f} s"
+    found.append(f"{cost}, {diagnosis.compiled} programs compiled.")
     return [plain_numbers(line) for line in found]
 
 
