@@ -158,14 +158,16 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
         exact = law.transfer_gain(dense, rho, _ahead(row))
         maker.predicted(gains, dense / np.pi, exact, color=color, label=row["method"])
         maker.measured(gains, row["frequency"] / np.pi, row["gain"], color=color)
-        zigzag = {"xytext": (-4, 10), "textcoords": "offset points", "ha": "right"}
-        gains.annotate(f"zig-zag: x {exact[-1]:.2f}", (1, exact[-1]), **zigzag)
+        place = (-4, 10) if exact[-1] > 1 else (-4, -16)  # on the side of 1, away from the falling curve
+        gains.annotate(
+            f"zig-zag: x {exact[-1]:.2f}", (1, exact[-1]), xytext=place, textcoords="offset points", ha="right"
+        )
     maker.predicted(gains, [0, 1], [1, 1], color=6, label="plain SGD", linestyle=":")
     steady = law.constant_gain(rho)
     gains.annotate(f"slope: x {steady:.3g}", (0, steady), xytext=(10, -4), textcoords="offset points")
     gains.set(yscale="log", xlabel="frequency of the gradient: 0 constant, 1 alternating",
               ylabel="step over SGD's step",
-              title=f"Gain at rho = {rho:g}")  # fmt: skip
+              title=f"Gain at rho = {rho:g}", ylim=(0.6 * law.transfer_gain(np.pi, rho, 0.0), None))  # fmt: skip
     steps = np.arange(1, 81)
     for color, row in enumerate(rows.where(method="heavy ball"), start=2):
         exact = law.speed_fraction(steps, row["rho"])
