@@ -25,7 +25,9 @@ class _Roughly(doctest.OutputChecker):
 
     def check_output(self, want, got, optionflags):
         want, got = (" ".join(text.replace("<BLANKLINE>", "").split()) for text in (want, got))
-        want, got = (re.sub(r"[\d.]+ gradient-equivalents, [\d.]+ s, \d+ programs compiled\.", "", text) for text in (want, got))
+        want, got = (
+            re.sub(r"[\d.]+ gradient-equivalents, [\d.]+ s, \d+ programs compiled\.", "", text) for text in (want, got)
+        )
         if NUMBER.sub("#", want) != NUMBER.sub("#", got):
             return False
         pairs = zip(NUMBER.findall(want), NUMBER.findall(got), strict=True)

@@ -224,7 +224,7 @@ def _edge(problem: Problem, make: Callable[..., Any], rate: float, params: Any, 
 
 
 def _furthest(values: Any) -> float:
-    return float(max(values, key=lambda value: abs(value - 1)))
+    return float(max(np.asarray(values), key=lambda value: abs(float(value) - 1)))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ _left = {"maps": 0}
 _counted = {"programs": 0}
 
 
-def _count(event: str, seconds: float, **details: Any) -> None:
-    del seconds, details
+def _count(event: str, duration_secs: float, **details: str | int) -> None:
+    del duration_secs, details
     _counted["programs"] += event == "/jax/core/compile/backend_compile_duration"
 
 

@@ -14,8 +14,8 @@ from jaxopt_lab.core.leaves import describe_tree
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.inputs import InputStatistics, find_inputs
 from jaxopt_lab.diagnosis.label_probes import FEWEST, MOST_CLASSES, Skill, measure_skill, probe_labels
-from jaxopt_lab.diagnosis.output_search import OutputSearch
-from jaxopt_lab.tracing.outputs import OutputPlace, classes_of
+from jaxopt_lab.diagnosis.output_search import find_place
+from jaxopt_lab.tracing.outputs import OutputPlace, class_leaf, classes_of
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -32,12 +32,14 @@ class Labels:
       num_outputs: outputs of the model, an example.
       rarest: share of the rarest class that occurs.
       silent: classes for none of whose examples the loss depends on the outputs.
+      leaf: of the data, that holds them.
     """
 
     counts: dict[int, int]
     num_outputs: int
     rarest: float
     silent: tuple[int, ...] = ()
+    leaf: int | None = None
 
     @property
     def outside(self) -> int:
@@ -116,7 +118,7 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
         return Skipped("the problem has no data", applies=False)
     labels = probe = across = skill = None
     if search is not None:
-        labels = _labels(search, problem.data)
+        labels = _labels(search.place, problem.data, *search.silent)
         validation = evidence.validation
         base = evidence.point.baseline
         poor = (
@@ -136,8 +138,15 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
     return DataChecks(labels, probe, split, across, skill, fed, evidence.part("data.inputs"))
 
 
-def _labels(search: OutputSearch, data: Any) -> Labels | None:
-    place, (silent, seen) = search.place, search.silent
+def check_labels(problem: Problem, params: Any) -> DataChecks | None:
+    """The classes alone, where the loss is not finite at the point; None for no data, or none that are classes."""
+    place = None if problem.data is None else find_place(problem, params)
+    labels = None if place is None else _labels(place, problem.data, np.empty(0, int), np.empty(0, int))
+    return None if labels is None else DataChecks(labels)
+
+
+def _labels(place: OutputPlace, data: Any, silent: Any, seen: Any) -> Labels | None:
+    """The classes; `silent` are those of the rows `seen` whose outputs the loss does not feel."""
     found = classes_of(place, data)
     if found is None:
         return None
@@ -151,7 +160,7 @@ def _labels(search: OutputSearch, data: Any) -> Labels | None:
     told = labels.reshape(len(labels), -1)[:, 0]
     unfelt = set(told[silent].tolist()) - set(told[np.setdiff1d(seen, silent)].tolist())
     by_class = dict(zip(names.tolist(), counts.tolist(), strict=True))
-    return Labels(by_class, outputs, float(counts.min() / counts.sum()), tuple(sorted(unfelt)))
+    return Labels(by_class, outputs, float(counts.min() / counts.sum()), tuple(sorted(unfelt)), class_leaf(place, data))
 
 
 def compare_split(problem: Problem, place: OutputPlace | None) -> Split | None:

@@ -9,7 +9,7 @@ Reference: LeCun, Kanter, Solla 1991, Phys. Rev. Lett. 66, 2396; `theory.preproc
 """
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,7 @@ import numpy as np
 
 from jaxopt_lab.core import Problem
 from jaxopt_lab.core.vectors import parameter_paths
-from jaxopt_lab.diagnosis.budget import PRODUCT, Budget, Skipped
-from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticModel, model_around
-
-if TYPE_CHECKING:
-    from jaxopt_lab.diagnosis.evidence import Evidence
-
+from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 
 _MOST_FEATURES = 512
 _MOST_EXAMPLES = 4096
@@ -131,43 +126,6 @@ def measure_inputs(problem: Problem, *, adaptive: bool = False, seed: int = 0) -
         raw=_linear_model(features / scales if adaptive else features, targets),
         standardized=_linear_model((features - means) / scales, targets),
     )
-
-
-def standardized(problem: Problem) -> Problem:
-    """The problem with standardized inputs, in the training and in the validation data."""
-    place = find_inputs(problem.data)
-    if place is None:
-        return problem
-    leaves = jax.tree.leaves(problem.data)
-    inputs = np.asarray(leaves[place], np.float64)
-    mean, deviation = inputs.mean(0), inputs.std(0)
-    deviation = np.where(deviation > 1e-9 * max(float(np.abs(inputs).max()), 1e-300), deviation, 1.0)
-
-    def scaled(data: Any) -> Any:
-        found, structure = jax.tree.flatten(data)
-        dtype = jax.dtypes.canonicalize_dtype(found[place].dtype)
-        found[place] = jnp.asarray((np.asarray(found[place], np.float64) - mean) / deviation, dtype)
-        return structure.unflatten(found)
-
-    validation = None if problem.validation is None else scaled(problem.validation)
-    return dataclasses.replace(problem, data=scaled(problem.data), validation=validation)
-
-
-def measure_standardized_curvature(evidence: "Evidence", budget: Budget) -> Curvature | Skipped:
-    """The model at the point on standardized inputs too, where theirs are far off, with half as many products."""
-    setting, inputs, models = evidence.setting, evidence.part("data.inputs"), evidence.curvature
-    counts = (max(2, round(10 * budget.total / 200)), max(2, round(4 * budget.total / 200)))
-    if models is None or inputs is None or not inputs.unnormalized or setting.optimizer.kind == "adaptive":
-        return models or Skipped("the curvature was not measured")
-    what = "curvature on standardized inputs"
-    if not budget.allows(what, sum(counts) * PRODUCT):
-        return models
-    other = standardized(setting.problem)
-    model = budget.attempt(what, lambda: model_around(other, setting.params, None, None, counts, setting.seed))
-    if model is None:
-        return models
-    budget.pay(model.products * PRODUCT)
-    return dataclasses.replace(models, standardized=model)
 
 
 def _targets(leaves: list[np.ndarray]) -> np.ndarray | None:

@@ -15,8 +15,9 @@ import numpy as np
 from jaxopt_lab.core import Problem, Status, fail, vectors
 from jaxopt_lab.core.errors import reason
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, step_cost, subsampled
-from jaxopt_lab.diagnosis.data_checks import measure_data
+from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, PRODUCT, Budget, Skipped, step_cost, subsampled
+from jaxopt_lab.diagnosis.data_changes import standardized
+from jaxopt_lab.diagnosis.data_checks import check_labels, measure_data
 from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
 from jaxopt_lab.diagnosis.gradient_noise import (
     GradientNoise,
@@ -25,12 +26,11 @@ from jaxopt_lab.diagnosis.gradient_noise import (
     sample_gradient,
     value_and_gradient,
 )
-from jaxopt_lab.diagnosis.inputs import InputStatistics, measure_inputs, measure_standardized_curvature
-from jaxopt_lab.diagnosis.memorization import measure_memorization
+from jaxopt_lab.diagnosis.inputs import InputStatistics, measure_inputs
 from jaxopt_lab.diagnosis.output_search import OutputSearch, search_outputs
 from jaxopt_lab.diagnosis.probe_runs import RATES, OtherRates, ProbeRun, find_on_the_way, probe_run, rate_runs
-from jaxopt_lab.diagnosis.program_checks import ProgramChecks, measure_program
-from jaxopt_lab.diagnosis.quadratic_model import diagonal_of, measure_curvature
+from jaxopt_lab.diagnosis.program_checks import ProgramChecks, measure_memorization, measure_program
+from jaxopt_lab.diagnosis.quadratic_model import Curvature, diagonal_of, measure_curvature, model_around
 from jaxopt_lab.diagnosis.rule_checks import measure_rule
 from jaxopt_lab.diagnosis.stationary_point import NUM_LOSSES, StationaryPoint, look_around, scan_line
 from jaxopt_lab.diagnosis.validation import measure_validation
@@ -62,7 +62,8 @@ def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evi
     budget.pay(2 * GRADIENT)
     if not (np.isfinite(loss) and bool(vectors.all_finite(gradient))):
         origin, norm = find_non_finite(frozen, setting.params), float(vectors.norm(gradient))
-        return Evidence(setting, PointState(float(loss), norm, non_finite=origin))
+        point = PointState(float(loss), norm, non_finite=origin)
+        return Evidence(setting, point, data=check_labels(frozen, setting.params))
     seconds = _seconds(frozen, setting.params)
     problem = subsampled(setting.problem, seconds, setting.batch_size, budget, setting.seed)
     budget.gradient_seconds = seconds * (problem.num_examples or 1) / (setting.problem.num_examples or 1)
@@ -212,6 +213,23 @@ def measure_other_rates(evidence: Evidence, budget: Budget) -> OtherRates | Skip
         return budget.skipped["rates"]
     budget.pay(taken * a_step + records * len(RATES) * LOSS)
     return rates
+
+
+def measure_standardized_curvature(evidence: Evidence, budget: Budget) -> Curvature | Skipped:
+    """The model at the point on standardized inputs too, where theirs are far off, with half as many products."""
+    setting, inputs, models = evidence.setting, evidence.part("data.inputs"), evidence.curvature
+    counts = (max(2, round(10 * budget.total / 200)), max(2, round(4 * budget.total / 200)))
+    if models is None or inputs is None or not inputs.unnormalized or setting.optimizer.kind == "adaptive":
+        return models or Skipped("the curvature was not measured")
+    what = "curvature on standardized inputs"
+    if not budget.allows(what, sum(counts) * PRODUCT):
+        return models
+    other = standardized(setting.problem)
+    model = budget.attempt(what, lambda: model_around(other, setting.params, None, None, counts, setting.seed))
+    if model is None:
+        return models
+    budget.pay(model.products * PRODUCT)
+    return dataclasses.replace(models, standardized=model)
 
 
 MEASUREMENTS: tuple[tuple[str, str, Callable[[Evidence, Budget], Any]], ...] = (

@@ -109,13 +109,13 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
     """
     loss = as_partial(problem.loss)
     batch = some_examples(problem.data, _EXAMPLES, seed)
-    place = _place(loss, params, batch)
+    place = _layout(loss, params, batch)[1]
     if place is None:
         return None
     kept = int(np.clip(_NUMBERS // max(np.prod(place.shape, dtype=int) // _length(batch), 1), 2, _EXAMPLES))
     if kept < _length(batch):
         batch = some_examples(batch, kept, seed)
-        place = _place(loss, params, batch)
+        place = _layout(loss, params, batch)[1]
         assert place is not None
     outputs, value, slope = jax.device_get(compiled(_actual, (), (loss, params))(loss, params, batch))
     scale = jnp.asarray(_unit(place, batch))
@@ -141,12 +141,16 @@ def constant_output_loss(problem: Problem, params: Any, search: OutputSearch) ->
     return float(compiled(_at_constant, (), (loss, params))(loss, params, problem.data, search.constant.outputs))
 
 
+def find_place(problem: Problem, params: Any) -> OutputPlace | None:
+    """Where the outputs stand in the loss of a problem with data; None where it holds no layer."""
+    return _layout(as_partial(problem.loss), params, problem.data)[1]
+
+
 def outputs_of(problem: Problem, params: Any, data: Any) -> np.ndarray | None:
     """The model's outputs for the data; None where the loss holds no layer."""
     loss = as_partial(problem.loss)
-    if _place(loss, params, data) is None:
-        return None
-    return np.asarray(compiled(_actual, (), (loss, params))(loss, params, data)[0])
+    found = _layout(loss, params, data)[1] is not None
+    return np.asarray(compiled(_actual, (), (loss, params))(loss, params, data)[0]) if found else None
 
 
 def loss_at_constant(problem: Problem, params: Any, search: OutputSearch) -> float:
@@ -160,10 +164,6 @@ def _layout(loss: Any, params: Any, batch: Any) -> tuple[Program, OutputPlace | 
     return program, find_outputs(program, len(jax.tree.leaves(params)))
 
 
-def _place(loss: Any, params: Any, batch: Any) -> OutputPlace | None:
-    return _layout(loss, params, batch)[1]
-
-
 def _actual(loss: Any, params: Any, batch: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
     """The model's outputs, the loss, and the size of its derivative with respect to them."""
     program, place = _layout(loss, params, batch)
@@ -175,9 +175,8 @@ def _actual(loss: Any, params: Any, batch: Any) -> tuple[jax.Array, jax.Array, j
 
 
 def _run(loss: Any, params: Any, batch: Any, scale: jax.Array, bypass: int | None, start: str) -> Search:
-    losses, outputs = jax.device_get(
-        compiled(_search, (bypass, start), (loss, params))(loss, params, batch, scale)
-    )  # fmt: skip
+    search = compiled(_search, (bypass, start), (loss, params))
+    losses, outputs = jax.device_get(search(loss, params, batch, scale))
     best = int(np.nanargmin(np.where(np.isnan(losses), np.inf, losses)))
     return Search(float(losses[best]), outputs[best])
 
@@ -255,12 +254,13 @@ def _coupling(loss: Any, params: Any, data: Any, seed: int) -> float:
 
 
 def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:
-    """The derivatives with respect to the outputs of the first group."""
+    """The derivatives with respect to the outputs of the first group, some way off those of the model."""
     program, place = _layout(loss, params, batch)
     assert place is not None
     leaves = jax.tree.leaves((params, batch))
     outputs = evaluate(program, leaves)[place.value]
-    slopes = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))(outputs)
+    apart = jnp.sin(jnp.arange(outputs.size, dtype=outputs.dtype)).reshape(outputs.shape)  # equal ones are pulled alike
+    slopes = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))(outputs + apart)
     return slopes.reshape(2 * _GROUP, -1)[:_GROUP] if slopes.size % (2 * _GROUP) == 0 else slopes
 
 
@@ -268,7 +268,7 @@ def _silent(loss: Any, params: Any, data: Any, kept: int, seed: int) -> tuple[np
     """Rows of the data whose outputs the loss does not feel, and the rows that were looked at."""
     rows = some_examples(np.arange(_length(data)), kept, seed)
     batch = meshes.take(data, rows)
-    place = _place(loss, params, batch)
+    place = _layout(loss, params, batch)[1]
     assert place is not None
     drawn = np.random.default_rng((seed, 2)).standard_normal((_DRAWS, *place.shape), np.float32)
     felt = np.asarray(compiled(_felt, (), (loss, params))(loss, params, batch, drawn))

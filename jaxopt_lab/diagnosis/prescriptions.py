@@ -11,8 +11,8 @@ import optax
 from jaxopt_lab import rules
 from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.diagnosis import data_changes
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
-from jaxopt_lab.diagnosis.inputs import standardized
 from jaxopt_lab.diagnosis.lsuv import LSUVInit
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
@@ -85,27 +85,65 @@ def standardize_inputs(factor: float, optimizer: IdentifiedRule) -> Prescription
     """Inputs with mean 0 and standard deviation 1, by the training data, and the learning rate times `factor`."""
     text = "Standardize the inputs: subtract each feature's mean over the training data, divide by its deviation."
     if abs(factor - 1) < _SAME_RATE:
-        return Prescription(text, lambda p, r: (standardized(p), r))
+        return Prescription(text, lambda p, r: (data_changes.standardized(p), r))
     return Prescription(
         f"{text} {_scaled(factor, optimizer)}, as the new curvature allows.",
-        lambda p, r: (standardized(p), ScaledRule(r)(factor)),
+        lambda p, r: (data_changes.standardized(p), ScaledRule(r)(factor)),
     )
 
 
 def drop_examples(num: int) -> Prescription:
     """The data without the examples that hold numbers that are not finite, in whatever leaf."""
-
-    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
-        return dataclasses.replace(problem, data=_finite_examples(problem.data)), rule
-
-    return Prescription(f"Leave out the {num} examples that hold numbers that are not finite.", change)
+    text = f"Leave out the {num} examples that hold numbers that are not finite."
+    return Prescription(text, lambda p, r: (data_changes.finite_examples(p), r))
 
 
-def _finite_examples(data: Any) -> Any:
-    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
-    finite = [np.isfinite(leaf.astype(np.float32)).reshape(len(leaf), -1).all(1) for leaf in leaves]
-    kept = np.flatnonzero(np.all(finite, axis=0))
-    return jax.tree.map(lambda leaf: leaf[kept], data)
+def zero_inputs() -> Prescription:
+    """Zeros for inputs that are not finite in any example."""
+    text = "Set the features that are in no example finite to 0: a constant is divided by its deviation, which is 0."
+    return Prescription(text, lambda p, r: (data_changes.zeroed(p), r))
+
+
+def renumber_classes(leaf: int, numbers: tuple[int, ...]) -> Prescription:
+    """The classes, in their order, with numbers that name outputs."""
+    text = f"Number the classes {numbers[0]}{' and ' if len(numbers) == 2 else ' to '}{numbers[-1]}."
+    return Prescription(text, lambda p, r: (data_changes.renumbered(p, leaf, numbers), r), rescales=True)
+
+
+def draw_classes_alike(leaf: int) -> Prescription:
+    """Training data that hold as many examples of one class as of another."""
+    text = "Draw each class as often as any other, or weigh the examples by one over their class's share."
+    return Prescription(text, lambda p, r: (data_changes.balanced(p, leaf), r), rescales=True)
+
+
+def split_again() -> Prescription:
+    """Training and validation data, drawn at random from both."""
+    text = "Shuffle the examples before they are split, or split within each class."
+    return Prescription(text, lambda p, r: (data_changes.split_again(p), r))
+
+
+def match_validation() -> Prescription:
+    """Validation inputs with the training inputs' means and deviations."""
+    text = "Transform both with the numbers of the training data: one mean, one scale, one order of channels."
+    return Prescription(text, lambda p, r: (data_changes.matched_validation(p), r))
+
+
+def leave_out_duplicates() -> Prescription:
+    """Validation data without the examples that are in the training data."""
+    text = "Split before examples are repeated or augmented; leave those that are in both out of the validation data."
+    return Prescription(text, lambda p, r: (data_changes.without_duplicates(p), r))
+
+
+def shape_targets(leaf: int, shape: tuple[int, ...]) -> Prescription:
+    """Targets of the outputs' shape."""
+    text = f"Give the targets the shape of the outputs, [examples{''.join(f', {size}' for size in shape)}]."
+    return Prescription(text, lambda p, r: (data_changes.shaped(p, leaf, shape), r))
+
+
+def negate_loss() -> Prescription:
+    """The loss with the other sign."""
+    text = "Look at the sign of the loss: a likelihood is to be maximized, its negative logarithm minimized."
+    return Prescription(text, lambda p, r: (_with_losses(p, _negated), r), rescales=True)
 
 
 def initialize_by_data() -> Prescription:
@@ -158,23 +196,8 @@ def without_randomness() -> Prescription:
 
 def standardize_targets(leaf: int) -> Prescription:
     """Targets with mean 0 and standard deviation 1, by the training data."""
-
-    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
-        targets = np.asarray(jax.tree.leaves(problem.data)[leaf], np.float64)
-        mean, deviation = targets.mean(0), targets.std(0)
-        deviation = np.where(deviation > 0, deviation, 1.0)
-
-        def scaled(data: Any) -> Any:
-            leaves, structure = jax.tree.flatten(data)
-            if len(leaves) > leaf:
-                values = (np.asarray(leaves[leaf], np.float64) - mean) / deviation
-                leaves[leaf] = jnp.asarray(values, jnp.asarray(leaves[leaf]).dtype)
-            return structure.unflatten(leaves)
-
-        return dataclasses.replace(problem, data=scaled(problem.data), validation=scaled(problem.validation)), rule
-
     text = "Standardize the targets: subtract their mean over the training data, divide by their deviation."
-    return Prescription(text, change, rescales=True)
+    return Prescription(text, lambda p, r: (data_changes.standardized_targets(p, leaf), r), rescales=True)
 
 
 def keep_precision() -> Prescription:
@@ -268,3 +291,8 @@ def _with_losses(problem: Problem, change: Any) -> Problem:
 
 def _without_key(function: Any, params: Any, *rest: Any) -> Any:
     return function(params, *rest[:-1], None)
+
+
+def _negated(function: Any, params: Any, *rest: Any) -> Any:
+    found = function(params, *rest)
+    return (-found[0], *found[1:]) if isinstance(found, tuple) else -found

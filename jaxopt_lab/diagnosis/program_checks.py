@@ -1,6 +1,8 @@
 """Whether the program is what its author means: what its outputs reach, where its gradient arrives, its two modes.
 
-Where the gradient arrives: which parameters it reaches, and which weights of the program are no parameters at all.
+Where the gradient arrives: which parameters it reaches, and which weights of the program are no parameters at all. What
+does not fit sixteen examples is too small, or too broken, to learn: networks of the usual size fit any labels (Zhang et
+al. 2017, arXiv 1611.03530).
 """
 
 import dataclasses
@@ -9,21 +11,26 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
+from jaxopt_lab import training
 from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, step_cost
+from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, some_examples, step_cost
+from jaxopt_lab.diagnosis.data_changes import standardized
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
-from jaxopt_lab.diagnosis.inputs import standardized
-from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
+from jaxopt_lab.diagnosis.prescriptions import without_randomness
 from jaxopt_lab.tracing.jaxprs import LAYERS, Program, ancestors, is_number, lay_out, line_of
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
 _BATCHES = 4
+NUM_EXAMPLES = 16
+_STEPS, _FEWEST_STEPS, _SHARE = 400, 100, 0.1
+_RATES = (1e-3, 1e-2, 1e-1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +49,20 @@ class GradientFlow:
     unread: tuple[str, ...]
     share: float
     redrawn: tuple[str, ...]
+
+
+class Memorization(NamedTuple):
+    """Runs on sixteen examples.
+
+    Attributes:
+      start: the loss of them at the point.
+      least: over Adam's rates, where the runs end or on their way.
+      rate: of the best run.
+    """
+
+    start: float
+    least: float
+    rate: float
 
 
 class Modes(NamedTuple):
@@ -224,3 +245,30 @@ def _redrawn(program: Program, num_leaves: int) -> tuple[str, ...]:
         if operation.name.startswith(("random_", "threefry")) or numbers & drawn:
             drawn |= set(operation.outputs)
     return tuple(dict.fromkeys(lines))
+
+
+def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization | Skipped:
+    """The least loss of sixteen examples by Adam at three rates; only where training goes badly."""
+    setting = evidence.setting
+    num = setting.problem.num_examples
+    if num is None or num < 2 * NUM_EXAMPLES:
+        return Skipped("the problem has fewer than 32 examples", applies=False)
+    if evidence.run is not None and not evidence.is_underperforming:
+        return Skipped("the run learns its examples", applies=False)
+    a_step = len(_RATES) * step_cost(setting.problem, NUM_EXAMPLES)
+    steps = int(np.clip(_SHARE * budget.total / a_step, _FEWEST_STEPS, _STEPS))
+    cost = steps * a_step
+    if not budget.allows_aside("memorization", cost):
+        return budget.skipped["memorization"]
+    params = setting.params if setting.from_init else setting.problem.init(jax.random.key(setting.seed))
+    data = some_examples(setting.problem.data, NUM_EXAMPLES, setting.seed)
+    problem, _ = without_randomness().apply(setting.problem.freeze(), setting.rule)
+    problem = dataclasses.replace(problem, data=data, validation=None, metrics={})
+    trace = training.run(
+        problem, optax.adam, {"learning_rate": np.array(_RATES)}, steps=steps, every=max(steps // 20, 1),
+        params=params, seeds=setting.seed, execution=training.Execution(progress=False),
+    )  # fmt: skip
+    losses = np.where(np.isfinite(trace["loss"]), trace["loss"], np.inf)
+    least = losses.min(1)
+    best = int(least.argmin())
+    return Memorization(float(losses[0, 0]), float(least[best]), _RATES[best])

@@ -19,12 +19,17 @@ from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Prescription
 from jaxopt_lab.diagnosis.gradient_noise import constant_output
 from jaxopt_lab.diagnosis.output_search import search_outputs
-from jaxopt_lab.diagnosis.prescriptions import scale_rate
+from jaxopt_lab.diagnosis.prescriptions import scale_rate, standardize_inputs
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule, speed_up
 
 RAISED = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 LOWERED = (1 / 3, 1e-1, 1 / 30, 1e-2, 1e-3)
-RATE_CAUSES = {"learning-rate-too-low": RAISED, "plateau": RAISED, "learning-rate-too-high": LOWERED}
+STANDARDIZED = (1.0, 3.0, 10.0, 30.0)
+RAW = "unnormalized-inputs"
+RATE_CAUSES = {
+    "learning-rate-too-low": RAISED, "plateau": RAISED, "learning-rate-too-high": LOWERED,
+    RAW: STANDARDIZED,
+}  # fmt: skip
 _RECORDS = 20
 _MOST_STEPS = 400
 _SHARE = 0.2  # of the seconds
@@ -159,7 +164,7 @@ def try_prescriptions(
             if trial is not None and (finding.cause not in found or trial.gain > found[finding.cause].gain):
                 found[finding.cause] = trial
             budget.aside += len(RATE_CAUSES.get(finding.cause, (1,))) * (steps * a_step + _RECORDS * LOSS)
-            if finding.cause in found and found[finding.cause].helps:
+            if finding.cause in found and found[finding.cause].helps and finding.cause != RAW:
                 break
     return found
 
@@ -167,7 +172,9 @@ def try_prescriptions(
 def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps: int, base: "_Scores") -> Trial | None:
     """The trial of one change; None where it cannot be made, or its units cannot be compared."""
     setting = evidence.setting
-    factors = RATE_CAUSES.get(finding.cause)
+    factors, is_raw = RATE_CAUSES.get(finding.cause), finding.cause == RAW
+    if is_raw and prescription.text != standardize_inputs(1.0, setting.optimizer).text:
+        factors = None  # the rate that the curvature allows, beside those that are tried
     try:
         problem, rule = setting.problem, setting.rule
         if factors is None:
@@ -176,9 +183,11 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
             several = [_scores(problem, rule, [1.0], evidence, steps, prescription.restarts, draw) for draw in draws]
             after, best = min(several, key=lambda each: _finite(each.ends[0])), 0
         else:
+            if is_raw:
+                problem, _ = standardize_inputs(1.0, setting.optimizer).apply(problem, rule)
             after = _scores(problem, rule, list(factors), evidence, steps)
             best = int(np.argmin([_finite(end) for end in after.ends]))
-            prescription = scale_rate(factors[best], setting.optimizer)
+            prescription = (standardize_inputs if is_raw else scale_rate)(factors[best], setting.optimizer)
     except InputError:
         return None
     units = _units(evidence, problem) if prescription.rescales else (1.0, 1.0)

@@ -168,18 +168,31 @@ def _is_pairwise(operation: Operation, after: dict[int, int]) -> bool:
 
 def classes_of(place: OutputPlace, data: Any) -> tuple[np.ndarray, bool] | None:
     """The targets where they are class numbers, [n, ...], and whether they are of an integer type; None for others."""
+    number = class_leaf(place, data)
+    if number is None:
+        return None
+    leaf = jax.tree.leaves(data)[number]
+    return np.asarray(leaf).astype(np.int64), _is_integer(leaf)
+
+
+def class_leaf(place: OutputPlace, data: Any) -> int | None:
+    """Which leaf of the data holds the targets where they are class numbers; None without."""
     leaves = jax.tree.leaves(data)
     for number in place.targets:
         leaf = leaves[number]
         if number in place.inputs and len(leaves) > 1:
             continue
-        if jnp.issubdtype(leaf.dtype, jnp.integer) or leaf.dtype == bool:
-            return np.asarray(leaf).astype(np.int64), True
+        if _is_integer(leaf):
+            return number
         values = np.asarray(leaf, np.float64)
         whole = np.isfinite(values).all() and np.equal(values, np.round(values)).all()
         if whole and len(np.unique(values)) <= 100:
-            return values.astype(np.int64), False
+            return number
     return None
+
+
+def _is_integer(leaf: Any) -> bool:
+    return bool(jnp.issubdtype(leaf.dtype, jnp.integer) or leaf.dtype == bool)
 
 
 def target_leaf(place: OutputPlace, data: Any) -> int | None:

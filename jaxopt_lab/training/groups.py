@@ -154,11 +154,11 @@ def first_lanes(program: Program, problem: Problem, params: Any, seeds: np.ndarr
     else:
         state = _own(jax.vmap(lambda point, hyper: program.rule(hyper).init(point))(params, values), params, values)
     keys = _keys(seeds)
-    order = np.tile(np.arange(problem.num_examples, dtype=np.int32), (num, 1)) if program.batch_size else None
+    num_examples = (problem.num_examples or 0) if program.batch_size else None
+    order = None if num_examples is None else jnp.asarray(np.tile(np.arange(num_examples, dtype=np.int32), (num, 1)))
     updates = vectors.zeros_like(params) if program.needs("updates") else None
     previous = vectors.zeros_like(params) if program.needs("previous_updates") else None
     model_state = jax.tree.map(lambda leaf: jnp.stack([leaf] * num), problem.model_state)
-    order = None if order is None else jnp.asarray(order)
     return Lane(params, state, keys, order, updates, previous, model_state)
 
 

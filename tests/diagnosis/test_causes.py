@@ -23,9 +23,8 @@ from jaxopt_lab.diagnosis.causes import (
 )
 from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels, Split
 from jaxopt_lab.diagnosis.label_probes import Skill
-from jaxopt_lab.diagnosis.memorization import Memorization
 from jaxopt_lab.diagnosis.output_search import OutputSearch, Search
-from jaxopt_lab.diagnosis.program_checks import GradientFlow, Modes, Penalty, ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, Modes, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.tracing.outputs import OutputPlace

@@ -6,8 +6,8 @@ import pytest
 
 from jaxopt_lab import theory
 from jaxopt_lab.core import Problem
+from jaxopt_lab.diagnosis.data_changes import standardized
 from jaxopt_lab.diagnosis.inputs import find_inputs, measure_inputs
-from jaxopt_lab.diagnosis.prescriptions import standardized
 
 
 def problem_of(inputs, targets=None):

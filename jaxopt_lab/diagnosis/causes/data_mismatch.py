@@ -13,7 +13,7 @@ import numpy as np
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.label_probes import SURE
-from jaxopt_lab.diagnosis.prescriptions import advise
+from jaxopt_lab.diagnosis.prescriptions import advise, leave_out_duplicates, match_validation, split_again
 
 CHANCE = 0.01
 OFFSET, SCALE, LABELS, DUPLICATES = 0.5, 2.0, 0.3, 0.1
@@ -77,12 +77,10 @@ def examine(evidence: Evidence) -> Finding | None:
         text = (
             "Training and validation inputs differ in location or scale: what is learned on the ones misses the others."
         )
-        cure = advise(
-            "Transform both with the numbers of the training data: one mean, one scale, one order of channels."
-        )
+        cure = match_validation()
     elif split.labels > LABELS:
         text = "The classes have other shares in the validation data: the split is not drawn at random."
-        cure = advise("Shuffle the examples before they are split, or split within each class.")
+        cure = split_again()
     elif _other_labels(evidence):
         text = "Training inputs tell training labels; what they tell of the validation labels is no better than chance."
         cure = advise("Number the classes of both with one encoder, and give both the same preprocessing.")
@@ -92,7 +90,7 @@ def examine(evidence: Evidence) -> Finding | None:
         text = (
             f"{split.duplicates:.0%} of the validation examples are training examples: the validation loss is too low."
         )
-        cure = advise("Split before examples are repeated or augmented.")
+        cure = leave_out_duplicates()
     else:
         return None
     gain = np.inf

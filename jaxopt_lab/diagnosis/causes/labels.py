@@ -11,8 +11,8 @@ import numpy as np
 
 from jaxopt_lab.diagnosis.data_checks import Labels
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise
+from jaxopt_lab.diagnosis.findings import Finding, Prescription, make_finding, measured
+from jaxopt_lab.diagnosis.prescriptions import advise, draw_classes_alike, renumber_classes
 
 CHANCE = 0.01 / 3  # three probes
 SLIGHT, NO_CHANCE = 0.05, 1e-6
@@ -44,19 +44,28 @@ def examine_range(evidence: Evidence) -> Finding | None:
             f" model has {labels.num_outputs}. JAX clamps or drops such an index without a word."
         )
         cure = advise(f"Number the classes from 0, or give the model {classes[-1] + 1} outputs.")
+        if len(classes) <= max(labels.num_outputs, 2):
+            cure = _renumbered(labels, tuple(range(len(classes)))) or cure
     elif labels.silent and len(labels.silent) < len(classes):
         names = ", ".join(map(str, labels.silent))
         text = f"The loss is the same whatever the outputs for the examples of class {names}: it is not learned."
         numbers.append(measured("classes whose examples the loss does not feel", len(labels.silent), 0.0))
         cure = advise("Number the classes as the criterion expects: a hinge loss takes -1 and 1, not 0 and 1.")
+        if classes == [0, 1]:
+            cure = _renumbered(labels, (-1, 1)) or cure
     elif labels.rarest < RARE and len(classes) <= labels.num_outputs and _is_poor(evidence):
         rare = min(labels.counts, key=labels.counts.__getitem__)
         text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean of the losses hardly sees it."
         numbers.append(measured("share of the rarest class", labels.rarest, RARE))
-        cure = advise("Weigh the examples by one over their class's share, or draw them so.")
+        weigh = advise("Weigh the examples by one over their class's share.")
+        cure = weigh if labels.leaf is None else draw_classes_alike(labels.leaf)
     else:
         return None
     return make_finding("label-range", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
+
+
+def _renumbered(labels: Labels, numbers: tuple[int, ...]) -> Prescription | None:
+    return None if labels.leaf is None else renumber_classes(labels.leaf, numbers)
 
 
 def _is_poor(evidence: Evidence) -> bool:

@@ -5,9 +5,15 @@ changes its size and not its direction; outputs [n, 1] minus targets [n], or a s
 loss that multiplies outputs with outputs compares examples on purpose.
 """
 
+from typing import Any
+
+import jax
+import numpy as np
+
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise
+from jaxopt_lab.diagnosis.prescriptions import advise, shape_targets
+from jaxopt_lab.tracing.outputs import OutputPlace, class_leaf, target_leaf
 
 COUPLING = 1e-3
 
@@ -25,6 +31,11 @@ def examine(evidence: Evidence) -> Finding | None:
         "Give outputs and targets the same shape before they are compared (outputs[:, 0], or targets[:, None]), and let"
         " no softmax or mean run over the axis of the examples."
     )
+    data, outputs = evidence.setting.problem.data, tuple(search.place.shape[1:])
+    leaf = _targets(search.place, data)
+    targets = None if leaf is None else jax.tree.leaves(data)[leaf].shape[1:]
+    if leaf is not None and targets != outputs and np.prod(targets or 1) == np.prod(outputs or 1):
+        cure = shape_targets(leaf, outputs)
     numbers = [
         measured("turn of an example's derivative with its neighbours", search.coupling, COUPLING),
         measured("least loss with the outputs free", search.reachable.loss),
@@ -32,3 +43,9 @@ def examine(evidence: Evidence) -> Finding | None:
     ]
     gain = search.reachable.loss / max(1e-2 * search.scale, 1e-30)
     return make_finding("mixed-examples", text, numbers, cure, max(gain, 1.0), gain_in="loss")
+
+
+def _targets(place: OutputPlace, data: Any) -> int | None:
+    """Which leaf of the data holds the targets, numbers or classes."""
+    found = target_leaf(place, data)
+    return class_leaf(place, data) if found is None else found

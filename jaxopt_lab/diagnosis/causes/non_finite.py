@@ -6,10 +6,12 @@ in the parameters' precision, beside a gradient of zero.
 """
 
 import jax
+import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples, keep_precision
+from jaxopt_lab.diagnosis.inputs import find_inputs
+from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples, keep_precision, zero_inputs
 
 
 def examine(evidence: Evidence) -> Finding | None:
@@ -30,6 +32,16 @@ def examine(evidence: Evidence) -> Finding | None:
     measurements.append(measured("gradient norm at the point", evidence.point.gradient_norm))
     count = len(origin.examples)
     cure = drop_examples(count) if count else advise("Mend the operation that is named, or its input.")
+    if _has_empty_features(evidence):
+        cure = zero_inputs()
     step = None if evidence.run is None else evidence.run.non_finite_step
     text = str(origin) if step is None else f"At step {step}: {origin}"
-    return make_finding("non-finite", text, measurements, cure, float("inf"))
+    blamed = () if origin.kind == "data" else ("label-range",)  # optax gives NaN for a label that names no output
+    return make_finding("non-finite", text, measurements, cure, float("inf"), follows_from=blamed)
+
+
+def _has_empty_features(evidence: Evidence) -> bool:
+    """Whether a feature of the inputs is finite in no example."""
+    data = evidence.setting.problem.data
+    place = None if data is None else find_inputs(data)
+    return place is not None and not np.isfinite(np.asarray(jax.tree.leaves(data)[place], np.float64)).any(0).all()

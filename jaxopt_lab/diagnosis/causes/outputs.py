@@ -14,7 +14,7 @@ import numpy as np
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, Prescription, make_finding, measured
 from jaxopt_lab.diagnosis.output_search import OutputSearch
-from jaxopt_lab.diagnosis.prescriptions import advise, bypass_activation, standardize_targets
+from jaxopt_lab.diagnosis.prescriptions import advise, bypass_activation, negate_loss, standardize_targets
 from jaxopt_lab.tracing.outputs import classes_of, target_leaf
 
 GAP = 0.1
@@ -124,7 +124,7 @@ def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
             f"The labels run to {found[0].max()}: a binary criterion takes 0 and 1. Give the model an output for each"
             " class and use optax.softmax_cross_entropy_with_integer_labels."
         )
-    return advise("Look at the sign of the loss: a likelihood is to be maximized, its negative logarithm minimized.")
+    return negate_loss()
 
 
 def _search(evidence: Evidence) -> OutputSearch | None:

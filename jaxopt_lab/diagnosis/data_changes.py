@@ -1,0 +1,139 @@
+"""Problems with other data: other units, class numbers, shares of the classes, or another split.
+
+Each is a function of a problem that gives another one; training and validation data keep their structure.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import Problem
+from jaxopt_lab.diagnosis.inputs import find_inputs
+
+_VARIES = 1e-9  # of the largest input: a feature whose deviation is smaller is constant
+
+
+def standardized(problem: Problem) -> Problem:
+    """Standardized inputs, by the training data, in the training and in the validation data."""
+    place = find_inputs(problem.data)
+    if place is None:
+        return problem
+    mean, deviation = _statistics(problem.data, place)
+    return _with_leaf(problem, place, lambda values: (values - mean) / deviation)
+
+
+def standardized_targets(problem: Problem, leaf: int) -> Problem:
+    """Targets with mean 0 and standard deviation 1, by the training data, in both."""
+    targets = np.asarray(jax.tree.leaves(problem.data)[leaf], np.float64)
+    mean, deviation = targets.mean(0), targets.std(0)
+    return _with_leaf(problem, leaf, lambda values: (values - mean) / np.where(deviation > 0, deviation, 1.0))
+
+
+def matched_validation(problem: Problem) -> Problem:
+    """Validation inputs with the means and deviations of the training inputs, feature by feature."""
+    place = find_inputs(problem.data)
+    if place is None or problem.validation is None:
+        return problem
+    mean, deviation = _statistics(problem.data, place)
+    own, spread = _statistics(problem.validation, place)
+    moved = _with_leaf(problem, place, lambda values: mean + deviation * (values - own) / spread)
+    return dataclasses.replace(problem, validation=moved.validation)
+
+
+def split_again(problem: Problem, seed: int = 0) -> Problem:
+    """As many training and validation examples, drawn at random from both."""
+    joined = jax.tree.map(lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *_both(problem))
+    num = problem.num_examples or 0
+    order = np.random.default_rng(seed).permutation(len(jax.tree.leaves(joined)[0]))
+    data, validation = (_rows(joined, rows) for rows in (order[:num], order[num:]))
+    return dataclasses.replace(problem, data=data, validation=validation)
+
+
+def without_duplicates(problem: Problem) -> Problem:
+    """The validation examples that are not among the training examples; the problem itself where none is left."""
+    known, held = (_as_bytes(data) for data in _both(problem))
+    rows = np.array([k for k, row in enumerate(held) if row not in set(known)], int)
+    return problem if not len(rows) else dataclasses.replace(problem, validation=_rows(problem.validation, rows))
+
+
+def renumbered(problem: Problem, leaf: int, numbers: tuple[int, ...]) -> Problem:
+    """The training data's classes, in their order, with these numbers; others get that of the next one."""
+    classes = np.unique(np.asarray(jax.tree.leaves(problem.data)[leaf]))
+
+    def change(values: np.ndarray) -> np.ndarray:
+        return np.asarray(numbers)[np.minimum(np.searchsorted(classes, values), len(classes) - 1)]
+
+    return _with_leaf(problem, leaf, change, signed=True)
+
+
+def balanced(problem: Problem, leaf: int, seed: int = 0) -> Problem:
+    """As many training examples, of each class equally many: drawn anew, or some of them."""
+    labels = np.asarray(jax.tree.leaves(problem.data)[leaf]).reshape(problem.num_examples or 0, -1)[:, 0]
+    classes, random = np.unique(labels), np.random.default_rng(seed)
+    each = -(-len(labels) // len(classes))
+    rows = [np.resize(random.permutation(np.flatnonzero(labels == name)), each) for name in classes]
+    return dataclasses.replace(problem, data=_rows(problem.data, random.permutation(np.concatenate(rows))))
+
+
+def shaped(problem: Problem, leaf: int, shape: tuple[int, ...]) -> Problem:
+    """A leaf of shape [n, *shape] for each example."""
+    return _with_leaf(problem, leaf, lambda values: values.reshape(len(values), *shape))
+
+
+def finite_examples(problem: Problem) -> Problem:
+    """The training examples in which every number is finite, in whatever leaf."""
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(problem.data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
+    finite = [np.isfinite(leaf.astype(np.float32)).reshape(len(leaf), -1).all(1) for leaf in leaves]
+    return dataclasses.replace(problem, data=_rows(problem.data, np.flatnonzero(np.all(finite, axis=0))))
+
+
+def zeroed(problem: Problem) -> Problem:
+    """Zeros for the inputs that are not finite, in both: what a constant feature is about its mean."""
+    place = find_inputs(problem.data)
+    if place is None:
+        return problem
+    return _with_leaf(problem, place, lambda values: np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0))
+
+
+def _statistics(data: Any, place: int) -> tuple[np.ndarray, np.ndarray]:
+    """Means and deviations of the inputs; 1 where they do not vary."""
+    inputs = np.asarray(jax.tree.leaves(data)[place], np.float64)
+    deviation = inputs.std(0)
+    return inputs.mean(0), np.where(deviation > _VARIES * max(float(np.abs(inputs).max()), 1e-300), deviation, 1.0)
+
+
+def _with_leaf(
+    problem: Problem, place: int, change: Callable[[np.ndarray], np.ndarray], *, signed: bool = False
+) -> Problem:
+    """The problem with one leaf of its data changed, in the leaf's own dtype, or with `signed` in one below zero."""
+
+    def changed(data: Any) -> Any:
+        leaves, structure = jax.tree.flatten(data)
+        if len(leaves) <= place:
+            return data
+        dtype = jax.dtypes.canonicalize_dtype(leaves[place].dtype)
+        if signed and not jnp.issubdtype(dtype, jnp.floating):
+            dtype = jnp.dtype(jnp.int32)
+        exact = np.float64 if jnp.issubdtype(dtype, jnp.floating) else None
+        leaves[place] = jnp.asarray(change(np.asarray(leaves[place], exact)), dtype)
+        return structure.unflatten(leaves)
+
+    validation = None if problem.validation is None else changed(problem.validation)
+    return dataclasses.replace(problem, data=changed(problem.data), validation=validation)
+
+
+def _rows(data: Any, rows: np.ndarray) -> Any:
+    return jax.tree.map(lambda leaf: leaf[rows], data)
+
+
+def _both(problem: Problem) -> tuple[Any, Any]:
+    return problem.data, problem.validation
+
+
+def _as_bytes(data: Any) -> list[bytes]:
+    leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(data)]
+    return [b"".join(leaf[k].tobytes() for leaf in leaves) for k in range(len(leaves[0]))]

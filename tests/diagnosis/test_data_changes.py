@@ -1,0 +1,132 @@
+"""Changes of the data, and the causes that prescribe them."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxopt_lab as lab
+from jaxopt_lab.diagnosis import data_changes
+from tests.diagnosis.pieces import evidence
+
+RNG = np.random.default_rng(0)
+INPUTS = RNG.normal(3.0, 2.0, (60, 4)).astype(np.float32)
+CLASSES = np.repeat([5, 2, 9], [40, 18, 2]).astype(np.uint8)
+WEIGHTS = jnp.zeros((4, 3))
+
+
+def problem_of(inputs=INPUTS, targets=CLASSES, held=None, loss=None, mode="clip"):
+    def entropy(w, batch, key):
+        logs = jax.nn.log_softmax(batch[0] @ w)
+        return -jnp.mean(jnp.take_along_axis(logs, batch[1].astype(int)[:, None], 1, mode=mode))
+
+    return lab.from_loss(loss or entropy, WEIGHTS, (inputs, targets), validation=held)
+
+
+def test_classes_get_numbers_that_name_outputs():
+    changed = data_changes.renumbered(problem_of(held=(INPUTS[:3], np.array([9, 2, 7]))), 1, (0, 1, 2))
+    assert np.asarray(changed.data[1]).tolist() == np.repeat([1, 0, 2], [40, 18, 2]).tolist()
+    assert np.asarray(changed.validation[1]).tolist() == [2, 0, 2]
+    below = data_changes.renumbered(problem_of(targets=(CLASSES == 5).astype(np.uint8)), 1, (-1, 1))
+    assert set(np.asarray(below.data[1]).tolist()) == {-1, 1}
+
+
+def test_classes_are_drawn_alike():
+    changed = data_changes.balanced(problem_of(), 1)
+    labels = np.asarray(changed.data[1])
+    assert np.unique(labels, return_counts=True)[1].tolist() == [20, 20, 20]
+    rows = {row.tobytes() for row in INPUTS[CLASSES == 9]}
+    assert all(row.tobytes() in rows for row in np.asarray(changed.data[0])[labels == 9])
+
+
+def test_what_is_split_again_is_the_same_examples_in_the_same_numbers():
+    held = (INPUTS + 50, np.full(60, 3, np.uint8))
+    changed = data_changes.split_again(problem_of(held=held))
+    parts = [np.asarray(data[0]) for data in (changed.data, changed.validation)]
+    chex.assert_equal_shape([*parts, INPUTS])
+    np.testing.assert_array_equal(
+        np.sort(np.concatenate(parts), axis=0), np.sort(np.concatenate([INPUTS, held[0]]), axis=0)
+    )
+    share = np.mean(np.asarray(changed.validation[1]) == 3)
+    assert 0.3 < share < 0.7  # of 120 drawn at random
+
+
+def test_validation_inputs_get_the_training_inputs_means_and_deviations():
+    held = (7 * INPUTS[::2] - 100, CLASSES[::2])
+    changed = data_changes.matched_validation(problem_of(held=held))
+    inputs = np.asarray(changed.validation[0], np.float64)
+    np.testing.assert_allclose(inputs.mean(0), INPUTS.mean(0), rtol=1e-5)  # float32
+    np.testing.assert_allclose(inputs.std(0), INPUTS.std(0), rtol=1e-5)
+    np.testing.assert_array_equal(changed.data[0], INPUTS)
+
+
+def test_examples_of_both_parts_leave_the_validation_data():
+    held = (np.concatenate([INPUTS[:5], INPUTS[:5] + 1]), np.concatenate([CLASSES[:5]] * 2))
+    changed = data_changes.without_duplicates(problem_of(held=held))
+    np.testing.assert_array_equal(changed.validation[0], held[0][5:])
+    same = problem_of(held=(INPUTS, CLASSES))
+    assert data_changes.without_duplicates(same) is same
+
+
+def told(problem, rule=None, **options):
+    found = lab.diagnose(problem, rule or optax.sgd(0.1), batch_size=20, steps=60, budget=200, **options)
+    finding = found.findings[0]
+    return finding, None if finding.prescription.change is None else finding.prescription.apply(problem, optax.sgd(0.1))
+
+
+@pytest.mark.parametrize(("targets", "numbers"), [(CLASSES, [1] * 40 + [0] * 18 + [2] * 2), (np.arange(60) % 5, None)])
+def test_labels_outside_of_the_outputs_are_renumbered_where_there_are_as_many(targets, numbers):
+    finding, changed = told(problem_of(targets=targets))
+    assert finding.cause == "label-range"
+    assert (changed is None) == (numbers is None)
+    if numbers is not None:
+        assert np.asarray(changed[0].data[1]).tolist() == numbers
+
+
+def test_a_label_that_names_no_output_is_told_before_the_nan_that_it_gives():
+    problem = problem_of(mode="fill")  # as optax has it
+    found = lab.diagnose(problem, optax.sgd(0.1), steps=4, budget=20)
+    assert found.causes == ("label-range", "non-finite")
+    changed, _ = found.findings[0].prescription.apply(problem, optax.sgd(0.1))
+    assert np.isfinite(float(changed.loss(WEIGHTS, changed.data, None)))
+
+
+def test_targets_get_the_shape_of_the_outputs():
+    truth = INPUTS @ np.array([1.0, -1.0, 0.5, 0.0], np.float32)
+    mixing = lambda w, batch, key: jnp.mean((batch[0] @ w - batch[1]) ** 2)  # noqa: E731
+    finding, changed = told(lab.from_loss(mixing, jnp.zeros((4, 1)), (INPUTS, truth)), optax.sgd(0.01))
+    assert finding.cause == "mixed-examples"
+    chex.assert_shape(changed[0].data[1], (60, 1))
+    assert finding.trial.helps
+
+
+def test_a_likelihood_that_is_minimized_is_negated():
+    upside_down = lambda w, batch, key: -problem_of().loss(w, (batch[0], batch[1] % 3), key)  # noqa: E731
+    finding, changed = told(problem_of(targets=CLASSES % 3, loss=upside_down))
+    assert finding.cause == "unbounded-loss"
+    assert float(changed[0].loss(WEIGHTS, changed[0].data, None)) == pytest.approx(np.log(3))
+
+
+def test_features_that_are_finite_in_no_example_become_zero():
+    inputs = INPUTS.copy()
+    inputs[:, 2] = np.nan
+    finding, changed = told(problem_of(inputs, CLASSES % 3))
+    assert finding.cause == "non-finite"
+    np.testing.assert_array_equal(np.asarray(changed[0].data[0])[:, 2], 0.0)
+    np.testing.assert_array_equal(np.asarray(changed[0].data[0])[:, :2], INPUTS[:, :2])
+
+
+def test_shares_of_classes_that_differ_ask_for_another_split():
+    from jaxopt_lab.diagnosis.causes import data_mismatch
+    from jaxopt_lab.diagnosis.data_checks import DataChecks, Split
+
+    for changes, text in (
+        ({"labels": 0.5}, "Shuffle the examples before"), ({"offset": 2.0}, "Transform both"),
+        ({"duplicates": 0.5}, "leave those that are in both"),
+    ):  # fmt: skip
+        split = Split(**({"offset": 0.0, "scale": 1.0, "duplicates": 0.0, "labels": 0.0} | changes))
+        found = data_mismatch.examine(evidence(end=0.1, data=DataChecks(split=split)))
+        assert text in found.prescription.text
+        assert found.prescription.change is not None
