@@ -115,8 +115,7 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
     kept = int(np.clip(_NUMBERS // max(np.prod(place.shape, dtype=int) // _length(batch), 1), 2, _EXAMPLES))
     if kept < _length(batch):
         batch = some_examples(batch, kept, seed)
-        place = _layout(loss, params, batch)[1]
-        assert place is not None
+        place = _layout(loss, params, batch)[1] or place
     outputs, value, slope = jax.device_get(compiled(_actual, (), (loss, params))(loss, params, batch))
     scale = jnp.asarray(_unit(place, batch))
     reachable = _run(loss, params, batch, scale, None, "actual")
@@ -126,7 +125,7 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
         bypassed, name = _bypassed(loss, params, batch, scale, place, reachable.loss)
     return OutputSearch(
         place, float(value), outputs, float(slope), reachable, bypassed, name, constant,
-        _coupling(loss, params, problem.data, seed), _silent(loss, params, problem.data, kept, seed),
+        _coupling(loss, params, problem.data, seed), _silent(loss, params, problem.data, kept, place, seed),
     )  # fmt: skip
 
 
@@ -264,12 +263,10 @@ def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:
     return slopes.reshape(2 * _GROUP, -1)[:_GROUP] if slopes.size % (2 * _GROUP) == 0 else slopes
 
 
-def _silent(loss: Any, params: Any, data: Any, kept: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _silent(loss: Any, params: Any, data: Any, kept: int, place: OutputPlace, seed: int) -> tuple[Any, Any]:
     """Rows of the data whose outputs the loss does not feel, and the rows that were looked at."""
     rows = some_examples(np.arange(_length(data)), kept, seed)
     batch = meshes.take(data, rows)
-    place = _layout(loss, params, batch)[1]
-    assert place is not None
     drawn = np.random.default_rng((seed, 2)).standard_normal((_DRAWS, *place.shape), np.float32)
     felt = np.asarray(compiled(_felt, (), (loss, params))(loss, params, batch, drawn))
     return (rows[~felt], rows) if felt.shape == rows.shape else (rows[:0], rows[:0])

@@ -70,7 +70,7 @@ def of_outputs(
         return jnp.mean(criterion(outputs(params, batch[0]), batch[1]))
 
     def score(params: Any, batch: Any) -> jax.Array:
-        return measure(outputs(params, held[0]), held[1])
+        return measure(outputs(params, batch[0]), batch[1])
 
     return lab.from_loss(loss, init, train, validation=held, metrics={"score": score})
 

@@ -135,10 +135,9 @@ def classifier(
     def loss(params: Any, batch: Any, key: Any) -> jax.Array:
         return jnp.mean(criterion(outputs(perceptron(params, batch[0], activation)), batch[1]))
 
-    truth = held[1] if labels is None else labels
-
     def score(params: Any, batch: Any) -> jax.Array:
-        return jnp.mean(jnp.argmax(perceptron(params, held[0], activation), -1) == truth)
+        truth = batch[1] if labels is None else labels
+        return jnp.mean(jnp.argmax(perceptron(params, batch[0], activation), -1) == truth)
 
     init = lambda key: layers(key, sizes, gain)  # noqa: E731
     return lab.from_loss(loss, init, train, validation=held, metrics={"score": score})
@@ -154,8 +153,8 @@ def regression(
         return jnp.mean(criterion(outputs(perceptron(params, batch[0], activation)), batch[1]))
 
     def score(params: Any, batch: Any) -> jax.Array:
-        predicted = (compared or outputs)(perceptron(params, held[0], activation))
-        return 1 - jnp.mean((predicted - held[1]) ** 2) / jnp.var(held[1])
+        predicted = (compared or outputs)(perceptron(params, batch[0], activation))
+        return 1 - jnp.mean((predicted - batch[1]) ** 2) / jnp.var(batch[1])
 
     init = lambda key: layers(key, sizes, gain)  # noqa: E731
     return lab.from_loss(loss, init, train, validation=held, metrics={"score": score})
