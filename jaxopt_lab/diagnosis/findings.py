@@ -109,12 +109,14 @@ class Prescription:
       change: (problem, rule) -> (problem, rule), or None where only a person can make it.
       restarts: whether the change is to the initial parameters, so that a run must begin anew.
       rescales: whether the loss has other units afterwards.
+      rates: factors of the learning rate that come with the change; a trial chooses among them.
     """
 
     text: str
     change: Change | None = None
     restarts: bool = False
     rescales: bool = False
+    rates: tuple[float, ...] = ()
 
     def apply(self, problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
         """The problem and the rule with the change made.

@@ -85,11 +85,11 @@ def standardize_inputs(factor: float, optimizer: IdentifiedRule) -> Prescription
     """Inputs with mean 0 and standard deviation 1, by the training data, and the learning rate times `factor`."""
     text = "Standardize the inputs: subtract each feature's mean over the training data, divide by its deviation."
     if abs(factor - 1) < _SAME_RATE:
-        return Prescription(text, lambda p, r: (data_changes.standardized(p), r))
+        return Prescription(text, lambda p, r: (data_changes.standardized(p), r), rates=(1.0,))
     return Prescription(
         f"{text} {_scaled(factor, optimizer)}, as the new curvature allows.",
-        lambda p, r: (data_changes.standardized(p), ScaledRule(r)(factor)),
-    )
+        lambda p, r: (data_changes.standardized(p), ScaledRule(r)(factor)), rates=(1.0, factor**0.5, factor),
+    )  # fmt: skip
 
 
 def drop_examples(num: int) -> Prescription:

@@ -24,12 +24,7 @@ from jaxopt_lab.diagnosis.probe_runs import ScaledRule, speed_up
 
 RAISED = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 LOWERED = (1 / 3, 1e-1, 1 / 30, 1e-2, 1e-3)
-STANDARDIZED = (1.0, 3.0, 10.0, 30.0)
-RAW = "unnormalized-inputs"
-RATE_CAUSES = {
-    "learning-rate-too-low": RAISED, "plateau": RAISED, "learning-rate-too-high": LOWERED,
-    RAW: STANDARDIZED,
-}  # fmt: skip
+RATE_CAUSES = {"learning-rate-too-low": RAISED, "plateau": RAISED, "learning-rate-too-high": LOWERED}
 _RECORDS = 20
 _MOST_STEPS = 400
 _SHARE = 0.2  # of the seconds
@@ -143,7 +138,7 @@ def try_prescriptions(
     if not wanted:
         return {}
     a_step = step_cost(setting.problem, setting.batch_size)
-    num_runs = sum(len(RATE_CAUSES.get(each.cause, (1,))) for each in wanted)
+    num_runs = sum(_num_rates(each) for each in wanted)
     most = min(_MOST_STEPS, evidence.setting.total_steps or _MOST_STEPS)
     horizon = max(run.num_steps, *(int(min(each.predicted_gain.horizon, _MOST_STEPS)) for each in wanted))
     if budget.total < _LEAST_BUDGET:
@@ -163,18 +158,20 @@ def try_prescriptions(
             trial = None if prescription.change is None else _try(evidence, finding, prescription, steps, base)
             if trial is not None and (finding.cause not in found or trial.gain > found[finding.cause].gain):
                 found[finding.cause] = trial
-            budget.aside += len(RATE_CAUSES.get(finding.cause, (1,))) * (steps * a_step + _RECORDS * LOSS)
-            if finding.cause in found and found[finding.cause].helps and finding.cause != RAW:
+            budget.aside += _num_rates(finding) * (steps * a_step + _RECORDS * LOSS)
+            if finding.cause in found and found[finding.cause].helps:
                 break
     return found
+
+
+def _num_rates(finding: Finding) -> int:
+    return len(finding.prescription.rates or RATE_CAUSES.get(finding.cause, (1.0,)))
 
 
 def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps: int, base: "_Scores") -> Trial | None:
     """The trial of one change; None where it cannot be made, or its units cannot be compared."""
     setting = evidence.setting
-    factors, is_raw = RATE_CAUSES.get(finding.cause), finding.cause == RAW
-    if is_raw and prescription.text != standardize_inputs(1.0, setting.optimizer).text:
-        factors = None  # the rate that the curvature allows, beside those that are tried
+    factors, has_rates = prescription.rates or RATE_CAUSES.get(finding.cause), bool(prescription.rates)
     try:
         problem, rule = setting.problem, setting.rule
         if factors is None:
@@ -183,11 +180,11 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
             several = [_scores(problem, rule, [1.0], evidence, steps, prescription.restarts, draw) for draw in draws]
             after, best = min(several, key=lambda each: _finite(each.ends[0])), 0
         else:
-            if is_raw:
+            if has_rates:
                 problem, _ = standardize_inputs(1.0, setting.optimizer).apply(problem, rule)
             after = _scores(problem, rule, list(factors), evidence, steps)
             best = int(np.argmin([_finite(end) for end in after.ends]))
-            prescription = (standardize_inputs if is_raw else scale_rate)(factors[best], setting.optimizer)
+            prescription = (standardize_inputs if has_rates else scale_rate)(factors[best], setting.optimizer)
     except InputError:
         return None
     units = _units(evidence, problem) if prescription.rescales else (1.0, 1.0)

@@ -60,7 +60,7 @@ def examine(evidence: Evidence) -> Finding | None:
     cure = standardize_inputs(factor, evidence.setting.optimizer)
     return make_finding(
         "unnormalized-inputs", text, measurements, cure, gain, horizon=horizon,
-        forecast=forecast, alternatives=(standardize_inputs(1.0, evidence.setting.optimizer),) if factor != 1.0 else (),
+        forecast=forecast,
         follows_from=("non-finite",),
     )  # fmt: skip
 
