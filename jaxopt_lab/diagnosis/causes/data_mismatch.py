@@ -84,9 +84,7 @@ def examine(evidence: Evidence) -> Finding | None:
     elif _other_labels(evidence):
         text = "Training inputs tell training labels; what they tell of the validation labels is no better than chance."
         cure = advise("Number the classes of both with one encoder, and give both the same preprocessing.")
-    elif (
-        split.duplicates > DUPLICATES and not evidence.is_underperforming
-    ):  # no reason to learn the training data badly
+    elif split.duplicates > DUPLICATES and not evidence.is_underperforming:
         text = (
             f"{split.duplicates:.0%} of the validation examples are training examples: the validation loss is too low."
         )
