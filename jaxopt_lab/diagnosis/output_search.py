@@ -33,7 +33,7 @@ _B1, _B2, _EPS = 0.9, 0.99, 1e-12
 _RUNAWAY = 10.0
 _GAP = 0.05
 _GROUP = 16
-_DRAWS = 8
+_DRAWS = 4  # of unit size, and of that of the outputs
 _MOST_CLASSES = 1000
 
 
@@ -281,8 +281,9 @@ def _felt(loss: Any, params: Any, batch: Any, drawn: jax.Array) -> jax.Array:
     if outputs.shape[:1] != (_length(batch),):
         return jnp.ones((), bool)
     slope = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))
-    size = 1 + jnp.sqrt(jnp.mean(jnp.square(outputs)))
-    slopes = jax.vmap(slope)(jnp.concatenate([outputs[None], (size * drawn).astype(outputs.dtype)]))
+    rms = jnp.sqrt(jnp.mean(jnp.square(outputs)))
+    tries = jnp.concatenate([outputs[None], drawn, rms * drawn]).astype(outputs.dtype)  # large ones saturate
+    slopes = jax.vmap(slope)(tries)
     return jnp.any(slopes != 0, axis=(0, *range(2, slopes.ndim)))
 
 

@@ -47,6 +47,13 @@ def test_outputs_that_saturate_by_their_size_are_no_fault_of_the_criterion():
     assert searched(lambda z, y: entropy(jax.nn.relu(z), y)).activation == "relu"
 
 
+def test_an_example_is_felt_whose_loss_saturates_at_the_size_of_the_outputs():
+    clipped = lambda z, y: -jnp.mean(jnp.log(jnp.clip(jax.nn.softmax(z)[jnp.arange(len(y)), y], 1e-7, 1 - 1e-7)))  # noqa: E731
+    silent, seen = searched(clipped, weights=1e6 * WEIGHTS).silent
+    assert len(seen) == 64
+    assert len(silent) == 0
+
+
 @pytest.mark.parametrize(
     ("loss", "targets", "name", "floor"),
     [
