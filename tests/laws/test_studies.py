@@ -201,7 +201,7 @@ TINY = {
 
 
 # Eight networks with normalization of their own take more than a minute to compile; hundreds of networks, and hundreds
-# of products with a step's derivative, to run.
+# of products with a step's derivative, to run. What a whole diagnosis tells is tested in its own folder.
 SLOW = (
     activations_and_depth,
     edge_of_any_rule,
@@ -210,6 +210,7 @@ SLOW = (
     second_order_escape,
     learning_rate_matters_most,
     rules_on_networks,
+    reported_faults,
 )
 PARAMETERS = [pytest.param(module, marks=pytest.mark.slow) if module in SLOW else module for module in TINY]
 
