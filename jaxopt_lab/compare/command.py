@@ -10,7 +10,6 @@ from jaxopt_lab import problems, training
 from jaxopt_lab.compare import protocol
 from jaxopt_lab.compare.candidates import CANDIDATES, Candidate
 from jaxopt_lab.compare.plan import SAMPLERS, Protocol, plan_comparison
-from jaxopt_lab.compare.protocol import run_comparison
 from jaxopt_lab.compare.report import write_comparison_page
 from jaxopt_lab.compare.splits import MEASURES
 from jaxopt_lab.core import Problem, fail
@@ -73,7 +72,7 @@ def _go(options: argparse.Namespace, words: Sequence[str], folder: Path | None =
     require_writable(folder or options.out)
     plan = plan_comparison(**given, execution=training.Execution(log=log_line))
     folder, kept = folder or options.out / plan.folder_name, without_options(words, *NOT_KEPT)
-    found = run_comparison(plan, folder, tuple(kept), workers_of("compare", options, folder, take_part, kept))
+    found = protocol.run_comparison(plan, folder, tuple(kept), workers_of("compare", options, folder, take_part, kept))
     sys.stdout.write(f"{found}\nReport: {write_comparison_page(folder)}\n")
     return 0
 

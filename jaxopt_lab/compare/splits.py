@@ -88,7 +88,7 @@ def split_data(problem: Problem, seed: int = 0, measure: str = "auto") -> DataSp
     else:
         order = np.random.default_rng(seed).permutation(problem.num_examples or 0)
         cut = len(order) // 5
-        train, held_out = _rows(problem.data, np.sort(order[cut:])), _rows(problem.data, order[:cut])
+        train, held_out = meshes.take(problem.data, np.sort(order[cut:])), meshes.take(problem.data, order[:cut])
         how, truth = "a fifth of the examples is held out: half of it selects, half is the test", Truth()
     num = count_examples(held_out, problem.name, "validation") if jax.tree.leaves(held_out) else 0
     if not num or num < _LEAST_HELD_OUT:
@@ -97,7 +97,7 @@ def split_data(problem: Problem, seed: int = 0, measure: str = "auto") -> DataSp
             "Give validation data, or compare the training loss: measure='loss'.",
         )  # fmt: skip
     shuffled = np.random.default_rng(seed + 1).permutation(num)
-    validation, test = (_rows(held_out, np.sort(part)) for part in (shuffled[: num // 2], shuffled[num // 2 :]))
+    validation, test = (meshes.take(held_out, np.sort(part)) for part in (shuffled[: num // 2], shuffled[num // 2 :]))
     split = dataclasses.replace(
         problem, data=train, validation=validation, truth=truth, metrics=_on_test(problem, test)
     )  # fmt: skip
@@ -155,10 +155,6 @@ def _evaluated_on(evaluate: Any, test: Batch, params: Any, batch: Batch, model_s
 def _metric_on(metric: Any, test: Batch, params: Any, batch: Batch, *model_state: Any) -> jax.Array:
     del batch
     return metric(params, test, *model_state)
-
-
-def _rows(tree: Batch, rows: np.ndarray) -> Batch:
-    return meshes.take(tree, rows)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem
+from jaxopt_lab.core import Problem, meshes
 from jaxopt_lab.diagnosis.inputs import find_inputs
 
 _VARIES = 1e-9  # of the largest input: a feature whose deviation is smaller is constant
@@ -40,24 +40,25 @@ def matched_validation(problem: Problem) -> Problem:
         return problem
     mean, deviation = _statistics(problem.data, place)
     own, spread = _statistics(problem.validation, place)
-    moved = _with_leaf(problem, place, lambda values: mean + deviation * (values - own) / spread)
-    return dataclasses.replace(problem, validation=moved.validation)
+    moved = _changed(problem.validation, place, lambda values: mean + deviation * (values - own) / spread)
+    return dataclasses.replace(problem, validation=moved)
 
 
 def split_again(problem: Problem, seed: int = 0) -> Problem:
     """As many training and validation examples, drawn at random from both."""
-    joined = jax.tree.map(lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *_both(problem))
+    both = problem.data, problem.validation
+    joined = jax.tree.map(lambda *parts: np.concatenate([np.asarray(part) for part in parts]), *both)
     num = problem.num_examples or 0
     order = np.random.default_rng(seed).permutation(len(jax.tree.leaves(joined)[0]))
-    data, validation = (_rows(joined, rows) for rows in (order[:num], order[num:]))
+    data, validation = (meshes.take(joined, rows) for rows in (order[:num], order[num:]))
     return dataclasses.replace(problem, data=data, validation=validation)
 
 
 def without_duplicates(problem: Problem) -> Problem:
     """The validation examples that are not among the training examples; the problem itself where none is left."""
-    known, held = (_as_bytes(data) for data in _both(problem))
-    rows = np.array([k for k, row in enumerate(held) if row not in set(known)], int)
-    return problem if not len(rows) else dataclasses.replace(problem, validation=_rows(problem.validation, rows))
+    known = set(_as_bytes(problem.data))
+    rows = np.array([k for k, row in enumerate(_as_bytes(problem.validation)) if row not in known], int)
+    return problem if not len(rows) else dataclasses.replace(problem, validation=meshes.take(problem.validation, rows))
 
 
 def renumbered(problem: Problem, leaf: int, numbers: tuple[int, ...]) -> Problem:
@@ -76,7 +77,7 @@ def balanced(problem: Problem, leaf: int, seed: int = 0) -> Problem:
     classes, random = np.unique(labels), np.random.default_rng(seed)
     each = -(-len(labels) // len(classes))
     rows = [np.resize(random.permutation(np.flatnonzero(labels == name)), each) for name in classes]
-    return dataclasses.replace(problem, data=_rows(problem.data, random.permutation(np.concatenate(rows))))
+    return dataclasses.replace(problem, data=meshes.take(problem.data, random.permutation(np.concatenate(rows))))
 
 
 def shaped(problem: Problem, leaf: int, shape: tuple[int, ...]) -> Problem:
@@ -88,7 +89,7 @@ def finite_examples(problem: Problem) -> Problem:
     """The training examples in which every number is finite, in whatever leaf."""
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(problem.data) if jnp.issubdtype(leaf.dtype, jnp.floating)]
     finite = [np.isfinite(leaf.astype(np.float32)).reshape(len(leaf), -1).all(1) for leaf in leaves]
-    return dataclasses.replace(problem, data=_rows(problem.data, np.flatnonzero(np.all(finite, axis=0))))
+    return dataclasses.replace(problem, data=meshes.take(problem.data, np.flatnonzero(np.all(finite, axis=0))))
 
 
 def zeroed(problem: Problem) -> Problem:
@@ -109,29 +110,22 @@ def _statistics(data: Any, place: int) -> tuple[np.ndarray, np.ndarray]:
 def _with_leaf(
     problem: Problem, place: int, change: Callable[[np.ndarray], np.ndarray], *, signed: bool = False
 ) -> Problem:
-    """The problem with one leaf of its data changed, in the leaf's own dtype, or with `signed` in one below zero."""
-
-    def changed(data: Any) -> Any:
-        leaves, structure = jax.tree.flatten(data)
-        if len(leaves) <= place:
-            return data
-        dtype = jax.dtypes.canonicalize_dtype(leaves[place].dtype)
-        if signed and not jnp.issubdtype(dtype, jnp.floating):
-            dtype = jnp.dtype(jnp.int32)
-        exact = np.float64 if jnp.issubdtype(dtype, jnp.floating) else None
-        leaves[place] = jnp.asarray(change(np.asarray(leaves[place], exact)), dtype)
-        return structure.unflatten(leaves)
-
-    validation = None if problem.validation is None else changed(problem.validation)
-    return dataclasses.replace(problem, data=changed(problem.data), validation=validation)
+    """The problem with one leaf changed, of its training and of its validation data."""
+    validation = None if problem.validation is None else _changed(problem.validation, place, change, signed)
+    return dataclasses.replace(problem, data=_changed(problem.data, place, change, signed), validation=validation)
 
 
-def _rows(data: Any, rows: np.ndarray) -> Any:
-    return jax.tree.map(lambda leaf: leaf[rows], data)
-
-
-def _both(problem: Problem) -> tuple[Any, Any]:
-    return problem.data, problem.validation
+def _changed(data: Any, place: int, change: Callable[[np.ndarray], np.ndarray], signed: bool = False) -> Any:
+    """Data with one leaf changed, where there is one: in its own dtype, or with `signed` in one below zero."""
+    leaves, structure = jax.tree.flatten(data)
+    if len(leaves) <= place:
+        return data
+    dtype = jax.dtypes.canonicalize_dtype(leaves[place].dtype)
+    if signed and not jnp.issubdtype(dtype, jnp.floating):
+        dtype = jnp.dtype(jnp.int32)
+    exact = np.float64 if jnp.issubdtype(dtype, jnp.floating) else None
+    leaves[place] = jnp.asarray(change(np.asarray(leaves[place], exact)), dtype)
+    return structure.unflatten(leaves)
 
 
 def _as_bytes(data: Any) -> list[bytes]:

@@ -165,13 +165,18 @@ def try_prescriptions(
 
 
 def _num_rates(finding: Finding) -> int:
-    return len(finding.prescription.rates or RATE_CAUSES.get(finding.cause, (1.0,)))
+    return len(_rates(finding, finding.prescription) or (1.0,))
+
+
+def _rates(finding: Finding, prescription: Prescription) -> tuple[float, ...] | None:
+    """Factors of the rate among which a trial chooses; None where the rate stays."""
+    return prescription.rates or RATE_CAUSES.get(finding.cause)
 
 
 def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps: int, base: "_Scores") -> Trial | None:
     """The trial of one change; None where it cannot be made, or its units cannot be compared."""
     setting = evidence.setting
-    factors, has_rates = prescription.rates or RATE_CAUSES.get(finding.cause), bool(prescription.rates)
+    factors, has_rates = _rates(finding, prescription), bool(prescription.rates)
     try:
         problem, rule = setting.problem, setting.rule
         if factors is None:

@@ -9,6 +9,8 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.diagnosis import data_changes
+from jaxopt_lab.diagnosis.causes import data_mismatch
+from jaxopt_lab.diagnosis.data_checks import DataChecks, Split
 from tests.diagnosis.pieces import evidence
 
 RNG = np.random.default_rng(0)
@@ -119,9 +121,6 @@ def test_features_that_are_finite_in_no_example_become_zero():
 
 
 def test_shares_of_classes_that_differ_ask_for_another_split():
-    from jaxopt_lab.diagnosis.causes import data_mismatch
-    from jaxopt_lab.diagnosis.data_checks import DataChecks, Split
-
     for changes, text in (
         ({"labels": 0.5}, "Shuffle the examples before"), ({"offset": 2.0}, "Transform both"),
         ({"duplicates": 0.5}, "leave those that are in both"),
