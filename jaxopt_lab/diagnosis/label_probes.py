@@ -16,7 +16,7 @@ from scipy import stats
 from jaxopt_lab.core import Problem
 from jaxopt_lab.diagnosis.inputs import find_inputs
 from jaxopt_lab.diagnosis.output_search import outputs_of
-from jaxopt_lab.tracing.outputs import OutputPlace, classes_of, target_leaf
+from jaxopt_lab.tracing.outputs import OutputPlace, classes_of, several_labels, target_leaf
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -68,7 +68,7 @@ def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> tuple[f
     found = [_probe((inputs[:half], targets[:half]), (inputs[half:], targets[half:]), is_class, seed)]
     across = None
     if problem.validation is not None:
-        held, truth, _ = _pairs(place, problem.validation)
+        held, truth, _ = _pairs(place, problem.validation, problem.data)
         if held is not None and truth is not None:
             across = _probe((inputs, targets), (held[:_MOST_EXAMPLES], truth[:_MOST_EXAMPLES]), is_class, seed)
     known = [each for each in (*found, across) if each is not None]
@@ -78,6 +78,8 @@ def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> tuple[f
 def _probe(train: Any, held: Any, is_class: bool, seed: int) -> float | None:
     if min(len(train[0]), len(held[0])) < FEWEST:
         return None
+    if is_class and len(np.unique(train[1])) < 2:
+        return 1.0
     inputs, others = _standardized(train[0], held[0])
     chances = []
     for model in _probes(is_class, seed):
@@ -98,10 +100,12 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     outputs = outputs_of(problem.freeze(run.model_state), run.params, problem.validation)
     if inputs is None or targets is None or held is None or truth is None or outputs is None:
         return None
-    if min(len(inputs), len(held)) < FEWEST or len(outputs) != len(held) or len(np.unique(truth)) < 2:
+    rows = np.random.default_rng(evidence.setting.seed).permutation(len(inputs))[:_MOST_EXAMPLES]
+    if min(len(inputs), len(held)) < FEWEST or len(outputs) != len(held):
+        return None
+    if several_labels(place, problem.data) is not None or min(map(len, map(np.unique, (truth, targets[rows])))) < 2:
         return None
     score = _accuracy if is_class else _correlation
-    rows = np.random.default_rng(evidence.setting.seed).permutation(len(inputs))[:_MOST_EXAMPLES]
     probes, (seen, unseen) = _probes(is_class, evidence.setting.seed), _standardized(inputs[rows], held)
     with threadpoolctl.threadpool_limits(1):  # threads that wait for each other cost more than these models
         best = max(score(each.fit(seen, targets[rows]).predict(unseen), truth) for each in probes)
@@ -162,13 +166,17 @@ def _chance(predicted: np.ndarray, truth: np.ndarray, is_class: bool) -> float:
     return float(stats.binomtest(int(hits.sum()), len(hits), min(expected, 1.0), alternative="greater").pvalue)
 
 
-def _pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
-    """Inputs [n, d], one target an example, and whether it is a class."""
+def _pairs(place: OutputPlace, data: Any, training: Any = None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    """Inputs [n, d], one target an example, and whether it is a class; of several labels what training data choose."""
     leaves, number = jax.tree.leaves(data), find_inputs(data)
     if number is None or number not in place.inputs or number in place.targets:
         return _token_pairs(place, data)
     inputs = np.asarray(leaves[number], np.float64).reshape(len(leaves[number]), -1)
     found = classes_of(place, data)
+    several = several_labels(place, data if training is None else training)
+    if several is not None and found is not None:  # the one that most nearly half of the examples have
+        column = np.abs(several.reshape(len(several), -1).mean(0) - 0.5).argmin()
+        return inputs, found[0].reshape(len(inputs), -1)[:, column], True
     if found is not None and found[0].ndim > 1 and found[0].shape[-1] > 1:  # one-hot rows
         return inputs, found[0].reshape(len(inputs), -1).argmax(1), True
     if found is not None:

@@ -30,11 +30,9 @@ _NUMBERS = 2**17
 _STEPS = 300
 _RATES = (0.03, 0.3, 3.0)
 _B1, _B2, _EPS = 0.9, 0.99, 1e-12
-_RUNAWAY = 10.0
-_GAP = 0.05
-_GROUP = 16
+_RUNAWAY, _GAP = 10.0, 0.05
+_GROUP, _MOST_CLASSES = 16, 1000
 _DRAWS = 4  # of unit size, and of that of the outputs
-_MOST_CLASSES = 1000
 
 
 class Search(NamedTuple):
@@ -67,6 +65,7 @@ class OutputSearch:
       silent: rows of the data, at whose examples the loss has no derivative with respect to the outputs, the model's
         and random ones; and the rows that were looked at, up to 256. Both are empty where outputs are not one row an
         example.
+      shift: the derivative along a number added to all outputs of an example, over that along each: 0 behind a softmax.
     """
 
     place: OutputPlace
@@ -79,6 +78,7 @@ class OutputSearch:
     constant: Search
     coupling: float
     silent: tuple[np.ndarray, np.ndarray] = (np.empty(0, int), np.empty(0, int))
+    shift: float = 1.0
 
     @property
     def scale(self) -> float:
@@ -109,14 +109,13 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
     """
     loss = as_partial(problem.loss)
     batch = some_examples(problem.data, _EXAMPLES, seed)
-    place = _layout(loss, params, batch)[1]
-    if place is None:
+    if (place := _layout(loss, params, batch)[1]) is None:
         return None
     kept = int(np.clip(_NUMBERS // max(np.prod(place.shape, dtype=int) // _length(batch), 1), 2, _EXAMPLES))
     if kept < _length(batch):
         batch = some_examples(batch, kept, seed)
         place = _layout(loss, params, batch)[1] or place
-    outputs, value, slope = jax.device_get(compiled(_actual, (), (loss, params))(loss, params, batch))
+    outputs, value, slope, shift = jax.device_get(compiled(_actual, (), (loss, params))(loss, params, batch))
     scale = jnp.asarray(_unit(place, batch))
     reachable = _run(loss, params, batch, scale, None, "actual")
     constant = _run(loss, params, some_examples(problem.data, _MOST_EXAMPLES, seed), scale, None, "constant")
@@ -126,6 +125,7 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
     return OutputSearch(
         place, float(value), outputs, float(slope), reachable, bypassed, name, constant,
         _coupling(loss, params, problem.data, seed), _silent(loss, params, problem.data, kept, place, seed),
+        float(shift),
     )  # fmt: skip
 
 
@@ -148,8 +148,9 @@ def find_place(problem: Problem, params: Any) -> OutputPlace | None:
 def outputs_of(problem: Problem, params: Any, data: Any) -> np.ndarray | None:
     """The model's outputs for the data; None where the loss holds no layer."""
     loss = as_partial(problem.loss)
-    found = _layout(loss, params, data)[1] is not None
-    return np.asarray(compiled(_actual, (), (loss, params))(loss, params, data)[0]) if found else None
+    if _layout(loss, params, data)[1] is None:
+        return None
+    return np.asarray(compiled(_actual, (), (loss, params))(loss, params, data)[0])
 
 
 def loss_at_constant(problem: Problem, params: Any, search: OutputSearch) -> float:
@@ -163,14 +164,16 @@ def _layout(loss: Any, params: Any, batch: Any) -> tuple[Program, OutputPlace | 
     return program, find_outputs(program, len(jax.tree.leaves(params)))
 
 
-def _actual(loss: Any, params: Any, batch: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The model's outputs, the loss, and the size of its derivative with respect to them."""
+def _actual(loss: Any, params: Any, batch: Any) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    """The model's outputs, the loss, and of its derivative with respect to them the size and the shift."""
     program, place = _layout(loss, params, batch)
     assert place is not None
     leaves = jax.tree.leaves((params, batch))
     outputs = evaluate(program, leaves)[place.value]
     value, slopes = jax.value_and_grad(lambda z: loss_of_outputs(program, place, leaves, z))(outputs)
-    return outputs, value, jnp.sqrt(jnp.mean(jnp.square(slopes))) * _length(batch)
+    together = jnp.sum(slopes, -1) if slopes.ndim > 1 else slopes
+    shift = jnp.sum(jnp.abs(together)) / jnp.maximum(jnp.sum(jnp.abs(slopes)), 1e-30)
+    return outputs, value, jnp.sqrt(jnp.mean(jnp.square(slopes))) * _length(batch), shift
 
 
 def _run(loss: Any, params: Any, batch: Any, scale: jax.Array, bypass: int | None, start: str) -> Search:
@@ -229,13 +232,11 @@ def _search(
             after = z - rate * (1 - count / _STEPS) * first / (1 - _B1 ** (count + 1)) / size
             return (after, first, second, jnp.where(better, now, least), jnp.where(better, z, where)), None
 
-        zeros = jnp.zeros_like(begin)
-        carry = (begin, zeros, zeros, jnp.asarray(jnp.inf, jnp.float32), begin)
+        carry = (begin, 0 * begin, 0 * begin, jnp.asarray(jnp.inf, jnp.float32), begin)
         carry, _ = jax.lax.scan(step, carry, jnp.arange(_STEPS, dtype=jnp.float32))
         return carry[3], carry[4]
 
-    pairs = [(begin, rate) for begin in starts for rate in rates]
-    return jax.vmap(climb)(jnp.stack([begin for begin, _ in pairs]), jnp.stack([rate for _, rate in pairs]))
+    return jax.vmap(climb)(jnp.repeat(starts, len(_RATES), 0), jnp.tile(rates, len(starts)))
 
 
 def _coupling(loss: Any, params: Any, data: Any, seed: int) -> float:
@@ -256,8 +257,7 @@ def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:
     """The derivatives with respect to the outputs of the first group, some way off those of the model."""
     program, place = _layout(loss, params, batch)
     assert place is not None
-    leaves = jax.tree.leaves((params, batch))
-    outputs = evaluate(program, leaves)[place.value]
+    outputs = evaluate(program, leaves := jax.tree.leaves((params, batch)))[place.value]
     apart = jnp.sin(jnp.arange(outputs.size, dtype=outputs.dtype)).reshape(outputs.shape)  # equal ones are pulled alike
     slopes = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))(outputs + apart)
     return slopes.reshape(2 * _GROUP, -1)[:_GROUP] if slopes.size % (2 * _GROUP) == 0 else slopes

@@ -175,6 +175,17 @@ def classes_of(place: OutputPlace, data: Any) -> tuple[np.ndarray, bool] | None:
     return np.asarray(leaf).astype(np.int64), _is_integer(leaf)
 
 
+def several_labels(place: OutputPlace, data: Any) -> np.ndarray | None:
+    """The targets [n, ..., K] where they are a zero or a one for each of K outputs, and not just one of them is one."""
+    if len(place.shape) < 2 or place.shape[-1] < 2:
+        return None
+    for number in set(place.targets) - set(place.inputs):
+        values = np.asarray(jax.tree.leaves(data)[number], np.float64)
+        if values.shape[1:] == place.shape[1:] and np.isin(values, (0.0, 1.0)).all():
+            return None if (values.sum(-1) == 1).all() else values
+    return None
+
+
 def class_leaf(place: OutputPlace, data: Any) -> int | None:
     """Which leaf of the data holds the targets where they are class numbers; None without."""
     leaves = jax.tree.leaves(data)

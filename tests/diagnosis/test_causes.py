@@ -68,6 +68,20 @@ def test_outputs_that_know_the_targets_earn_a_twentieth_over_one_output_for_all(
     )  # of the half that outputs cost, a twelfth and more
 
 
+@pytest.mark.parametrize(
+    ("least", "share", "along", "found"),
+    [(0.12, 0.12, 0.0, True), (0.08, 0.12, 0.0, False), (0.12, 0.08, 0.0, False), (0.12, 0.12, 0.01, False)],
+)
+def test_a_softmax_shares_one_unit_among_labels_that_do_not_exclude_each_other(least, share, along, found):
+    labels = np.eye(4)[np.arange(100) % 4]
+    labels[: round(100 * share)] = 1
+    problem = dataclasses.replace(REGRESSION, data=(np.zeros((100, 2)), labels))
+    made = dataclasses.replace(search(reachable=least).outputs, shift=along)
+    told = outputs.examine_unreachable(evidence(problem, program=ProgramChecks(made)))
+    assert (told is not None) == found
+    assert told is None or "several" in told.explanation
+
+
 @pytest.mark.parametrize(("penalty", "found"), [(0.3, False), (0.4, True)])
 def test_a_penalty_is_half_of_what_one_output_for_all_costs(penalty, found):
     made = evidence(program=ProgramChecks(penalty=Penalty(penalty, 0.0)))  # 0.3 / 0.7 and 0.4 / 0.6

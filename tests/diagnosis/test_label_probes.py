@@ -84,6 +84,27 @@ def test_probes_read_whole_numbers_as_words(together, least, most):
     assert least <= probe_labels(place, problem)[0] <= most
 
 
+def test_targets_that_are_all_the_same_are_told_by_chance():
+    """Rows of ones, as of a one-hot code that writes the wrong number where the class is not."""
+
+    def loss(params, batch, key):
+        return jnp.mean(optax.softmax_cross_entropy(batch[0] @ params["w"] + params["b"], batch[1]))
+
+    problem = lab.from_loss(loss, START, (INPUTS, np.ones((360, 2), np.float32)))
+    assert probe_labels(search_outputs(problem, START).place, problem)[0] == 1.0
+
+
+def test_of_several_labels_an_example_one_is_probed():
+    def loss(params, batch, key):
+        return jnp.mean(optax.softmax_cross_entropy(batch[0] @ params["w"] + params["b"], batch[1]))
+
+    labels = np.stack([HALVES, INPUTS[:, 1] > -2], 1).astype(np.float32)
+    problem = lab.from_loss(loss, START, (INPUTS[:240], labels[:240]), validation=(INPUTS[240:], labels[240:]))
+    found = search_outputs(problem, START)
+    assert found.shift < 1e-5
+    assert max(probe_labels(found.place, problem)) < 1e-4
+
+
 @pytest.mark.parametrize(
     ("model", "probe", "is_class", "found"),
     [(0.93, 0.985, False, True), (0.93, 0.98, False, False), (0.93, 0.975, False, False), (0.93, 0.985, True, False)],

@@ -3,7 +3,7 @@
 Unreachable: with the outputs as free variables the loss stays high, and falls without the output activation by at least
 a tenth of what a constant output earns; or floating targets lie thirty times farther off than the outputs are large,
 so that a run spends its steps on their mean; or outputs that know every target earn less than a twentieth over one
-output for all.
+output for all; or a softmax shares one unit among labels that do not exclude each other.
 Unbounded: the loss of free outputs falls without end on class numbers, or that of one output for all examples does;
 or a loss of probabilities lies below zero. A likelihood with a variance of its own may do so for free outputs; for one
 output for all it does not.
@@ -15,14 +15,16 @@ from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, Prescription, make_finding, measured
 from jaxopt_lab.diagnosis.output_search import OutputSearch
 from jaxopt_lab.diagnosis.prescriptions import advise, bypass_activation, negate_loss, standardize_targets
-from jaxopt_lab.tracing.outputs import classes_of, target_leaf
+from jaxopt_lab.tracing.outputs import classes_of, several_labels, target_leaf
 
 GAP = 0.1
 BELOW = 0.05
 FAR = 30.0
 ALIKE = 0.05
 NEAR = 3.0
+SEVERAL = 0.1
 SOURCE = "interval of the activation; the criterion's own minimum"
+_UNMOVED = 1e-3  # the rounding of sums in float32 and bfloat16
 _SQUASHED = {"sigmoid", "logistic", "softmax", "log_softmax", "log_sigmoid"}
 
 
@@ -35,7 +37,7 @@ def examine_unreachable(evidence: Evidence) -> Finding | None:
         gap = (search.reachable.loss - search.bypassed.loss) / search.scale
         if gap >= GAP:
             return _unreachable(evidence, search, gap)
-    return _same_for_all(evidence, search) or _far_targets(evidence, search)
+    return _same_for_all(evidence, search) or _shared_unit(evidence, search) or _far_targets(evidence, search)
 
 
 def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:
@@ -53,6 +55,28 @@ def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:
     measurements = [*_numbers(search), measured("what is to be learned over that loss", 1 - best / same, ALIKE)]
     return make_finding(
         "unreachable-loss", text, measurements, cure, same / (same - best), gain_in="loss", horizon=evidence.num_steps
+    )
+
+
+def _shared_unit(evidence: Evidence, search: OutputSearch) -> Finding | None:
+    """A finding where a softmax is asked for several ones at once."""
+    labels = several_labels(search.place, evidence.setting.problem.data)
+    if labels is None or search.shift > _UNMOVED:
+        return None
+    several = float(np.mean(labels.sum(-1) > 1))
+    paid = evidence.penalty.start
+    left = (search.reachable.loss - paid) / max(search.constant.loss - paid, 1e-30)
+    if several < SEVERAL or not left >= GAP:
+        return None
+    measurements = [
+        *_numbers(search),
+        measured("share of the examples that have several labels", several, SEVERAL),
+        measured("least loss over that of one output for all", left, GAP),
+    ]
+    text = f"A softmax shares one unit among the labels of an example, of which {100 * several:.3g} % have several."
+    cure = advise("Take a criterion of each label by itself: optax.sigmoid_binary_cross_entropy.")
+    return make_finding(
+        "unreachable-loss", text, measurements, cure, 1 / max(1 - left, GAP), gain_in="loss", horizon=evidence.num_steps
     )
 
 
