@@ -15,9 +15,10 @@ from jaxopt_lab.diagnosis import data_changes
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
 from jaxopt_lab.diagnosis.lsuv import LSUVInit
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule
+from jaxopt_lab.diagnosis.rule_checks import held_at
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
 from jaxopt_lab.rules.identification import IdentifiedRule
-from jaxopt_lab.tracing.outputs import BypassActivation
+from jaxopt_lab.tracing.outputs import BypassActivation, LighterPenalty
 
 _SAME_RATE = 0.05
 
@@ -40,6 +41,16 @@ def negate_updates() -> Prescription:
     """The rule with the other sign."""
     text = "Negate the updates: optax.scale(-1) behind the rule, or the learning rate with its minus sign."
     return Prescription(text, lambda p, r: (p, optax.chain(r, optax.scale(-1.0))))
+
+
+def hold_still(paths: tuple[str, ...]) -> Prescription:
+    """No updates for the leaves at these paths."""
+    text = "Set the updates of what is to stay to zero (optax.set_to_zero, optax.freeze), or hand them to a rule."
+
+    def still(tree: Any) -> Any:
+        return jax.tree.unflatten(jax.tree.structure(tree), [path in paths for path in vectors.parameter_paths(tree)])
+
+    return Prescription(text, lambda p, r: (p, optax.chain(r, optax.masked(optax.set_to_zero(), still))))
 
 
 def enlarge_batch(factor: int) -> Prescription:
@@ -175,6 +186,16 @@ def stop_decay() -> Prescription:
     return Prescription("Take the weight decay away.", lambda p, r: (p, without_decay(r)))
 
 
+def lighten_penalty(factor: float) -> Prescription:
+    """The loss with its penalty on the parameters divided by `factor`."""
+    text = f"Divide the penalty's factor by {factor:,.0f} or more."
+
+    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
+        return _with_losses(problem, LighterPenalty(1 / factor)), rule
+
+    return Prescription(text, change)
+
+
 def bypass_activation(name: str) -> Prescription:
     """The loss of the outputs as they are, without the activation on them."""
     text = f"Take the {name} off the outputs, or a criterion that takes what it gives."
@@ -255,27 +276,6 @@ def with_wide_copy(rule: Rule) -> optax.GradientTransformationExtraArgs:
         return jax.tree.map(lambda new, old: new.astype(old.dtype) - old, copy, params), (copy, own)
 
     return optax.GradientTransformationExtraArgs(init, update)
-
-
-def held_at(rule: Rule, step: int) -> optax.GradientTransformationExtraArgs:
-    """The rule with its schedules' counts held at a step; other counts, such as Adam's, go on."""
-    inner = optax.with_extra_args_support(rule)
-
-    def hold(state: Any) -> Any:
-        return jax.tree.map(
-            lambda node: node._replace(count=jnp.full_like(node.count, step)) if _is_schedule(node) else node,
-            state, is_leaf=_is_schedule,
-        )  # fmt: skip
-
-    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        updates, state = inner.update(updates, state, params, **extra)
-        return updates, hold(state)
-
-    return optax.GradientTransformationExtraArgs(lambda params: hold(inner.init(params)), update)
-
-
-def _is_schedule(node: Any) -> bool:
-    return isinstance(node, optax.ScaleByScheduleState) or (hasattr(node, "hyperparams") and hasattr(node, "count"))
 
 
 def _with_losses(problem: Problem, change: Any) -> Problem:

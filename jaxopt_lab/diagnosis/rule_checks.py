@@ -28,6 +28,7 @@ _MOST_SCHEDULE = 200_000
 _SAMPLES = 4
 _HELD = 0.01
 _PARALLEL = 0.999
+_ASCENT, _MANY = -0.5, 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +64,7 @@ class RuleChecks:
       descent: cosine of the update with the negative gradient, in the median; NaN where an update is not finite.
       idle: share of the steps, of the planned run or of the short one, whose update is zero.
       is_finite: whether the update to each finite gradient is.
+      rising: paths of the leaves whose own update points along their gradient, in the median.
     """
 
     is_adaptive: bool
@@ -74,6 +76,7 @@ class RuleChecks:
     descent: float = 1.0
     idle: float = 0.0
     is_finite: bool = True
+    rising: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +108,8 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         planned = read_schedule(rule, setting.params, steps, 0.0 if known.kind == "adaptive" else known.rho)
     except (TypeError, ValueError) as error:
         return Skipped(f"the rule does not answer to gradients alone ({type(error).__name__})")
-    elasticities, shortened, cosines = np.transpose(found)
+    elasticities, shortened, cosines = np.transpose([each[:3] for each in found])
+    alone = np.median([each[3] for each in found], 0)  # of each leaf
     return RuleChecks(
         is_adaptive=bool(optax.tree.get_all_with_path(rule.init(setting.params), "nu")),
         elasticity=float(np.nanmedian(elasticities)) if np.isfinite(elasticities).any() else np.nan,
@@ -116,6 +120,7 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         descent=float(np.median(cosines)),
         idle=0.0 if planned is None else float(np.mean(planned.rates == 0)),
         is_finite=bool(np.isfinite(cosines).all()),
+        rising=tuple(np.array(vectors.parameter_paths(setting.params))[alone < _ASCENT].tolist()),
     )
 
 
@@ -137,6 +142,27 @@ def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int, r
     return Schedule(steps, rates, int(alive[-1]) + 1, int(rates.argmax()))
 
 
+def held_at(rule: optax.GradientTransformation, step: int) -> optax.GradientTransformationExtraArgs:
+    """The rule with its schedules' counts held at a step; other counts, such as Adam's, go on."""
+    inner = optax.with_extra_args_support(rule)
+
+    def hold(state: Any) -> Any:
+        return jax.tree.map(
+            lambda node: node._replace(count=jnp.full_like(node.count, step)) if _is_schedule(node) else node,
+            state, is_leaf=_is_schedule,
+        )  # fmt: skip
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        updates, state = inner.update(updates, state, params, **extra)
+        return updates, hold(state)
+
+    return optax.GradientTransformationExtraArgs(lambda params: hold(inner.init(params)), update)
+
+
+def _is_schedule(node: Any) -> bool:
+    return isinstance(node, optax.ScaleByScheduleState) or (hasattr(node, "hyperparams") and hasattr(node, "count"))
+
+
 def _gradients(setting: Any, params: Any) -> list[Any]:
     """Gradients of batches as a run draws them."""
     problem = setting.problem.freeze()
@@ -144,23 +170,30 @@ def _gradients(setting: Any, params: Any) -> list[Any]:
     return [value_and_gradient(as_partial(problem.loss), params, batch)[1] for batch in batches]
 
 
-def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[float, float, float]:
-    """Elasticity at the gradient, how much longer the update would be without a limit, and its cosine with descent."""
+def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[float, float, float, np.ndarray]:
+    """Elasticity at the gradient, how much longer the update would be without a limit, and its cosine with descent.
+
+    At last that of each leaf, 0 where it has no update, or so few entries that noise of the rule's own may turn it.
+    """
     answer = compiled(_answers, (rule,), params)
-    norms, cosine = (np.asarray(each, np.float64) for each in answer(params, gradient))
+    norms, products, lengths = (np.asarray(each, np.float64) for each in answer(params, gradient))
     tiny, one, _ = np.sqrt(np.square(norms).sum(1))
     if not np.isfinite(norms).all():
-        return float("nan"), 1.0, float("nan") if vectors.all_finite(gradient) else 1.0
+        return float("nan"), 1.0, float("nan") if vectors.all_finite(gradient) else 1.0, np.zeros_like(products)
     if not one > 0:
-        return float("nan"), 1.0, 1.0
+        return float("nan"), 1.0, 1.0, np.zeros_like(products)
     moved = norms[1] > 0
     elasticity = np.log10(np.maximum(norms[2][moved], 1e-300) / norms[1][moved]).min()
+    cosine = products.sum() / max(one * np.sqrt(np.square(lengths).sum()), 1e-30)
     longer = float(max(tiny / _TINY / one, 1.0)) if abs(cosine) > _PARALLEL else 1.0
-    return float(elasticity), longer, float(cosine)
+    alone = products / np.maximum(norms[1] * lengths, 1e-30)
+    sizes = np.array([leaf.size for leaf in jax.tree.leaves(gradient)])
+    handed_on = np.abs(norms[1] - lengths) <= (1 - _PARALLEL) * lengths
+    return float(elasticity), longer, float(cosine), np.where((sizes >= _MANY) | handed_on, alone, 0.0)
 
 
-def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[jax.Array, jax.Array]:
-    """Norms of the answers to a millionth of the gradient, to it and to ten times it, [3, leaves]; cosine to -g."""
+def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Norms of the answers to a millionth of the gradient, it and ten times it, [3, leaves]; products with -g; |g|."""
     origin = jax.tree.map(jnp.zeros_like, params)
     norms, answer = [], None
     for factor in (_TINY, 1.0, 10.0):
@@ -168,8 +201,9 @@ def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> 
         updates, _ = rule.update(scaled, rule.init(params), origin)
         norms.append(jnp.stack([vectors.norm(leaf) for leaf in jax.tree.leaves(updates)]))
         answer = updates if factor == 1.0 else answer
-    size = vectors.norm(answer) * vectors.norm(gradient)
-    return jnp.stack(norms), -vectors.dot(answer, gradient) / jnp.maximum(size, 1e-30)
+    pairs = list(zip(jax.tree.leaves(answer), jax.tree.leaves(gradient), strict=True))
+    products = jnp.stack([-vectors.dot(update, slope) for update, slope in pairs])
+    return jnp.stack(norms), products, jnp.stack([vectors.norm(slope) for _, slope in pairs])
 
 
 def _lost(setting: Any, run: Any) -> tuple[float, str]:

@@ -121,6 +121,34 @@ class BypassActivation:
         return jax.tree.unflatten(jax.tree.structure(jax.eval_shape(function, params, *rest)), found)
 
 
+@dataclasses.dataclass(frozen=True)
+class LighterPenalty:
+    """(function, params, *rest) -> function(params, *rest) with a share of what it asks of the parameters themselves.
+
+    That is what it changes by from parameters of zero to these while the outputs are held at zero.
+
+    Attributes:
+      share: of the penalty that is kept.
+    """
+
+    share: float
+
+    def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
+        """The function's value; the first of them, if it has several, is the loss."""
+        program = lay_out(function, params, *rest, open_derivatives=False)
+        place = find_outputs(program, len(jax.tree.leaves(params)))
+        found = function(params, *rest)
+        if place is None:
+            return found
+        silent = jnp.zeros(place.shape)
+        here, zero = (
+            loss_of_outputs(program, place, jax.tree.leaves((point, *rest)), silent)
+            for point in (params, jax.tree.map(jnp.zeros_like, params))
+        )
+        less = (1 - self.share) * (here - zero)
+        return (found[0] - less, *found[1:]) if isinstance(found, tuple) else found - less
+
+
 def _after(program: Program, value: int) -> dict[int, int]:
     """How many ways lead from a value to each of those that are made of it."""
     ways = {value: 1}

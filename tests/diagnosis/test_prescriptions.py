@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,6 +44,20 @@ def test_a_rate_is_scaled_and_a_decay_taken_away():
     assert weight_decay(free, ONES) == 0
     _, shrinking = prescriptions.decay_weights(0.01).apply(DEEP, optax.sgd(0.1))
     assert weight_decay(shrinking, ONES) == pytest.approx(0.01)
+
+
+def test_a_penalty_is_made_lighter_and_nothing_else():
+    rows = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+
+    def loss(weight, batch, key, factor=0.5):
+        return jnp.mean((batch @ weight - 1) ** 2) + factor * jnp.sum(weight**2)
+
+    weight = jnp.array([1.0, -2.0, 0.5])
+    lighter, _ = prescriptions.lighten_penalty(4.0).apply(lab.from_loss(loss, weight, rows), optax.sgd(0.1))
+    found, wanted = (
+        jax.value_and_grad(each)(weight, rows, None) for each in (lighter.loss, lambda *given: loss(*given, 0.125))
+    )
+    chex.assert_trees_all_close(found, wanted, rtol=1e-6)  # float32
 
 
 def test_what_only_a_person_can_do_is_not_applied():

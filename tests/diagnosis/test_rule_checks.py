@@ -36,6 +36,18 @@ def test_what_the_rule_does_wrong_is_told_first(rule, cause):
     assert diagnose(line(), rule, steps=60, batch_size=20, budget=60).causes[0] == cause
 
 
+def test_what_a_mask_leaves_out_climbs_its_gradient():
+    masked = optax.masked(optax.adam(0.03), {"weight": False, "bias": True})
+    told = diagnose(line(), masked, steps=60, batch_size=20, budget=60)
+    assert told.causes[0] == "gradient-ascent"
+    assert told.evidence.update.rule.rising == ("weight",)
+    _, still = told.findings[0].prescription.apply(line(), masked)
+    ones = {"weight": jnp.ones(4), "bias": jnp.ones(())}
+    updates, _ = still.update(ones, still.init(ones), ones)
+    assert jnp.all(updates["weight"] == 0)
+    assert updates["bias"] < 0
+
+
 def test_an_epsilon_that_is_zero_in_half_precision_is_not_finite():
     problem = line(jnp.float16)
     constant = np.concatenate([INPUTS[:, :3], np.zeros((80, 1), np.float32)], 1)

@@ -1,6 +1,7 @@
 """gradient-ascent, lost-updates, clipped-steps, schedule: what the rule makes of a gradient.
 
-    gradient-ascent the update points along the gradient, not against it, in the median of batches
+    gradient-ascent the update points along the gradient, not against it, in the median of batches; or that of some of
+                    the leaves does
     lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its
                     precision is too low for steps of this size
     clipped-steps   the update is four times shorter than without the limit on the gradient, at the gradients that it
@@ -13,6 +14,7 @@
 Reference: Kingma and Ba 2015 (epsilon); Pascanu, Mikolov, Bengio 2013 (clipping); Micikevicius et al. 2018 (precision).
 """
 
+import jax
 import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
@@ -20,6 +22,7 @@ from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import (
     advise,
     hold_rate,
+    hold_still,
     keep_precision,
     negate_updates,
     raise_clip,
@@ -33,6 +36,7 @@ SHORTENED = 4.0
 ELASTICITY = 0.5
 ENDS, RISES, HALFWAY = 0.6, 0.9, 0.75
 FALLING = 0.2
+_SHOWN = 3
 _FASTER = (
     "learning-rate-too-low",
     "learning-rate-too-high",
@@ -54,12 +58,28 @@ _NARROW = ("bfloat16", "float16")  # in float32 it is what a run at rest does
 def examine_ascent(evidence: Evidence) -> Finding | None:
     """A finding where the rule's updates raise the loss."""
     checks = evidence.update.rule
+    if checks is not None and 0 < len(checks.rising) < len(jax.tree.leaves(evidence.setting.params)):
+        return _rising(evidence, checks.rising)
     if checks is None or not checks.descent < ASCENT:
         return None
     text = "The updates point along the gradient, not against it: each step raises the loss."
     numbers = [measured("cosine of the update with the negative gradient, in the median", checks.descent, ASCENT)]
     return make_finding(
         "gradient-ascent", text, numbers, negate_updates(), float("inf"), horizon=evidence.num_steps
+    )  # fmt: skip
+
+
+def _rising(evidence: Evidence, rising: tuple[str, ...]) -> Finding:
+    named = ", ".join(rising[:_SHOWN]) + (f" and {len(rising) - _SHOWN} more" if len(rising) > _SHOWN else "")
+    text = (
+        f"The updates of {named} point along their gradient, not against it: optax.masked hands on what it leaves out."
+    )
+    numbers = [
+        measured("leaves whose update points along the gradient", len(rising), 0.0),
+        measured("leaves", len(jax.tree.leaves(evidence.setting.params))),
+    ]
+    return make_finding(
+        "gradient-ascent", text, numbers, hold_still(rising), float("inf"), horizon=evidence.num_steps
     )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from jaxopt_lab.diagnosis.causes import stationarity
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import CAUSES, Finding, make_finding, measured
 from jaxopt_lab.diagnosis.label_probes import Skill
-from jaxopt_lab.diagnosis.prescriptions import advise, stop_decay
+from jaxopt_lab.diagnosis.prescriptions import advise, lighten_penalty, stop_decay
 
 HELD = 0.5
 PULLED = 0.5
@@ -76,9 +76,10 @@ def _penalized(evidence: Evidence, pulled: float) -> Finding:
         measured("penalty at the point", evidence.penalty.start),
         measured("penalty at the end of the short run", evidence.penalty.end),
     ]
-    cure = advise(f"Divide the penalty's factor by {10 * pulled:.0g} or more.")
     gain = evidence.end / max(evidence.end - evidence.penalty.end, 1e-300)
-    return make_finding("underfitting", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps)
+    return make_finding(
+        "underfitting", text, numbers, lighten_penalty(10 * pulled), gain, gain_in="loss", horizon=evidence.num_steps
+    )
 
 
 def _held_by_decay(evidence: Evidence) -> float:
