@@ -1,6 +1,7 @@
 """Whether a model can learn from data and labels: the classes, what probes predict, training against validation."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from scipy import stats
 
 from jaxopt_lab.core import Problem, fail
+from jaxopt_lab.core.batches import Batches
 from jaxopt_lab.core.leaves import describe_tree
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.inputs import InputStatistics, find_inputs
@@ -216,6 +218,13 @@ def read_batches(problem: Problem, batches: Iterable[Any]) -> list[Any]:
     if len(found) < 2:
         raise fail("diagnose", f"batches end after {len(found)}", "Give an iterable of at least two batches.")
     return found
+
+
+def first_batches(problem: Problem, loader: Batches | None) -> list[Any] | None:
+    """The first batches of data that come in batches, as a run is fed with them; None of others and of a single one."""
+    if loader is None or len(list(itertools.islice(loader(), 2))) < 2:
+        return None
+    return read_batches(problem, loader())
 
 
 def compare_batches(problem: Problem, place: OutputPlace | None, batches: list[Any]) -> BatchChecks:

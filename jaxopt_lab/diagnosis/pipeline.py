@@ -11,12 +11,12 @@ import numpy as np
 import optax
 
 from jaxopt_lab.core import Problem, fail, vectors
-from jaxopt_lab.core.batches import require_batch_size
+from jaxopt_lab.core.batches import Batches, require_batch_size
 from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.core.leaves import describe, require_trainable
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
-from jaxopt_lab.diagnosis.data_checks import read_batches
+from jaxopt_lab.diagnosis.data_checks import first_batches, read_batches
 from jaxopt_lab.diagnosis.evidence import LITTLE, Evidence, Setting
 from jaxopt_lab.diagnosis.findings import (
     MEANT,
@@ -69,7 +69,7 @@ def diagnose(
       total_steps: of the whole run that is planned: the schedule is read over it; None leaves it unread.
       batch_size: examples a step in use; None for all.
       batches: an iterable of batches as the training loop feeds them, of the data's structure: their classes, scale and
-        repeats are held against the data; None leaves that out.
+        repeats are held against the data; None takes those in which the data come, if they do.
       seed: seeds the initial parameters, the data order and every random vector.
       opt_state: the rule's state in a running training loop, such as that of a `Monitor`; None without one. It tells an
         adaptive rule's preconditioner at the point, and what the monitor has seen.
@@ -105,6 +105,7 @@ def diagnose(
         raise fail(
             "diagnose", f"problem must be a Problem, got {type(problem).__name__}", "Make one with lab.from_loss."
         )
+    loader = problem.data if isinstance(problem.data, Batches) else None
     problem, batch_size, drawn = on_a_sample("diagnose", problem, batch_size)
     if steps is not None:
         require_count("diagnose", "steps", steps, 2, "A run of fewer steps shows nothing.")
@@ -115,7 +116,7 @@ def diagnose(
             raise fail("diagnose", f"total_steps is {total_steps}, and opt_state has taken {taken} steps already")
     require_batch_size("diagnose", batch_size, problem.name, problem.num_examples)
     require_count("diagnose", "seed", seed, 0)
-    fed = None if batches is None else read_batches(problem, batches)
+    fed = first_batches(problem, loader) if batches is None else read_batches(problem, batches)
     account = Budget(budget, seconds)
     if drawn:
         account.skip("all examples", drawn)

@@ -7,7 +7,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError
-from jaxopt_lab.diagnosis.data_checks import compare_batches, read_batches
+from jaxopt_lab.diagnosis.data_checks import compare_batches, first_batches, read_batches
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.pipeline import diagnose
 
@@ -63,6 +63,13 @@ def test_batches_that_are_no_part_of_the_data_are_told_first(batches, text):
     told = diagnose(PROBLEM, optax.adam(1e-2), steps=60, batch_size=32, batches=iter(batches), budget=100)
     assert told.causes[0] == "data-mismatch"
     assert text in told.findings[0].explanation
+
+
+def test_data_that_come_in_batches_are_looked_at_as_they_come():
+    told = diagnose(lab.from_loss(loss, START, cut(np.argsort(LABELS))), optax.adam(1e-2), steps=60, budget=100)
+    assert told.causes[0] == "data-mismatch"
+    assert "sorted" in told.findings[0].explanation
+    assert first_batches(PROBLEM, lab.from_loss(loss, START, cut(SHUFFLED)[:1]).data) is None
 
 
 def test_what_is_no_batch_of_the_data_is_refused_before_anything_runs():
