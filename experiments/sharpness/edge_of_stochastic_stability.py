@@ -75,9 +75,9 @@ class Config:
     """The control's learning rate, a fraction of SGD's."""
     steps: Count = 12_000
     """Length of a run; the last third is judged."""
-    num_records: Annotated[int, Whole(12)] = 36
+    num_records: Annotated[int, Whole(12)] = 30
     """Points of a run at which the batch sharpness is taken."""
-    num_batches: Annotated[int, Whole(2)] = 64
+    num_batches: Annotated[int, Whole(2)] = 48
     """Batches in the mean at a point, a count."""
     seeds: tuple[int, ...] = (0,)
     """Seeds of the initial parameters and of the batches."""
@@ -89,19 +89,22 @@ class Config:
             raise fail(where, f"batch_sizes must end with all {self.num_examples} examples, got {self.batch_sizes}")
 
 
-PRESETS = {"quick": Config(), "full": Config(batch_sizes=(8, 16, 32, 64, 128), steps=20_000, seeds=(5, 6, 7, 8))}
+PRESETS = {
+    "quick": Config(),
+    "full": Config(batch_sizes=(8, 16, 32, 64, 128), steps=20_000, num_records=60, num_batches=64, seeds=(5, 6, 7, 8)),
+}
 
 
 def run(config: Config, checkpoints: training.Checkpoints) -> list[dict[str, Any]]:
     """One row a rule, batch size, role and seed: batch sharpness along the run, the largest eigenvalue at its end."""
     sizes, rate = config.batch_sizes, config.learning_rate
     others = {"control": config.control * rate, "higher": config.higher * rate}
-    rows = _runs(config, "SGD", sizes[0], {"edge": rate} | others, checkpoints)
-    for size in sizes[1:]:
-        rows += _runs(config, "SGD", size, {"edge": rate}, checkpoints)
-    rows += _runs(config, "SGD", sizes[-2], {"epochs": rate}, checkpoints)
-    for size in (sizes[0], sizes[-1]):
-        rows += _runs(config, "heavy ball", size, {"edge": config.heavy_rate}, checkpoints)
+    plan = [("SGD", sizes[0], {"edge": rate} | others), *(("SGD", size, {"edge": rate}) for size in sizes[1:])]
+    plan += [("SGD", sizes[-2], {"epochs": rate})]
+    plan += [("heavy ball", size, {"edge": config.heavy_rate}) for size in (sizes[0], sizes[-1])]
+    problem, rows = _problem(config), []
+    for method, size, rates in plan:
+        rows += _runs(config, problem, method, size, rates, checkpoints)
     return rows
 
 
@@ -226,10 +229,11 @@ def _drawn_anew(problem: Problem, size: int) -> Problem:
 
 
 def _runs(
-    config: Config, method: str, size: int, rates: dict[str, float], checkpoints: training.Checkpoints
-) -> list[dict[str, Any]]:
+    config: Config, problem: Problem, method: str, size: int, rates: dict[str, float],
+    checkpoints: training.Checkpoints,
+) -> list[dict[str, Any]]:  # fmt: skip
     """The runs of one rule on batches of one size, roles and seeds side by side."""
-    problem, every = _problem(config), config.steps // config.num_records
+    every = config.steps // config.num_records
     is_full, in_epochs, rho = size == config.num_examples, "epochs" in rates, config.rho if method != "SGD" else 0.0
     probe = sharpness_probes.directional() if is_full else sharpness_probes.batch(size, config.num_batches)
     cases = [(role, rate, seed) for role, rate in rates.items() for seed in config.seeds]

@@ -40,7 +40,7 @@ def test_a_wrong_config_of_flat_and_sharp_is_a_clear_sentence(options, wording):
     [
         ({"batch_sizes": (8, 64)}, r"batch_sizes must end with all 128 examples, got \(8, 64\)"),
         ({"batch_sizes": (64, 8, 128)}, "batch_sizes must hold at least two sizes that increase"),
-        ({"steps": 20}, "steps must be a whole number of at least 36, got 20"),
+        ({"steps": 20}, "steps must be a whole number of at least 30, got 20"),
         ({"higher": -0.5}, "higher must be positive and finite, got -0.5"),
     ],
 )
