@@ -3,7 +3,8 @@
     python -m benchmarks.monitor [--width 64] [--batch 128] [--steps 2000]
 
 Adam on the perceptron 64-width-width-10 on digits, compiled in one scan over steps: microseconds a step without the
-monitor, with it, and with it without the noise scale, in turn; medians of processor time (pin it to one core).
+monitor, with it, without the noise scale, and with a sharpness at each record, in turn; medians of processor time (pin
+it to one core).
 """
 
 import argparse
@@ -30,8 +31,9 @@ def training_run(problem: Problem, rule: optax.GradientTransformation, batch: in
         params, state, data = carry
         rows = jax.random.randint(key, (batch,), 0, num_examples)
         examples = jax.tree.map(lambda leaf: leaf[rows], data)
-        value, grads = jax.value_and_grad(problem.loss)(params, examples, None)
-        updates, state = rule.update(grads, state, params, value=value)
+        gradient = jax.value_and_grad(lambda point: problem.loss(point, examples, None))
+        value, grads = gradient(params)
+        updates, state = rule.update(grads, state, params, value=value, grad_fn=lambda point: gradient(point)[1])
         return (optax.apply_updates(params, updates), state, data), None
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
@@ -68,6 +70,7 @@ def main() -> None:
         "adam": adam,
         "Monitor(adam)": Monitor(adam, every=arguments.every),
         "Monitor(adam, noise=False)": Monitor(adam, every=arguments.every, noise=False),
+        "Monitor(adam, sharpness)": Monitor(adam, every=arguments.every, sharpness_every=arguments.every),
     }
     runs = {name: training_run(problem, rule, arguments.batch, arguments.steps) for name, rule in rules.items()}
     seconds: dict[str, list[float]] = {name: [] for name in runs}

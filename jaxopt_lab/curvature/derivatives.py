@@ -92,13 +92,18 @@ def forward_derivative(
     return shapes
 
 
+def require_forward_rules(program: Any) -> None:
+    """Raises TypeError where a program would need the forward derivative of a custom_vjp, as JAX does later."""
+    if any(equation.primitive.name == _REVERSE_ALONE for equation in _equations(program)):
+        raise TypeError("a custom_vjp rule has no forward derivative")
+
+
 def _trace_product(program: Any, linearize: Any, constants: Any, batch: Any, vector: Any) -> None:
     """Traces a linearization, and a product with it where a missing rule would only show there; raises then."""
     linear = linearized_shapes(linearize, constants, batch)
     if any(equation.primitive.name in _REVERSE_RULES for equation in _equations(program)):
         applied = program_of(lambda linear, vector: linear(vector), linear, vector)
-        if any(equation.primitive.name == _REVERSE_ALONE for equation in _equations(applied)):
-            raise TypeError("a custom_vjp rule has no forward derivative")
+        require_forward_rules(applied)
 
 
 def _missing(where: str, found: str, program: Any, error: Exception, remedy: str) -> InputError:

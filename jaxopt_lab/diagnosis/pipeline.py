@@ -34,7 +34,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise
 from jaxopt_lab.diagnosis.trials import try_prescriptions
 from jaxopt_lab.rules.frozen import frozen_leaves, without_frozen
 from jaxopt_lab.rules.identification import identify
-from jaxopt_lab.rules.monitor import is_monitor
+from jaxopt_lab.rules.monitor import is_monitor, without_sharpness
 from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 from jaxopt_lab.training.failures import require_rule
 from jaxopt_lab.training.feeding import on_a_sample
@@ -210,11 +210,13 @@ def _monitored(evidence: Evidence) -> tuple[Measurement, ...]:
     seen = evidence.setting.monitor
     if seen is None:
         return ()
+    relative = seen.relative_sharpness
     return (
         measured("cosine of successive updates, by the monitor", seen.update_cosine),
         measured("update over parameters, by the monitor", seen.update_ratio),
         measured("slope of ln loss, by the monitor", seen.loss_trend),
         measured("noise scale, by the monitor", seen.noise_scale),
+        *([measured("sharpness over its edge, by the monitor", relative)] if np.isfinite(relative.value) else []),
     )
 
 
@@ -226,7 +228,7 @@ def _setting(
     point = problem.init(jax.random.key(seed)) if params is None else params
     _require_real(point)
     require_rule("diagnose", lambda: rule, {}, point)
-    monitor = _summary(opt_state, batch_size)
+    rule, monitor = without_sharpness(rule), _summary(opt_state, batch_size)
     problem, rule, point = without_frozen(problem, rule, point, frozen_leaves(rule, point))
     return Setting(
         problem, rule, point, params is None, steps, batch_size, seed, opt_state, monitor, identify(rule, point)

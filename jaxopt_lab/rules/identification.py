@@ -34,6 +34,7 @@ from jaxopt_lab.rules.answers import (
     small_params,
     steps_of_ones,
 )
+from jaxopt_lab.rules.monitor import without_sharpness
 
 _SHARES = 4
 _SHOWN = 3
@@ -108,7 +109,7 @@ def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
       >>> print(identify(optax.adam(0.003), jnp.ones(3)))
       adaptive, learning rate 0.003, momentum 0.9
     """
-    small = small_params(params)
+    rule, small = without_sharpness(rule), small_params(params)
     try:
         answers, gradients = jax.device_get(compiled(answer_gradients, (rule,), small)(small))
         steps, first, second = jax.device_get(compiled(at_rest, (rule,), small)(small))

@@ -9,9 +9,19 @@ Of the last two follow |G|^2 and tr S as in `theory.noise_scale.two_batch_estima
 halves of a batch, g_1 and g_2 are the gradients of successive steps. The step between them makes |G|^2 too small by
 about lr tr(H S) / b: the noise scale is then an upper estimate, and near the noise floor unbounded.
 
-Reference: McCandlish et al. 2018, arXiv 1812.06162, appendix A.1.
+With `sharpness_every` it also takes, along the update u of a step, on the batch of that step,
+
+    u'Hu / |u|^2,      -2 g'u / |u|^2                 sharpness, and the one at which the step would not lower the loss
+
+The second, the edge, is 2 / learning_rate for SGD. A quadratic's loss changes by g'u + u'Hu / 2, so that any rule's
+step raises it where the first is above the second; heavy ball that swings at its 2 (1 + rho) / learning_rate has both
+equal there.
+
+Reference: McCandlish et al. 2018, arXiv 1812.06162, appendix A.1; of the sharpness Kalra et al. 2026, arXiv 2601.16979.
 """
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -19,10 +29,13 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import fail, vectors
-from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.core.errors import reason, require_count
+from jaxopt_lab.curvature import derivatives, sharpness
+from jaxopt_lab.rules.arguments import required
 from jaxopt_lab.rules.monitor_writer import Records
 
-FIELDS = ("loss", "gradient_norm", "update_norm", "params_norm", "cosine", "small", "large", "halves")
+FIELDS = ("loss", "gradient_norm", "update_norm", "params_norm", "cosine", "small", "large", "sharpness", "edge",
+          "halves")  # fmt: skip
 
 
 class MonitorState(NamedTuple):
@@ -32,7 +45,7 @@ class MonitorState(NamedTuple):
       inner: the state of the rule.
       count: updates so far, int32 scalar.
       every: steps from one record to the next, int32 scalar.
-      records: one row for each, a ring in the order of `FIELDS`, [length, 8]; `halves` is 1 where the two gradients
+      records: one row for each, a ring in the order of `FIELDS`, [length, 10]; `halves` is 1 where the two gradients
         before it are those of half a batch.
       num_observed: pairs of gradients that `observe` was given so far, int32 scalar.
       observed: their `small` and `large`, a ring, [length, 2].
@@ -62,14 +75,18 @@ class Monitor(optax.GradientTransformationExtraArgs):
         vector in the place of two.
       writer: where each record goes while training, too: a TensorBoard `SummaryWriter`, a run of Weights & Biases, or a
         function of (step, {name: number}); None for nowhere. Of runs side by side each sends its own.
+      sharpness_every: steps from one sharpness along the update to the next, a multiple of `every`; None for none.
+        `update` then needs `params` and `grad_fn`, params -> gradient on the batch of the step, as the engine gives it.
 
     Returns:
       The rule; an `optax.GradientTransformationExtraArgs`. Cost: eight inner products and two copies every `every`
-      steps, and a few kernels a leaf at each, because updates are written out that XLA would have fused away: little
-      where a step takes milliseconds, felt where it takes 0.2 (`benchmarks/monitor.py`).
+      steps, a gradient and a Hessian product every `sharpness_every` (each step under `vmap`, which takes both branches
+      of a condition), and a few kernels a leaf at each, because updates are written out that XLA would have fused away:
+      little where a step takes milliseconds, felt where it takes 0.2 (`benchmarks/monitor.py`).
 
     Raises:
-      InputError: an argument out of its range.
+      InputError: an argument out of its range; at `update`, a `grad_fn` that is needed is not given, or has no forward
+        derivative.
 
     Example:
       >>> from jaxopt_lab.rules.monitor_summary import summarize_monitor
@@ -81,6 +98,15 @@ class Monitor(optax.GradientTransformationExtraArgs):
       >>> signs = summarize_monitor(state)
       >>> signs.steps.tolist(), [f"{cosine:.3f}" for cosine in signs.cosines]
       ([2, 4], ['1.000', '1.000'])
+
+      The sharpness along the update, of (4 x^2 + y^2) / 2, and 2 / learning_rate:
+
+      >>> rule, slope = Monitor(optax.sgd(0.1), every=2, sharpness_every=2), lambda w: jnp.array([4.0, 1.0]) * w
+      >>> state, params = rule.init(params), jnp.array([0.0, 1.0])
+      >>> for _ in range(2):
+      ...     updates, state = rule.update(slope(params), state, params, grad_fn=slope)
+      >>> [f"{float(each[-1]):.2f}" for each in (summarize_monitor(state).sharpness, summarize_monitor(state).edges)]
+      ['1.00', '20.00']
     """
 
     def __new__(
@@ -91,13 +117,26 @@ class Monitor(optax.GradientTransformationExtraArgs):
         noise: bool = True,
         *,
         writer: Any = None,
+        sharpness_every: int | None = None,
     ) -> "Monitor":
         """The pair (init, update)."""
         require_count("Monitor", "every", every, 2, "A cosine takes the update before it.")
         require_count("Monitor", "length", length)
+        if sharpness_every is not None:
+            require_count("Monitor", "sharpness_every", sharpness_every)
+            if sharpness_every % every:
+                raise fail(
+                    "Monitor", f"sharpness_every must be a multiple of every, {every}, got {sharpness_every}",
+                    "It stands in the records, which are taken every so many steps.",
+                )  # fmt: skip
         records = None if writer is None else Records(writer, FIELDS)
-        init, update = _transformation(optax.with_extra_args_support(rule), every, length, noise, records)
-        return super().__new__(cls, init, update)
+        init, update = _transformation(
+            optax.with_extra_args_support(rule), every, length, noise, records, sharpness_every
+        )
+        monitored = super().__new__(cls, init, update)
+        plain = None if sharpness_every is None else cls(rule, every, length, noise, writer=writer)
+        monitored.plain = plain  # pyrefly: ignore
+        return monitored
 
 
 def observe(state: Any, first: Any, second: Any) -> Any:
@@ -134,14 +173,20 @@ def find_monitor(where: str, state: Any) -> MonitorState:
     return found[0]
 
 
+def without_sharpness(rule: Any) -> Any:
+    """A rule that takes gradients alone: a `Monitor` of the same state that takes no sharpness, any other as it is."""
+    return getattr(rule, "plain", None) or rule if isinstance(rule, Monitor) else rule
+
+
 def is_monitor(node: Any) -> bool:
     """Whether a node of a state is a monitor's."""
     return isinstance(node, MonitorState)
 
 
 def _transformation(
-    rule: optax.GradientTransformationExtraArgs, every: int, length: int, noise: bool, sent: Records | None
-) -> Any:
+    rule: optax.GradientTransformationExtraArgs, every: int, length: int, noise: bool, sent: Records | None,
+    sharpness_every: int | None,
+) -> Any:  # fmt: skip
     def init(params: Any) -> MonitorState:
         real = jnp.zeros((), float).dtype
         return MonitorState(
@@ -158,6 +203,7 @@ def _transformation(
     def update(
         grads: Any, state: MonitorState, params: Any = None, *, value: Any = None, half_grads: Any = None, **extra: Any
     ) -> tuple[Any, MonitorState]:
+        grad_fn = None if sharpness_every is None else _gradient_of(params, extra)
         extra = extra if value is None else {**extra, "value": value}
         updates, inner = rule.update(grads, state.inner, params, **extra)
         count = jnp.asarray(optax.safe_increment(state.count))
@@ -166,7 +212,11 @@ def _transformation(
 
         def row() -> jax.Array:
             pair = half_grads or ((state.previous[1], grads) if noise else None)
-            return _row(value, grads, updates, params, state.previous[0], pair, half_grads is not None)
+            curved = nothing = jnp.full(2, jnp.nan)
+            if grad_fn is not None:
+                taken = functools.partial(_along, grad_fn, params, updates, nothing)
+                curved = jax.lax.cond(count % (sharpness_every or every) == 0, taken, lambda: nothing)
+            return _row(value, grads, updates, params, state.previous[0], pair, curved, half_grads is not None)
 
         def keep(_: int, previous: tuple[Any, Any]) -> tuple[Any, Any]:
             newest = jax.lax.stop_gradient((updates, grads if noise else ()))
@@ -194,15 +244,41 @@ def _transformation(
     return init, update
 
 
-def _row(value: Any, grads: Any, updates: Any, params: Any, previous: Any, pair: Any, halves: bool) -> jax.Array:
+def _row(
+    value: Any, grads: Any, updates: Any, params: Any, previous: Any, pair: Any, curved: jax.Array, halves: bool
+) -> jax.Array:  # fmt: skip
     """One record, in the order of `FIELDS`."""
     missing = jnp.asarray(jnp.nan)
     entries = (
         missing if value is None else value, vectors.norm(grads), vectors.norm(updates),
         missing if params is None else vectors.norm(params), vectors.cosine(previous, updates),
-        *((missing, missing) if pair is None else _squares(*pair)), float(halves),
+        *((missing, missing) if pair is None else _squares(*pair)), *curved, float(halves),
     )  # fmt: skip
     return jnp.stack([jnp.asarray(entry, missing.dtype) for entry in entries])
+
+
+def _gradient_of(params: Any, extra: dict[str, Any]) -> Callable[[Any], Any]:
+    """The `grad_fn` that a sharpness needs; raises where it or the parameters are not given."""
+    required("Monitor", "params", params)
+    return required("Monitor", "grad_fn", extra.get("grad_fn"))
+
+
+def _along(grad_fn: Callable[[Any], Any], params: Any, updates: Any, like: jax.Array) -> jax.Array:
+    """u'Hu / |u|^2 and -2 g'u / |u|^2, in the dtype of `like`; NaN for an update of zero."""
+    point, update = jax.tree.map(vectors.widened, jax.lax.stop_gradient((params, updates)))
+    direction = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), sharpness.unit(update), point)
+    slope = functools.partial(jax.jvp, grad_fn)
+    try:
+        derivatives.require_forward_rules(derivatives.program_of(slope, (point,), (direction,)))
+        gradient, image = slope((point,), (direction,))
+    except (TypeError, ValueError, NotImplementedError) as error:  # as JAX and its kernels say that there is none
+        raise fail(
+            "Monitor", f"grad_fn cannot be differentiated along the update {reason(error)}",
+            "Leave sharpness_every out, or give the gradient of a loss that has a second derivative.",
+        ) from error  # fmt: skip
+    length = vectors.norm(update)
+    found = jnp.stack([vectors.dot(direction, image), -2 * vectors.dot(gradient, direction) / length])
+    return jnp.where(length > 0, found, jnp.nan).astype(like.dtype)
 
 
 def _squares(first: Any, second: Any) -> tuple[jax.Array, jax.Array]:

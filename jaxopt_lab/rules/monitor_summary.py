@@ -26,6 +26,9 @@ class MonitorSummary:
       update_norms: of the update that went out.
       params_norms: of the parameters.
       cosines: of the update with the one before.
+      sharpness: u'Hu / |u|^2 along the update u, on the batch of its step; NaN at records without one.
+      edges: -2 g'u / |u|^2, the sharpness at which that step would leave its batch's loss as it is to second order; of
+        SGD 2 / learning_rate.
       squares: mean squared norm of two gradients, and squared norm of their mean, [h, 2].
       from_halves: whether these two were halves of a batch; else gradients of successive steps.
       batch_size: examples in a batch, or None.
@@ -38,6 +41,8 @@ class MonitorSummary:
     update_norms: np.ndarray
     params_norms: np.ndarray
     cosines: np.ndarray
+    sharpness: np.ndarray
+    edges: np.ndarray
     squares: np.ndarray
     from_halves: bool
     batch_size: float | None
@@ -53,6 +58,17 @@ class MonitorSummary:
         """Median of |update| / |parameters| over the last quarter."""
         with np.errstate(all="ignore"):
             return _median(self.update_norms / self.params_norms)
+
+    @property
+    def update_sharpness(self) -> Estimate:
+        """Median of the sharpness along the update over the last quarter of those that were taken."""
+        return _median(self.sharpness[np.isfinite(self.sharpness)])
+
+    @property
+    def relative_sharpness(self) -> Estimate:
+        """Median of sharpness over edge, likewise; 1 where steps no longer lower the loss of their batch."""
+        taken = np.isfinite(self.sharpness) & (self.edges != 0)
+        return _median(self.sharpness[taken] / self.edges[taken])
 
     @property
     def loss_trend(self) -> Estimate:
@@ -105,6 +121,11 @@ class MonitorSummary:
             f"d ln loss / d step  {self.loss_trend}",
             f"noise scale  {self.noise_scale} ({source})",
         ]
+        if np.isfinite(self.sharpness).any():
+            edge = _median(self.edges[np.isfinite(self.edges)])
+            lines.append(
+                f"sharpness along the update  {self.update_sharpness}, {self.relative_sharpness} times its edge {edge}"
+            )
         return "\n".join(lines)
 
 
@@ -139,8 +160,9 @@ def summarize_monitor(state: Any, batch_size: float | None = None) -> MonitorSum
     return MonitorSummary(
         steps=every * np.arange(max(number - length, 0) + 1, number + 1), losses=series["loss"],
         gradient_norms=series["gradient_norm"], update_norms=series["update_norm"], params_norms=series["params_norm"],
-        cosines=series["cosine"], squares=squares, from_halves=len(observed) > 0 or bool(series["halves"].all()),
-        batch_size=batch_size, first_wrong=int(kept.first_wrong) or None,
+        cosines=series["cosine"], sharpness=series["sharpness"], edges=series["edge"], squares=squares,
+        from_halves=len(observed) > 0 or bool(series["halves"].all()), batch_size=batch_size,
+        first_wrong=int(kept.first_wrong) or None,
     )  # fmt: skip
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from jaxopt_lab.core import fail
 
 _LOGGER = logging.getLogger("jaxopt_lab.monitor")
-_SENT = ("loss", "gradient_norm", "update_norm", "params_norm", "cosine")
+_SENT = ("loss", "gradient_norm", "update_norm", "params_norm", "cosine", "sharpness", "edge")
 
 Send = Callable[[int, Mapping[str, float]], None]
 

@@ -1,5 +1,6 @@
 """The engine: compiled segments of steps over many configurations, probes, checkpoints, devices."""
 
+from jaxopt_lab.training import sharpness_probes
 from jaxopt_lab.training.devices import enable_compilation_cache, measure_bandwidth
 from jaxopt_lab.training.engine import run
 from jaxopt_lab.training.execution import Execution
@@ -41,6 +42,7 @@ __all__ = [
     "metric",
     "run",
     "save_params",
+    "sharpness_probes",
     "update_cosine",
     "update_ratio",
     "validation_loss",

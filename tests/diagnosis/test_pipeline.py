@@ -202,15 +202,18 @@ def test_the_record_is_json_and_the_page_stands_alone(tmp_path):
 
 
 def test_what_a_monitor_recorded_stands_in_the_evidence():
-    rule = lab.Monitor(optax.adam(0.05), every=2)
+    rule = lab.Monitor(optax.adam(0.05), every=2, sharpness_every=2)
     problem = regression()
     params = problem.init(jax.random.key(0))
     state = rule.init(params)
     gradient = jax.jit(jax.grad(problem.full_loss))
     for _ in range(20):
-        updates, state = rule.update(gradient(params), state, params, value=problem.full_loss(params))
+        value = problem.full_loss(params)
+        updates, state = rule.update(gradient(params), state, params, value=value, grad_fn=gradient)
         params = optax.apply_updates(params, updates)
     found = lab.diagnose(problem, rule, params=params, opt_state=state, steps=40)
     numbers = {reading.name: reading.value for reading in found.findings[0].evidence}
     assert numbers["cosine of successive updates, by the monitor"] > 0.9
+    assert 0 < numbers["sharpness over its edge, by the monitor"] < 1
+    assert found.evidence.setting.optimizer.kind == "adaptive"  # told from gradients alone, without a sharpness
     assert found.evidence.model_at_point.preconditioned

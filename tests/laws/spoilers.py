@@ -220,6 +220,7 @@ SPOILERS = {
     "predictable_plateaus": (scaled(times=1.05, levels=1.01, time=1.05), 8),
     "edge_of_any_rule": (scaled(share=1.5, radius=2.0, taken_back=1.5), 8),
     "edge_of_stability": (scaled(ratio=1.1, sharpness=3.0), 5),
+    "edge_of_stochastic_stability": (scaled(share=1.3, top=2.0), 4),
     "random_against_grid": (scaled(measured=0.9, rank=0.98), 9),
     "coarse_to_fine": (scaled(largest=1.2, gain=0.8, first_lost=3.0, loss=1.5, upper_end=10.0), 5),
     "block_coordinate": (scaled(factor=1.1, loss=2.0, best_rate=3.0), 3),

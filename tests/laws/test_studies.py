@@ -50,6 +50,7 @@ from experiments.search import (
 from experiments.sharpness import (
     edge_of_any_rule,
     edge_of_stability,
+    edge_of_stochastic_stability,
     flat_and_sharp,
     low_rate_and_catapult,
     sharp_minima_race,
@@ -172,6 +173,7 @@ TINY = {
     },
     edge_of_any_rule: {"num_records": 6, "steps": 1800},
     edge_of_stability: {"steps": 1500},
+    edge_of_stochastic_stability: {"num_batches": 32},
     random_against_grid: {"num_searches": 40, "dims": (2, 3), "distance_trials": (4, 64)},
     coarse_to_fine: {
         "num_optima": 100,
@@ -200,11 +202,12 @@ TINY = {
 }
 
 
-# Eight networks with normalization of their own take more than a minute to compile; hundreds of networks, and hundreds
-# of products with a step's derivative, to run. What a whole diagnosis tells is tested in its own folder.
+# Eight networks with normalization of their own take more than a minute to compile; hundreds of networks, hundreds of
+# products with a step's derivative, and ten thousand steps on small batches, to run. What a whole diagnosis tells is tested in its own folder.
 SLOW = (
     activations_and_depth,
     edge_of_any_rule,
+    edge_of_stochastic_stability,
     network_spectra,
     network_noise_scale,
     second_order_escape,
