@@ -30,7 +30,7 @@ PROGRAM_CAUSES = (
 )
 """What makes the program another than its author means; told before what makes it slow."""
 
-MEANT = ("clipped-steps", "lost-updates", "train-eval-mismatch")
+MEANT = ("clipped-steps", "train-eval-mismatch")
 """Those of them that may be so on purpose: where mending one was tried and does not help, it is."""
 
 CAUSES = (

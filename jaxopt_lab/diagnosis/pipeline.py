@@ -158,7 +158,8 @@ def _tried(
 ) -> list[Finding]:  # fmt: skip
     """The findings with what was tried; without those whose change does not help a run that ends finite.
 
-    Where training goes badly with the change that helps most too, they stay as observations behind the others.
+    Where training goes badly with the change that helps most too, or none does, they stay as observations behind the
+    others.
     """
     trials = try_prescriptions(evidence, rank(found), account, log)
     kept, dropped = [], []
@@ -173,8 +174,8 @@ def _tried(
             (dropped if trial.is_long else kept).append(dataclasses.replace(finding, trial=trial))
     if not kept:
         return dropped if evidence.learned_nothing else []
-    best = min((trial.after / trial.scale for trial in trials.values() if trial.helps), default=0.0)
-    return [*kept, *dropped] if best > LITTLE else kept
+    best = min((trial.after / trial.scale for trial in trials.values() if trial.helps), default=np.inf)
+    return [*kept, *dropped] if best > LITTLE and evidence.is_underperforming else kept
 
 
 def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:

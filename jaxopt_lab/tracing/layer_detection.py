@@ -244,7 +244,7 @@ def _single(
 def _rectified(operation: Operation, zeros: set[int], makers: dict[int, Operation]) -> tuple[str, int] | None:
     """where(x > 0, x, 0) in any of its forms."""
     which, *branches = operation.inputs
-    test = makers.get(which)
+    test = makers.get(which) if is_number(which) else None
     if test is None or test.name not in ("gt", "ge", "lt", "le") or len(branches) != 2:
         return None
     if not any(_is_zero(atom, zeros) for atom in test.inputs):

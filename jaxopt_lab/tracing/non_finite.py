@@ -118,7 +118,7 @@ def find_non_finite(
     nan, infinite = (dict(zip(numbers, test(sizes).tolist(), strict=True)) for test in (np.isnan, np.isinf))
     num_params, num_data = (len(jax.tree.leaves(tree)) for tree in (params, batch))
     origins = _origins(program, nan, infinite, program.inputs[num_params:])
-    found = [origins.get(atom) for atom in program.outputs]
+    found = [origins.get(atom) if is_number(atom) else None for atom in program.outputs]
     blamed = [origin for origin in found if origin is not None]
     if not blamed:
         return None

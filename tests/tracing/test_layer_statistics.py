@@ -150,6 +150,7 @@ def test_each_activation_is_told_by_its_name(name):
         (lambda x: 0.5 * x * (1 + jax.scipy.special.erf(x / np.sqrt(2))), "gelu"),
         (lambda x: jnp.log1p(jnp.exp(x)), None),
         (lambda x: jnp.where(x > 0, x, -jnp.inf), None),
+        (lambda x: jnp.where(np.True_, x, 0.0), None),
         (jax.checkpoint(jnp.tanh), "tanh"),
         (jax.jit(jax.nn.relu6), "relu6"),
     ],

@@ -58,6 +58,10 @@ def test_a_finite_problem_has_none():
     assert culprit_of(logarithm, [2.0, 3.0]) is None
 
 
+def test_a_loss_that_is_a_constant_is_finite():
+    assert culprit_of(lambda params, batch, key: jnp.float32(1.0), [1.0, 2.0]) is None
+
+
 def test_a_mask_of_infinities_is_blamed_only_where_it_hides_everything():
     assert culprit_of(masked, [1.0, 2.0], np.array([[1, 0], [1, 1]])) is None
     culprit = culprit_of(masked, [1.0, 2.0], np.array([[1, 0], [0, 0]]))
