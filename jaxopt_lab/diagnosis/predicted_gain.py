@@ -177,7 +177,7 @@ def _order(found: Finding, most: float) -> tuple[float, ...]:
     if found.trial is None:
         return (1, -_in_steps(found.predicted_gain.value), -found.predicted_gain.value, place)
     if not found.trial.helps:
-        return (2, -found.predicted_gain.value, place)
+        return (2, found.cause not in _STARTS, -found.predicted_gain.value, place)
     return (1, -_in_steps(found.trial.weight), -found.predicted_gain.value, place)
 
 

@@ -73,6 +73,10 @@ FOLLOWS = ("unnormalized-inputs",)
             [found("vanishing-signal", 15.0, 1.0, False), found("underfitting", 2.0, follows=("vanishing-signal",))],
             ["vanishing-signal", "underfitting"],
         ),
+        (
+            [found("unnormalized-inputs", 900.0, 1.0, False), found("vanishing-signal", 15.0, 1.0, False)],
+            ["vanishing-signal", "unnormalized-inputs"],
+        ),
         # What is as it was meant to be comes behind what helps.
         (
             [found("train-eval-mismatch", 300.0, 1.0, False), found("learning-rate-too-low", 3.0, 7.0)],
