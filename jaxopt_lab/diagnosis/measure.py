@@ -236,19 +236,22 @@ MEASUREMENTS: tuple[tuple[str, str, Callable[[Evidence, Budget], Any]], ...] = (
     ("data.inputs", "Layers and inputs", measure_inputs_of),
     ("layers", "", measure_layers),
     ("run", "A short run", measure_run),
-    ("curvature", "Curvature", measure_curvature),
-    ("layers", "Noise", measure_end_layers),
-    ("validation", "", measure_validation),
-    ("program", "Gradients, data and the rule", measure_program),
+    ("layers", "", measure_end_layers),
+    ("validation", "Gradients, data and the rule", measure_validation),
+    ("program", "", measure_program),
     ("data", "", measure_data),
     ("update.rule", "", measure_rule),
+    ("curvature", "Curvature", measure_curvature),
     ("program.memorization", "Sixteen examples", measure_memorization),
-    ("update.noise", "", measure_gradient_noise),
+    ("update.noise", "Noise", measure_gradient_noise),
     ("point.stationary_point", "", measure_stationary_point),
     ("curvature", "", measure_standardized_curvature),
     ("rates", "Other rates", measure_other_rates),
 )
-"""(part of the evidence, what is said before it, function), in the order in which they are measured."""
+"""(part of the evidence, what is said before it, function), in the order in which they are measured.
+
+What tells another program than meant costs little and comes before curvature: the seconds may end.
+"""
 
 
 def _first_gradient(problem: Problem, params: Any) -> tuple[jax.Array, Any]:

@@ -39,7 +39,7 @@ from jaxopt_lab.rules.monitor_summary import MonitorSummary, summarize_monitor
 from jaxopt_lab.training.failures import require_rule
 from jaxopt_lab.training.feeding import on_a_sample
 
-_SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", "underfitting", *PROGRAM_CAUSES)
+_SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", *PROGRAM_CAUSES)
 """Causes that are there whether or not the change that is tried mends them, but for those of `MEANT`."""
 
 

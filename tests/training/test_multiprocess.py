@@ -28,7 +28,8 @@ def started(what, *folder, devices=1):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    given = os.environ.get("XLA_FLAGS", "")  # other optimizations are other digits
+    flags = {"XLA_FLAGS": f"{given} --xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
     return [
         subprocess.Popen(
             [sys.executable, "-m", "tests.training.two_processes", str(rank), "2", str(port), what, *map(str, folder)],
