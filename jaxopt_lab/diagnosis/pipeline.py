@@ -170,8 +170,11 @@ def _tried(
         elif trial.helps or finding.cause in set(_SEEN) - set(MEANT) or evidence.non_finite is not None:
             others = tuple(each for each in finding.alternatives if each.text != trial.prescription.text)
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription, alternatives=others))
+        elif trial.is_long:
+            seen = advise(trial.prescription.text)  # to be applied is what helps
+            dropped.append(dataclasses.replace(finding, trial=trial, prescription=seen))
         else:
-            (dropped if trial.is_long else kept).append(dataclasses.replace(finding, trial=trial))
+            kept.append(dataclasses.replace(finding, trial=trial))
     if not kept:
         return dropped if evidence.learned_nothing else []
     best = min((trial.after / trial.scale for trial in trials.values() if trial.helps), default=np.inf)

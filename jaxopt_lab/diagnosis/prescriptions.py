@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -14,11 +13,11 @@ from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis import data_changes
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
 from jaxopt_lab.diagnosis.lsuv import LSUVInit
-from jaxopt_lab.diagnosis.probe_runs import ScaledRule
+from jaxopt_lab.diagnosis.probe_runs import ScaledRule, with_wide_copy, without_decay
 from jaxopt_lab.diagnosis.rule_checks import held_at
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
 from jaxopt_lab.rules.identification import IdentifiedRule
-from jaxopt_lab.tracing.outputs import BypassActivation, LighterPenalty
+from jaxopt_lab.tracing.outputs import BypassActivation, LighterPenalty, NormalizeOutputs
 
 _SAME_RATE = 0.05
 
@@ -196,14 +195,22 @@ def lighten_penalty(factor: float) -> Prescription:
     return Prescription(text, change)
 
 
-def bypass_activation(name: str) -> Prescription:
-    """The loss of the outputs as they are, without the activation on them."""
+def bypass_activation(name: str, number: int = 1) -> Prescription:
+    """Loss and metrics of the outputs as they are, without the activation on them, the `number`-th of that name."""
     text = f"Take the {name} off the outputs, or a criterion that takes what it gives."
 
     def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
-        return _with_losses(problem, BypassActivation(name)), rule
+        bypass = BypassActivation(name, number)
+        metrics = {key: jax.tree_util.Partial(bypass, as_partial(each)) for key, each in problem.metrics.items()}
+        return dataclasses.replace(_with_losses(problem, bypass), metrics=metrics), rule
 
     return Prescription(text, change)
+
+
+def normalize_outputs() -> Prescription:
+    """The loss of the outputs' log-softmax."""
+    text = "Put a log-softmax on the outputs, which the loss takes for logarithms of probabilities."
+    return Prescription(text, lambda p, r: (_with_losses(p, NormalizeOutputs()), r), rescales=True)
 
 
 def without_randomness() -> Prescription:
@@ -248,34 +255,6 @@ def hold_rate(step: int) -> Prescription:
 def advise(text: str) -> Prescription:
     """What only a person can change."""
     return Prescription(text)
-
-
-def without_decay(rule: Rule) -> optax.GradientTransformationExtraArgs:
-    """The rule, told that all parameters are zero: a decay of the weights then decays nothing."""
-    inner = optax.with_extra_args_support(rule)
-
-    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        zeros = None if params is None else jax.tree.map(jnp.zeros_like, params)
-        return inner.update(updates, state, zeros, **extra)
-
-    return optax.GradientTransformationExtraArgs(inner.init, update)
-
-
-def with_wide_copy(rule: Rule) -> optax.GradientTransformationExtraArgs:
-    """The rule on a float32 copy of the parameters that it keeps; its updates lead to the rounded copy."""
-    inner = optax.with_extra_args_support(rule)
-    wide = lambda tree: jax.tree.map(vectors.widened, tree)  # noqa: E731
-
-    def init(params: Any) -> tuple[Any, Any]:
-        return wide(params), inner.init(wide(params))
-
-    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        copy, own = state
-        steps, own = inner.update(wide(updates), own, copy, **extra)
-        copy = optax.apply_updates(copy, steps)
-        return jax.tree.map(lambda new, old: new.astype(old.dtype) - old, copy, params), (copy, own)
-
-    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _with_losses(problem: Problem, change: Any) -> Problem:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -27,6 +28,34 @@ class ScaledRule:
     def __call__(self, factor: Any = 1.0) -> optax.GradientTransformation:
         """The rule whose every step is `factor` times as long."""
         return optax.chain(self.rule, optax.scale(factor))
+
+
+def without_decay(rule: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """The rule, told that all parameters are zero: a decay of the weights then decays nothing."""
+    inner = optax.with_extra_args_support(rule)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        zeros = None if params is None else jax.tree.map(jnp.zeros_like, params)
+        return inner.update(updates, state, zeros, **extra)
+
+    return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def with_wide_copy(rule: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """The rule on a float32 copy of the parameters that it keeps; its updates lead to the rounded copy."""
+    inner = optax.with_extra_args_support(rule)
+    wide = lambda tree: jax.tree.map(vectors.widened, tree)  # noqa: E731
+
+    def init(params: Any) -> tuple[Any, Any]:
+        return wide(params), inner.init(wide(params))
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        copy, own = state
+        steps, own = inner.update(wide(updates), own, copy, **extra)
+        copy = optax.apply_updates(copy, steps)
+        return jax.tree.map(lambda new, old: new.astype(old.dtype) - old, copy, params), (copy, own)
+
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 @dataclasses.dataclass(frozen=True)

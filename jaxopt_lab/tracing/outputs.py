@@ -98,27 +98,52 @@ class BypassActivation:
 
     Attributes:
       name: of the activation, as `find_outputs` gives it.
+      number: which of those of that name; the last where there are fewer, as in a metric that applies but the model's.
     """
 
     name: str
+    number: int = 1
 
     def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
         """The function's value; itself where it has no such activation."""
-        program = lay_out(function, params, *rest, open_derivatives=False)
-        place = find_outputs(program, len(jax.tree.leaves(params)))
-        numbers = [] if place is None else [number for number, name in place.activations if name == self.name]
-        if place is None or not numbers:
-            return function(params, *rest)
-        outputs: list[jax.Array] = []
 
-        def change(number: int, value: Any) -> Any:
-            if number == place.value:
-                outputs.append(value)
-            return jnp.reshape(outputs[0], value.shape).astype(value.dtype) if number == numbers[-1] else value
+        def changes(place: OutputPlace) -> Any:
+            numbers = [number for number, name in place.activations if name == self.name][: self.number]
+            outputs: list[jax.Array] = []
 
-        values = evaluate(program, jax.tree.leaves((params, *rest)), change)
-        found = [values[atom] if is_number(atom) else jnp.asarray(atom.val) for atom in program.outputs]
-        return jax.tree.unflatten(jax.tree.structure(jax.eval_shape(function, params, *rest)), found)
+            def change(number: int, value: Any) -> Any:
+                if number == place.value:
+                    outputs.append(value)
+                return jnp.reshape(outputs[0], value.shape).astype(value.dtype) if number == numbers[-1] else value
+
+            return change if numbers else None
+
+        return _changed(changes, function, params, *rest)
+
+
+@dataclasses.dataclass(frozen=True)
+class NormalizeOutputs:
+    """(function, params, *rest) -> function(params, *rest) with the log-softmax of the outputs in their place."""
+
+    def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
+        """The function's value; itself where no outputs are found."""
+
+        def changes(place: OutputPlace) -> Any:
+            return lambda number, value: jax.nn.log_softmax(value) if number == place.value else value
+
+        return _changed(changes, function, params, *rest)
+
+
+def _changed(changes: Any, function: Any, params: Any, *rest: Any) -> Any:
+    """The function's value with values of its program changed as `changes(place)` says; itself where that is None."""
+    program = lay_out(function, params, *rest, open_derivatives=False)
+    place = find_outputs(program, len(jax.tree.leaves(params)))
+    change = None if place is None else changes(place)
+    if change is None:
+        return function(params, *rest)
+    values = evaluate(program, jax.tree.leaves((params, *rest)), change)
+    found = [values[atom] if is_number(atom) else jnp.asarray(atom.val) for atom in program.outputs]
+    return jax.tree.unflatten(jax.tree.structure(jax.eval_shape(function, params, *rest)), found)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,12 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
+from jaxopt_lab.diagnosis.causes import outputs
 from jaxopt_lab.diagnosis.output_search import constant_output_loss, search_outputs
+from jaxopt_lab.diagnosis.prescriptions import bypass_activation
+from jaxopt_lab.diagnosis.program_checks import ProgramChecks
 from jaxopt_lab.tracing.outputs import BypassActivation, classes_of, target_leaf
+from tests.diagnosis.pieces import evidence
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.standard_normal((64, 3)).astype(np.float32)
@@ -124,6 +128,36 @@ def test_class_numbers_are_told_from_targets():
     assert target_leaf(place, (INPUTS, LABELS)) is None
     assert target_leaf(place, (INPUTS, TARGETS)) == 1
     assert classes_of(place, (INPUTS, TARGETS)) is None
+
+
+def test_the_models_activation_is_bypassed_in_the_metrics_too():
+    """A metric that applies a sigmoid of its own keeps it."""
+    model = lambda w, x: jax.nn.sigmoid(x @ w[:, 0])  # noqa: E731
+    problem = lab.from_loss(
+        lambda w, batch, key: jnp.mean(optax.sigmoid_binary_cross_entropy(model(w, batch[0]), batch[1] > 1)),
+        WEIGHTS, (INPUTS, LABELS),
+        metrics={"told": lambda w, batch: jnp.mean(jax.nn.sigmoid(model(w, batch[0])) > 0.5)},
+    )  # fmt: skip
+    changed, _ = bypass_activation("sigmoid").apply(problem, optax.sgd(0.1))
+    assert float(problem.metrics["told"](WEIGHTS, problem.data)) == 1.0
+    assert float(changed.metrics["told"](WEIGHTS, problem.data)) == pytest.approx(np.mean(INPUTS @ WEIGHTS[:, 0] > 0))
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (lambda z, y: -jnp.mean(z[jnp.arange(len(y)), y]), "log-softmax"),
+        (lambda z, y: jnp.mean(jax.nn.log_softmax(z)[jnp.arange(len(y)), y]), "sign"),
+    ],
+)
+def test_an_unbounded_loss_of_class_numbers_lacks_a_log_softmax_or_its_sign(loss, text):
+    problem = lab.from_loss(lambda w, batch, key: loss(batch[0] @ w, batch[1]), WEIGHTS, (INPUTS, LABELS))
+    made = evidence(problem, program=ProgramChecks(search_outputs(problem, WEIGHTS)))
+    cure = outputs.examine_unbounded(made).prescription
+    assert text in cure.text
+    changed, _ = cure.apply(problem, optax.sgd(0.1))
+    wanted = float(entropy(INPUTS @ WEIGHTS, LABELS))
+    assert float(changed.loss(WEIGHTS, problem.data, None)) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_an_activation_is_bypassed_in_the_loss_itself():

@@ -14,7 +14,13 @@ import numpy as np
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, Prescription, make_finding, measured
 from jaxopt_lab.diagnosis.output_search import OutputSearch
-from jaxopt_lab.diagnosis.prescriptions import advise, bypass_activation, negate_loss, standardize_targets
+from jaxopt_lab.diagnosis.prescriptions import (
+    advise,
+    bypass_activation,
+    negate_loss,
+    normalize_outputs,
+    standardize_targets,
+)
 from jaxopt_lab.tracing.outputs import classes_of, several_labels, target_leaf
 
 GAP = 0.1
@@ -92,11 +98,13 @@ def _unreachable(evidence: Evidence, search: OutputSearch, gap: float) -> Findin
         f" it come no lower; without it {search.bypassed.loss:.3g} is reached."
     )
     least = max(search.bypassed.loss, 1e-2 * search.scale)
+    same = sum(name == search.activation for _, name in search.place.activations)
     silent, seen = search.silent
     never_felt = 0 < len(silent) == len(seen)
     return make_finding(
-        "unreachable-loss", text, measurements, bypass_activation(search.activation), search.reachable.loss / least,
-        gain_in="loss", horizon=evidence.num_steps, follows_from=("no-gradient",) if never_felt else (),
+        "unreachable-loss", text, measurements, bypass_activation(search.activation, same),
+        search.reachable.loss / least, gain_in="loss", horizon=evidence.num_steps,
+        follows_from=("no-gradient",) if never_felt else (),
     )  # fmt: skip
 
 
@@ -148,6 +156,8 @@ def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
             f"The labels run to {found[0].max()}: a binary criterion takes 0 and 1. Give the model an output for each"
             " class and use optax.softmax_cross_entropy_with_integer_labels."
         )
+    if found is not None and not single and search.shift > _UNMOVED and not search.place.activations:
+        return normalize_outputs()
     return negate_loss()
 
 
