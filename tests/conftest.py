@@ -1,7 +1,7 @@
 """Four virtual CPU devices for the sharding laws, programs that are compiled quickly, and a cache of them.
 
 Most of the tests' time is compilation, and most of that is the optimization of programs that run for milliseconds: here
-XLA optimizes less. XLA_FLAGS=--xla_backend_optimization_level=3 in the environment gives the programs that users run.
+XLA optimizes less. XLA_FLAGS in the environment, with the same flags at other values, gives the programs that users run.
 """
 
 import gc
