@@ -1,12 +1,16 @@
 """The order in which causes are told."""
 
+import dataclasses
 import types
 
 import pytest
 
+from jaxopt_lab.diagnosis import pipeline
+from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
 from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.trials import Trial
+from tests.diagnosis.pieces import evidence
 
 
 def found(cause, predicted=2.0, gain=None, helps=True, follows=(), after=0.5, speed=1.0, scale=2.0):
@@ -135,3 +139,23 @@ def test_a_change_that_only_comes_sooner_weighs_at_most_four(after, speed, helps
 def test_a_noise_floor_is_that_of_the_training_loss_at_the_end(cause, training, helps):
     """The best validation loss on the way, 1 for both, hides it."""
     assert Trial(cause, Prescription(""), 100, 1.0, 1.0, training, 1.0, 1.0, True).helps == helps
+
+
+@pytest.mark.parametrize(
+    ("vain", "untried", "end", "told"),
+    [
+        ("lost-updates", (), 0.9, ["lost-updates"]),  # what a short run cannot show is there all the same
+        ("underfitting", (), 0.9, []),  # of a decay that was taken away
+        ("vanishing-signal", ("underfitting",), 0.9, ["underfitting", "vanishing-signal"]),
+        ("vanishing-signal", ("underfitting",), 0.1, ["underfitting"]),
+    ],
+)
+def test_what_was_tried_in_vain_is_an_observation_where_training_goes_badly(monkeypatch, vain, untried, end, told):
+    cure = Prescription("It.", lambda problem, rule: (problem, rule))
+    trial = Trial(vain, cure, 400, 1.0, 1.0, None, 1.0, 1.0, True)
+    monkeypatch.setattr(pipeline, "try_prescriptions", lambda *given: {vain: trial})
+    findings = [dataclasses.replace(found(vain), prescription=cure), *map(found, untried)]
+    kept = pipeline._tried(evidence(end=end), findings, Budget(200.0, 60.0), print)
+    assert [each.cause for each in kept] == told
+    if len(kept) == 2:
+        assert kept[1].prescription.change is None  # to be applied is what helps
