@@ -222,9 +222,11 @@ def read_batches(problem: Problem, batches: Iterable[Any]) -> list[Any]:
 
 def first_batches(problem: Problem, loader: Batches | None) -> list[Any] | None:
     """The first batches of data that come in batches, as a run is fed with them; None of others and of a single one."""
-    if loader is None or len(list(itertools.islice(loader(), 2))) < 2:
+    if loader is None:
         return None
-    return read_batches(problem, loader())
+    batches = loader()
+    begun = list(itertools.islice(batches, 2))
+    return read_batches(problem, itertools.chain(begun, batches)) if len(begun) == 2 else None
 
 
 def compare_batches(problem: Problem, place: OutputPlace | None, batches: list[Any]) -> BatchChecks:

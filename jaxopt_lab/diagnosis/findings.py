@@ -5,7 +5,7 @@ to give. Findings are ranked by it; a cause that follows from another one stands
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -58,6 +58,7 @@ CAUSES = (
 
 UNITS = {"steps": "times fewer steps", "loss": "times less loss", "validation loss": "times less validation loss"}
 Rule = optax.GradientTransformation
+_LISTED = 3
 Change = Callable[[Problem, Rule], tuple[Problem, Rule]]
 
 
@@ -197,6 +198,12 @@ class Finding:
             "predicted_gain": dataclasses.asdict(self.predicted_gain.estimate), "gain_in": self.predicted_gain.unit,
             "horizon": self.predicted_gain.horizon, "trial": None if self.trial is None else self.trial.to_json(),
         }  # fmt: skip
+
+
+def listed(paths: Sequence[str]) -> str:
+    """The first three paths of parameters, and how many more there are."""
+    more = f" and {len(paths) - _LISTED} more" if len(paths) > _LISTED else ""
+    return ", ".join(path or "the parameters" for path in paths[:_LISTED]) + more
 
 
 def make_finding(

@@ -28,7 +28,8 @@ _MOST_SCHEDULE = 200_000
 _SAMPLES = 4
 _HELD = 0.01
 _PARALLEL = 0.999
-_ASCENT, _MANY = -0.5, 64
+ASCENT = -0.5
+_MANY = 64
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +121,7 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         descent=float(np.median(cosines)),
         idle=0.0 if planned is None else float(np.mean(planned.rates == 0)),
         is_finite=bool(np.isfinite(cosines).all()),
-        rising=tuple(np.array(vectors.parameter_paths(setting.params))[alone < _ASCENT].tolist()),
+        rising=tuple(np.array(vectors.parameter_paths(setting.params))[alone < ASCENT].tolist()),
     )
 
 

@@ -6,10 +6,9 @@ no finding.
 """
 
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise
 
-_SHOWN = 3
 LEAST_SHARE = 0.01
 
 
@@ -25,10 +24,8 @@ def examine(evidence: Evidence) -> Finding | None:
         return make_finding("no-gradient", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
     if not flow.without or flow.share < LEAST_SHARE:
         return None
-    named = ", ".join(path or "the parameters" for path in flow.without[:_SHOWN])
-    more = f" and {len(flow.without) - _SHOWN} more" if len(flow.without) > _SHOWN else ""
     why = "the loss does not read them" if set(flow.unread) == set(flow.without) else "a stop_gradient, or a constant"
-    text = f"The gradient of {named}{more} is exactly zero for all data ({why}): they stay as they are."
+    text = f"The gradient of {listed(flow.without)} is exactly zero for all data ({why}): they stay as they are."
     cure = advise("Look at what lies between them and the loss: a stop_gradient, a rounding, an argmax, a constant.")
     whole = flow.share > 1 - LEAST_SHARE
     return make_finding(

@@ -18,7 +18,7 @@ import jax
 import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import (
     advise,
     hold_rate,
@@ -28,15 +28,14 @@ from jaxopt_lab.diagnosis.prescriptions import (
     raise_clip,
     scale_gradients,
 )
+from jaxopt_lab.diagnosis.rule_checks import ASCENT
 
-ASCENT = -0.5
 LOST = 0.5
 IDLE = 0.9
 SHORTENED = 4.0
 ELASTICITY = 0.5
 ENDS, RISES, HALFWAY = 0.6, 0.9, 0.75
 FALLING = 0.2
-_SHOWN = 3
 _FASTER = (
     "learning-rate-too-low",
     "learning-rate-too-high",
@@ -70,9 +69,9 @@ def examine_ascent(evidence: Evidence) -> Finding | None:
 
 
 def _rising(evidence: Evidence, rising: tuple[str, ...]) -> Finding:
-    named = ", ".join(rising[:_SHOWN]) + (f" and {len(rising) - _SHOWN} more" if len(rising) > _SHOWN else "")
     text = (
-        f"The updates of {named} point along their gradient, not against it: optax.masked hands on what it leaves out."
+        f"The updates of {listed(rising)} point along their gradient, not against it: optax.masked hands on what it"
+        " leaves out."
     )
     numbers = [
         measured("leaves whose update points along the gradient", len(rising), 0.0),
