@@ -154,8 +154,7 @@ def _report(words: list[str]) -> int:
     options = parser.parse_args(words)
     from jaxopt_lab import reporting
     from jaxopt_lab.compare.report import write_comparison_page
-    from jaxopt_lab.search.export import write_summaries
-    from jaxopt_lab.search.report import write_sweep_page
+    from jaxopt_lab.search.report import write_summaries, write_sweep_page
     from jaxopt_lab.storage.files import require_writable
     from jaxopt_lab.storage.folder import kind_of
 

@@ -7,7 +7,7 @@ import pytest
 from jaxopt_lab import search
 from jaxopt_lab.cli import main
 from jaxopt_lab.core import InputError
-from jaxopt_lab.search.export import write_summaries
+from jaxopt_lab.search.report import write_summaries
 from tests.search.killed_sweep import run
 
 
