@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from jaxopt_lab.compare.statistics import holm, paired_test
+from jaxopt_lab.compare.statistics import paired_test
+from jaxopt_lab.core.estimate import holm
 
 BETTER, NO_DIFFERENCE, INCONCLUSIVE, UNDER_TUNED = "better", "no difference shown", "inconclusive, widen", "under-tuned"
 LEVEL = 0.01

@@ -1,12 +1,10 @@
-"""What may be claimed of rules that ran on the same seeds: paired tests with Holm's correction, profiles, ladders.
+"""What may be claimed of rules that ran on the same seeds: paired tests, profiles, ladders.
 
     profile   rho_s(tau) = share of the instances on which rule s needs at most tau times what the best rule needs
     ladder    P(best of k > v_i) = (1 - i / n)^k, for the i-th best of n trials drawn again with replacement
 
 A miss is infinite everywhere: it stays in medians, profiles and ladders.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -62,29 +60,6 @@ def paired_test(first: ArrayLike, second: ArrayLike) -> tuple[float, str]:
     if not len(moved):
         return 1.0, "signed ranks"
     return float(stats.wilcoxon(moved, method="exact").pvalue), "signed ranks"
-
-
-def holm(ps: Sequence[float]) -> list[float]:
-    """The p-values of a family, corrected so that the chance of any false claim in it stays below the level.
-
-    Args:
-      ps: p-values, all that were looked at.
-
-    Returns:
-      The corrected ones, in the same order, at most 1.
-
-    Example:
-      >>> holm([0.001, 0.04, 0.02])
-      [0.003, 0.04, 0.04]
-
-    Reference: Holm, A simple sequentially rejective multiple test procedure, 1979.
-    """
-    ranked = np.asarray(ps, float)
-    order = np.argsort(ranked, kind="stable")
-    raised = np.maximum.accumulate(ranked[order] * (len(ranked) - np.arange(len(ranked))))
-    corrected = np.empty(len(ranked))
-    corrected[order] = np.minimum(raised, 1.0)
-    return corrected.tolist()
 
 
 def seeds_for_misses(num_rules: int, level: float) -> int:

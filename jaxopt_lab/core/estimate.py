@@ -1,6 +1,7 @@
-"""`Estimate`: a measured number together with its error and its cost."""
+"""`Estimate`: a measured number together with its error and its cost; Holm's correction where there are several."""
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -62,3 +63,26 @@ def mean_of_batches(series: np.ndarray, num_batches: int = 20, *, unit: str = ""
     series = np.asarray(series, np.float64)
     length = series.size // num_batches
     return mean_of_samples(series[series.size - length * num_batches :].reshape(num_batches, length).mean(1), unit=unit)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """The p-values of a family, corrected so that the chance of any false claim in it stays below the level.
+
+    Args:
+      ps: p-values, all that were looked at.
+
+    Returns:
+      The corrected ones, in the same order, at most 1.
+
+    Example:
+      >>> holm([0.001, 0.04, 0.02])
+      [0.003, 0.04, 0.04]
+
+    Reference: Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    ranked = np.asarray(ps, float)
+    order = np.argsort(ranked, kind="stable")
+    raised = np.maximum.accumulate(ranked[order] * (len(ranked) - np.arange(len(ranked))))
+    corrected = np.empty(len(ranked))
+    corrected[order] = np.minimum(raised, 1.0)
+    return corrected.tolist()

@@ -14,7 +14,7 @@ from jaxopt_lab.compare.figures import _look
 from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED, pairwise_results
 from jaxopt_lab.compare.rule_results import FinalRuns
 from jaxopt_lab.compare.splits import split_data, with_evaluation_params
-from jaxopt_lab.compare.statistics import holm, paired_test, performance_profile
+from jaxopt_lab.compare.statistics import paired_test, performance_profile
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
 from jaxopt_lab.core import InputError, Stateful, Status, from_loss
 from jaxopt_lab.reporting.figures import PALETTE
@@ -262,18 +262,6 @@ def test_rules_are_named_or_come_with_a_space():
         candidates_of({"mine": optax.adam})
     with pytest.raises(InputError, match="a rule is named twice: sgd, sgd"):
         candidates_of(["sgd", "sgd"])
-
-
-def test_a_corrected_p_is_never_below_that_of_a_smaller_one():
-    assert holm([0.01, 0.011, 0.5]) == pytest.approx([0.03, 0.03, 0.5])  # 2 x 0.011 alone would be less
-    assert holm([0.4, 0.3, 0.2]) == pytest.approx([0.6, 0.6, 0.6])
-    generator = np.random.default_rng(0)
-    for _ in range(50):
-        ps = generator.uniform(size=6) ** 3
-        rest, expected = sorted(ps), {}
-        for place, p in enumerate(rest):  # the adjusted p of Holm 1979: the largest of what the smaller ones need
-            expected[p] = min(1.0, max((6 - k) * rest[k] for k in range(place + 1)))
-        assert holm(ps) == pytest.approx([expected[p] for p in ps])
 
 
 def test_no_two_rules_look_alike_in_a_figure():

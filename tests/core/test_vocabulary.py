@@ -15,7 +15,7 @@ from jaxopt_lab.core.errors import (
     require_memory,
     require_positive,
 )
-from jaxopt_lab.core.estimate import mean_of_batches
+from jaxopt_lab.core.estimate import holm, mean_of_batches
 from jaxopt_lab.core.verdict import judge
 
 
@@ -130,3 +130,15 @@ def test_a_problem_without_model_state_is_its_own_evaluation():
     assert problem.model_state is None
     assert problem.freeze() is problem
     assert float(problem.evaluate(jnp.ones(2), problem.data)) == float(problem.full_loss(jnp.ones(2))) == 2.0
+
+
+def test_a_corrected_p_is_never_below_that_of_a_smaller_one():
+    assert holm([0.01, 0.011, 0.5]) == pytest.approx([0.03, 0.03, 0.5])  # 2 x 0.011 alone would be less
+    assert holm([0.4, 0.3, 0.2]) == pytest.approx([0.6, 0.6, 0.6])
+    generator = np.random.default_rng(0)
+    for _ in range(50):
+        ps = generator.uniform(size=6) ** 3
+        rest, expected = sorted(ps), {}
+        for place, p in enumerate(rest):  # the adjusted p of Holm 1979: the largest of what the smaller ones need
+            expected[p] = min(1.0, max((6 - k) * rest[k] for k in range(place + 1)))
+        assert holm(ps) == pytest.approx([expected[p] for p in ps])
