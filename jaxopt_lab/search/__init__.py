@@ -2,9 +2,10 @@
 
 `sweep` tries the points of a non-adaptive sampler, keeps all curves, and continues after a kill. `coarse_to_fine`,
 `block_coordinate`, `successive_halving` and `ask_and_tell` choose their next trials by the last ones: they are for
-exploring, and keep a record of why they went where they went.
+exploring, and keep a record of why they went where they went. `ablate` tells which of several changes help.
 """
 
+from jaxopt_lab.search.ablations import ablate
 from jaxopt_lab.search.adaptive import block_coordinate, coarse_to_fine, successive_halving
 from jaxopt_lab.search.dimensions import (
     choices,
@@ -29,6 +30,7 @@ __all__ = [
     "Scheduled",
     "SearchResult",
     "Space",
+    "ablate",
     "ask_and_tell",
     "block_coordinate",
     "choices",
