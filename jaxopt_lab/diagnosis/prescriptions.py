@@ -12,11 +12,11 @@ from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis import data_changes
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
-from jaxopt_lab.diagnosis.lsuv import LSUVInit
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule, with_wide_copy, without_decay
 from jaxopt_lab.diagnosis.rule_checks import held_at
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
 from jaxopt_lab.rules.identification import IdentifiedRule
+from jaxopt_lab.tracing.lsuv import LSUVInit
 from jaxopt_lab.tracing.outputs import BypassActivation, LighterPenalty, NormalizeOutputs
 
 _SAME_RATE = 0.05

@@ -19,14 +19,18 @@ from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, some_examples, step_cost
 from jaxopt_lab.diagnosis.data_changes import standardized
+from jaxopt_lab.diagnosis.example_checks import ExampleChecks, check_examples
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
-from jaxopt_lab.tracing.jaxprs import LAYERS, Program, ancestors, is_number, lay_out, line_of
+from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
+from jaxopt_lab.tracing.randomness import learns_noise, redrawn_weights
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
+LEAST_SHARE = 0.01
+_EQUAL = 1e-5
 _BATCHES = 4
 NUM_EXAMPLES = 16
 _STEPS, _FEWEST_STEPS, _SHARE = 400, 100, 0.1
@@ -38,17 +42,21 @@ class GradientFlow:
     """Where the gradient arrives.
 
     Attributes:
-      without: paths of the leaves of two or more axes whose gradient is exactly zero for all data, before and after the
-        short run, and on standardized inputs too where theirs are far off: what they saturate is no fault of the loss.
+      without: paths of the leaves of two or more axes, or of a hundredth of all numbers, whose gradient is exactly zero
+        for all data, before and after the short run, and on standardized inputs too where theirs are far off: what they
+        saturate is no fault of the loss.
       unread: those of them that the loss does not read.
       share: numbers in them, and in all leaves without a gradient, over all.
       redrawn: `file:line` of products with a weight that is drawn anew in each call.
+      symmetric: paths of the leaves of two or more axes, with a gradient, whose numbers along the last axis are all the
+        same before and after the short run.
     """
 
     without: tuple[str, ...]
     unread: tuple[str, ...]
     share: float
     redrawn: tuple[str, ...]
+    symmetric: tuple[str, ...] = ()
 
 
 class Memorization(NamedTuple):
@@ -73,11 +81,13 @@ class Modes(NamedTuple):
       evaluation: loss in evaluation mode.
       key_share: of the variance of a step's gradient, what the key alone makes; median over the leaves of two or more
         axes.
+      learns_noise: whether the parameters give the noise its size, as where a model samples what it encodes.
     """
 
     training: float
     evaluation: float
     key_share: float
+    learns_noise: bool = False
 
 
 class Penalty(NamedTuple):
@@ -102,6 +112,7 @@ class ProgramChecks:
       modes: training against evaluation mode; None where they are one.
       penalty: on the parameters; None where no layer is seen, or where it is not positive.
       memorization: runs on sixteen examples, or None.
+      examples: what the outputs make of the examples, or None.
     """
 
     outputs: OutputSearch | None = None
@@ -109,12 +120,15 @@ class ProgramChecks:
     modes: Modes | None = None
     penalty: Penalty | None = None
     memorization: Memorization | None = None
+    examples: ExampleChecks | None = None
 
 
 def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Skipped:
     """Where the gradient arrives and what the two modes do; what the outputs reach is known by then."""
     known = evidence.program or ProgramChecks()
-    known = dataclasses.replace(known, penalty=_penalty(evidence, known.outputs, budget))
+    known = dataclasses.replace(
+        known, penalty=_penalty(evidence, known.outputs, budget), examples=check_examples(evidence)
+    )
     flow = measure_gradient_flow(evidence, budget)
     if isinstance(flow, Skipped):
         return flow if evidence.program is None else known
@@ -143,12 +157,15 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     program = lay_out(lambda params, batch: loss(params, batch, None), setting.params, batch, open_derivatives=False)
     read = ancestors(program, program.outputs[0])
     sizes = np.array([leaf.size for leaf in leaves], float)
-    matrices = [k for k, leaf in enumerate(leaves) if zero[k] and (np.ndim(leaf) > 1 or zero.all())]
+    is_large = sizes >= LEAST_SHARE * sizes.sum()
+    without = [k for k, leaf in enumerate(leaves) if zero[k] and (np.ndim(leaf) > 1 or is_large[k] or zero.all())]
+    same = ~zero & np.all([_symmetric_leaves(params) for _, params in points], axis=0) & (len(points) > 1)
     return GradientFlow(
-        tuple(paths[k] for k in matrices),
-        tuple(paths[k] for k in matrices if program.inputs[k] not in read),
+        tuple(paths[k] for k in without),
+        tuple(paths[k] for k in without if program.inputs[k] not in read),
         float(sizes[zero].sum() / max(sizes.sum(), 1)),
-        _redrawn(program, len(leaves)),
+        redrawn_weights(program, len(leaves)),
+        tuple(paths[k] for k in np.flatnonzero(same)),
     )
 
 
@@ -184,7 +201,12 @@ def _modes(evidence: "Evidence", budget: Budget) -> Modes | None:
         for own, whole in zip(_variances(one_batch), _variances(all_batches), strict=True)
         if whole > 0
     ]
-    return Modes(float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(np.median(shares)) if shares else 0.0)
+    train, leaves = forms[0], len(jax.tree.leaves(run.params))
+    arguments = (run.params, *([state] if problem.stateful is not None else []), batches[0], keys[0])
+    return Modes(
+        float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(np.median(shares)) if shares else 0.0,
+        learns_noise(lay_out(train, *arguments, open_derivatives=False), leaves),
+    )  # fmt: skip
 
 
 def _forms(problem: Problem) -> Any:
@@ -222,29 +244,18 @@ def _zero_leaves(problem: Any, params: Any) -> np.ndarray:
     return np.array([leaf.size > 0 for leaf in leaves]) & ~np.array(_any_nonzero(leaves), bool)
 
 
+def _symmetric_leaves(params: Any) -> np.ndarray:
+    """Whether each leaf has columns, all of them the same and not zero."""
+    found = []
+    for leaf in map(np.asarray, jax.tree.leaves(params)):
+        has_columns = leaf.ndim > 1 and leaf.shape[-1] > 1 and bool(np.any(leaf))
+        found.append(has_columns and float(np.ptp(leaf, -1).max()) <= _EQUAL * float(np.abs(leaf).max()))
+    return np.array(found, bool)
+
+
 @jax.jit
 def _any_nonzero(leaves: list[jax.Array]) -> list[jax.Array]:
     return [jnp.any(leaf != 0) for leaf in leaves]
-
-
-def _redrawn(program: Program, num_leaves: int) -> tuple[str, ...]:
-    """Products of data with what comes from a generator of random numbers and from no parameter."""
-    own = set(program.inputs[:num_leaves])
-    batch, drawn = set(program.inputs[num_leaves:]), set()
-    lines = []
-    for operation in program.operations:
-        numbers = set(filter(is_number, operation.inputs))
-        if numbers & own:
-            own |= set(operation.outputs)
-        if operation.name in LAYERS:
-            for weight, data in (operation.inputs, operation.inputs[::-1]):
-                if weight in drawn - own - batch and data in batch | own:
-                    lines.append(line_of(operation))
-        if numbers & batch:
-            batch |= set(operation.outputs)
-        if operation.name.startswith(("random_", "threefry")) or numbers & drawn:
-            drawn |= set(operation.outputs)
-    return tuple(dict.fromkeys(lines))
 
 
 def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization | Skipped:

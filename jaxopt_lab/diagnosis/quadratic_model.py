@@ -141,7 +141,9 @@ class QuadraticModel:
         return high
 
     def best_learning_rate(self, method: Method, share: float = 0.1, ceiling: float = np.inf) -> Method:
-        """The method at the learning rate that takes the fewest steps."""
+        """The method at the learning rate that takes the fewest steps; as it is where nothing curves."""
+        if self.largest <= 0:
+            return method
         edge = float(theory.stability.two_step_edge(method.rho, method.lookahead)) / self.largest
         tries = [dataclasses.replace(method, learning_rate=edge * c) for c in (0.98, 0.9, 0.75, 0.5, 0.25, 0.12, 0.06)]
         return min(tries, key=lambda each: self.steps_to(share, each, ceiling))

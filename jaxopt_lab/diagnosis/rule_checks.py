@@ -28,25 +28,28 @@ _MOST_SCHEDULE = 200_000
 _SAMPLES = 4
 _HELD = 0.01
 _PARALLEL = 0.999
+_ANSWERS = 0.02  # of the elasticity of a leaf: below it an adaptive rule divides by the leaf's own gradient
 ASCENT = -0.5
 _MANY = 64
 
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """The rate over the planned run.
+    """The rate over the planned run, or over the short one where none is planned.
 
     Attributes:
-      steps: planned.
+      steps: of that run.
       rates: relative to the largest, [steps].
       ends: first step from which on the rate stays below a hundredth of its largest; `steps` where it does not.
       peak: step of the largest rate.
+      is_planned: whether it is the planned run.
     """
 
     steps: int
     rates: np.ndarray
     ends: int
     peak: int
+    is_planned: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,13 +58,13 @@ class RuleChecks:
 
     Attributes:
       is_adaptive: whether its state holds a second moment.
-      elasticity: d ln |update| / d ln |gradient| at the gradients it meets, of the leaf where it is least; 1 for a
-        linear rule, 0 for an adaptive one.
+      elasticity: d ln |update| / d ln |gradient| at the gradients it meets; 1 for a linear rule, 0 for an adaptive one
+        and for one that answers the gradient of any leaf so.
       shortened: how many times shorter the update is than that of the same rule without a limit on the gradient;
         median over the gradients it meets; 1 where there is none.
       lost: share of the entries with an update that the update leaves as they were.
       dtype: of the parameters that lose most.
-      schedule: or None where no run is planned.
+      schedule: or None where the rule's answers to a constant gradient do not tell it.
       descent: cosine of the update with the negative gradient, in the median; NaN where an update is not finite.
       idle: share of the steps, of the planned run or of the short one, whose update is zero.
       is_finite: whether the update to each finite gradient is.
@@ -117,7 +120,7 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         shortened=float(np.median(shortened)),
         lost=lost,
         dtype=dtype,
-        schedule=None if setting.total_steps is None else planned,
+        schedule=planned and dataclasses.replace(planned, is_planned=setting.total_steps is not None),
         descent=float(np.median(cosines)),
         idle=0.0 if planned is None else float(np.mean(planned.rates == 0)),
         is_finite=bool(np.isfinite(cosines).all()),
@@ -185,6 +188,8 @@ def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) ->
         return float("nan"), 1.0, 1.0, np.zeros_like(products)
     moved = norms[1] > 0
     elasticity = np.log10(np.maximum(norms[2][moved], 1e-300) / norms[1][moved]).min()
+    if elasticity > _ANSWERS:
+        elasticity = np.log10(np.sqrt(np.square(norms[2]).sum()) / one)
     cosine = products.sum() / max(one * np.sqrt(np.square(lengths).sum()), 1e-30)
     longer = float(max(tiny / _TINY / one, 1.0)) if abs(cosine) > _PARALLEL else 1.0
     alone = products / np.maximum(norms[1] * lengths, 1e-30)

@@ -242,8 +242,8 @@ def _ends(
 ) -> np.ndarray:  # fmt: skip
     """The objective where each seed's run ended, [seeds]; infinite, or minus infinite, for a miss."""
     trace = training.run(
-        problem, rule, steps=steps, seeds=np.array(seeds), probes=objective.probes(problem), every=objective.every or steps,
-        batch_size=batch_size, execution=execution, folder=folder,
+        problem, rule, steps=steps, seeds=np.array(seeds), probes=objective.probes(problem),
+        every=objective.every or steps, batch_size=batch_size, execution=execution, folder=folder,
     )  # fmt: skip
     ended = np.asarray(trace[objective.name][:, -1], float)
     return np.where(np.isfinite(ended), ended, -np.inf if objective.maximize else np.inf)

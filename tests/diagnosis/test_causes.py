@@ -17,11 +17,13 @@ from jaxopt_lab.diagnosis.causes import (
     mixed_examples,
     no_gradient,
     outputs,
+    signals,
     stationarity,
     train_eval,
     underfitting,
 )
 from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels, Split
+from jaxopt_lab.diagnosis.example_checks import ExampleChecks
 from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.output_search import OutputSearch, Search
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, Modes, Penalty, ProgramChecks
@@ -106,6 +108,46 @@ def test_a_loss_of_one_output_for_all_falls_ten_times_its_size_below_zero(least,
     made = evidence(REGRESSION, program=search(constant=least))
     assert (outputs.examine_unbounded(made) is not None) == found
     assert outputs.examine_unbounded(evidence(REGRESSION, program=search(reachable=least))) is None
+
+
+@pytest.mark.parametrize(
+    ("third", "last", "found"),
+    [(-30.0, -34.0, True), (-30.0, -32.0, False), (-31.0, -34.0, False), (-20.0, -40.0, True)],
+)
+def test_a_run_that_comes_thirty_times_below_zero_and_still_falls_has_no_end(third, last, found):
+    made = evidence(REGRESSION)  # from 1.1, a constant output's being 1
+    curve = np.concatenate([np.linspace(1.1, third, 20), np.full(10, third), np.full(10, last)])
+    falling = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve))
+    assert (outputs.examine_unbounded(falling) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("same", "end", "found"), [(("factors",), 0.9, True), ((), 0.9, False), (("factors",), 0.1, False)]
+)
+def test_columns_that_stay_alike_are_a_bad_start(same, end, found):
+    flow = GradientFlow((), (), 0.0, (), same)
+    made = evidence(end=end, program=ProgramChecks(gradients=flow))
+    setting = dataclasses.replace(made.setting, params={"factors": np.full((4, 3), 0.1)})
+    told = signals.examine_initialization(dataclasses.replace(made, setting=setting))
+    assert (told is not None) == found
+    assert told is None or "columns of factors" in told.explanation
+
+
+@pytest.mark.parametrize(("probe", "fall", "found"), [(0.8, 0.04, True), (0.8, 0.06, False), (0.6, 0.04, False)])
+def test_a_run_that_crawls_is_outdone_before_it_is_over(probe, fall, found):
+    data = DataChecks(None, None, None, skill=Skill(0.3, probe, 0.01))
+    made = evidence(data=data)
+    curve = np.concatenate([np.linspace(1.1, 0.7 + fall, 30), np.full(10, 0.7)])
+    curve[20:30] = 0.7 + fall
+    moving = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve))
+    assert not moving.is_whole
+    assert (underfitting.examine(moving) is not None) == found
+
+
+@pytest.mark.parametrize(("change", "found"), [(0.029, False), (0.031, True)])
+def test_examples_are_mixed_where_outputs_change_with_the_order_of_the_batch(change, found):
+    made = evidence(program=ProgramChecks(examples=ExampleChecks(change, False)))
+    assert (mixed_examples.examine(made) is not None) == found
 
 
 @pytest.mark.parametrize(("coupling", "found"), [(0.0005, False), (0.002, True)])
@@ -271,3 +313,30 @@ def test_counts_that_one_output_fits_without_its_activation_are_no_classes(fitte
     program = search(reachable=0.9, bypassed=1.1 * fitted - 1e-6, place=place)
     made = evidence(data=DataChecks(Labels({0: 10, 1: 10, 2: 20}, 1, 0.25), None, None), program=program)
     assert (labels.examine_range(made) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("least", "slope", "activations", "found"),
+    [(0.0, 1.0, (), False), (-10.0, 1.0, (), False), (-12.0, 1.0, (), True), (0.0, 0.0, (), True),
+     (0.9, 1.0, ((5, "sigmoid"),), True)],
+)  # fmt: skip
+def test_ratings_and_counts_of_one_output_are_numbers_unless_the_loss_takes_them_for_classes(
+    least, slope, activations, found
+):
+    place = dataclasses.replace(PLACE, shape=(40, 1), activations=activations)
+    program = ProgramChecks(dataclasses.replace(search(reachable=least, place=place).outputs, slope=slope))
+    checks = DataChecks(Labels({1: 5, 2: 10, 3: 10, 4: 10, 5: 5}, 1, 0.125), None, None)
+    assert (labels.examine_range(evidence(data=checks, program=program)) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("rarest", "num", "shape", "found"),
+    [(4, 20, (1000,), True), (6, 20, (1000,), False), (4, 20, (100, 10), False)],
+)
+def test_a_rare_class_is_one_of_few_and_of_an_example_each(rarest, num, shape, found):
+    counts = {0: rarest} | dict.fromkeys(range(1, num), (1000 - rarest) // (num - 1))
+    counts[1] += 1000 - sum(counts.values())
+    classes = np.repeat(list(counts), list(counts.values())).reshape(shape)
+    problem = dataclasses.replace(REGRESSION, data=(np.zeros((shape[0], 2)), classes))
+    checks = DataChecks(Labels(counts, num, rarest / 1000, (), 1), None, None)
+    assert (labels.examine_range(evidence(problem, data=checks)) is not None) == found

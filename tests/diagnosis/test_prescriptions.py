@@ -10,9 +10,9 @@ from jaxopt_lab.core import InputError
 from jaxopt_lab.diagnosis import prescriptions
 from jaxopt_lab.diagnosis.budget import Budget, subsampled
 from jaxopt_lab.diagnosis.gradient_noise import measure_noise
-from jaxopt_lab.diagnosis.lsuv import rescaled
 from jaxopt_lab.rules.identification import identify, weight_decay
 from jaxopt_lab.tracing.layer_statistics import measure_signals
+from jaxopt_lab.tracing.lsuv import rescaled
 
 DEEP = lab.load_problem("mnist1d-mlp", width=16, depth=4, activation="sigmoid", num_examples=200)
 ONES = jnp.ones(3)

@@ -74,3 +74,9 @@ def test_the_best_heavy_ball_of_two_curvatures_beats_descent_by_the_root_of_kapp
 def test_the_interval_of_the_condition_number_is_open_where_nothing_is_certified():
     low, high = model_of([0.5, 10.0], [1.0, 1.0], smallest=0.1, error=0.2).condition_interval
     assert (low, high) == (20.0, np.inf)
+
+
+def test_where_nothing_curves_a_rule_keeps_its_rate():
+    flat = model_of([0.0, 0.0], [1.0, 1.0])
+    assert flat.best_learning_rate(Method(0.05, 0.9)) == Method(0.05, 0.9)
+    assert flat.steps_to(0.1, Method(0.05)) == 1.0

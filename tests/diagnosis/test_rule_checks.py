@@ -9,6 +9,7 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.pipeline import diagnose
+from jaxopt_lab.diagnosis.rule_checks import _response
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(80, 4)).astype(np.float32)
@@ -75,3 +76,33 @@ def test_outputs_that_are_not_one_row_an_example_have_no_silent_ones():
     search = search_outputs(lab.from_loss(loss, jnp.ones(4), (INPUTS, LABELS)), jnp.ones(4))
     assert search.place.shape == ()
     assert [len(rows) for rows in search.silent] == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("rule", "least", "most"),
+    [
+        (optax.adam(1e-2, eps=0.1), 0.6, 0.75),  # the bias' gradient, 0.5, alone would be answered as of one size
+        (optax.adam(1e-2), -0.01, 0.01),
+        (optax.multi_transform({"a": optax.adam(1e-2), "b": optax.sgd(1e3)}, {"weight": "b", "bias": "a"}), -0.01, 0.1),
+        (optax.sgd(0.1), 0.99, 1.01),
+    ],
+)
+def test_an_epsilon_is_told_by_the_update_as_a_whole_unless_a_leaf_is_divided_by_its_own(rule, least, most):
+    params = {"weight": jnp.zeros(1000), "bias": jnp.zeros(4)}
+    gradient = {"weight": jnp.full(1000, 0.01), "bias": jnp.full(4, 0.5)}
+    assert least < _response(rule, params, gradient)[0] < most
+
+
+def test_inputs_that_are_the_targets_too_are_not_told_as_raw():
+    raw = 5 + RNG.normal(size=(200, 6)).astype(np.float32) * np.geomspace(0.1, 10, 6, dtype=np.float32)
+    init = lambda key: {"in": 0.1 * jax.random.normal(key, (6, 3)), "out": jnp.zeros((3, 6))}  # noqa: E731
+    outputs = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]  # noqa: E731
+    rebuilt = lab.from_loss(lambda p, batch, key: jnp.mean((outputs(p, batch) - batch) ** 2), init, raw)
+    predicted = lab.from_loss(
+        lambda p, batch, key: jnp.mean((outputs(p, batch[0]) - batch[1]) ** 2), init, (raw, raw + 1)
+    )
+    found = [
+        diagnose(each, optax.sgd(1e-3), steps=60, batch_size=20, budget=60).causes for each in (rebuilt, predicted)
+    ]
+    assert "unnormalized-inputs" not in found[0]
+    assert "unnormalized-inputs" in found[1]

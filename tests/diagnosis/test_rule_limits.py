@@ -45,6 +45,12 @@ def test_a_schedule_ends_early_or_never_rises(ends, peak, halfway, found):
     assert (rule_limits.examine_schedule(made) is not None) == found
 
 
+@pytest.mark.parametrize(("ends", "peak", "found"), [(9, 0, True), (11, 0, False), (100, 95, False)])
+def test_of_an_unplanned_run_the_schedule_is_gone_after_a_tenth(ends, peak, found):
+    made = evidence(rule=checks(schedule=Schedule(100, np.full(100, 0.5), ends, peak, is_planned=False)))
+    assert (rule_limits.examine_schedule(made) is not None) == found
+
+
 @pytest.mark.parametrize(("idle", "found"), [(0.88, False), (0.92, True)])
 def test_nine_of_ten_steps_have_no_update(idle, found):
     assert (rule_limits.examine_schedule(evidence(rule=checks(idle=idle))) is not None) == found

@@ -4,7 +4,7 @@ Thresholds: the features' means exceed their deviations (rms) or their deviation
 saves a linear model on the same inputs and targets four times the steps. At mean = deviation in d features the
 condition number is already about d^2 (`theory.preprocessing.condition_number_with_bias`; LeCun, Kanter, Solla 1991).
 And training must suffer: the run diverged, has more than a fifth of a constant output's loss left, or is
-ill-conditioned.
+ill-conditioned. Of inputs that are the targets too it is not told: standardizing them changes what is asked for.
 """
 
 import dataclasses
@@ -18,7 +18,7 @@ from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import conditioning
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
-from jaxopt_lab.diagnosis.inputs import OFFSET, SPREAD, InputStatistics
+from jaxopt_lab.diagnosis.inputs import OFFSET, SPREAD, InputStatistics, find_inputs
 from jaxopt_lab.diagnosis.predicted_gain import horizon_for
 from jaxopt_lab.diagnosis.prescriptions import standardize_inputs
 from jaxopt_lab.diagnosis.quadratic_model import QuadraticModel
@@ -30,6 +30,8 @@ def examine(evidence: Evidence) -> Finding | None:
     """A finding where standardizing the inputs would save a linear model steps, and training suffers."""
     inputs = evidence.part("data.inputs")
     if inputs is None or not inputs.unnormalized:
+        return None
+    if _are_targets(evidence):
         return None
     diverged = evidence.run is not None and evidence.run.diverged
     if not (evidence.is_underperforming or conditioning.examine(evidence) is not None):
@@ -63,6 +65,12 @@ def examine(evidence: Evidence) -> Finding | None:
         forecast=forecast,
         follows_from=("non-finite",),
     )  # fmt: skip
+
+
+def _are_targets(evidence: Evidence) -> bool:
+    """Whether the loss compares the outputs with the inputs themselves: standardized, they ask for other outputs."""
+    search = evidence.part("program.outputs")
+    return search is not None and find_inputs(evidence.setting.problem.data) in search.place.targets
 
 
 def _same_share(evidence: Evidence) -> float:

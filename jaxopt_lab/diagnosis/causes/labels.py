@@ -1,12 +1,14 @@
 """label-range and uninformative-labels: class numbers that name no output, and labels that the inputs do not tell.
 
 JAX clamps or drops an index outside of an array without a word. A class on whose examples' outputs the loss does not
-depend has a label that the criterion takes for nothing. A class below one in a hundred that does no better than
-chance is not learned. Labels are uninformative where no probe predicts them on examples that it has not seen with a
-chance below one in a hundred, or less than a twentieth of what there is to tell with one above one in a million; and
-the model's validation loss, where there is one, is no better than a constant's by two of its standard errors.
+depend has a label that the criterion takes for nothing. A class below one in a hundred, and ten times below an even
+share, that does no better than chance is not learned. Labels are uninformative where no probe predicts them on examples
+that it has not seen with a chance below one in a hundred, or less than a twentieth of what there is to tell with one
+above one in a million; and the model's validation loss, where there is one, is no better than a constant's by two of
+its standard errors.
 """
 
+import jax
 import numpy as np
 
 from jaxopt_lab.diagnosis.data_checks import Labels
@@ -17,7 +19,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise, draw_classes_alike, renum
 CHANCE = 0.01 / 3  # three probes
 SLIGHT, NO_CHANCE = 0.05, 1e-6
 FITTED = 0.05
-RARE = 0.01
+RARE, UNEVEN = 0.01, 0.1  # UNEVEN of an even share
 POOR = 0.2
 NO_BETTER = 0.95
 
@@ -53,7 +55,7 @@ def examine_range(evidence: Evidence) -> Finding | None:
         cure = advise("Number the classes as the criterion expects: a hinge loss takes -1 and 1, not 0 and 1.")
         if classes == [0, 1]:
             cure = _renumbered(labels, (-1, 1)) or cure
-    elif labels.rarest < RARE and len(classes) <= labels.num_outputs and _is_poor(evidence):
+    elif labels.rarest < min(RARE, UNEVEN / len(classes)) and _name_examples(evidence, labels) and _is_poor(evidence):
         rare = min(labels.counts, key=labels.counts.__getitem__)
         text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean of the losses hardly sees it."
         numbers.append(measured("share of the rarest class", labels.rarest, RARE))
@@ -62,6 +64,12 @@ def examine_range(evidence: Evidence) -> Finding | None:
     else:
         return None
     return make_finding("label-range", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
+
+
+def _name_examples(evidence: Evidence, labels: Labels) -> bool:
+    """Whether each example has one label that names an output: of a sequence of words, rare ones are no fault."""
+    leaf = None if labels.leaf is None else jax.tree.leaves(evidence.setting.problem.data)[labels.leaf]
+    return len(labels.counts) <= labels.num_outputs and (leaf is None or np.size(leaf) == len(leaf))
 
 
 def _renumbered(labels: Labels, numbers: tuple[int, ...]) -> Prescription | None:
@@ -75,14 +83,18 @@ def _is_poor(evidence: Evidence) -> bool:
 
 
 def _are_classes(evidence: Evidence, labels: Labels) -> bool:
-    """Whether the labels are to name outputs: not those of a single output that fits them without its activation."""
+    """Whether the labels are to name outputs.
+
+    Those of a single output are where it is a probability, or where the loss takes other labels for none: it falls
+    without end, or does not feel the output. Ratings and counts are numbers.
+    """
     search = None if evidence.program is None else evidence.program.outputs
     if labels.num_outputs > 1 or search is None:
         return labels.num_outputs > 1
     if search.bypassed is not None and search.bypassed.loss < FITTED * search.scale:
         return False
     is_binary = any(name in ("sigmoid", "logistic") for _, name in search.place.activations)
-    return is_binary or min(labels.counts) < 0 or len(labels.counts) > 2
+    return is_binary or search.runs_away or search.constant_runs_away or not search.slope > 0
 
 
 def examine_uninformative(evidence: Evidence) -> Finding | None:

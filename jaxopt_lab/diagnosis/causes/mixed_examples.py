@@ -2,7 +2,9 @@
 
 The derivative of the loss with respect to an example's outputs is taken with two sets of neighbours. A mean over a mask
 changes its size and not its direction; outputs [n, 1] minus targets [n], or a softmax over the examples, turn it. A
-loss that multiplies outputs with outputs compares examples on purpose.
+loss that multiplies outputs with outputs compares examples on purpose. Outputs that change when the batch is put in
+another order come from a model that goes from example to example, as a recurrence over the wrong axis does: no loss
+over independent examples means that.
 """
 
 from typing import Any
@@ -16,10 +18,14 @@ from jaxopt_lab.diagnosis.prescriptions import advise, shape_targets
 from jaxopt_lab.tracing.outputs import OutputPlace, class_leaf, target_leaf
 
 COUPLING = 1e-3
+REORDERED = 0.03  # bfloat16 rounds 1 to .0039
 
 
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where the loss couples the examples of a batch."""
+    examples = evidence.part("program.examples")
+    if examples is not None and examples.reordered > REORDERED:
+        return _reordered(examples.reordered)
     search = None if evidence.program is None else evidence.program.outputs
     if search is None or search.place.is_pairwise or not search.coupling > COUPLING:
         return None
@@ -43,6 +49,19 @@ def examine(evidence: Evidence) -> Finding | None:
     ]
     gain = search.reachable.loss / max(1e-2 * search.scale, 1e-30)
     return make_finding("mixed-examples", text, numbers, cure, max(gain, 1.0), gain_in="loss")
+
+
+def _reordered(change: float) -> Finding:
+    text = (
+        f"What the model gives for an example changes by {100 * change:.3g} % when the examples of the batch stand in"
+        " another order: it goes from example to example."
+    )
+    cure = advise(
+        "Look over which axis the recurrence, scan or convolution runs: over time, not over the examples (nnx.RNN and"
+        " linen.RNN take [examples, time, features] unless time_major is set)."
+    )
+    numbers = [measured("change of the outputs with the order of the batch, of their size", change, REORDERED)]
+    return make_finding("mixed-examples", text, numbers, cure, float("inf"), gain_in="loss")
 
 
 def _targets(place: OutputPlace, data: Any) -> int | None:

@@ -1,15 +1,14 @@
 """no-gradient: parameters that the loss never moves, for no data, before and after a run.
 
 Exactly zero, for all examples: a stop_gradient, a loss that is constant, a weight that the loss never reads; or a
-weight that is drawn anew in each call and so is no parameter. What a rule freezes has a gradient and no update: it is
-no finding.
+weight that is drawn anew in each call and so is no parameter; or outputs that the inputs do not reach. What a rule
+freezes has a gradient and no update: it is no finding.
 """
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise
-
-LEAST_SHARE = 0.01
+from jaxopt_lab.diagnosis.program_checks import LEAST_SHARE
 
 
 def examine(evidence: Evidence) -> Finding | None:
@@ -17,6 +16,9 @@ def examine(evidence: Evidence) -> Finding | None:
     flow = None if evidence.program is None else evidence.program.gradients
     if flow is None:
         return None
+    examples = evidence.part("program.examples")
+    if examples is not None and examples.ignored:
+        return _ignored(evidence)
     if flow.redrawn:
         text = f"A weight is drawn anew in each call, at {flow.redrawn[0]}: it is no parameter and never learns."
         cure = advise("Make the layer once, outside of the call, and pass it to the loss among the parameters.")
@@ -34,3 +36,12 @@ def examine(evidence: Evidence) -> Finding | None:
         float("inf") if whole else 1 / max(1 - flow.share, 1e-3), horizon=evidence.num_steps,
         follows_from=("dead-units", "vanishing-signal") if not whole else (),
     )  # fmt: skip
+
+
+def _ignored(evidence: Evidence) -> Finding:
+    text = "The outputs are the same for all examples, whatever the parameters are: the inputs do not reach them."
+    cure = advise(
+        "Look where the inputs get lost: an inverted mask, an index into the wrong axis, a constant in their place."
+    )
+    numbers = [measured("outputs that differ between examples", 0.0, 0.0)]
+    return make_finding("no-gradient", text, numbers, cure, float("inf"), horizon=evidence.num_steps)

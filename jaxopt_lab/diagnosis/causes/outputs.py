@@ -6,7 +6,8 @@ so that a run spends its steps on their mean; or outputs that know every target 
 output for all; or a softmax shares one unit among labels that do not exclude each other.
 Unbounded: the loss of free outputs falls without end on class numbers, or that of one output for all examples does;
 or a loss of probabilities lies below zero. A likelihood with a variance of its own may do so for free outputs; for one
-output for all it does not.
+output for all it does not, and a run brings it down by a logarithm only: one that comes thirty times its first loss
+below zero, and still falls, has no end.
 """
 
 import numpy as np
@@ -28,6 +29,7 @@ BELOW = 0.05
 FAR = 30.0
 ALIKE = 0.05
 NEAR = 3.0
+FALLEN, STILL = 30.0, 0.1
 SEVERAL = 0.1
 SOURCE = "interval of the activation; the criterion's own minimum"
 _UNMOVED = 1e-3  # the rounding of sums in float32 and bfloat16
@@ -131,6 +133,8 @@ def _far_targets(evidence: Evidence, search: OutputSearch) -> Finding | None:
 def examine_unbounded(evidence: Evidence) -> Finding | None:
     """A finding where the loss falls without end, or below what its criterion can be."""
     search = _search(evidence)
+    if _falls_without_end(evidence):
+        return _fallen(evidence)
     if search is None:
         return None
     numbers = classes_of(search.place, evidence.setting.problem.data) is not None
@@ -146,6 +150,28 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
         "unbounded-loss", text, [*_numbers(search), measured("targets are class numbers", float(numbers))],
         _bounded(evidence, search), float("inf"), horizon=evidence.num_steps,
     )  # fmt: skip
+
+
+def _falls_without_end(evidence: Evidence) -> bool:
+    """Whether the run ends thirty times its first loss below zero, and still falls by a tenth in its last quarter."""
+    run, start, base = evidence.run, evidence.point.loss, evidence.point.baseline
+    if run is None or run.diverged or not start > 0 or len(run.losses) < 8:
+        return False
+    third, last = (float(part.mean()) for part in np.array_split(run.losses, 4)[2:])
+    return last < -FALLEN * max(start, abs(base or 0.0)) and last < third - STILL * abs(third)
+
+
+def _fallen(evidence: Evidence) -> Finding:
+    text = f"The loss falls without end: from {evidence.point.loss:.3g} to {evidence.end:.3g}, and further."
+    cure = advise(
+        "Look which term of the loss has no lowest value: a sign, a logarithm of a variance, targets that the criterion"
+        " does not take (a cross-entropy takes numbers from 0 to 1)."
+    )
+    numbers = [
+        measured("loss before the first step", evidence.point.loss),
+        measured("loss at the end of the short run", evidence.end, -FALLEN * evidence.point.loss),
+    ]
+    return make_finding("unbounded-loss", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
 
 
 def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:

@@ -9,7 +9,8 @@
                     epsilon exceeds it
     schedule        the rate of the planned run falls below a hundredth of its largest before six tenths of the run, or
                     rises until its last tenth, from less than three quarters halfway; or nine of ten steps have no
-                    update; or the planned run ends while its loss still falls
+                    update; or the planned run ends while its loss still falls. Where no run is planned, the rate is
+                    gone after a tenth of the short one
 
 Reference: Kingma and Ba 2015 (epsilon); Pascanu, Mikolov, Bengio 2013 (clipping); Micikevicius et al. 2018 (precision).
 """
@@ -34,7 +35,7 @@ LOST = 0.5
 IDLE = 0.9
 SHORTENED = 4.0
 ELASTICITY = 0.5
-ENDS, RISES, HALFWAY = 0.6, 0.9, 0.75
+ENDS, RISES, HALFWAY, EARLY = 0.6, 0.9, 0.75, 0.1
 FALLING = 0.2
 _FASTER = (
     "learning-rate-too-low",
@@ -129,13 +130,16 @@ def examine_schedule(evidence: Evidence) -> Finding | None:
     if schedule is None:
         return None
     part, peak = schedule.ends / schedule.steps, schedule.peak / schedule.steps
+    least = ENDS if schedule.is_planned else EARLY
     numbers = [
-        measured("planned steps", schedule.steps),
-        measured("share of them with more than a hundredth of the largest rate", part, ENDS),
+        measured("planned steps" if schedule.is_planned else "steps of the short run", schedule.steps),
+        measured("share of them with more than a hundredth of the largest rate", part, least),
         measured("share of them before the largest rate", peak, RISES),
     ]
-    warmed = peak >= RISES and schedule.rates[schedule.steps // 2] < HALFWAY  # a momentum's rise is over by then
-    if part < ENDS or warmed:
+    warmed = (
+        schedule.is_planned and peak >= RISES and schedule.rates[schedule.steps // 2] < HALFWAY
+    )  # a momentum's rise is over by then
+    if part < least or warmed:
         how = "rises until the run is over" if warmed else f"is over after {schedule.ends} of {schedule.steps} steps"
         text = f"The learning rate {how}."
         return make_finding(
@@ -143,7 +147,8 @@ def examine_schedule(evidence: Evidence) -> Finding | None:
             horizon=schedule.steps,
         )  # fmt: skip
     run = evidence.run
-    if run is None or run.diverged or run.num_steps < schedule.steps or len(run.losses) < 8:
+    is_whole = schedule.is_planned and run is not None and run.num_steps >= schedule.steps
+    if run is None or run.diverged or not is_whole or len(run.losses) < 8:
         return None
     quarters = np.array_split(run.losses, 4)
     fall = float(quarters[2].mean() - quarters[3].mean()) / evidence.scale

@@ -6,7 +6,8 @@ about 6 / |ln chi| (Schoenholz et al. 2017): a change of more than e^3 = 20 in a
 Dead: half of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of
 2^-n is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
 Initialization: the loss before the first step exceeds ln C by 3 (or is four times that of a constant output), or units
-are copies of each other, or the signal changes twentyfold within three layers: not depth makes it, but the weights.
+are copies of each other, or the columns of a leaf are the same before and after the run, or the signal changes
+twentyfold within three layers: not depth makes it, but the weights.
 In all of them training must suffer: more than a fifth of a constant output's loss is left, or half of it on validation
 data, or the run diverged. A start 10 nats above ln C, which is confidently wrong, is told where that costs steps alone.
 """
@@ -20,9 +21,9 @@ import numpy as np
 from jaxopt_lab import theory
 from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
+from jaxopt_lab.diagnosis.findings import Finding, Measurement, listed, make_finding, measured
 from jaxopt_lab.diagnosis.predicted_gain import horizon_for
-from jaxopt_lab.diagnosis.prescriptions import initialize_by_data
+from jaxopt_lab.diagnosis.prescriptions import advise, initialize_by_data
 from jaxopt_lab.tracing.signals import Signals
 
 DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field.mean_field_factor"
@@ -93,7 +94,9 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
     base = evidence.point.baseline if evidence.point.baseline is not None else float("nan")
     excess = (evidence.point.loss - base) / (1.0 if evidence.point.num_classes else max(base, 1e-300))
     is_wrong = evidence.point.num_classes is not None and excess > CONFIDENT
-    signals = _suffering(evidence, although_learned=is_wrong)
+    signals, flow = _suffering(evidence, although_learned=is_wrong), evidence.part("program.gradients")
+    if flow is not None and flow.symmetric and evidence.is_underperforming:
+        return _symmetric(evidence, flow.symmetric)
     if signals is None:
         return None
     copies = _copies(signals)
@@ -123,6 +126,19 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
             "unnormalized-inputs", "exploding-signal", "vanishing-signal"
         ),
     )  # fmt: skip
+
+
+def _symmetric(evidence: Evidence, leaves: tuple[str, ...]) -> Finding:
+    text = f"The columns of {listed(leaves)} begin alike and stay alike: symmetry is never broken."
+    cure = advise("Draw the initial numbers of each at random, such as from a normal distribution.")
+    numbers = [measured("leaves whose columns are the same before and after the short run", len(leaves), 0.0)]
+    shapes = {path: leaf.shape for path, leaf in zip(
+        parameter_paths(evidence.setting.params), jax.tree.leaves(evidence.setting.params), strict=True
+    )}  # fmt: skip
+    gain = float(max(shapes[path][-1] for path in leaves))  # as many columns as could differ
+    return make_finding(
+        "bad-initialization", text, numbers, cure, gain, gain_in="loss", horizon=horizon_for(evidence, gain)
+    )
 
 
 def _copies(signals: Signals) -> float:

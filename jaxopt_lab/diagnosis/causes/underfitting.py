@@ -1,6 +1,7 @@
 """underfitting: the model, as it is trained, cannot do better.
 
-a probe predicts unseen examples with less than half of the model's errors once the run is whole; or
+a probe predicts unseen examples with less than half of the model's errors once the run is whole, or falls in its last
+    quarter by less than a tenth of the difference; or
 weight decay takes at least half as much from the weights as the gradient gives; or
 the run goes badly and the loss's own penalty on the weights is at least half of what one output for all costs; or
 no way leads down from where the run stands still, no lower loss is evidence, and half of that loss is left
@@ -17,6 +18,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise, lighten_penalty, stop_dec
 
 HELD = 0.5
 PULLED = 0.5
+CRAWLS = 0.1
 _STANDING = ("local-minimum", "saddle", "plateau", "gradient-noise")
 
 
@@ -31,7 +33,7 @@ def examine(evidence: Evidence) -> Finding | None:
         return _penalized(evidence, pulled)
     is_held = held >= HELD and not evidence.is_converged
     skill = None if evidence.data is None else evidence.data.skill
-    if skill is not None and not is_held and evidence.is_whole and skill.is_outdone:
+    if skill is not None and not is_held and skill.is_outdone and (evidence.is_whole or _crawls(evidence, skill)):
         return _outdone(evidence, skill)
     if held < HELD and stationarity.fits_a_few(evidence):
         return None
@@ -54,6 +56,14 @@ def examine(evidence: Evidence) -> Finding | None:
         "underfitting", text, measurements, cure, gain, gain_in="loss", horizon=horizon,
         follows_from=() if held >= HELD else (*stationarity.BLAMED, *_STANDING),
     )  # fmt: skip
+
+
+def _crawls(evidence: Evidence, skill: Skill) -> bool:
+    """Whether the loss falls in the last quarter by less than a tenth of what the probe shows to be left."""
+    if evidence.run is None or len(evidence.run.losses) < 8:
+        return False
+    quarters = np.array_split(evidence.run.losses, 4)
+    return bool(quarters[2].mean() - quarters[3].mean() < CRAWLS * (skill.probe - skill.model) * evidence.scale)
 
 
 def _outdone(evidence: Evidence, skill: Skill) -> Finding:

@@ -1,0 +1,88 @@
+"""What a model's outputs make of the examples: whether they hang on their order, whether they look at them at all.
+
+Over independent examples a model gives the same for each, wherever it stands in the batch. One that gives the same for
+all of them, whatever its parameters are, has lost them on the way: behind a mask, an index or an axis.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import Problem, meshes
+from jaxopt_lab.diagnosis.output_search import find_place, outputs_of
+
+if TYPE_CHECKING:
+    from jaxopt_lab.diagnosis.evidence import Evidence
+
+_EXAMPLES = 31  # no other axis of the outputs is likely to have as many
+_DRAWS = 3
+_SAME = 1e-5  # of the outputs' size: the rounding of sums in another order
+
+
+class ExampleChecks(NamedTuple):
+    """Outputs for the same examples.
+
+    Attributes:
+      reordered: by how much they change, of their size, when the batch stands in another order; NaN where that is not
+        seen, or where each step takes all data: of one graph or one series the order may be meant.
+      ignored: whether they are the same for examples that differ, at parameters drawn anew too.
+    """
+
+    reordered: float
+    ignored: bool
+
+
+def check_examples(evidence: "Evidence") -> ExampleChecks | None:
+    """Looks at the outputs for a few examples at the end of the run; None for too few, or where none are seen."""
+    setting, run = evidence.setting, evidence.run
+    problem, params = setting.problem.freeze(), setting.params
+    if (problem.num_examples or 0) < _EXAMPLES:
+        return None
+    if run is not None and not run.diverged:
+        problem, params = setting.problem.freeze(run.model_state), run.params
+    generator = np.random.default_rng((setting.seed, 3))
+    rows, order = generator.permutation(problem.num_examples or 0)[:_EXAMPLES], generator.permutation(_EXAMPLES)
+    batch = meshes.take(problem.data, rows)
+    outputs = outputs_of(problem, params, batch)
+    axes = [] if outputs is None else [axis for axis, size in enumerate(outputs.shape) if size == _EXAMPLES]
+    if outputs is None or len(axes) != 1:
+        return None
+    reordered = float("nan")
+    if setting.batch_size is not None:
+        after = outputs_of(problem, params, meshes.take(problem.data, rows[order]))
+        reordered = _distance(after, np.take(outputs, order, axes[0]))
+    return ExampleChecks(reordered, _ignored(problem, params, batch, outputs, axes[0], setting.seed))
+
+
+def _ignored(problem: Problem, params: Any, batch: Any, outputs: np.ndarray, axis: int, seed: int) -> bool:
+    place = find_place(problem, params)
+    inputs = [] if place is None else [np.asarray(jax.tree.leaves(batch)[number]) for number in place.inputs]
+    if not any((leaf != leaf[:1]).any() for leaf in inputs) or not _are_alike(outputs, axis):
+        return False
+    drawn = (_drawn_anew(params, jax.random.key(seed + count)) for count in range(_DRAWS))
+    others = (outputs_of(problem, each, batch) for each in drawn)
+    return all(other is not None and np.isfinite(other).all() and _are_alike(other, axis) for other in others)
+
+
+def _are_alike(outputs: np.ndarray, axis: int) -> bool:
+    return _distance(outputs, np.take(outputs, [0], axis)) < _SAME
+
+
+def _distance(outputs: Any, others: np.ndarray) -> float:
+    """The norm of the difference over that of the others."""
+    apart = np.asarray(outputs, np.float64) - others
+    return float(np.linalg.norm(apart) / max(np.linalg.norm(others + 0 * apart), 1e-30))
+
+
+def _drawn_anew(params: Any, key: jax.Array) -> Any:
+    """Parameters of the same shapes, normal, with deviations at which neither few nor many inputs saturate a unit."""
+    leaves, structure = jax.tree.flatten(params)
+    keys = jax.random.split(key, len(leaves))
+    drawn = [
+        jax.random.normal(each, leaf.shape, leaf.dtype)
+        / jnp.sqrt(float(max(np.prod(leaf.shape[:-1]), 1))).astype(leaf.dtype)
+        for each, leaf in zip(keys, leaves, strict=True)
+    ]
+    return jax.tree.unflatten(structure, drawn)

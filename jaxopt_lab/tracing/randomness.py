@@ -1,0 +1,57 @@
+"""What the random numbers in a program are for: weights that are drawn anew, noise whose size is learned."""
+
+from jaxopt_lab.tracing.jaxprs import LAYERS, Program, is_number, line_of
+
+
+def redrawn_weights(program: Program, num_leaves: int) -> tuple[str, ...]:
+    """`file:line` of products of data with what comes from a generator of random numbers and from no parameter.
+
+    Args:
+      program: of a loss of (params, batch).
+      num_leaves: how many of its first inputs are parameters.
+    """
+    own = set(program.inputs[:num_leaves])
+    batch, drawn = set(program.inputs[num_leaves:]), set()
+    lines = []
+    for operation in program.operations:
+        numbers = set(filter(is_number, operation.inputs))
+        if numbers & own:
+            own |= set(operation.outputs)
+        if operation.name in LAYERS:
+            for weight, data in (operation.inputs, operation.inputs[::-1]):
+                if weight in drawn - own - batch and data in batch | own:
+                    lines.append(line_of(operation))
+        if numbers & batch:
+            batch |= set(operation.outputs)
+        if _draws(operation.name) or numbers & drawn:
+            drawn |= set(operation.outputs)
+    return tuple(dict.fromkeys(lines))
+
+
+def learns_noise(program: Program, num_leaves: int) -> bool:
+    """Whether normal noise is multiplied by what is made of the parameters, as where a model samples what it encodes.
+
+    Dropout multiplies by a mask, and noise that is added for regularization by a constant: no model learns their size.
+
+    Args:
+      program: of a loss of (params, ..., key).
+      num_leaves: how many of its first inputs are parameters.
+
+    Reference: Kingma and Welling 2014, section 2.4 (reparameterization).
+    """
+    own, drawn, normal = set(program.inputs[:num_leaves]), set(), set()
+    for operation in program.operations:
+        numbers = set(filter(is_number, operation.inputs))
+        if operation.name == "mul" and numbers & (normal - own) and numbers & (own - drawn):
+            return True
+        if numbers & own:
+            own |= set(operation.outputs)
+        if numbers & normal or (operation.name == "erf_inv" and numbers & drawn):
+            normal |= set(operation.outputs)
+        if _draws(operation.name) or numbers & drawn:
+            drawn |= set(operation.outputs)
+    return False
+
+
+def _draws(name: str) -> bool:
+    return name.startswith(("random_", "threefry"))

@@ -1,0 +1,79 @@
+"""A model that goes from example to example, and one that the inputs do not reach, beside their sound twins."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxopt_lab as lab
+
+RNG = np.random.default_rng(0)
+SERIES = RNG.normal(size=(96, 5, 3)).astype(np.float32)  # examples, time, features
+TARGETS = SERIES.sum((1, 2)).astype(np.float32)
+
+
+def init(key):
+    return {"in": 0.5 * jax.random.normal(key, (3, 8)), "bias": jnp.zeros(8), "out": jnp.full((8, 1), 0.1)}
+
+
+def told(outputs, init=init, batch_size=16):
+    loss = lambda params, batch, key: jnp.mean((outputs(params, batch[0])[:, 0] - batch[1]) ** 2)  # noqa: E731
+    problem = lab.from_loss(loss, init, (SERIES, TARGETS))
+    return lab.diagnose(problem, optax.adam(1e-2), steps=60, batch_size=batch_size, budget=60)
+
+
+def summed_over(axis):
+    """A running sum over an axis of [examples, time, units], and an output from its last time."""
+
+    def outputs(params, x):
+        return jnp.cumsum(jnp.tanh(x @ params["in"] + params["bias"]), axis)[:, -1] @ params["out"]
+
+    return outputs
+
+
+def test_a_recurrence_over_the_examples_is_told():
+    found = told(summed_over(0))
+    assert found.causes[0] == "mixed-examples"
+    assert found.evidence.program.examples.reordered > 0.1
+    assert "over time, not over the examples" in found.findings[0].prescription.text
+
+
+def test_a_recurrence_over_time_and_a_graph_that_is_taken_whole_are_not():
+    found = told(summed_over(1))
+    assert found.evidence.program.examples.reordered < 1e-5
+    assert "mixed-examples" not in found.causes
+    assert np.isnan(told(summed_over(0), batch_size=None).evidence.program.examples.reordered)
+
+
+def masked(kept):
+    """A mean over the times at which `kept` holds of what the layer makes of them."""
+
+    def outputs(params, x):
+        hidden = jnp.tanh(x @ params["in"] + params["bias"])
+        return jnp.mean(jnp.where(kept(x), hidden, 0.3), 1) @ params["out"]
+
+    return outputs
+
+
+def test_inputs_that_a_mask_keeps_out_are_told():
+    found = told(masked(lambda x: jnp.zeros(x.shape[1:2], bool)[:, None]))
+    assert found.evidence.program.examples.ignored
+    assert found.causes[0] == "no-gradient"
+    assert "the inputs do not reach them" in found.findings[0].explanation
+
+
+@pytest.mark.parametrize("case", ["seen", "zero", "dead"])
+def test_outputs_that_are_the_same_for_now_are_not_kept_from_their_inputs(case):
+    def start(key):
+        params = init(key)
+        if case == "zero":
+            return params | {"out": jnp.zeros((8, 1))}
+        return params | {"bias": jnp.full(8, -50.0)} if case == "dead" else params
+
+    def outputs(params, x):
+        return jnp.mean(jax.nn.relu(x @ params["in"] + params["bias"]), 1) @ params["out"]
+
+    found = told(outputs, start)
+    assert not found.evidence.program.examples.ignored
+    assert "no-gradient" not in found.causes or case == "dead"

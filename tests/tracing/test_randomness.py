@@ -1,0 +1,45 @@
+"""Noise that the parameters give its size is told from a mask and from a constant's."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxopt_lab.tracing.jaxprs import lay_out
+from jaxopt_lab.tracing.randomness import learns_noise, redrawn_weights
+
+PARAMS = {"mean": jnp.ones((4, 2)), "spread": jnp.zeros((4, 2))}
+BATCH = jnp.ones((6, 4))
+
+
+def sampled(params, batch, key):
+    mean, spread = batch @ params["mean"], jnp.exp(batch @ params["spread"])
+    return jnp.sum((mean + spread * jax.random.normal(key, mean.shape)) ** 2)
+
+
+def dropped(params, batch, key):
+    hidden = batch @ params["mean"]
+    return jnp.sum(jnp.where(jax.random.bernoulli(key, 0.5, hidden.shape), 2 * hidden, 0) ** 2)
+
+
+def disturbed(params, batch, key):
+    hidden = batch @ params["mean"]
+    return jnp.sum((hidden + 0.1 * jax.random.normal(key, hidden.shape)) ** 2)
+
+
+def plain(params, batch, key):
+    return jnp.sum((batch @ params["mean"]) ** 2)
+
+
+@pytest.mark.parametrize(("loss", "found"), [(sampled, True), (dropped, False), (disturbed, False), (plain, False)])
+def test_only_what_is_sampled_has_a_learned_size(loss, found):
+    program = lay_out(loss, PARAMS, BATCH, jax.random.key(0), open_derivatives=False)
+    assert learns_noise(program, 2) is found
+
+
+def test_a_weight_from_a_generator_is_told_by_its_line():
+    def loss(params, batch):
+        return jnp.sum(batch @ jax.random.normal(jax.random.key(0), (4, 2)) @ params["mean"].T)
+
+    assert "test_randomness.py" in redrawn_weights(lay_out(loss, PARAMS, BATCH, open_derivatives=False), 2)[0]
+    kept = lambda params, batch: jnp.sum(batch @ params["mean"])  # noqa: E731
+    assert redrawn_weights(lay_out(kept, PARAMS, BATCH, open_derivatives=False), 2) == ()
