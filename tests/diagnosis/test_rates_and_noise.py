@@ -42,3 +42,18 @@ def test_a_rate_is_too_low_where_ten_times_of_it_leaves_less_than_half(there, fo
     }
     found_here = learning_rates.examine_low(dataclasses.replace(made, rates=OtherRates(np.arange(0, 40, 4), ends)))
     assert (found_here is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("end", "there", "found"),
+    [
+        (0.99, 0.88, True), (0.99, 0.92, False),  # nothing was learned: a tenth
+        (0.84, 0.54, True), (0.84, 0.58, False),  # less than a fifth: one and a half times
+        (0.78, 0.28, False), (0.78, 0.24, True),  # three times
+    ],
+)  # fmt: skip
+def test_how_much_lower_a_lower_rate_must_end_hangs_on_what_was_learned(end, there, found):
+    made = evidence(end=end, curvature=bowl(0.01))
+    ends = {factor: np.full(10, there if factor == 0.1 else 0.999) for factor in (0.01, 0.1, 10.0, 100.0)}
+    made = dataclasses.replace(made, rates=OtherRates(np.arange(0, 40, 4), ends))
+    assert (learning_rates.examine_high(made) is not None) == found

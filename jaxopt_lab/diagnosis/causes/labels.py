@@ -1,11 +1,11 @@
 """label-range and uninformative-labels: class numbers that name no output, and labels that the inputs do not tell.
 
 JAX clamps or drops an index outside of an array without a word. A class on whose examples' outputs the loss does not
-depend has a label that the criterion takes for nothing. A class below one in a hundred, and ten times below an even
-share, that does no better than chance is not learned. Labels are uninformative where no probe predicts them on examples
-that it has not seen with a chance below one in a hundred, or less than a twentieth of what there is to tell with one
-above one in a million; and the model's validation loss, where there is one, is no better than a constant's by two of
-its standard errors.
+depend has a label that the criterion takes for nothing. A class of at most twenty, below one in a hundred and ten times
+below an even share, that does no better than chance is not learned. Labels are uninformative where no probe predicts
+them on examples that it has not seen with a chance below one in a hundred, or less than a twentieth of what there is to
+tell with one above one in a million; and the model's validation loss, where there is one, is no better than a
+constant's by two of its standard errors.
 """
 
 import jax
@@ -19,7 +19,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise, draw_classes_alike, renum
 CHANCE = 0.01 / 3  # three probes
 SLIGHT, NO_CHANCE = 0.05, 1e-6
 FITTED = 0.05
-RARE, UNEVEN = 0.01, 0.1  # UNEVEN of an even share
+RARE, UNEVEN, FEW = 0.01, 0.1, 20  # UNEVEN of an even share, of few classes
 POOR = 0.2
 NO_BETTER = 0.95
 
@@ -55,7 +55,12 @@ def examine_range(evidence: Evidence) -> Finding | None:
         cure = advise("Number the classes as the criterion expects: a hinge loss takes -1 and 1, not 0 and 1.")
         if classes == [0, 1]:
             cure = _renumbered(labels, (-1, 1)) or cure
-    elif labels.rarest < min(RARE, UNEVEN / len(classes)) and _name_examples(evidence, labels) and _is_poor(evidence):
+    elif (
+        len(classes) <= FEW
+        and labels.rarest < min(RARE, UNEVEN / len(classes))
+        and _name_examples(evidence, labels)
+        and _is_poor(evidence)
+    ):
         rare = min(labels.counts, key=labels.counts.__getitem__)
         text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean of the losses hardly sees it."
         numbers.append(measured("share of the rarest class", labels.rarest, RARE))

@@ -4,9 +4,10 @@
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
 Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or a lower rate ends three
-times lower, or the validation loss is three times that of one output for all. Where nothing was learned a tenth lower
-is enough, and less than that shows that the rate is not to blame. A share of the edge of 1 and more alone is no
-illness: networks train there (Cohen et al. 2021).
+times lower, or the validation loss is three times that of one output for all. Where less than a fifth was learned of
+what one output for all leaves, one and a half times lower is enough; where nothing was, a tenth, and less than that
+shows that the rate is not to blame. A share of the edge of 1 and more alone is no illness: networks train there (Cohen
+et al. 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends, or ends at half of its loss.
 For a rule whose edge is known the share must be below 0.2 too: from there a factor of four is left with room to the
 edge (`theory.stability.two_step_edge`). With data, training must suffer: a fifth of a constant output's loss is left.
@@ -20,7 +21,7 @@ import numpy as np
 from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import noise
-from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.evidence import LITTLE, Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
 from jaxopt_lab.diagnosis.predicted_gain import horizon_for
 from jaxopt_lab.diagnosis.prescriptions import scale_rate
@@ -28,7 +29,7 @@ from jaxopt_lab.diagnosis.probe_runs import speed_up
 
 EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.stability.two_step_edge"
 CLIMBED = 0.05
-LOWER, NOTHING_LEARNED = 3.0, 1.1
+LOWER, LITTLE_LEARNED, NOTHING_LEARNED = 3.0, 1.5, 1.1
 LEAST_GAIN = 4.0
 MOST_SHARE = 0.2
 HALF = 0.5
@@ -53,7 +54,8 @@ def examine_high(evidence: Evidence) -> Finding | None:
             follows_from=_BLAMED,
         )  # fmt: skip
     climbed = run.end > evidence.point.loss + CLIMBED * evidence.scale and _uphill_beyond_noise(evidence)
-    learned_nothing = evidence.point.baseline is not None and run.end > 0.95 * evidence.point.baseline
+    left = np.nan if evidence.point.baseline is None else run.end / max(evidence.point.baseline, 1e-300)
+    learned_nothing, learned_little = left > 0.95, left > 1 - LITTLE
     better = _lower_at_less(evidence)
     goes_nowhere = evidence.progress < 0.05 or learned_nothing
     stuck = share >= 1 and goes_nowhere and not (evidence.is_converged or better < NOTHING_LEARNED)
@@ -66,7 +68,10 @@ def examine_high(evidence: Evidence) -> Finding | None:
     ]
     astray = held >= LOWER  # whether a lower rate helps is tried
     noisy = not share >= 0.5 and noise.examine(evidence) is not None
-    lower_is_better = better >= (NOTHING_LEARNED if learned_nothing and evidence.is_underperforming else LOWER)
+    lower_is_better = better >= LOWER or (
+        evidence.is_underperforming
+        and ((learned_little and better >= LITTLE_LEARNED) or (learned_nothing and better >= NOTHING_LEARNED))
+    )
     if not (stuck or astray or ((climbed or lower_is_better) and not noisy)):
         return None
     text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
