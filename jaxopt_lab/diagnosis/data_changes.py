@@ -12,8 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Problem, meshes
-from jaxopt_lab.diagnosis.inputs import find_inputs
+from jaxopt_lab.diagnosis.inputs import QUARTILES, find_inputs
 
+_CLIP = 5.0
 _VARIES = 1e-9  # of the largest input: a feature whose deviation is smaller is constant
 
 
@@ -24,6 +25,21 @@ def standardized(problem: Problem) -> Problem:
         return problem
     mean, deviation = _statistics(problem.data, place)
     return _with_leaf(problem, place, lambda values: (values - mean) / deviation)
+
+
+def clipped(problem: Problem) -> Problem:
+    """Inputs less their medians, over the deviation that their quartiles give, at most 5 from 0, in both.
+
+    A feature whose quartiles are one is divided by its deviation.
+    """
+    place = find_inputs(problem.data)
+    if place is None:
+        return problem
+    values = np.asarray(jax.tree.leaves(problem.data)[place], np.float64)
+    low, median, high = np.percentile(values, [25, 50, 75], axis=0)
+    deviation = _statistics(problem.data, place)[1]
+    scale = np.where(high > low, (high - low) / QUARTILES, deviation)
+    return _with_leaf(problem, place, lambda values: np.clip((values - median) / scale, -_CLIP, _CLIP))
 
 
 def standardized_targets(problem: Problem, leaf: int) -> Problem:

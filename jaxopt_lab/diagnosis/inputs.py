@@ -23,7 +23,8 @@ _MOST_FEATURES = 512
 _MOST_EXAMPLES = 4096
 _MOST_CLASSES = 100
 _SHARE = 0.01
-OFFSET, SPREAD, GAIN = 1.0, 10.0, 4.0
+OFFSET, SPREAD, TAIL, GAIN = 1.0, 10.0, 30.0, 4.0
+QUARTILES = 1.349  # between those of a normal distribution, in deviations
 
 
 class LinearModel(NamedTuple):
@@ -50,6 +51,8 @@ class InputStatistics:
       num_constant: features that never vary.
       offset: root mean square over the features of mean / standard deviation.
       spread: largest standard deviation over the smallest, constant features left out.
+      tail: standard deviation over that of a normal distribution with the same quartiles, median of the features whose
+        quartiles differ; 1 without any.
       raw: a linear model with bias on them.
       standardized: the same after standardizing.
     """
@@ -59,6 +62,7 @@ class InputStatistics:
     num_constant: int
     offset: float
     spread: float
+    tail: float
     raw: LinearModel
     standardized: LinearModel
 
@@ -87,6 +91,12 @@ def find_inputs(data: Any) -> int | None:
     best = int(np.argmax(sizes)) if sizes else 0
     is_input = bool(sizes) and (sizes[best] >= 2 or (sizes[best] == max(widths) == 1 and len(leaves) > 1))
     return best if is_input else None
+
+
+def _tail(features: np.ndarray, scales: np.ndarray) -> float:
+    low, high = np.percentile(features, [25, 75], axis=0)
+    kept = high > low
+    return float(np.median(QUARTILES * scales[kept] / (high - low)[kept])) if kept.any() else 1.0
 
 
 def measure_inputs(problem: Problem, *, adaptive: bool = False, seed: int = 0) -> InputStatistics | None:
@@ -123,6 +133,7 @@ def measure_inputs(problem: Problem, *, adaptive: bool = False, seed: int = 0) -
         num_constant=int((~varying).sum()),
         offset=float(np.sqrt(np.mean(np.square(means / scales)))),
         spread=float(scales.max() / scales.min()),
+        tail=_tail(features, scales),
         raw=_linear_model(features / scales if adaptive else features, targets),
         standardized=_linear_model((features - means) / scales, targets),
     )

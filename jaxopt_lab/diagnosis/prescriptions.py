@@ -102,6 +102,12 @@ def standardize_inputs(factor: float, optimizer: IdentifiedRule) -> Prescription
     )  # fmt: skip
 
 
+def clip_inputs() -> Prescription:
+    """Inputs by their quartiles, without their tails."""
+    text = "Scale each input by its quartiles and clip it at five deviations, or take its logarithm or rank."
+    return Prescription(text, lambda p, r: (data_changes.clipped(p), r))
+
+
 def drop_examples(num: int) -> Prescription:
     """The data without the examples that hold numbers that are not finite, in whatever leaf."""
     text = f"Leave out the {num} examples that hold numbers that are not finite."

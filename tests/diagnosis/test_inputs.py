@@ -4,10 +4,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxopt_lab as lab
 from jaxopt_lab import theory
 from jaxopt_lab.core import Problem
+from jaxopt_lab.diagnosis.causes.inputs import examine
 from jaxopt_lab.diagnosis.data_changes import standardized
+from jaxopt_lab.diagnosis.data_checks import DataChecks
 from jaxopt_lab.diagnosis.inputs import find_inputs, measure_inputs
+from tests.diagnosis.pieces import evidence
 
 
 def problem_of(inputs, targets=None):
@@ -72,3 +76,24 @@ def test_a_single_feature_is_an_input_beside_its_targets_and_a_column_of_targets
     far = measure_inputs(problem_of(gaussian(3.0, dim=1), np.zeros(4000)))
     assert far.offset == pytest.approx(3.0, rel=0.1)
     assert far.num_features == 1
+
+
+@pytest.mark.parametrize(("tail", "found"), [(28.0, False), (34.0, True)])
+def test_a_few_values_that_set_the_scale_are_told_and_clipped(tail, found):
+    """One in a hundred lies ten times as far out as the deviation that it makes."""
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(400, 3)).astype(np.float32)
+    inputs[::200] = 10 * tail
+    inputs[100::200] = -10 * tail
+    statistics = measure_inputs(lab.from_loss(lambda w, batch, key: jnp.sum(w), jnp.zeros(3), (inputs, np.arange(400))))
+    assert statistics.tail == pytest.approx(tail, rel=0.05)
+    made = evidence(data=DataChecks(inputs=statistics), end=0.9)
+    told = examine(made)
+    assert (told is not None and "few values" in told.explanation) == found
+    if found:
+        problem, _ = told.prescription.apply(
+            lab.from_loss(made.setting.problem.loss, jnp.zeros(3), (inputs, inputs)), None
+        )
+        assert np.abs(problem.data[0]).max() == 5.0
+        assert np.percentile(problem.data[0], 75, axis=0) == pytest.approx(0.67, abs=0.05)
+        assert examine(evidence(data=DataChecks(inputs=statistics), end=0.1)) is None

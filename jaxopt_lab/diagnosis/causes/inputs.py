@@ -4,7 +4,9 @@ Thresholds: the features' means exceed their deviations (rms) or their deviation
 saves a linear model on the same inputs and targets four times the steps. At mean = deviation in d features the
 condition number is already about d^2 (`theory.preprocessing.condition_number_with_bias`; LeCun, Kanter, Solla 1991).
 And training must suffer: the run diverged, has more than a fifth of a constant output's loss left, or is
-ill-conditioned. Of inputs that are the targets too it is not told: standardizing them changes what is asked for.
+ill-conditioned. Where the deviations are thirty times what the quartiles give, a few values set the scale and the
+others are as good as equal: standardizing does not help there, and clipping is tried. Of inputs that are the targets
+too it is not told: other inputs would ask for other outputs.
 """
 
 import dataclasses
@@ -18,20 +20,23 @@ from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import conditioning
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
-from jaxopt_lab.diagnosis.inputs import OFFSET, SPREAD, InputStatistics, find_inputs
+from jaxopt_lab.diagnosis.inputs import OFFSET, SPREAD, TAIL, InputStatistics, find_inputs
 from jaxopt_lab.diagnosis.predicted_gain import horizon_for
-from jaxopt_lab.diagnosis.prescriptions import standardize_inputs
+from jaxopt_lab.diagnosis.prescriptions import clip_inputs, standardize_inputs
 from jaxopt_lab.diagnosis.quadratic_model import QuadraticModel
 
+MOST = 1e3
 SOURCE = "theory.preprocessing.condition_number_with_bias; LeCun, Kanter, Solla 1991"
 
 
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where standardizing the inputs would save a linear model steps, and training suffers."""
     inputs = evidence.part("data.inputs")
-    if inputs is None or not inputs.unnormalized:
+    if inputs is None or _are_targets(evidence):
         return None
-    if _are_targets(evidence):
+    if inputs.tail >= TAIL and evidence.is_underperforming:
+        return _crushed(evidence, inputs)
+    if not inputs.unnormalized:
         return None
     diverged = evidence.run is not None and evidence.run.diverged
     if not (evidence.is_underperforming or conditioning.examine(evidence) is not None):
@@ -64,6 +69,18 @@ def examine(evidence: Evidence) -> Finding | None:
         "unnormalized-inputs", text, measurements, cure, gain, horizon=horizon,
         forecast=forecast,
         follows_from=("non-finite",),
+    )  # fmt: skip
+
+
+def _crushed(evidence: Evidence, inputs: InputStatistics) -> Finding:
+    text = (
+        f"A few values set the scale of the inputs ({inputs.path or 'data'}): the others lie within a"
+        f" {inputs.tail:.3g}th of a deviation of each other."
+    )
+    numbers = [measured("deviation over what the quartiles give, median of the features", inputs.tail, TAIL)]
+    gain = min(inputs.tail, MOST)
+    return make_finding(
+        "unnormalized-inputs", text, numbers, clip_inputs(), gain, horizon=horizon_for(evidence, gain)
     )  # fmt: skip
 
 
