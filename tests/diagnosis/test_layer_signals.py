@@ -53,3 +53,14 @@ def test_a_confidently_wrong_start_is_told_where_training_recovers(loss, classes
     made = evidence(end=0.1, layers=layered())
     made = dataclasses.replace(made, point=dataclasses.replace(made.point, loss=loss, num_classes=classes))
     assert (signals.examine_initialization(made) is not None) == found
+
+
+@pytest.mark.parametrize(("quarter", "found"), [(0.48, False), (0.52, True)])
+def test_a_high_start_that_a_quarter_of_the_run_makes_good_is_no_cause(quarter, found):
+    made = evidence(end=0.3, layers=layered())
+    curve = np.concatenate([np.linspace(6.0, quarter, 10), np.full(30, quarter)])
+    curve[20:] = 0.3
+    high = dataclasses.replace(
+        made, run=dataclasses.replace(made.run, losses=curve), point=dataclasses.replace(made.point, loss=6.0)
+    )
+    assert (signals.examine_initialization(high) is not None) == found

@@ -9,7 +9,8 @@ Initialization: the loss before the first step exceeds ln C by 3 (or is four tim
 are copies of each other, or the columns of a leaf are the same before and after the run, or the signal changes
 twentyfold within three layers: not depth makes it, but the weights.
 In all of them training must suffer: more than a fifth of a constant output's loss is left, or half of it on validation
-data, or the run diverged. A start 10 nats above ln C, which is confidently wrong, is told where that costs steps alone.
+data, or the run diverged. A high start is no cause where a quarter of the run brings the loss to half of a constant
+output's; one 10 nats above ln C, which is confidently wrong, is told where that costs steps alone.
 """
 
 import itertools
@@ -30,7 +31,7 @@ DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_
 TOO_MUCH = 20.0
 DEAD, SATURATED = 0.5, 0.75
 EXCESS, COPIES = 3.0, 0.5
-CONFIDENT = 10.0
+CONFIDENT, RECOVERED = 10.0, 0.5
 _FEW = 3
 _NAMES = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 
@@ -102,7 +103,8 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
     copies = _copies(signals)
     gains = [gain for gain in (signals.forward_gain, signals.backward_gain) if np.isfinite(gain)] or [1.0]
     scaled = _shallow(signals) and (max(gains) > TOO_MUCH or min(gains) < 1 / TOO_MUCH)
-    if not (copies > COPIES or (evidence.setting.from_init and (excess > EXCESS or scaled))):
+    begins_high = excess > EXCESS and (is_wrong or not _recovers(evidence))
+    if not (copies > COPIES or (evidence.setting.from_init and (begins_high or scaled))):
         return None
     what = "nats" if evidence.point.num_classes else "times its size"
     measurements = [
@@ -126,6 +128,14 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
             "unnormalized-inputs", "exploding-signal", "vanishing-signal"
         ),
     )  # fmt: skip
+
+
+def _recovers(evidence: Evidence) -> bool:
+    """Whether a quarter of the run brings the loss to half of a constant output's."""
+    run, base = evidence.run, evidence.point.baseline
+    if run is None or run.diverged or base is None:
+        return False
+    return bool(run.losses[len(run.losses) // 4] < RECOVERED * base)
 
 
 def _symmetric(evidence: Evidence, leaves: tuple[str, ...]) -> Finding:
