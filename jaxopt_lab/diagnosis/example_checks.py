@@ -7,7 +7,6 @@ all of them, whatever its parameters are, has lost them on the way: behind a mas
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Problem, meshes
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
 _EXAMPLES = 31  # no other axis of the outputs is likely to have as many
-_DRAWS = 3
+_GAINS = (1.0, 4.0, 16.0)  # sigmoids shrink what they see four times a layer: small weights would hide it
 _SAME = 1e-5  # of the outputs' size: the rounding of sums in another order
 
 
@@ -61,7 +60,7 @@ def _ignored(problem: Problem, params: Any, batch: Any, outputs: np.ndarray, axi
     inputs = [] if place is None else [np.asarray(jax.tree.leaves(batch)[number]) for number in place.inputs]
     if not any((leaf != leaf[:1]).any() for leaf in inputs) or not _are_alike(outputs, axis):
         return False
-    drawn = (_drawn_anew(params, jax.random.key(seed + count)) for count in range(_DRAWS))
+    drawn = (_drawn_anew(params, gain, jax.random.key(seed)) for gain in _GAINS)
     others = (outputs_of(problem, each, batch) for each in drawn)
     return all(other is not None and np.isfinite(other).all() and _are_alike(other, axis) for other in others)
 
@@ -76,13 +75,13 @@ def _distance(outputs: Any, others: np.ndarray) -> float:
     return float(np.linalg.norm(apart) / max(np.linalg.norm(others + 0 * apart), 1e-30))
 
 
-def _drawn_anew(params: Any, key: jax.Array) -> Any:
-    """Parameters of the same shapes, normal, with deviations at which neither few nor many inputs saturate a unit."""
+def _drawn_anew(params: Any, gain: float, key: jax.Array) -> Any:
+    """Parameters of the same shapes: normal, with the deviation gain / sqrt(inputs), that of vectors being 1."""
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
-    drawn = [
-        jax.random.normal(each, leaf.shape, leaf.dtype)
-        / jnp.sqrt(float(max(np.prod(leaf.shape[:-1]), 1))).astype(leaf.dtype)
-        for each, leaf in zip(keys, leaves, strict=True)
-    ]
-    return jax.tree.unflatten(structure, drawn)
+
+    def draw(key: jax.Array, leaf: jax.Array) -> jax.Array:
+        deviation = gain / np.sqrt(np.prod(leaf.shape[:-1])) if leaf.ndim > 1 else 1.0
+        return (deviation * jax.random.normal(key, leaf.shape)).astype(leaf.dtype)
+
+    return jax.tree.unflatten(structure, [draw(each, leaf) for each, leaf in zip(keys, leaves, strict=True)])

@@ -77,3 +77,19 @@ def test_outputs_that_are_the_same_for_now_are_not_kept_from_their_inputs(case):
     found = told(outputs, start)
     assert not found.evidence.program.examples.ignored
     assert "no-gradient" not in found.causes or case == "dead"
+
+
+def test_ten_layers_of_sigmoids_hide_their_inputs_without_losing_them():
+    def start(key):
+        keys = jax.random.split(key, 12)
+        return init(key) | {"deep": 0.3 * jax.random.normal(keys[0], (12, 8, 8))}
+
+    def outputs(params, x):
+        hidden = jnp.mean(x @ params["in"], 1)
+        for weight in params["deep"]:
+            hidden = jax.nn.sigmoid(hidden @ weight)
+        return hidden @ params["out"]
+
+    found = told(outputs, start)
+    assert not found.evidence.program.examples.ignored
+    assert found.causes[0] == "vanishing-signal"
