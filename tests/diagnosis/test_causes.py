@@ -63,10 +63,10 @@ def test_targets_lie_thirty_outputs_away(distance, found):
 
 @pytest.mark.parametrize(("least", "found"), [(0.94, False), (0.96, True)])
 def test_outputs_that_know_the_targets_earn_a_twentieth_over_one_output_for_all(least, found):
-    assert (outputs.examine_unreachable(evidence(program=search(reachable=least))) is not None) == found
+    assert (outputs.examine_unreachable(evidence(REGRESSION, program=search(reachable=least))) is not None) == found
     paid = dataclasses.replace(search(reachable=least), penalty=Penalty(0.5, 0.0))
     assert (
-        outputs.examine_unreachable(evidence(program=paid)) is None
+        outputs.examine_unreachable(evidence(REGRESSION, program=paid)) is None
     )  # of the half that outputs cost, a twelfth and more
 
 
@@ -340,3 +340,12 @@ def test_a_rare_class_is_one_of_few_and_of_an_example_each(rarest, num, shape, f
     problem = dataclasses.replace(REGRESSION, data=(np.zeros((shape[0], 2)), classes))
     checks = DataChecks(Labels(counts, num, rarest / 1000, (), 1), None, None)
     assert (labels.examine_range(evidence(problem, data=checks)) is not None) == found
+
+
+@pytest.mark.parametrize(("least", "end", "found"), [(0.58, 0.9, False), (0.62, 0.9, True), (0.62, 0.1, False)])
+def test_a_criterion_keeps_six_tenths_from_outputs_that_know_every_class(least, end, found):
+    place = dataclasses.replace(PLACE, activations=())
+    made = evidence(end=end, program=search(reachable=least, place=place))
+    assert (outputs.examine_unreachable(made) is not None) == found
+    numbers = evidence(REGRESSION, end=end, program=search(reachable=least, place=place))
+    assert outputs.examine_unreachable(numbers) is None

@@ -3,7 +3,8 @@
 Unreachable: with the outputs as free variables the loss stays high, and falls without the output activation by at least
 a tenth of what a constant output earns; or floating targets lie thirty times farther off than the outputs are large,
 so that a run spends its steps on their mean; or outputs that know every target earn less than a twentieth over one
-output for all; or a softmax shares one unit among labels that do not exclude each other.
+output for all; or a softmax shares one unit among labels that do not exclude each other; or outputs that know every
+class keep six tenths of what one output for all costs.
 Unbounded: the loss of free outputs falls without end on class numbers, or that of one output for all examples does;
 or a loss of probabilities lies below zero. A likelihood with a variance of its own may do so for free outputs; for one
 output for all it does not, and a run brings it down by a logarithm only: one that comes thirty times its first loss
@@ -31,6 +32,7 @@ ALIKE = 0.05
 NEAR = 3.0
 FALLEN, STILL = 30.0, 0.1
 SEVERAL = 0.1
+HELD = 0.6  # labels smoothed by three tenths keep half
 SOURCE = "interval of the activation; the criterion's own minimum"
 _UNMOVED = 1e-3  # the rounding of sums in float32 and bfloat16
 _SQUASHED = {"sigmoid", "logistic", "softmax", "log_softmax", "log_sigmoid"}
@@ -45,7 +47,12 @@ def examine_unreachable(evidence: Evidence) -> Finding | None:
         gap = (search.reachable.loss - search.bypassed.loss) / search.scale
         if gap >= GAP:
             return _unreachable(evidence, search, gap)
-    return _same_for_all(evidence, search) or _shared_unit(evidence, search) or _far_targets(evidence, search)
+    return (
+        _same_for_all(evidence, search)
+        or _shared_unit(evidence, search)
+        or _held_up(evidence, search)
+        or _far_targets(evidence, search)
+    )
 
 
 def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:
@@ -83,6 +90,29 @@ def _shared_unit(evidence: Evidence, search: OutputSearch) -> Finding | None:
     ]
     text = f"A softmax shares one unit among the labels of an example, of which {100 * several:.3g} % have several."
     cure = advise("Take a criterion of each label by itself: optax.sigmoid_binary_cross_entropy.")
+    return make_finding(
+        "unreachable-loss", text, measurements, cure, 1 / max(1 - left, GAP), gain_in="loss", horizon=evidence.num_steps
+    )
+
+
+def _held_up(evidence: Evidence, search: OutputSearch) -> Finding | None:
+    """A finding where outputs that know every class keep most of the loss, as behind a softmax over the wrong axis."""
+    found = classes_of(search.place, evidence.setting.problem.data)
+    paid = evidence.penalty.start
+    left = (search.reachable.loss - paid) / max(search.constant.loss - paid, 1e-30)
+    if found is None or not found[1] or len(search.place.shape) < 2 or not evidence.is_underperforming:
+        return None
+    if not (found[0].size and 0 <= found[0].min() <= found[0].max() < search.place.shape[-1]) or not left >= HELD:
+        return None
+    text = (
+        f"Outputs that know each class bring the loss to {search.reachable.loss:.3g}, one output for all to"
+        f" {search.constant.loss:.3g}: the criterion lets them come no lower."
+    )
+    cure = advise(
+        "Look over which axis the softmax runs (the classes', the last one for optax's criteria), and what the loss"
+        " makes of its targets."
+    )
+    measurements = [*_numbers(search), measured("least loss over that of one output for all", left, HELD)]
     return make_finding(
         "unreachable-loss", text, measurements, cure, 1 / max(1 - left, GAP), gain_in="loss", horizon=evidence.num_steps
     )
