@@ -105,17 +105,18 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
         return None
     if several_labels(place, problem.data) is not None or min(map(len, map(np.unique, (truth, targets[rows])))) < 2:
         return None
-    score = _accuracy if is_class else _correlation
+    score = _accuracies if is_class else _correlation
     probes, (seen, unseen) = _probes(is_class, evidence.setting.seed), _standardized(inputs[rows], held)
     with threadpoolctl.threadpool_limits(1):  # threads that wait for each other cost more than these models
-        best = max(score(each.fit(seen, targets[rows]).predict(unseen), truth) for each in probes)
+        best = np.max([score(each.fit(seen, targets[rows]).predict(unseen), truth) for each in probes], 0)
     columns = outputs.reshape(len(held), -1)
     if is_class and columns.shape[1] > 1:
         own = score(columns.argmax(1), truth)
     elif is_class:
-        own = max(score(columns[:, 0] > threshold, truth) for threshold in (0.0, 0.5))
+        own = np.max([score(columns[:, 0] > threshold, truth) for threshold in (0.0, 0.5)], 0)
     else:
-        own = max(score(column, truth) for column in columns.T)
+        own = np.max([score(column, truth) for column in columns.T], 0)
+    own, best = min(zip(own.tolist(), best.tolist(), strict=True), key=lambda pair: pair[1] - pair[0])
     spread = 1.0 if is_class else min(2 * np.sqrt(own) * (1 - own), 1.0)  # of a squared correlation
     return Skill(own, best, float(spread / np.sqrt(len(held))), is_class)
 
@@ -127,16 +128,22 @@ def _standardized(train: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.n
     return ((train - mean) / deviation)[:, :_MOST_FEATURES], ((held - mean) / deviation)[:, :_MOST_FEATURES]
 
 
-def _accuracy(predicted: np.ndarray, truth: np.ndarray) -> float:
-    """Over that of the most frequent class: 0 by chance, 1 at best."""
-    most = np.unique(truth, return_counts=True)[1].max() / len(truth)
-    return float((np.mean(predicted == truth) - most) / max(1 - most, 1e-6))
+def _accuracies(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Of the examples over that of the most frequent class, and the mean over the classes: 0 by chance, 1 at best.
+
+    A loss with weights for the classes earns the second, and pays with the first.
+    """
+    hits, (classes, counts) = predicted == truth, np.unique(truth, return_counts=True)
+    chances = np.array([counts.max() / len(truth), 1 / len(classes)])
+    return (np.array([hits.mean(), np.mean([hits[truth == name].mean() for name in classes])]) - chances) / np.maximum(
+        1 - chances, 1e-6
+    )
 
 
-def _correlation(predicted: np.ndarray, truth: np.ndarray) -> float:
+def _correlation(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     if not (np.isfinite(predicted).all() and np.std(predicted) > 0):
-        return 0.0
-    return float(np.corrcoef(predicted, truth)[0, 1]) ** 2
+        return np.zeros(1)
+    return np.array([float(np.corrcoef(predicted, truth)[0, 1]) ** 2])
 
 
 def _probes(is_class: bool, seed: int) -> list[Any]:

@@ -23,6 +23,7 @@ from jaxopt_lab.diagnosis.example_checks import ExampleChecks, check_examples
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
+from jaxopt_lab.diagnosis.validation import MetricChange, measure_metrics
 from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
 from jaxopt_lab.tracing.randomness import learns_noise, redrawn_weights
 
@@ -113,6 +114,7 @@ class ProgramChecks:
       penalty: on the parameters; None where no layer is seen, or where it is not positive.
       memorization: runs on sixteen examples, or None.
       examples: what the outputs make of the examples, or None.
+      metrics: those of which more is better, at both ends of the run.
     """
 
     outputs: OutputSearch | None = None
@@ -121,13 +123,17 @@ class ProgramChecks:
     penalty: Penalty | None = None
     memorization: Memorization | None = None
     examples: ExampleChecks | None = None
+    metrics: tuple[MetricChange, ...] = ()
 
 
 def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Skipped:
     """Where the gradient arrives and what the two modes do; what the outputs reach is known by then."""
     known = evidence.program or ProgramChecks()
     known = dataclasses.replace(
-        known, penalty=_penalty(evidence, known.outputs, budget), examples=check_examples(evidence)
+        known,
+        penalty=_penalty(evidence, known.outputs, budget),
+        examples=check_examples(evidence),
+        metrics=measure_metrics(evidence),
     )
     flow = measure_gradient_flow(evidence, budget)
     if isinstance(flow, Skipped):

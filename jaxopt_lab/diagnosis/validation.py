@@ -1,7 +1,7 @@
-"""The validation loss where the run ended, and what smaller weights would do there."""
+"""Where the run ended: the validation loss, what smaller weights would do there, and what became of the metrics."""
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
 import numpy as np
@@ -9,12 +9,16 @@ import numpy as np
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Estimate, Problem, mean_of_samples, vectors
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, Budget, Skipped
+from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, Budget, Skipped, some_examples
 from jaxopt_lab.diagnosis.gradient_noise import value
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
+_MOST_EXAMPLES = 2048
+_BETTER = {
+    "accuracy", "score", "auc", "f1", "iou", "dice", "r2", "precision", "recall", "correlation", "similarity", "reward",
+}  # fmt: skip
 _SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
 
 
@@ -33,6 +37,40 @@ class Validation:
     shrink_factor: float
     shrink_gain: float
     weight_curvature: float
+
+
+class MetricChange(NamedTuple):
+    """A metric of the problem on its training data.
+
+    Attributes:
+      name: of the metric.
+      start: at the point.
+      end: at the end of the run.
+    """
+
+    name: str
+    start: float
+    end: float
+
+
+def measure_metrics(evidence: "Evidence") -> tuple[MetricChange, ...]:
+    """The metrics of which more is better, by their names, where the run brought the loss down; none elsewhere."""
+    setting, run = evidence.setting, evidence.run
+    names = [name for name in setting.problem.metrics if _BETTER & set(name.lower().replace("-", "_").split("_"))]
+    if run is None or run.diverged or not run.end < evidence.point.loss:
+        return ()
+    batch = some_examples(setting.problem.data, _MOST_EXAMPLES, setting.seed)
+    places = ((setting.problem.freeze(), setting.params), (setting.problem.freeze(run.model_state), run.params))
+    found = [(name, *(_metric(problem, name, params, batch) for problem, params in places)) for name in names]
+    return tuple(MetricChange(*each) for each in found if np.isfinite(each[1:]).all())
+
+
+def _metric(problem: Problem, name: str, params: Any, batch: Any) -> float:
+    """NaN for what cannot be computed: a metric is the user's, and may be for other data."""
+    try:
+        return float(jax.jit(problem.metrics[name])(params, batch))
+    except Exception:
+        return float("nan")
 
 
 def measure_validation(evidence: "Evidence", budget: Budget) -> Validation | Skipped:

@@ -119,3 +119,21 @@ def test_a_tenth_that_is_left_is_much_where_a_probe_leaves_far_less():
     for end, goes_badly in ((0.12, True), (0.08, False)):
         assert evidence(end=end, data=outdone).is_underperforming == goes_badly
         assert not evidence(end=end, data=DataChecks()).is_underperforming
+
+
+def test_a_loss_with_weights_is_judged_by_the_mean_over_the_classes():
+    """It pays for the rare class with examples of the other: no probe that counts examples outdoes that."""
+    rng = np.random.default_rng(1)
+    labels = (rng.random(400) < 0.08).astype(np.int32)
+    inputs = (rng.normal(size=(400, 2)) + 1.6 * labels[:, None]).astype(np.float32)
+
+    def loss(params, batch, key):
+        costs = optax.softmax_cross_entropy_with_integer_labels(batch[0] @ params["w"] + params["b"], batch[1])
+        return jnp.mean(jnp.where(batch[1] == 1, 11.5, 1.0) * costs) / 2
+
+    problem = lab.from_loss(loss, START, (inputs[:200], labels[:200]), validation=(inputs[200:], labels[200:]))
+    found = told(problem)
+    skill = found.evidence.data.skill
+    assert found.evidence.is_underperforming
+    assert skill.model > 0.5
+    assert not skill.is_outdone

@@ -2,11 +2,17 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.causes import non_finite, rule_limits
+from jaxopt_lab.diagnosis.program_checks import ProgramChecks
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
+from jaxopt_lab.diagnosis.validation import MetricChange
 from tests.diagnosis.pieces import evidence
 
 
@@ -65,3 +71,32 @@ def test_updates_point_along_the_gradient(descent, found):
 def test_a_rule_makes_a_number_that_is_not_finite():
     assert non_finite.examine(evidence(rule=checks())) is None
     assert "float32" in non_finite.examine(evidence(rule=checks(is_finite=False))).explanation
+
+
+@pytest.mark.parametrize(
+    ("start", "last", "end", "found"),
+    [(0.5, 0.41, 0.8, False), (0.5, 0.39, 0.8, True), (0.1, 0.06, 0.8, False), (0.1, 0.04, 0.8, True),
+     (0.5, 0.3, 0.95, False), (0.3, 0.5, 0.8, False)],
+)  # fmt: skip
+def test_a_metric_that_falls_with_the_loss_is_told(start, last, end, found):
+    made = evidence(end=end, rule=checks(), program=ProgramChecks(metrics=(MetricChange("score", start, last),)))
+    assert (rule_limits.examine_ascent(made) is not None) == found
+
+
+def test_a_similarity_that_is_minimized_is_told_by_its_score():
+    inputs = np.random.default_rng(0).normal(size=(120, 4)).astype(np.float32)
+    cosine = lambda a, b: jnp.sum(a * b, -1) / jnp.linalg.norm(a, axis=-1) / jnp.linalg.norm(b, axis=-1)  # noqa: E731
+
+    def problem(sign):
+        return lab.from_loss(
+            lambda w, batch, key: sign * jnp.mean(cosine(batch[0] @ w, batch[1])) + 1,
+            lambda key: 0.5 * jax.random.normal(key, (4, 3)), (inputs, inputs[:, :3]),
+            metrics={"mean_similarity": lambda w, batch: jnp.mean(cosine(batch[0] @ w, batch[1])), "broken": lambda w: w},
+        )  # fmt: skip
+
+    wrong, right = (
+        lab.diagnose(problem(sign), optax.adam(0.03), steps=100, batch_size=20, budget=60) for sign in (1, -1)
+    )
+    assert wrong.causes[0] == "gradient-ascent"
+    assert "mean_similarity" in wrong.findings[0].explanation
+    assert "gradient-ascent" not in right.causes

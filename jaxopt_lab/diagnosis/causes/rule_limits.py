@@ -1,7 +1,8 @@
 """gradient-ascent, lost-updates, clipped-steps, schedule: what the rule makes of a gradient.
 
     gradient-ascent the update points along the gradient, not against it, in the median of batches; or that of some of
-                    the leaves does
+                    the leaves does; or the loss falls by a fifth of its scale, and a metric whose name says that more
+                    is better falls with it, by a twentieth and a fifth of itself at least
     lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its
                     precision is too low for steps of this size
     clipped-steps   the update is four times shorter than without the limit on the gradient, at the gradients that it
@@ -37,6 +38,7 @@ SHORTENED = 4.0
 ELASTICITY = 0.5
 ENDS, RISES, HALFWAY, EARLY = 0.6, 0.9, 0.75, 0.1
 FALLING = 0.2
+FALLEN, FALLEN_SHARE = 0.05, 0.2
 _FASTER = (
     "learning-rate-too-low",
     "learning-rate-too-high",
@@ -61,12 +63,33 @@ def examine_ascent(evidence: Evidence) -> Finding | None:
     if checks is not None and 0 < len(checks.rising) < len(jax.tree.leaves(evidence.setting.params)):
         return _rising(evidence, checks.rising)
     if checks is None or not checks.descent < ASCENT:
-        return None
+        return _against_metric(evidence)
     text = "The updates point along the gradient, not against it: each step raises the loss."
     numbers = [measured("cosine of the update with the negative gradient, in the median", checks.descent, ASCENT)]
     return make_finding(
         "gradient-ascent", text, numbers, negate_updates(), float("inf"), horizon=evidence.num_steps
     )  # fmt: skip
+
+
+def _against_metric(evidence: Evidence) -> Finding | None:
+    """A finding where the loss comes down and takes a metric with it of which more is better."""
+    changes = () if evidence.program is None else evidence.program.metrics
+    fallen = [each for each in changes if each.end < each.start - max(FALLEN, FALLEN_SHARE * abs(each.start))]
+    if not fallen or not evidence.point.loss - evidence.end > FALLEN_SHARE * evidence.scale:
+        return None
+    name, start, end = fallen[0]
+    text = (
+        f"The loss falls, and {name} on the same data with it, from {start:.3g} to {end:.3g}: what is good costs more."
+    )
+    cure = advise(
+        "Look at the sign of the loss: of a similarity, an overlap or a reward take the negative, or 1 less it."
+    )
+    numbers = [
+        measured(f"{name} at the point", start),
+        measured(f"{name} at the end of the short run", end, start - max(FALLEN, FALLEN_SHARE * abs(start))),
+        measured("loss at the end of the short run", evidence.end),
+    ]
+    return make_finding("gradient-ascent", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
 
 
 def _rising(evidence: Evidence, rising: tuple[str, ...]) -> Finding:
