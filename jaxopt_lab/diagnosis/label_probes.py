@@ -32,6 +32,8 @@ _OUTDONE, _LEAST_GAP, _ERRORS = 2.0, 0.1, 3.0
 class Skill(NamedTuple):
     """What is predicted of validation data: of classes the accuracy, of a number the squared correlation; 0 by chance.
 
+    Of examples or the mean over classes, of numbers or of their ranks: the one in which the probe is less ahead.
+
     Attributes:
       model: by the model at the end of the run.
       probe: by the best probe, fitted to up to 1000 of the training examples.
@@ -105,7 +107,7 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
         return None
     if several_labels(place, problem.data) is not None or min(map(len, map(np.unique, (truth, targets[rows])))) < 2:
         return None
-    score = _accuracies if is_class else _correlation
+    score = _accuracies if is_class else _correlations
     probes, (seen, unseen) = _probes(is_class, evidence.setting.seed), _standardized(inputs[rows], held)
     with threadpoolctl.threadpool_limits(1):  # threads that wait for each other cost more than these models
         best = np.max([score(each.fit(seen, targets[rows]).predict(unseen), truth) for each in probes], 0)
@@ -115,7 +117,7 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     elif is_class:
         own = np.max([score(columns[:, 0] > threshold, truth) for threshold in (0.0, 0.5)], 0)
     else:
-        own = np.max([score(column, truth) for column in columns.T], 0)
+        own = np.max([score(column, truth) for column in columns.T[:_MOST_FEATURES]], 0)
     own, best = min(zip(own.tolist(), best.tolist(), strict=True), key=lambda pair: pair[1] - pair[0])
     spread = 1.0 if is_class else min(2 * np.sqrt(own) * (1 - own), 1.0)  # of a squared correlation
     return Skill(own, best, float(spread / np.sqrt(len(held))), is_class)
@@ -140,10 +142,11 @@ def _accuracies(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     )
 
 
-def _correlation(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+def _correlations(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Squared, of the numbers and of their ranks: outputs may be logarithms of what they predict."""
     if not (np.isfinite(predicted).all() and np.std(predicted) > 0):
-        return np.zeros(1)
-    return np.array([float(np.corrcoef(predicted, truth)[0, 1]) ** 2])
+        return np.zeros(2)
+    return np.array([np.corrcoef(predicted, truth)[0, 1], stats.spearmanr(predicted, truth).statistic]) ** 2
 
 
 def _probes(is_class: bool, seed: int) -> list[Any]:

@@ -25,7 +25,7 @@ from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
 from jaxopt_lab.diagnosis.validation import MetricChange, measure_metrics
 from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
-from jaxopt_lab.tracing.randomness import learns_noise, redrawn_weights
+from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, redrawn_weights
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -82,13 +82,14 @@ class Modes(NamedTuple):
       evaluation: loss in evaluation mode.
       key_share: of the variance of a step's gradient, what the key alone makes; median over the leaves of two or more
         axes.
-      learns_noise: whether the parameters give the noise its size, as where a model samples what it encodes.
+      is_meant: whether the noise is no addition: the parameters give it its size, as where a model samples what it
+        encodes, or the loss asks for it, as of a denoiser.
     """
 
     training: float
     evaluation: float
     key_share: float
-    learns_noise: bool = False
+    is_meant: bool = False
 
 
 class Penalty(NamedTuple):
@@ -209,9 +210,10 @@ def _modes(evidence: "Evidence", budget: Budget) -> Modes | None:
     ]
     train, leaves = forms[0], len(jax.tree.leaves(run.params))
     arguments = (run.params, *([state] if problem.stateful is not None else []), batches[0], keys[0])
+    program = lay_out(train, *arguments, open_derivatives=False)
     return Modes(
         float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(np.median(shares)) if shares else 0.0,
-        learns_noise(lay_out(train, *arguments, open_derivatives=False), leaves),
+        learns_noise(program, leaves) or asks_for_noise(program, leaves),
     )  # fmt: skip
 
 

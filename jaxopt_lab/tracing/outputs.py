@@ -33,7 +33,8 @@ class OutputPlace:
       activations: (number, name) of the output activations, first to last.
       inputs: places of the data leaves that the outputs are made of.
       targets: places of the data leaves that reach the loss beside the outputs.
-      is_pairwise: whether the loss multiplies outputs with outputs, as a contrastive loss does on purpose.
+      is_pairwise: whether the loss compares outputs with outputs on purpose: multiplies them, as a contrastive one, or
+        reads the same layer's outputs for other inputs beside these, as of three in a triplet.
     """
 
     value: int
@@ -67,7 +68,8 @@ def find_outputs(program: Program, num_leaves: int) -> OutputPlace | None:
         _activations(program, value, loss, after, set(data)),
         tuple(place for place, number in enumerate(data) if number in made_of),
         tuple(place for place, number in enumerate(data) if number in beside),
-        any(_is_pairwise(operation, after) for operation in program.operations[layers[-1].step + 1 :]),
+        any(_is_pairwise(operation, after) for operation in program.operations[layers[-1].step + 1 :])
+        or any(layer.leaf == layers[-1].leaf and layer.value in beside for layer in layers[:-1]),
     )
 
 

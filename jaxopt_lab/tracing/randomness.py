@@ -1,6 +1,7 @@
-"""What the random numbers in a program are for: weights that are drawn anew, noise whose size is learned."""
+"""What the random numbers in a program are for: redrawn weights, noise of a learned size, noise that is asked for."""
 
-from jaxopt_lab.tracing.jaxprs import LAYERS, Program, is_number, line_of
+from jaxopt_lab.tracing.jaxprs import LAYERS, Program, ancestors, is_number, line_of
+from jaxopt_lab.tracing.outputs import find_outputs
 
 
 def redrawn_weights(program: Program, num_leaves: int) -> tuple[str, ...]:
@@ -51,6 +52,15 @@ def learns_noise(program: Program, num_leaves: int) -> bool:
         if _draws(operation.name) or numbers & drawn:
             drawn |= set(operation.outputs)
     return False
+
+
+def asks_for_noise(program: Program, num_leaves: int) -> bool:
+    """Whether random numbers reach the loss beside the outputs, as where a model is to tell the noise in its inputs."""
+    place = find_outputs(program, num_leaves)
+    if place is None:
+        return False
+    beside = ancestors(program, program.outputs[0], stop=place.value)
+    return any(_draws(operation.name) and beside & set(operation.outputs) for operation in program.operations)
 
 
 def _draws(name: str) -> bool:

@@ -93,3 +93,15 @@ def test_ten_layers_of_sigmoids_hide_their_inputs_without_losing_them():
     found = told(outputs, start)
     assert not found.evidence.program.examples.ignored
     assert found.causes[0] == "vanishing-signal"
+
+
+def test_noise_that_is_fixed_to_a_place_in_the_batch_is_no_mixing():
+    def outputs(params, x):
+        noise = jax.random.normal(
+            jax.random.key(0), x.shape
+        )  # of the shape of the batch: by its place, an example's own
+        return jnp.mean(jnp.tanh((x + noise) @ params["in"] + params["bias"]), 1) @ params["out"]
+
+    found = told(outputs)
+    assert found.evidence.program.examples.reordered < 1e-5
+    assert "mixed-examples" not in found.causes

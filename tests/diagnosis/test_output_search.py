@@ -112,6 +112,20 @@ def test_a_contrastive_loss_compares_its_examples_on_purpose():
     assert found.place.is_pairwise
 
 
+def test_a_layer_that_is_read_for_several_inputs_is_compared_on_purpose():
+    def triplet(params, batch, key):
+        first, like, other = (batch[0] @ params, batch[0] ** 2 @ params, batch[0][::-1] @ params)
+        near, far = jnp.sum((first - like) ** 2, -1), jnp.sum((first - other) ** 2, -1)
+        return jnp.mean(jax.nn.relu(near - far + 0.5))
+
+    problem = lab.from_loss(triplet, WEIGHTS, (np.ones((60, 3), np.float32), TARGETS[:60]))
+    found = search_outputs(problem, WEIGHTS)
+    assert found.place.is_pairwise
+    assert constant_output_loss(problem, WEIGHTS, found) is None
+    tied = lab.from_loss(lambda w, b, key: jnp.mean((jnp.tanh(b[0] @ w) @ w.T - b[0]) ** 2), WEIGHTS, problem.data)
+    assert not search_outputs(tied, WEIGHTS).place.is_pairwise
+
+
 def test_the_constant_of_many_examples_is_that_of_all():
     inputs, targets = np.zeros((5000, 3), np.float32), np.arange(5000, dtype=np.float32) / 1000
     problem = lab.from_loss(

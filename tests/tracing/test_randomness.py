@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxopt_lab.tracing.jaxprs import lay_out
-from jaxopt_lab.tracing.randomness import learns_noise, redrawn_weights
+from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, redrawn_weights
 
 PARAMS = {"mean": jnp.ones((4, 2)), "spread": jnp.zeros((4, 2))}
 BATCH = jnp.ones((6, 4))
@@ -43,3 +43,14 @@ def test_a_weight_from_a_generator_is_told_by_its_line():
     assert "test_randomness.py" in redrawn_weights(lay_out(loss, PARAMS, BATCH, open_derivatives=False), 2)[0]
     kept = lambda params, batch: jnp.sum(batch @ params["mean"])  # noqa: E731
     assert redrawn_weights(lay_out(kept, PARAMS, BATCH, open_derivatives=False), 2) == ()
+
+
+@pytest.mark.parametrize(("noise", "found"), [(True, True), (False, False)])
+def test_noise_that_a_denoiser_is_to_tell_is_asked_for(noise, found):
+    def loss(params, batch, key):
+        drawn = jax.random.normal(key, batch.shape)
+        told = (batch + drawn) @ params["mean"]
+        return jnp.mean((told - (drawn if noise else batch)[:, :2]) ** 2)
+
+    program = lay_out(loss, PARAMS, BATCH, jax.random.key(0), open_derivatives=False)
+    assert asks_for_noise(program, 2) is found

@@ -41,8 +41,8 @@ _SQUASHED = {"sigmoid", "logistic", "softmax", "log_softmax", "log_sigmoid"}
 def examine_unreachable(evidence: Evidence) -> Finding | None:
     """A finding where no outputs bring the loss down, or the targets lie far outside of what the outputs begin with."""
     search = _search(evidence)
-    if search is None or examine_unbounded(evidence) is not None:
-        return None
+    if search is None or search.place.is_pairwise or examine_unbounded(evidence) is not None:
+        return None  # what compares examples asks for outputs that differ, not for those of targets
     if search.bypassed is not None:
         gap = (search.reachable.loss - search.bypassed.loss) / search.scale
         if gap >= GAP:

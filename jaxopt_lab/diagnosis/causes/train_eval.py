@@ -4,7 +4,7 @@ Thresholds: evaluation mode has one and a half times the loss of training mode o
 twice that of evaluation mode while the key alone makes more than half of the gradient's variance; or batch statistics
 are taken over one example. Half of the units dropped, the usual most, leaves both below. Where a random loss is not
 learned, the run without its key tells. Noise whose size the parameters give, as a variational autoencoder's, is not
-blamed: the model may make it as small as it likes.
+blamed, nor that which the loss asks for, as of a denoiser.
 
 Reference: Srivastava et al. 2014 (dropout); Ioffe and Szegedy 2015 (batch normalization).
 """
@@ -28,12 +28,12 @@ def examine(evidence: Evidence) -> Finding | None:
         modes.training - modes.evaluation > least
         and modes.training > RATIO * modes.evaluation
         and modes.key_share > SHARE
-        and not modes.learns_noise
+        and not modes.is_meant
     )
     problem = evidence.setting.problem
     single = problem.stateful is not None and evidence.setting.batch_size == 1 and bool(problem.model_state)
     drowned = evidence.point.is_random and evidence.is_underperforming and problem.data is not None
-    drowned = drowned and not modes.learns_noise
+    drowned = drowned and not modes.is_meant
     if not (worse or noisier or drowned or (single and evidence.is_underperforming)):
         return None
     numbers = [
