@@ -31,6 +31,7 @@ _SHARE = 0.2  # of the seconds
 _LEAST_BUDGET = 100.0
 _LEAST_STEPS = 20
 _HELPS, _VISIBLE, _HALVED, _FASTER = 0.2, 0.02, 0.01, 4.0
+_AT_ALL = 1e6  # times the scale of the loss: a run that met no finite number
 _DRAWS = 3
 _HALF, _GAINED = 0.5, 0.05
 _LESS = 1.25  # below it, of what helps, the steps count
@@ -95,7 +96,12 @@ class Trial:
 
     @property
     def weight(self) -> float:
-        """The gain as it counts beside others: to end no lower, only sooner, is worth at most a factor of four."""
+        """The gain as it counts beside others: to end no lower, only sooner, is worth at most a factor of four.
+
+        Of changes that let a run end at a finite number at all, that counts more which ends lower.
+        """
+        if not np.isfinite(self.before) and np.isfinite(self.after):
+            return _AT_ALL * self.scale / max(self.after, 1e-3 * self.scale)
         return min(self.gain, _FASTER) if self._less < _LESS else self.gain
 
     @property

@@ -159,3 +159,17 @@ def test_what_was_tried_in_vain_is_an_observation_where_training_goes_badly(monk
     assert [each.cause for each in kept] == told
     if len(kept) == 2:
         assert kept[1].prescription.change is None  # to be applied is what helps
+
+
+def test_of_changes_that_end_a_divergence_that_counts_more_which_ends_lower():
+    def tried(cause, after, follows=()):
+        trial = Trial(cause, Prescription(""), 400, float("inf"), after, None, 2.3, 1.0, True)
+        finding = make_finding(cause, "", [], Prescription(""), 2.0, follows_from=follows)
+        return dataclasses.replace(finding, trial=trial)
+
+    calm, start = tried("learning-rate-too-high", 2.5, ("bad-initialization",)), tried("bad-initialization", 0.1)
+    assert [each.cause for each in rank([calm, start])] == ["bad-initialization", "learning-rate-too-high"]
+    assert start.trial.gain == calm.trial.gain == float("inf")
+    assert tried("plateau", float("inf")).trial.weight == 1.0
+    calm, start = tried("learning-rate-too-high", 0.1, ("bad-initialization",)), tried("bad-initialization", 2.5)
+    assert [each.cause for each in rank([calm, start])] == ["learning-rate-too-high", "bad-initialization"]
