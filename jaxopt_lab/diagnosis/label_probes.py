@@ -144,7 +144,7 @@ def _accuracies(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
 
 def _correlations(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Squared, of the numbers and of their ranks: outputs may be logarithms of what they predict."""
-    if not (np.isfinite(predicted).all() and np.std(predicted) > 0):
+    if not (np.isfinite(predicted).all() and np.ptp(predicted) > 0):
         return np.zeros(2)
     return np.array([np.corrcoef(predicted, truth)[0, 1], stats.spearmanr(predicted, truth).statistic]) ** 2
 

@@ -7,7 +7,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.data_checks import DataChecks
-from jaxopt_lab.diagnosis.label_probes import Skill, probe_labels
+from jaxopt_lab.diagnosis.label_probes import Skill, _correlations, probe_labels
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.pipeline import diagnose
 from tests.diagnosis.pieces import evidence
@@ -137,3 +137,11 @@ def test_a_loss_with_weights_is_judged_by_the_mean_over_the_classes():
     assert found.evidence.is_underperforming
     assert skill.model > 0.5
     assert not skill.is_outdone
+
+
+@pytest.mark.parametrize("value", [1 / 3, 0.1, 7.0])
+def test_one_output_for_all_predicts_nothing(value):
+    """The mean of equal numbers is rounded: their deviation is 1e-17 and not 0."""
+    outputs = np.full(50, value)
+    np.testing.assert_array_equal(_correlations(outputs, np.arange(50.0)), 0.0)
+    np.testing.assert_allclose(_correlations(np.exp(np.arange(50.0)), np.arange(50.0))[1], 1.0)
