@@ -53,11 +53,13 @@ def check_examples(evidence: "Evidence") -> ExampleChecks | None:
         return None
     reordered = float("nan")
     if setting.batch_size is not None:
-        after = outputs_of(problem, params, meshes.take(problem.data, rows[order]))
+        moved = outputs_of(problem, params, meshes.take(problem.data, rows[order]))
         others = np.where(np.arange(_EXAMPLES) % 2, drawn[-_EXAMPLES:], rows)
         beside = outputs_of(problem, params, meshes.take(problem.data, others))
-        kept = [np.take(each, np.arange(0, _EXAMPLES, 2), axes[0]) for each in (beside, outputs)]
-        reordered = min(_distance(after, np.take(outputs, order, axes[0])), _distance(*kept))
+        if moved is not None and beside is not None:
+            by_order = _distance(moved, np.take(outputs, order, axes[0]))
+            kept = np.arange(0, _EXAMPLES, 2)
+            reordered = min(by_order, _distance(np.take(beside, kept, axes[0]), np.take(outputs, kept, axes[0])))
     return ExampleChecks(reordered, _ignored(problem, params, batch, outputs, axes[0], setting.seed))
 
 
@@ -75,7 +77,7 @@ def _are_alike(outputs: np.ndarray, axis: int) -> bool:
     return _distance(outputs, np.take(outputs, [0], axis)) < _SAME
 
 
-def _distance(outputs: Any, others: np.ndarray) -> float:
+def _distance(outputs: np.ndarray, others: np.ndarray) -> float:
     """The norm of the difference over that of the others."""
     apart = np.asarray(outputs, np.float64) - others
     return float(np.linalg.norm(apart) / max(np.linalg.norm(others + 0 * apart), 1e-30))

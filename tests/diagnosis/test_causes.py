@@ -349,3 +349,9 @@ def test_a_criterion_keeps_six_tenths_from_outputs_that_know_every_class(least, 
     assert (outputs.examine_unreachable(made) is not None) == found
     numbers = evidence(REGRESSION, end=end, program=search(reachable=least, place=place))
     assert outputs.examine_unreachable(numbers) is None
+
+
+def test_a_function_without_data_may_fall_without_end():
+    made = evidence(dataclasses.replace(REGRESSION, data=None))
+    falling = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=np.linspace(1.1, -90.0, 40)))
+    assert outputs.examine_unbounded(falling) is None

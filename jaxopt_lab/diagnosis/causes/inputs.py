@@ -74,8 +74,8 @@ def examine(evidence: Evidence) -> Finding | None:
 
 def _crushed(evidence: Evidence, inputs: InputStatistics) -> Finding:
     text = (
-        f"A few values set the scale of the inputs ({inputs.path or 'data'}): the others lie within a"
-        f" {inputs.tail:.3g}th of a deviation of each other."
+        f"A few values set the scale of the inputs ({inputs.path or 'data'}): half of the others lie within 1 /"
+        f" {inputs.tail:.3g} of a deviation."
     )
     numbers = [measured("deviation over what the quartiles give, median of the features", inputs.tail, TAIL)]
     gain = min(inputs.tail, MOST)

@@ -183,9 +183,12 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
 
 
 def _falls_without_end(evidence: Evidence) -> bool:
-    """Whether the run ends thirty times its first loss below zero, and still falls by a tenth in its last quarter."""
+    """Whether the run ends thirty times its first loss below zero, and still falls by a tenth in its last quarter.
+
+    Of a loss over data: a function without any may be meant to have no end.
+    """
     run, start, base = evidence.run, evidence.point.loss, evidence.point.baseline
-    if run is None or run.diverged or not start > 0 or len(run.losses) < 8:
+    if evidence.setting.problem.data is None or run is None or run.diverged or not start > 0 or len(run.losses) < 8:
         return False
     third, last = (float(part.mean()) for part in np.array_split(run.losses, 4)[2:])
     return last < -FALLEN * max(start, abs(base or 0.0)) and last < third - STILL * abs(third)

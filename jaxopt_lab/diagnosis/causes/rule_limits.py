@@ -159,9 +159,8 @@ def examine_schedule(evidence: Evidence) -> Finding | None:
         measured("share of them with more than a hundredth of the largest rate", part, least),
         measured("share of them before the largest rate", peak, RISES),
     ]
-    warmed = (
-        schedule.is_planned and peak >= RISES and schedule.rates[schedule.steps // 2] < HALFWAY
-    )  # a momentum's rise is over by then
+    halfway = schedule.rates[schedule.steps // 2]  # a momentum's rise is over by then
+    warmed = schedule.is_planned and peak >= RISES and halfway < HALFWAY
     if part < least or warmed:
         how = "rises until the run is over" if warmed else f"is over after {schedule.ends} of {schedule.steps} steps"
         text = f"The learning rate {how}."
