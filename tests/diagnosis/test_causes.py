@@ -349,6 +349,8 @@ def test_a_criterion_keeps_six_tenths_from_outputs_that_know_every_class(least, 
     assert (outputs.examine_unreachable(made) is not None) == found
     numbers = evidence(REGRESSION, end=end, program=search(reachable=least, place=place))
     assert outputs.examine_unreachable(numbers) is None
+    unfelt = dataclasses.replace(made.program.outputs, slope=0.0)  # as of an accuracy, which no output moves
+    assert outputs.examine_unreachable(evidence(end=end, program=ProgramChecks(unfelt))) is None
 
 
 def test_a_function_without_data_may_fall_without_end():

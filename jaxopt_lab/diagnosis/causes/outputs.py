@@ -100,7 +100,8 @@ def _held_up(evidence: Evidence, search: OutputSearch) -> Finding | None:
     found = classes_of(search.place, evidence.setting.problem.data)
     paid = evidence.penalty.start
     left = (search.reachable.loss - paid) / max(search.constant.loss - paid, 1e-30)
-    if found is None or not found[1] or len(search.place.shape) < 2 or not evidence.is_underperforming:
+    is_felt = search.slope > 0 and len(search.place.shape) > 1
+    if found is None or not found[1] or not is_felt or not evidence.is_underperforming:
         return None
     if not (found[0].size and 0 <= found[0].min() <= found[0].max() < search.place.shape[-1]) or not left >= HELD:
         return None
