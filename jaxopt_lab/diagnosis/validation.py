@@ -57,7 +57,7 @@ def measure_metrics(evidence: "Evidence") -> tuple[MetricChange, ...]:
     """The metrics of which more is better, by their names, where the run brought the loss down; none elsewhere."""
     setting, run = evidence.setting, evidence.run
     names = [name for name in setting.problem.metrics if _BETTER & set(name.lower().replace("-", "_").split("_"))]
-    if run is None or run.diverged or not run.end < evidence.point.loss:
+    if not names or setting.problem.data is None or run is None or run.diverged or not run.end < evidence.point.loss:
         return ()
     batch = some_examples(setting.problem.data, _MOST_EXAMPLES, setting.seed)
     places = ((setting.problem.freeze(), setting.params), (setting.problem.freeze(run.model_state), run.params))

@@ -55,12 +55,7 @@ def examine_range(evidence: Evidence) -> Finding | None:
         cure = advise("Number the classes as the criterion expects: a hinge loss takes -1 and 1, not 0 and 1.")
         if classes == [0, 1]:
             cure = _renumbered(labels, (-1, 1)) or cure
-    elif (
-        len(classes) <= FEW
-        and labels.rarest < min(RARE, UNEVEN / len(classes))
-        and _name_examples(evidence, labels)
-        and _is_poor(evidence)
-    ):
+    elif _is_rare(evidence, labels):
         rare = min(labels.counts, key=labels.counts.__getitem__)
         text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean of the losses hardly sees it."
         numbers.append(measured("share of the rarest class", labels.rarest, RARE))
@@ -71,10 +66,13 @@ def examine_range(evidence: Evidence) -> Finding | None:
     return make_finding("label-range", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
 
 
-def _name_examples(evidence: Evidence, labels: Labels) -> bool:
-    """Whether each example has one label that names an output: of a sequence of words, rare ones are no fault."""
-    leaf = None if labels.leaf is None else jax.tree.leaves(evidence.setting.problem.data)[labels.leaf]
-    return len(labels.counts) <= labels.num_outputs and (leaf is None or np.size(leaf) == len(leaf))
+def _is_rare(evidence: Evidence, labels: Labels) -> bool:
+    """Whether one of few classes, of which each example has one, is rare and badly learned; rare words are no fault."""
+    num, leaf = len(labels.counts), None
+    if labels.leaf is not None:
+        leaf = jax.tree.leaves(evidence.setting.problem.data)[labels.leaf]
+    is_one_each = num <= labels.num_outputs and (leaf is None or np.size(leaf) == len(leaf))
+    return num <= FEW and labels.rarest < min(RARE, UNEVEN / num) and is_one_each and _is_poor(evidence)
 
 
 def _renumbered(labels: Labels, numbers: tuple[int, ...]) -> Prescription | None:

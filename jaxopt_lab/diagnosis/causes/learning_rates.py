@@ -29,7 +29,7 @@ from jaxopt_lab.diagnosis.probe_runs import speed_up
 
 EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.stability.two_step_edge"
 CLIMBED = 0.05
-LOWER, LITTLE_LEARNED, NOTHING_LEARNED = 3.0, 1.5, 1.1
+LOWER, LITTLE_LEARNED, NOTHING_LEARNED, NOTHING = 3.0, 1.5, 1.1, 0.95
 LEAST_GAIN = 4.0
 MOST_SHARE = 0.2
 HALF = 0.5
@@ -54,8 +54,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
             follows_from=_BLAMED,
         )  # fmt: skip
     climbed = run.end > evidence.point.loss + CLIMBED * evidence.scale and _uphill_beyond_noise(evidence)
-    left = np.nan if evidence.point.baseline is None else run.end / max(evidence.point.baseline, 1e-300)
-    learned_nothing, learned_little = left > 0.95, left > 1 - LITTLE
+    learned_nothing = _left(evidence) > NOTHING
     better = _lower_at_less(evidence)
     goes_nowhere = evidence.progress < 0.05 or learned_nothing
     stuck = share >= 1 and goes_nowhere and not (evidence.is_converged or better < NOTHING_LEARNED)
@@ -68,11 +67,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
     ]
     astray = held >= LOWER  # whether a lower rate helps is tried
     noisy = not share >= 0.5 and noise.examine(evidence) is not None
-    lower_is_better = better >= LOWER or (
-        evidence.is_underperforming
-        and ((learned_little and better >= LITTLE_LEARNED) or (learned_nothing and better >= NOTHING_LEARNED))
-    )
-    if not (stuck or astray or ((climbed or lower_is_better) and not noisy)):
+    if not (stuck or astray or ((climbed or _lower_is_better(evidence, better)) and not noisy)):
         return None
     text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
     if astray and not stuck:
@@ -83,6 +78,20 @@ def examine_high(evidence: Evidence) -> Finding | None:
         "learning-rate-too-high", text, measurements, cure, gain, horizon=evidence.num_steps,
         follows_from=_BLAMED if evidence.setting.optimizer.weight_decay == 0 else (*_BLAMED, "underfitting"),
     )  # fmt: skip
+
+
+def _left(evidence: Evidence) -> float:
+    """The loss at the end of the run over that of one output for all; NaN where that is not known."""
+    base = evidence.point.baseline
+    return float("nan") if base is None else evidence.end / max(base, 1e-300)
+
+
+def _lower_is_better(evidence: Evidence, better: float) -> bool:
+    """Whether a lower rate ends so many times lower as the little that was learned asks for."""
+    wanted, left = LOWER, _left(evidence)
+    if evidence.is_underperforming and left > 1 - LITTLE:
+        wanted = NOTHING_LEARNED if left > NOTHING else LITTLE_LEARNED
+    return better >= wanted
 
 
 def examine_low(evidence: Evidence) -> Finding | None:
