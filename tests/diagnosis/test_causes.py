@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_lab.core import Estimate
+from jaxopt_lab.core import Estimate, Stateful
 from jaxopt_lab.curvature.directions import NegativeCurvature
 from jaxopt_lab.diagnosis.causes import (
     data_mismatch,
@@ -30,7 +30,7 @@ from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, Mode
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StationaryPoint
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.tracing.outputs import OutputPlace
-from tests.diagnosis.pieces import REGRESSION, SGD, bowl, evidence
+from tests.diagnosis.pieces import CLASSES, REGRESSION, SGD, bowl, evidence
 
 PLACE = OutputPlace(0, (40, 4), ((5, "softmax"),), (0,), (1,), False)
 
@@ -357,3 +357,20 @@ def test_a_function_without_data_may_fall_without_end():
     made = evidence(dataclasses.replace(REGRESSION, data=None))
     falling = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=np.linspace(1.1, -90.0, 40)))
     assert outputs.examine_unbounded(falling) is None
+
+
+@pytest.mark.parametrize(
+    ("size", "state", "end", "found"),
+    [
+        (4, {"mean": 0.0}, 0.9, True),
+        (5, {"mean": 0.0}, 0.9, False),
+        (1, {}, 0.9, False),
+        (1, {"mean": 0.0}, 0.1, False),
+    ],
+)
+def test_batch_statistics_of_four_examples_are_noise(size, state, end, found):
+    normalized = dataclasses.replace(CLASSES, stateful=Stateful(state, lambda *args: None, lambda *args: None))
+    made = evidence(normalized, end=end, batch_size=size, program=ProgramChecks(modes=Modes(0.9, 0.9, 0.0)))
+    told = train_eval.examine(made)
+    assert (told is not None) == found
+    assert told is None or "4 examples" in told.explanation

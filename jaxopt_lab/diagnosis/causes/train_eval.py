@@ -2,18 +2,20 @@
 
 Thresholds: evaluation mode has one and a half times the loss of training mode on the same examples, or training mode
 twice that of evaluation mode while the key alone makes more than half of the gradient's variance; or batch statistics
-are taken over one example. Half of the units dropped, the usual most, leaves both below. Where a random loss is not
-learned, the run without its key tells. Noise whose size the parameters give, as a variational autoencoder's, is not
-blamed, nor that which the loss asks for, as of a denoiser.
+are taken over at most four examples. Half of the units dropped, the usual most, leaves both below. Where a random loss
+is not learned, the run without its key tells. Noise whose size the parameters give, as a variational autoencoder's, is
+not blamed, nor that which the loss asks for, as of a denoiser.
 
 Reference: Srivastava et al. 2014 (dropout); Ioffe and Szegedy 2015 (batch normalization).
 """
+
+import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise, without_randomness
 
-WORSE, RATIO, SHARE = 1.5, 2.0, 0.5
+WORSE, RATIO, SHARE, SMALL = 1.5, 2.0, 0.5, 4
 _VISIBLE = 0.1
 
 
@@ -31,10 +33,11 @@ def examine(evidence: Evidence) -> Finding | None:
         and not modes.is_meant
     )
     problem = evidence.setting.problem
-    single = problem.stateful is not None and evidence.setting.batch_size == 1 and bool(problem.model_state)
+    size = evidence.setting.batch_size or np.inf
+    is_small = problem.stateful is not None and bool(problem.model_state) and size <= SMALL
     drowned = evidence.point.is_random and evidence.is_underperforming and problem.data is not None
     drowned = drowned and not modes.is_meant
-    if not (worse or noisier or drowned or (single and evidence.is_underperforming)):
+    if not (worse or noisier or drowned or (is_small and evidence.is_underperforming)):
         return None
     numbers = [
         measured("loss in training mode", modes.training),
@@ -42,8 +45,9 @@ def examine(evidence: Evidence) -> Finding | None:
         measured("evaluation over training mode", modes.evaluation / max(modes.training, 1e-300), WORSE),
         measured("share of the gradient's variance that the key alone makes", modes.key_share, SHARE),
     ]
-    if single:
-        text = "Batches hold one example: its batch statistics are its own, and evaluation uses others."
+    if is_small:
+        many = "one example" if size == 1 else f"{size} examples"
+        text = f"Batches hold {many}: their statistics are noise, and evaluation uses others."
         cure = advise("Take larger batches, or a normalization over features (LayerNorm, GroupNorm).")
     elif worse:
         text = "In evaluation mode the model is another one than was trained: its running statistics lag, or differ."
