@@ -132,9 +132,8 @@ class Evidence:
         """Whether the run took all of the planned steps, or no longer falls: less than 2 % of its scale at the end."""
         if self.run is None or self.run.diverged:
             return False
-        quarters = np.array_split(self.run.losses, 4) if len(self.run.losses) >= 8 else None
-        flat = quarters is not None and quarters[2].mean() - quarters[3].mean() < _STATIONARY * self.scale
-        return bool(flat or self.num_steps >= (self.setting.total_steps or np.inf))
+        third, last = self.run.late_losses
+        return bool(third - last < _STATIONARY * self.scale or self.num_steps >= (self.setting.total_steps or np.inf))
 
     @property
     def line_scans(self) -> tuple[LineScan, ...]:

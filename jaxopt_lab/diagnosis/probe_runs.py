@@ -108,6 +108,14 @@ class ProbeRun:
         return float(np.mean(self.losses[-quarter:]))
 
     @property
+    def late_losses(self) -> tuple[float, float]:
+        """The means of the third and of the last quarter's records; NaN for fewer than eight."""
+        if len(self.losses) < 8:
+            return float("nan"), float("nan")
+        _, _, third, last = np.array_split(self.losses, 4)
+        return float(third.mean()), float(last.mean())
+
+    @property
     def cosine(self) -> float:
         """Median cosine of successive updates in the last half."""
         half = self.cosines[len(self.cosines) // 2 :]

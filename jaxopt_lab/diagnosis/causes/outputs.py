@@ -78,9 +78,7 @@ def _shared_unit(evidence: Evidence, search: OutputSearch) -> Finding | None:
     labels = several_labels(search.place, evidence.setting.problem.data)
     if labels is None or search.shift > _UNMOVED:
         return None
-    several = float(np.mean(labels.sum(-1) > 1))
-    paid = evidence.penalty.start
-    left = (search.reachable.loss - paid) / max(search.constant.loss - paid, 1e-30)
+    several, left = float(np.mean(labels.sum(-1) > 1)), _left(evidence, search)
     if several < SEVERAL or not left >= GAP:
         return None
     measurements = [
@@ -98,8 +96,7 @@ def _shared_unit(evidence: Evidence, search: OutputSearch) -> Finding | None:
 def _held_up(evidence: Evidence, search: OutputSearch) -> Finding | None:
     """A finding where outputs that know every class keep most of the loss, as behind a softmax over the wrong axis."""
     found = classes_of(search.place, evidence.setting.problem.data)
-    paid = evidence.penalty.start
-    left = (search.reachable.loss - paid) / max(search.constant.loss - paid, 1e-30)
+    left = _left(evidence, search)
     is_felt = search.slope > 0 and len(search.place.shape) > 1
     if found is None or not found[1] or not is_felt or not evidence.is_underperforming:
         return None
@@ -189,9 +186,9 @@ def _falls_without_end(evidence: Evidence) -> bool:
     Of a loss over data: a function without any may be meant to have no end.
     """
     run, start, base = evidence.run, evidence.point.loss, evidence.point.baseline
-    if evidence.setting.problem.data is None or run is None or run.diverged or not start > 0 or len(run.losses) < 8:
+    if evidence.setting.problem.data is None or run is None or run.diverged or not start > 0:
         return False
-    third, last = (float(part.mean()) for part in np.array_split(run.losses, 4)[2:])
+    third, last = run.late_losses
     return last < -FALLEN * max(start, abs(base or 0.0)) and last < third - STILL * abs(third)
 
 
@@ -219,6 +216,12 @@ def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
     if found is not None and not single and search.shift > _UNMOVED and not search.place.activations:
         return normalize_outputs()
     return negate_loss()
+
+
+def _left(evidence: Evidence, search: OutputSearch) -> float:
+    """What free outputs leave of what one output for all costs, without what the loss asks of the parameters."""
+    paid = evidence.penalty.start
+    return (search.reachable.loss - paid) / max(search.constant.loss - paid, 1e-30)
 
 
 def _search(evidence: Evidence) -> OutputSearch | None:

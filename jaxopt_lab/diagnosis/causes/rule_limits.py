@@ -17,7 +17,6 @@ Reference: Kingma and Ba 2015 (epsilon); Pascanu, Mikolov, Bengio 2013 (clipping
 """
 
 import jax
-import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
@@ -169,11 +168,10 @@ def examine_schedule(evidence: Evidence) -> Finding | None:
             horizon=schedule.steps,
         )  # fmt: skip
     run = evidence.run
-    is_whole = schedule.is_planned and run is not None and run.num_steps >= schedule.steps
-    if run is None or run.diverged or not is_whole or len(run.losses) < 8:
+    if run is None or run.diverged or not schedule.is_planned or run.num_steps < schedule.steps:
         return None
-    quarters = np.array_split(run.losses, 4)
-    fall = float(quarters[2].mean() - quarters[3].mean()) / evidence.scale
+    third, last = run.late_losses
+    fall = (third - last) / evidence.scale
     numbers.append(measured("fall of the loss in the last quarter, over its scale", fall, FALLING))
     if not fall > FALLING:
         return None

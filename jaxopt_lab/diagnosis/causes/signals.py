@@ -142,10 +142,8 @@ def _symmetric(evidence: Evidence, leaves: tuple[str, ...]) -> Finding:
     text = f"The columns of {listed(leaves)} begin alike and stay alike: symmetry is never broken."
     cure = advise("Draw the initial numbers of each at random, such as from a normal distribution.")
     numbers = [measured("leaves whose columns are the same before and after the short run", len(leaves), 0.0)]
-    shapes = {path: leaf.shape for path, leaf in zip(
-        parameter_paths(evidence.setting.params), jax.tree.leaves(evidence.setting.params), strict=True
-    )}  # fmt: skip
-    gain = float(max(shapes[path][-1] for path in leaves))  # as many columns as could differ
+    weights = _weights(evidence)
+    gain = float(max(weights[path].shape[-1] for path in leaves))  # as many columns as could differ
     return make_finding(
         "bad-initialization", text, numbers, cure, gain, gain_in="loss", horizon=horizon_for(evidence, gain)
     )
@@ -197,9 +195,15 @@ def _measurements(evidence: Evidence, signals: Signals) -> list[Measurement]:
     return found
 
 
+def _weights(evidence: Evidence) -> dict[str, jax.Array]:
+    """The parameters at the point by their paths."""
+    params = evidence.setting.params
+    return dict(zip(parameter_paths(params), jax.tree.leaves(params), strict=True))
+
+
 def _mean_field_gain(evidence: Evidence, signals: Signals) -> float | None:
     """What the gradient changes by on its way back, by the weights' variances; None for other activations."""
-    weights = dict(zip(parameter_paths(evidence.setting.params), jax.tree.leaves(evidence.setting.params), strict=True))
+    weights = _weights(evidence)
     hidden = signals.layers[:-1]
     if len(hidden) < 2:
         return None

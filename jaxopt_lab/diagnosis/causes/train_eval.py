@@ -35,8 +35,8 @@ def examine(evidence: Evidence) -> Finding | None:
     problem = evidence.setting.problem
     size = evidence.setting.batch_size or np.inf
     is_small = problem.stateful is not None and bool(problem.model_state) and size <= SMALL
-    drowned = evidence.point.is_random and evidence.is_underperforming and problem.data is not None
-    drowned = drowned and not modes.is_meant
+    is_random = evidence.point.is_random and not modes.is_meant
+    drowned = is_random and evidence.is_underperforming and problem.data is not None
     if not (worse or noisier or drowned or (is_small and evidence.is_underperforming)):
         return None
     numbers = [

@@ -60,10 +60,10 @@ def examine(evidence: Evidence) -> Finding | None:
 
 def _crawls(evidence: Evidence, skill: Skill) -> bool:
     """Whether the loss falls in the last quarter by less than a tenth of what the probe shows to be left."""
-    if evidence.run is None or len(evidence.run.losses) < 8:
+    if evidence.run is None:
         return False
-    quarters = np.array_split(evidence.run.losses, 4)
-    return bool(quarters[2].mean() - quarters[3].mean() < CRAWLS * (skill.probe - skill.model) * evidence.scale)
+    third, last = evidence.run.late_losses
+    return third - last < CRAWLS * (skill.probe - skill.model) * evidence.scale
 
 
 def _outdone(evidence: Evidence, skill: Skill) -> Finding:
