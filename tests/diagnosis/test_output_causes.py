@@ -1,0 +1,105 @@
+"""Each threshold of a cause that lies in what outputs reach, or in whose they are, from both sides."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxopt_lab.diagnosis.causes import (
+    mixed_examples,
+    outputs,
+)
+from jaxopt_lab.diagnosis.example_checks import ExampleChecks
+from jaxopt_lab.diagnosis.program_checks import Penalty, ProgramChecks
+from tests.diagnosis.pieces import PLACE, REGRESSION, evidence, search
+
+
+@pytest.mark.parametrize(("gap", "found"), [(0.09, False), (0.11, True)])
+def test_an_output_activation_holds_the_loss_up_by_a_tenth(gap, found):
+    made = evidence(program=search(reachable=0.2 + 1.1 * gap, bypassed=0.2))
+    assert (outputs.examine_unreachable(made) is not None) == found
+
+
+@pytest.mark.parametrize(("distance", "found"), [(29.0, False), (31.0, True)])
+def test_targets_lie_thirty_outputs_away(distance, found):
+    place = dataclasses.replace(PLACE, activations=())
+    made = evidence(REGRESSION, program=search(shift=distance, place=place))
+    assert (outputs.examine_unreachable(made) is not None) == found
+    learned = evidence(REGRESSION, end=0.1, program=search(shift=distance, place=place))
+    assert outputs.examine_unreachable(learned) is None
+
+
+@pytest.mark.parametrize(("least", "found"), [(0.94, False), (0.96, True)])
+def test_outputs_that_know_the_targets_earn_a_twentieth_over_one_output_for_all(least, found):
+    assert (outputs.examine_unreachable(evidence(REGRESSION, program=search(reachable=least))) is not None) == found
+    paid = dataclasses.replace(search(reachable=least), penalty=Penalty(0.5, 0.0))
+    assert (
+        outputs.examine_unreachable(evidence(REGRESSION, program=paid)) is None
+    )  # of the half that outputs cost, a twelfth and more
+
+
+@pytest.mark.parametrize(
+    ("least", "share", "along", "found"),
+    [(0.12, 0.12, 0.0, True), (0.08, 0.12, 0.0, False), (0.12, 0.08, 0.0, False), (0.12, 0.12, 0.01, False)],
+)
+def test_a_softmax_shares_one_unit_among_labels_that_do_not_exclude_each_other(least, share, along, found):
+    labels = np.eye(4)[np.arange(100) % 4]
+    labels[: round(100 * share)] = 1
+    problem = dataclasses.replace(REGRESSION, data=(np.zeros((100, 2)), labels))
+    made = dataclasses.replace(search(reachable=least).outputs, shift=along)
+    told = outputs.examine_unreachable(evidence(problem, program=ProgramChecks(made)))
+    assert (told is not None) == found
+    assert told is None or "several" in told.explanation
+
+
+@pytest.mark.parametrize(("least", "found"), [(-0.045, False), (-0.065, True)])
+def test_a_loss_of_probabilities_lies_below_zero(least, found):
+    assert (outputs.examine_unbounded(evidence(program=search(reachable=least))) is not None) == found
+
+
+@pytest.mark.parametrize(("least", "found"), [(-10.0, False), (-12.0, True)])
+def test_a_loss_of_one_output_for_all_falls_ten_times_its_size_below_zero(least, found):
+    made = evidence(REGRESSION, program=search(constant=least))
+    assert (outputs.examine_unbounded(made) is not None) == found
+    assert outputs.examine_unbounded(evidence(REGRESSION, program=search(reachable=least))) is None
+
+
+@pytest.mark.parametrize(
+    ("third", "last", "found"),
+    [(-30.0, -34.0, True), (-30.0, -32.0, False), (-31.0, -34.0, False), (-20.0, -40.0, True)],
+)
+def test_a_run_that_comes_thirty_times_below_zero_and_still_falls_has_no_end(third, last, found):
+    made = evidence(REGRESSION)  # from 1.1, a constant output's being 1
+    curve = np.concatenate([np.linspace(1.1, third, 20), np.full(10, third), np.full(10, last)])
+    falling = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve))
+    assert (outputs.examine_unbounded(falling) is not None) == found
+
+
+@pytest.mark.parametrize(("change", "found"), [(0.029, False), (0.031, True)])
+def test_examples_are_mixed_where_outputs_change_with_the_order_of_the_batch(change, found):
+    made = evidence(program=ProgramChecks(examples=ExampleChecks(change, False)))
+    assert (mixed_examples.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(("coupling", "found"), [(0.0005, False), (0.002, True)])
+def test_examples_are_mixed_where_derivatives_turn(coupling, found):
+    assert (mixed_examples.examine(evidence(program=search(coupling=coupling))) is not None) == found
+    pairwise = dataclasses.replace(PLACE, is_pairwise=True)
+    assert mixed_examples.examine(evidence(program=search(coupling=coupling, place=pairwise))) is None
+
+
+@pytest.mark.parametrize(("least", "end", "found"), [(0.58, 0.9, False), (0.62, 0.9, True), (0.62, 0.1, False)])
+def test_a_criterion_keeps_six_tenths_from_outputs_that_know_every_class(least, end, found):
+    place = dataclasses.replace(PLACE, activations=())
+    made = evidence(end=end, program=search(reachable=least, place=place))
+    assert (outputs.examine_unreachable(made) is not None) == found
+    numbers = evidence(REGRESSION, end=end, program=search(reachable=least, place=place))
+    assert outputs.examine_unreachable(numbers) is None
+    unfelt = dataclasses.replace(made.program.outputs, slope=0.0)  # as of an accuracy, which no output moves
+    assert outputs.examine_unreachable(evidence(end=end, program=ProgramChecks(unfelt))) is None
+
+
+def test_a_function_without_data_may_fall_without_end():
+    made = evidence(dataclasses.replace(REGRESSION, data=None))
+    falling = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=np.linspace(1.1, -90.0, 40)))
+    assert outputs.examine_unbounded(falling) is None
