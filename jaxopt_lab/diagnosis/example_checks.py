@@ -79,8 +79,9 @@ def _are_alike(outputs: np.ndarray, axis: int) -> bool:
 
 def _distance(outputs: np.ndarray, others: np.ndarray) -> float:
     """The norm of the difference over that of the others."""
-    apart = np.asarray(outputs, np.float64) - others
-    return float(np.linalg.norm(apart) / max(np.linalg.norm(np.broadcast_to(others, apart.shape)), 1e-30))
+    whole = np.asarray(outputs, np.float64)
+    size = np.linalg.norm(np.broadcast_to(np.asarray(others, np.float64), whole.shape))
+    return float(np.linalg.norm(whole - others) / max(size, 1e-30))
 
 
 def _drawn_anew(params: Any, gain: float, key: jax.Array) -> Any:
