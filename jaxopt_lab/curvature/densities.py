@@ -61,6 +61,7 @@ def spectral_density(
     num_points: int = 400,
     width: float | None = None,
     decades: float = 8.0,
+    reorthogonalize: bool = True,
     key: jax.Array | None = None,
 ) -> Density:
     """The density of eigenvalues.
@@ -73,11 +74,13 @@ def spectral_density(
       num_points: g points of the grid.
       width: standard deviation of the kernel: by default a hundredth of the range, or a tenth of a decade.
       decades: the log axis reaches so far below the largest |eigenvalue|.
+      reorthogonalize: keep the k vectors of each probe. Without it 5 vectors are enough for any k; what rounding does is
+        then bounded by sqrt(epsilon) of the largest |eigenvalue|, below which the log axis counts all as near zero.
       key: PRNG key; 0 by default.
 
     Returns:
       The density; it integrates to 1 over the axis, with `near_zero` on the log axis. Cost: at most s k products; k + 3
-      vectors of memory.
+      vectors of memory, or 5.
 
     Raises:
       InputError: an argument out of its range, or too little memory.
@@ -95,7 +98,7 @@ def spectral_density(
     if width is not None:
         require_positive("spectral_density", "width", width)
     return density_of(
-        gauss_quadratures(operator, num_probes, num_steps, key),
+        gauss_quadratures(operator, num_probes, num_steps, key, reorthogonalize=reorthogonalize),
         axis,
         num_points=num_points,
         width=width,

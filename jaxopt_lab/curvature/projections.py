@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import fail
+from jaxopt_lab.core import InputError, fail
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, random_vector
 
@@ -138,10 +138,7 @@ def grow(operator: Operator, state: Projection, *, refill: bool = True) -> Proje
     basis, inner, norm = krylov.append(state.basis, count + 1, product)
     inner, beta = np.asarray(inner, np.float64)[: count + 1], float(norm)
     if not (np.isfinite(inner).all() and np.isfinite(beta)):
-        raise fail(
-            operator.name, f"product {state.products + 1} is not finite",
-            "The loss is not twice differentiable at this point, or it overflows there.",
-        )  # fmt: skip
+        raise not_finite(operator, state.products + 1)
     matrix, coupling = state.matrix.copy(), np.zeros_like(state.coupling)
     matrix[: count + 1, count] = matrix[count, : count + 1] = inner
     scale = max(state.scale, float(np.hypot(np.linalg.norm(inner), beta)))
@@ -155,6 +152,14 @@ def grow(operator: Operator, state: Projection, *, refill: bool = True) -> Proje
         products=state.products + 1, scale=scale, complete=whole or (broken and not refill),
     )  # fmt: skip
     return refresh(operator, state) if broken and not state.complete else state
+
+
+def not_finite(operator: Operator, number: int) -> InputError:
+    """What stops a recurrence at product `number`."""
+    return fail(
+        operator.name, f"product {number} is not finite",
+        "The loss is not twice differentiable at this point, or it overflows there.",
+    )  # fmt: skip
 
 
 def restart(state: Projection, kept: np.ndarray) -> Projection:

@@ -6,24 +6,32 @@ k products give the k nodes and weights that integrate polynomials up to degree 
 one more node put at x, the weights before x are at most the mass before x, and with the weight at x at least the mass
 up to x (Chebyshev, Markov, Stieltjes).
 
+Without reorthogonalization three vectors do in place of k. Rounding then puts several nodes, ghosts, where one eigenvalue
+has converged; they share its weight. The rule is that of a matrix whose eigenvalues lie close to those of the operator:
+nodes are taken to be off by sqrt(epsilon) |A| and masses by sqrt(epsilon), far above what is seen.
+
 Reference: Golub and Meurant 2010, Matrices, moments and quadrature with applications, chapter 6; Szego 1939, Orthogonal
-polynomials, section 3.41.
+polynomials, section 3.41; Greenbaum 1989, Behavior of slightly perturbed Lanczos and conjugate-gradient recurrences.
 """
 
 import dataclasses
 import functools
+import math
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core import fail, meshes, vectors
 from jaxopt_lab.core.errors import require_count, require_memory
 from jaxopt_lab.core.memory import available_memory
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, random_vector
-from jaxopt_lab.curvature.projections import grow, start_from
+from jaxopt_lab.curvature.projections import grow, not_finite, start_from
 from jaxopt_lab.curvature.soundness import require_sound
+
+_RECURRENCE = 2  # vectors that the recurrence keeps from step to step
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +84,7 @@ class Quadrature:
 
 
 def gauss_quadratures(
-    operator: Operator, num_probes: int, num_steps: int, key: jax.Array | None = None
+    operator: Operator, num_probes: int, num_steps: int, key: jax.Array | None = None, *, reorthogonalize: bool = True
 ) -> list[Quadrature]:
     """Gauss rules of independent random sign vectors.
 
@@ -85,9 +93,10 @@ def gauss_quadratures(
       num_probes: s.
       num_steps: k products for each; fewer where the Krylov space closes.
       key: PRNG key; 0 by default.
+      reorthogonalize: keep the basis; without it rounding makes ghosts, and nodes and masses are less sure.
 
     Returns:
-      s quadratures. Cost: at most s k products; k + 3 vectors of memory.
+      s quadratures. Cost: at most s k products; k + 3 vectors of memory, or 5 without reorthogonalization.
 
     Raises:
       InputError: a count below 1, too little memory, or a product that is not finite, not symmetric or not repeatable.
@@ -102,11 +111,12 @@ def gauss_quadratures(
     require_count("gauss_quadratures", "num_probes", num_probes)
     require_count("gauss_quadratures", "num_steps", num_steps)
     steps = min(num_steps, operator.size)
-    _require_room("gauss_quadratures", operator, steps)
+    _require_room("gauss_quadratures", operator, steps if reorthogonalize else min(steps, _RECURRENCE))
     operator, spent = require_sound(operator)
+    measure = _quadrature if reorthogonalize else _short_quadrature
     keys = jax.random.split(jax.random.key(0) if key is None else key, num_probes)
     starts = (random_vector(probe, operator.like, "rademacher") for probe in keys)
-    first, *rest = (_quadrature(operator, steps, start, probe) for start, probe in zip(starts, keys, strict=True))
+    first, *rest = (measure(operator, steps, start, probe) for start, probe in zip(starts, keys, strict=True))
     return [dataclasses.replace(first, products=first.products + spent), *rest]
 
 
@@ -158,6 +168,39 @@ def _quadrature(operator: Operator, num_steps: int, start: Any, key: jax.Array) 
     coupling = np.zeros(state.count) if state.complete else state.coupling[used]
     slack = krylov.ROUNDING * operator.epsilon
     return Quadrature(state.matrix[used, used], coupling, slack * state.scale, slack, state.products)
+
+
+def _short_quadrature(operator: Operator, num_steps: int, start: Any, key: jax.Array) -> Quadrature:
+    """The rule by the three-term recurrence alone."""
+    current = vectors.scale(1 / vectors.norm(start), start)
+    previous, beta = vectors.zeros_like(current), jnp.zeros(())
+    diagonal, beside, scale = [], [], 0.0
+    while len(diagonal) < num_steps:
+        product = operator(current)
+        previous, current, alpha, beta = meshes.settled(_recur(previous, current, product, beta))
+        if not (np.isfinite(alpha) and np.isfinite(beta)):
+            raise not_finite(operator, len(diagonal) + 1)
+        below = beside[-1] if beside else 0.0
+        diagonal, beside = [*diagonal, float(alpha)], [*beside, float(beta)]
+        scale = max(scale, math.hypot(below, diagonal[-1], beside[-1]))
+        if beside[-1] <= krylov.BREAKDOWN * operator.epsilon * scale:
+            beside[-1] = 0.0
+            break
+    coupling = np.zeros(len(diagonal))
+    coupling[-1] = beside[-1]
+    matrix = np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1)
+    slack = math.sqrt(operator.epsilon)
+    return Quadrature(matrix, coupling, slack * scale, slack, len(diagonal))
+
+
+@functools.partial(jax.jit, donate_argnums=0)
+def _recur(previous: Any, current: Any, product: Any, beta: jax.Array) -> tuple[Any, Any, jax.Array, jax.Array]:
+    """One step: (current, next direction, its entry on the diagonal of T, the one beside it)."""
+    rest = vectors.axpy(-beta, previous, product)
+    alpha = vectors.dot(current, rest)
+    rest = vectors.axpy(-alpha, current, rest)
+    beta = vectors.norm(rest)
+    return current, vectors.scale(1 / jnp.where(beta > 0, beta, 1), rest), alpha, beta
 
 
 def _nodes(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

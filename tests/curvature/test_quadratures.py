@@ -69,6 +69,54 @@ def test_the_density_is_that_of_the_smoothed_spectrum():
     np.testing.assert_allclose(np.trapezoid(density.values, density.grid), 1.0, atol=1e-3)
 
 
+GHOSTLY = {
+    "outliers": lambda rng: np.concatenate([np.exp(rng.normal(-6, 3, 3000)).clip(0, 0.5), [10, 20, 40, 80]]),
+    "gaps": lambda rng: np.concatenate([np.zeros(2000), rng.normal(0, 1e-3, 500), [1, 1e2, 1e4]]),
+    "even": lambda rng: np.linspace(-1, 1, 3000),
+    "signs": lambda rng: np.concatenate([rng.normal(0, 0.1, 3000), -np.exp(rng.normal(-7, 2, 190)), [5, 6, 7, -4]]),
+}
+
+
+@pytest.mark.parametrize("name", GHOSTLY)
+@pytest.mark.parametrize("seed", range(3))
+def test_without_reorthogonalization_the_bounds_on_masses_hold_although_there_are_ghosts(name, seed):
+    rng = np.random.default_rng(seed)
+    truth, key = GHOSTLY[name](rng), jax.random.key(seed)
+    (rule,) = gauss_quadratures(of(truth), 1, 120, key, reorthogonalize=False)
+    if name in ("outliers", "gaps"):
+        nodes = rule.rule[0]
+        assert (np.abs(nodes - truth.max()) < 1e-4 * truth.max()).sum() > 1, "no ghosts: the case is too easy"
+    for point in np.quantile(truth, np.linspace(0.01, 0.99, 25)):
+        low, high = rule.mass_below(point)
+        assert low <= np.mean(truth < point) and np.mean(truth <= point) <= high
+
+
+def test_without_reorthogonalization_the_density_is_the_same_within_its_bound():
+    truth = GHOSTLY["outliers"](np.random.default_rng(0))
+    kept, dropped = (
+        curvature.spectral_density(of(truth), num_probes=2, num_steps=60, width=0.5, reorthogonalize=keep)
+        for keep in (True, False)
+    )
+    masses = [np.cumsum(density.values) * np.diff(density.grid)[0] for density in (kept, dropped)]
+    np.testing.assert_allclose(*masses, atol=np.sqrt(2.0**-23))
+    logarithmic = curvature.spectral_density(of(truth), axis="log", num_steps=60, reorthogonalize=False)
+    assert logarithmic.near_zero == pytest.approx(np.mean(truth < 80 * np.sqrt(2.0**-23)), abs=0.05)
+
+
+def test_without_reorthogonalization_a_closed_space_gives_the_measure_itself():
+    (rule,) = gauss_quadratures(of([1.0, 1.0, 3.0, 3.0]), 1, 4, reorthogonalize=False)
+    assert rule.exact and rule.products == 2
+    np.testing.assert_allclose(rule.rule, [[1, 3], [0.5, 0.5]], rtol=1e-5)
+
+
+def test_without_reorthogonalization_the_memory_does_not_grow_with_the_steps(monkeypatch):
+    monkeypatch.setattr("jaxopt_lab.curvature.quadratures.available_memory", lambda: 5 * 400)
+    assert gauss_quadratures(of(np.linspace(1, 2, 100)), 1, 50, reorthogonalize=False)[0].products > 5
+    monkeypatch.setattr("jaxopt_lab.curvature.quadratures.available_memory", lambda: 4 * 400)
+    with pytest.raises(InputError, match="lower num_steps"):
+        gauss_quadratures(of(np.linspace(1, 2, 100)), 1, 50, reorthogonalize=False)
+
+
 def test_the_log_axis_keeps_signs_apart_and_counts_what_is_near_zero():
     truth = np.concatenate([np.full(1000, -1e-3), np.zeros(600), np.full(400, 1.0)])
     density = curvature.spectral_density(of(truth), axis="log", num_probes=6, num_steps=10)
