@@ -2,8 +2,8 @@
 
     python -m benchmarks.large_network [--width 9970] [--examples 256] [--vectors 24] [--steps 20]
 
-The tanh network 64-width-width-10 on digits, float32, after a few steps of gradient descent. The density keeps no basis:
-its memory does not grow with its steps.
+The tanh network 64-width-width-10 on digits, float32, after a few steps of gradient descent. The density keeps no
+basis: its memory does not grow with its steps.
 """
 
 import argparse
@@ -32,11 +32,12 @@ def main() -> None:
     problem = problems.load_problem("digits-mlp", width=arguments.width, depth=2, activation="tanh")
     data = jax.tree.map(lambda leaf: leaf[: arguments.examples], problem.data)
     quiet = training.Execution(progress=False)
+    began = time.perf_counter()
     trace = training.run(problem, optax.sgd, {"learning_rate": 0.01}, execution=quiet, **TRAINING)
     params = jax.tree.map(lambda leaf: leaf[0], trace.params)
     del trace
     print(f"jax {jax.__version__}, {device_kind()}, {vectors.size(params):,} parameters, {arguments.examples} examples")
-    _say("trained", 0, time.perf_counter())
+    _say("trained", 0, began)
     began = time.perf_counter()
     operator = curvature.hessian(problem, params, data=data)
     ends = curvature.eigenpairs(

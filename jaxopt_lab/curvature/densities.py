@@ -74,8 +74,8 @@ def spectral_density(
       num_points: g points of the grid.
       width: standard deviation of the kernel: by default a hundredth of the range, or a tenth of a decade.
       decades: the log axis reaches so far below the largest |eigenvalue|.
-      reorthogonalize: keep the k vectors of each probe. Without it 5 vectors are enough for any k; what rounding does is
-        then bounded by sqrt(epsilon) of the largest |eigenvalue|, below which the log axis counts all as near zero.
+      reorthogonalize: keep the k vectors of each probe. Without it 5 vectors are enough for any k; what rounding does
+        is then taken to be sqrt(epsilon) of the largest |eigenvalue|, below which the log axis counts all as near zero.
       key: PRNG key; 0 by default.
 
     Returns:

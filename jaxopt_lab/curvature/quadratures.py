@@ -6,9 +6,9 @@ k products give the k nodes and weights that integrate polynomials up to degree 
 one more node put at x, the weights before x are at most the mass before x, and with the weight at x at least the mass
 up to x (Chebyshev, Markov, Stieltjes).
 
-Without reorthogonalization three vectors do in place of k. Rounding then puts several nodes, ghosts, where one eigenvalue
-has converged; they share its weight. The rule is that of a matrix whose eigenvalues lie close to those of the operator:
-nodes are taken to be off by sqrt(epsilon) |A| and masses by sqrt(epsilon), far above what is seen.
+Without reorthogonalization three vectors do in place of k. Rounding then puts several nodes, ghosts, where one
+eigenvalue has converged; they share its weight. The rule is that of a matrix whose eigenvalues lie close to those of
+the operator: nodes are taken to be off by sqrt(epsilon) |A| and masses by sqrt(epsilon), far above what is seen.
 
 Reference: Golub and Meurant 2010, Matrices, moments and quadrature with applications, chapter 6; Szego 1939, Orthogonal
 polynomials, section 3.41; Greenbaum 1989, Behavior of slightly perturbed Lanczos and conjugate-gradient recurrences.

@@ -16,7 +16,7 @@ from jaxopt_lab.diagnosis.probe_runs import ScaledRule, with_wide_copy, without_
 from jaxopt_lab.diagnosis.rule_checks import held_at
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
 from jaxopt_lab.rules.identification import IdentifiedRule
-from jaxopt_lab.tracing.lsuv import LSUVInit
+from jaxopt_lab.tracing.initializers import LSUVInit, OrthogonalInit
 from jaxopt_lab.tracing.outputs import BypassActivation, LighterPenalty, NormalizeOutputs
 
 _SAME_RATE = 0.05
@@ -169,6 +169,16 @@ def initialize_by_data() -> Prescription:
         lambda p, r: (dataclasses.replace(p, init=LSUVInit(p)), r),
         restarts=True,
     )
+
+
+def orthogonal_recurrence(paths: tuple[str, ...]) -> Prescription:
+    """Orthogonal initial weights in the leaves at these paths, by which a recurrence hands its state on."""
+    text = (
+        "Begin with orthogonal recurrent weights, and with forget gates that are open (a bias of 1 or more), or let"
+        " attention or a skip over time reach back."
+    )
+    change = lambda p, r: (dataclasses.replace(p, init=OrthogonalInit(p, paths)), r)  # noqa: E731
+    return Prescription(text, change, restarts=True)
 
 
 def begin_elsewhere() -> Prescription:

@@ -7,6 +7,7 @@ opened, relu would lose its derivative 0 at 0.
 import dataclasses
 import pathlib
 import re
+import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -110,7 +111,10 @@ def lay_out(function: Callable[..., Any], *arguments: Any, open_derivatives: boo
 
 
 def evaluate(
-    program: Program, arguments: Sequence[Any], change: Callable[[int, Any], Any] = lambda number, value: value
+    program: Program,
+    arguments: Sequence[Any],
+    change: Callable[[int, Any], Any] = lambda number, value: value,
+    instead: Mapping[int, Callable[[list[Any]], list[Any]]] = types.MappingProxyType({}),
 ) -> dict[int, Any]:
     """Every value of the program by its number.
 
@@ -118,13 +122,20 @@ def evaluate(
       program: as laid out.
       arguments: the leaves of its arguments.
       change: (number, value) -> value, applied to each operation's outputs before they are used.
+      instead: place of an operation -> function of its inputs that gives its outputs.
     """
     values = {**program.constants, **dict(zip(program.inputs, arguments, strict=True))}
-    for operation in program.operations:
-        inputs = [atom.val if isinstance(atom, Literal) else values[atom] for atom in operation.inputs]
-        for number, value in zip(operation.outputs, _bind(operation.equation, inputs), strict=True):
+    for place, operation in enumerate(program.operations):
+        inputs = [value_of(atom, values) for atom in operation.inputs]
+        outputs = instead[place](inputs) if place in instead else _bind(operation.equation, inputs)
+        for number, value in zip(operation.outputs, outputs, strict=True):
             values[number] = change(number, value)
     return values
+
+
+def value_of(atom: Any, values: Mapping[int, Any]) -> Any:
+    """The value that an input or output of an operation stands for."""
+    return atom.val if isinstance(atom, Literal) else values[atom]
 
 
 def ancestors(program: Program, number: Any, stop: int | None = None) -> set[int]:

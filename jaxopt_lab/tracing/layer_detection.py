@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, holds_layer, is_number
+from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, ancestors, holds_layer, is_number, lay_out
 
 NAMES = {
     "relu": "relu", "relu6": "relu6", "leaky_relu": "leaky_relu", "elu": "elu", "selu": "selu", "celu": "elu",
@@ -62,14 +62,101 @@ class ActivationPlace:
     step: int
 
 
+@dataclasses.dataclass(frozen=True)
+class LoopPlace:
+    """A loop (`scan`) with layers inside.
+
+    Attributes:
+      step: the operation.
+      body: the program of one turn, of (constants, what is carried, what is read at this turn).
+      layers: in the body; their `value` and `step` are its own.
+      activations: likewise; their `layer` counts the body's layers.
+      recurrent: leaves of the layers whose data are carried from turn to turn.
+      hidden: loops, branches and complex products in the body that hold further layers.
+    """
+
+    step: int
+    body: Program
+    layers: list[LayerPlace]
+    activations: list[ActivationPlace]
+    recurrent: frozenset[int]
+    hidden: int
+
+
 def find_places(program: Program, num_leaves: int) -> tuple[list[LayerPlace], list[ActivationPlace], int]:
-    """Layers and activations in program order, and how many loops, branches and complex products are further layers.
+    """Layers and activations in program order, and how many branches and complex products are further layers.
 
     Args:
       program: of (params, batch) -> loss.
       num_leaves: how many of its first inputs are parameters.
     """
-    origins = _origins(program, num_leaves)
+    layers, activations, hidden = _places(program, _given(program, num_leaves), _sizes(program), leaves_loop=False)
+    return layers, activations, hidden
+
+
+def find_loops(program: Program, num_leaves: int) -> list[LoopPlace]:
+    """The loops that hold layers, in program order; the arguments are those of `find_places`."""
+    origins = _origins(program, _given(program, num_leaves))
+    return [
+        _loop(
+            step,
+            operation,
+            [origins.get(atom, _Origin()) if is_number(atom) else _Origin() for atom in operation.inputs],
+            _sizes(program),
+        )
+        for step, operation in enumerate(program.operations)
+        if _is_open_loop(operation)
+    ]
+
+
+def _is_open_loop(operation: Operation) -> bool:
+    return operation.name == "scan" and holds_layer(operation)
+
+
+def _loop(step: int, operation: Operation, given: list["_Origin"], sizes: list[int]) -> LoopPlace:
+    """One loop, whose operands depend on what `given` says."""
+    params = operation.equation.params
+    closed, first = params["jaxpr"], params["num_consts"]
+    last = first + params["num_carry"]
+    shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.in_avals]
+    body = lay_out(jax.extend.core.jaxpr_as_fun(closed), *shapes, open_derivatives=False)
+    while True:  # what is carried depends on all that it was made of in the turns before
+        origins = _origins(body, given)
+        carried = [
+            _joined([old, origins.get(atom, _Origin())]) if is_number(atom) else old
+            for old, atom in zip(given[first:last], body.outputs, strict=False)
+        ]
+        if carried == given[first:last]:
+            break
+        given = [*given[:first], *carried, *given[last:]]
+    layers, activations, hidden = _places(body, given, sizes, leaves_loop=True)
+    moving = {body.inputs[place] for place in range(first, last) if given[place].batch}
+    recurrent = frozenset(
+        layer.leaf for layer in layers if ancestors(body, _data_of(body, origins, layer.step)) & moving
+    )
+    return LoopPlace(step, body, layers, activations, recurrent, hidden)
+
+
+def _data_of(program: Program, origins: dict[int, "_Origin"], step: int) -> int:
+    """Number of the data of the layer at a step."""
+    operation = program.operations[step]
+    sides = _sides(operation, origins)
+    assert sides is not None
+    return operation.inputs[sides[1]]
+
+
+def _places(
+    program: Program, given: list["_Origin"], sizes: list[int], *, leaves_loop: bool
+) -> tuple[list[LayerPlace], list[ActivationPlace], int]:
+    """The same of a program whose inputs depend on what `given` says.
+
+    Args:
+      program: flat.
+      given: for each of its inputs.
+      sizes: numbers in each of the parameters' leaves.
+      leaves_loop: whether its outputs are read by layers that it does not hold.
+    """
+    origins = _origins(program, given)
     readers: dict[int, list[Operation]] = {}
     for operation in program.operations:
         for number in filter(is_number, operation.inputs):
@@ -80,10 +167,25 @@ def find_places(program: Program, num_leaves: int) -> tuple[list[LayerPlace], li
         if operation.name in LAYERS and _sides(operation, origins) is not None
     ]
     real = [step for step in steps if _is_real(program, program.operations[step])]
-    layers = [_layer(program, origins, readers, step) for step in real]
-    hidden = sum(operation.name not in LAYERS and holds_layer(operation) for operation in program.operations)
-    hidden += len(steps) - len(real)
-    return layers, _activations(program, origins, readers, layers), hidden
+    layers = [_layer(program, origins, readers, step, sizes) for step in real]
+    closed = [each for each in program.operations if each.name not in LAYERS and holds_layer(each)]
+    hidden = sum(leaves_loop or not _is_open_loop(operation) for operation in closed) + len(steps) - len(real)
+    read = _read_by_layers(program, origins, layers)
+    if leaves_loop:
+        read = set(range(len(program.shapes)))
+    return layers, _activations(program, origins, readers, layers, read), hidden
+
+
+def _given(program: Program, num_leaves: int) -> list["_Origin"]:
+    """What the inputs of a program of (params, batch) depend on."""
+    return [
+        _Origin(frozenset({place})) if place < num_leaves else _Origin(batch=True)
+        for place in range(len(program.inputs))
+    ]
+
+
+def _sizes(program: Program) -> list[int]:
+    return [math.prod(program.shapes[number].shape) for number in program.inputs]
 
 
 def _is_real(program: Program, operation: Operation) -> bool:
@@ -98,14 +200,15 @@ class _Origin:
     batch: bool = False
 
 
-def _origins(program: Program, num_leaves: int) -> dict[int, _Origin]:
-    origins = dict.fromkeys(program.constants, _Origin())
-    for place, number in enumerate(program.inputs):
-        origins[number] = _Origin(frozenset({place})) if place < num_leaves else _Origin(batch=True)
+def _joined(origins: list[_Origin]) -> _Origin:
+    return _Origin(frozenset().union(*(one.leaves for one in origins)), any(one.batch for one in origins))
+
+
+def _origins(program: Program, given: list[_Origin]) -> dict[int, _Origin]:
+    origins = dict.fromkeys(program.constants, _Origin()) | dict(zip(program.inputs, given, strict=True))
     for operation in program.operations:
         read = [origins[number] for number in operation.inputs if is_number(number)]
-        joined = _Origin(frozenset().union(*(one.leaves for one in read)), any(one.batch for one in read))
-        origins.update(dict.fromkeys(operation.outputs, joined))
+        origins.update(dict.fromkeys(operation.outputs, _joined(read)))
     return origins
 
 
@@ -118,7 +221,9 @@ def _sides(operation: Operation, origins: dict[int, _Origin]) -> tuple[int, int]
     return None
 
 
-def _layer(program: Program, origins: dict[int, _Origin], readers: dict[int, list[Operation]], step: int) -> LayerPlace:
+def _layer(
+    program: Program, origins: dict[int, _Origin], readers: dict[int, list[Operation]], step: int, sizes: list[int]
+) -> LayerPlace:
     operation = program.operations[step]
     sides = _sides(operation, origins)
     assert sides is not None
@@ -135,8 +240,8 @@ def _layer(program: Program, origins: dict[int, _Origin], readers: dict[int, lis
     else:
         fan_in, axes = math.prod(shape) // shape[numbers.rhs_spec[0]], (numbers.out_spec[1],)
     value, axes = _with_bias(program, origins, readers, operation.outputs[0], tuple(axes))
-    sizes = {leaf: math.prod(program.shapes[program.inputs[leaf]].shape) for leaf in origins[weight].leaves}
-    return LayerPlace(value, max(sizes, key=lambda leaf: (sizes[leaf], -leaf)), fan_in, axes, step)
+    leaf = max(origins[weight].leaves, key=lambda leaf: (sizes[leaf], -leaf))
+    return LayerPlace(value, leaf, fan_in, axes, step)
 
 
 def _with_bias(
@@ -164,9 +269,9 @@ def _with_bias(
 
 
 def _activations(
-    program: Program, origins: dict[int, _Origin], readers: dict[int, list[Operation]], layers: list[LayerPlace]
-) -> list[ActivationPlace]:
-    read = _read_by_layers(program, origins, layers)
+    program: Program, origins: dict[int, _Origin], readers: dict[int, list[Operation]], layers: list[LayerPlace],
+    read: set[int],
+) -> list[ActivationPlace]:  # fmt: skip
     units = {layer.value: layer.unit_axes for layer in layers}
     found, taken = [], set()
     for step, stop, name, value in _candidates(program, readers):
@@ -187,9 +292,9 @@ def _read_by_layers(program: Program, origins: dict[int, _Origin], layers: list[
     for step in range(len(program.operations) - 1, -1, -1):
         operation = program.operations[step]
         if step in steps:
-            sides = _sides(operation, origins)
-            assert sides is not None
-            read.add(operation.inputs[sides[1]])
+            read.add(_data_of(program, origins, step))
+        if _is_open_loop(operation):
+            read |= set(filter(is_number, operation.inputs))
         if read & set(operation.outputs):
             read |= set(filter(is_number, operation.inputs))
     return read

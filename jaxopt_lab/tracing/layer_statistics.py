@@ -22,8 +22,9 @@ import numpy as np
 from jaxopt_lab.core import Problem, meshes, vectors
 from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.core.problem import Batch, Params, as_partial
-from jaxopt_lab.tracing.jaxprs import evaluate, lay_out
-from jaxopt_lab.tracing.layer_detection import ActivationPlace, LayerPlace, find_places
+from jaxopt_lab.tracing.jaxprs import Program, evaluate, lay_out
+from jaxopt_lab.tracing.layer_detection import ActivationPlace, LayerPlace, LoopPlace, find_loops, find_places
+from jaxopt_lab.tracing.loops import Taps, gain_over_turns, run_loop, zero_taps
 from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
 
 BOUNDED = ("tanh", "logistic")
@@ -91,6 +92,25 @@ class _Hidden:
     count: int
 
 
+@dataclasses.dataclass(frozen=True)
+class _Values:
+    """What layers and activations that stand in one program, or in one loop of it, were seen to be.
+
+    Attributes:
+      layers: their places.
+      activations: likewise.
+      values: by the number of a place's value; in a loop with the turns as first axis.
+      grads: of the examples' losses, likewise, for the layers.
+      loop: the loop, or None.
+    """
+
+    layers: list[LayerPlace]
+    activations: list[ActivationPlace]
+    values: Taps
+    grads: Taps
+    loop: LoopPlace | None = None
+
+
 @jax.jit
 def _measure(
     loss: Any, params: Params, batch: Batch
@@ -100,34 +120,76 @@ def _measure(
     leaves = jax.tree.leaves((params, batch))
     names = vectors.parameter_paths(params)
     layers, activations, hidden = find_places(program, len(names))
+    loops = find_loops(program, len(names))
     num_examples = jnp.shape(leaves[-1])[0]
 
-    def total(taps: dict[int, jax.Array]) -> tuple[jax.Array, dict[int, jax.Array]]:
+    def total(taps: Taps, turns: list[Taps]) -> tuple[jax.Array, tuple[Taps, list[Taps]]]:
+        seen: dict[int, Taps] = {}
+
+        def run(place: int, inputs: list[Any]) -> list[Any]:
+            outputs, seen[place] = run_loop(loops[place], program.operations[loops[place].step], turns[place], inputs)
+            return outputs
+
+        instead = {loop.step: functools.partial(run, place) for place, loop in enumerate(loops)}
         change = lambda number, value: value + taps[number] if number in taps else value  # noqa: E731
-        values = evaluate(program, leaves, change)
+        values = evaluate(program, leaves, change, instead)
         kept = {place.value: values[place.value] for place in (*layers, *activations)}
-        return num_examples * values[program.outputs[0]], kept
+        return num_examples * values[program.outputs[0]], (kept, [seen[place] for place in range(len(loops))])
 
     zeros = {place.value: jnp.zeros(**_like(program.shapes[place.value])) for place in layers}
-    grads, values = jax.grad(total, has_aux=True)(zeros) if layers else ({}, {})
+    starts = [zero_taps(loop, program.operations[loop.step]) for loop in loops]
+    (grads, inner_grads), (values, inner) = (
+        jax.grad(total, (0, 1), has_aux=True)(zeros, starts) if layers or loops else ((zeros, starts), (zeros, starts))
+    )
+    found = [_Values(layers, activations, values, grads)]
+    found += [
+        _Values(loop.layers, loop.activations, *numbers, loop)
+        for loop, *numbers in zip(loops, inner, inner_grads, strict=True)
+    ]
+    each_layer = sorted(
+        ((_order(place, group.loop), place, group) for group in found for place in group.layers), key=lambda one: one[0]
+    )
+    each_activation = sorted(
+        ((_order(place, group.loop), place, group) for group in found for place in group.activations),
+        key=lambda one: one[0],
+    )
     return (
-        [_layer_signal(place, names[place.leaf], values[place.value], grads[place.value]) for place in layers],
-        [_prints(_table(values[place.value], place.unit_axes)) for place in layers],
-        [_activation_signal(place, names[layers[place.layer].leaf], values[place.value]) for place in activations],
-        _Hidden(hidden),
+        [_layer_signal(place, names[place.leaf], group, program) for _, place, group in each_layer],
+        [_prints(_table(group.values[place.value], _axes(place, group))) for _, place, group in each_layer],
+        [
+            _activation_signal(place, names[group.layers[place.layer].leaf], group)
+            for _, place, group in each_activation
+        ],
+        _Hidden(hidden + sum(loop.hidden for loop in loops)),
     )
 
 
-def _layer_signal(place: LayerPlace, name: str, value: jax.Array, grads: jax.Array) -> LayerSignal:
-    table = _table(value, place.unit_axes)
+def _order(place: LayerPlace | ActivationPlace, loop: LoopPlace | None) -> tuple[int, int]:
+    return (place.step, 0) if loop is None else (loop.step, place.step)
+
+
+def _layer_signal(place: LayerPlace, name: str, group: _Values, program: Program) -> LayerSignal:
+    value, grads, loop = group.values[place.value], group.grads[place.value], group.loop
+    table = _table(value, _axes(place, group))
     centres = jnp.mean(table, axis=0)
     rms = lambda array: jnp.sqrt(jnp.mean(jnp.square(vectors.widened(array))))  # noqa: E731
     numbers: Any = (rms(table), rms(grads), jnp.std(centres), rms(table - centres), float("nan"), centres)
-    return LayerSignal(name, place.fan_in, table.shape[1], *numbers)
+    if loop is None:
+        return LayerSignal(name, place.fan_in, table.shape[1], *numbers)
+    gain: Any = gain_over_turns(program.operations[loop.step], vectors.widened(grads))
+    return LayerSignal(
+        name, place.fan_in, table.shape[1], *numbers, turns=value.shape[0], over_turns=gain,
+        is_recurrent=place.leaf in loop.recurrent, loop=loop.step + 1,
+    )  # fmt: skip
 
 
-def _activation_signal(place: ActivationPlace, layer: str, value: jax.Array) -> ActivationSignal:
-    table = _table(value, place.unit_axes)
+def _axes(place: LayerPlace | ActivationPlace, group: _Values) -> tuple[int, ...]:
+    """Axes of the place's value that count units; in a loop the turns stand before them."""
+    return place.unit_axes if group.loop is None else tuple(axis + 1 for axis in place.unit_axes)
+
+
+def _activation_signal(place: ActivationPlace, layer: str, group: _Values) -> ActivationSignal:
+    table = _table(group.values[place.value], _axes(place, group))
     outputs, slopes = jax.jvp(_FUNCTIONS[place.operation], (table,), (jnp.ones_like(table),))
     bounded = place.operation in BOUNDED
     if bounded:

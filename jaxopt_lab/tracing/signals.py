@@ -10,8 +10,8 @@ import numpy as np
 
 @functools.partial(
     jax.tree_util.register_dataclass,
-    data_fields=["forward", "backward", "spread", "deviation", "copies", "centres"],
-    meta_fields=["name", "fan_in", "num_units"],
+    data_fields=["forward", "backward", "spread", "deviation", "copies", "centres", "over_turns"],
+    meta_fields=["name", "fan_in", "num_units", "turns", "is_recurrent", "loop"],
 )
 @dataclasses.dataclass(frozen=True)
 class LayerSignal:
@@ -27,6 +27,10 @@ class LayerSignal:
       deviation: standard deviation over examples around each unit's mean, rms over units.
       copies: share of units that equal another unit on all examples, up to 1e-6 of their size.
       centres: the examples' mean of each unit's output, [num_units].
+      turns: of the loop that it stands in, over which the numbers above are taken; 1 outside of loops.
+      over_turns: rms of the gradient with respect to its output at the first turn, over that at the last; NaN outside.
+      is_recurrent: whether its data are carried from turn to turn.
+      loop: tells loops apart; 0 outside.
     """
 
     name: str
@@ -38,6 +42,10 @@ class LayerSignal:
     deviation: float
     copies: float
     centres: np.ndarray = dataclasses.field(repr=False, compare=False)
+    turns: int = 1
+    over_turns: float = float("nan")
+    is_recurrent: bool = False
+    loop: int = 0
 
 
 @functools.partial(
@@ -84,29 +92,51 @@ class Signals:
     notes: tuple[str, ...] = ()
 
     @property
+    def in_depth(self) -> tuple[LayerSignal, ...]:
+        """Layers one behind the other: of those in one loop, which may stand side by side, the last."""
+        loops = [layer.loop for layer in self.layers]
+        return tuple(
+            layer
+            for place, layer in enumerate(self.layers)
+            if not layer.loop or loops[place + 1 : place + 2] != [layer.loop]
+        )
+
+    @property
     def num_hidden(self) -> int:
-        """Number of layers before the last."""
-        return max(len(self.layers) - 1, 0)
+        """Number of layers in depth before the last."""
+        return max(len(self.in_depth) - 1, 0)
+
+    @property
+    def recurrent_gain(self) -> float:
+        """What the gradient changes by from a loop's last turn to its first, in the loop where that is furthest from 1.
+
+        Of several layers in one loop the largest counts, the best way back; 1 without a recurrent layer.
+        """
+        best: dict[int, float] = {}
+        for layer in self.layers:
+            if layer.is_recurrent and np.isfinite(layer.over_turns):
+                best[layer.loop] = max(layer.over_turns, best.get(layer.loop, 0.0))
+        return max(best.values(), key=lambda gain: abs(np.log(max(gain, 1e-300))), default=1.0)
 
     @property
     def forward_factors(self) -> np.ndarray:
         """Growth of `forward` from each hidden layer to the next, [num_hidden - 1]."""
-        return _ratios([layer.forward for layer in self.layers[:-1]])
+        return _ratios([layer.forward for layer in self.in_depth[:-1]])
 
     @property
     def backward_factors(self) -> np.ndarray:
         """Growth of `backward` from each hidden layer to the one before, last layer first, [num_hidden - 1]."""
-        return _ratios([layer.backward for layer in self.layers[:-1]][::-1])
+        return _ratios([layer.backward for layer in self.in_depth[:-1]][::-1])
 
     @property
     def forward_gain(self) -> float:
         """`forward` of the last hidden layer over that of the first; 1 with fewer than two."""
-        return _gain([layer.forward for layer in self.layers[:-1]])
+        return _gain([layer.forward for layer in self.in_depth[:-1]])
 
     @property
     def backward_gain(self) -> float:
         """`backward` of the first layer over that of the last hidden one; 1 with fewer than two."""
-        return _gain([layer.backward for layer in self.layers[:-1]][::-1])
+        return _gain([layer.backward for layer in self.in_depth[:-1]][::-1])
 
     @property
     def worst_dead(self) -> float:

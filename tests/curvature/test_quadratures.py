@@ -88,7 +88,8 @@ def test_without_reorthogonalization_the_bounds_on_masses_hold_although_there_ar
         assert (np.abs(nodes - truth.max()) < 1e-4 * truth.max()).sum() > 1, "no ghosts: the case is too easy"
     for point in np.quantile(truth, np.linspace(0.01, 0.99, 25)):
         low, high = rule.mass_below(point)
-        assert low <= np.mean(truth < point) and np.mean(truth <= point) <= high
+        assert low <= np.mean(truth < point)
+        assert np.mean(truth <= point) <= high
 
 
 def test_without_reorthogonalization_the_density_is_the_same_within_its_bound():
@@ -105,7 +106,7 @@ def test_without_reorthogonalization_the_density_is_the_same_within_its_bound():
 
 def test_without_reorthogonalization_a_closed_space_gives_the_measure_itself():
     (rule,) = gauss_quadratures(of([1.0, 1.0, 3.0, 3.0]), 1, 4, reorthogonalize=False)
-    assert rule.exact and rule.products == 2
+    assert (rule.exact, rule.products) == (True, 2)
     np.testing.assert_allclose(rule.rule, [[1, 3], [0.5, 0.5]], rtol=1e-5)
 
 

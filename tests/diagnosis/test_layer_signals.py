@@ -10,6 +10,8 @@ from jaxopt_lab.diagnosis.evidence import Layers
 from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
 from tests.diagnosis.pieces import evidence
 
+EXAMINED = (signals.examine_vanishing, signals.examine_exploding)
+
 
 def layered(forward=(1.0, 1.0, 1.0, 1.0, 1.0), backward=(1.0,) * 5, dead=0.0, saturated=np.nan, copies=0.0):
     layers = tuple(
@@ -64,3 +66,16 @@ def test_a_high_start_that_a_quarter_of_the_run_makes_good_is_no_cause(quarter, 
         made, run=dataclasses.replace(made.run, losses=curve), point=dataclasses.replace(made.point, loss=6.0)
     )
     assert (signals.examine_initialization(high) is not None) == found
+
+
+@pytest.mark.parametrize(("gain", "cause"), [(19.0, None), (21.0, "exploding-signal"), (0.0, "vanishing-signal")])
+@pytest.mark.parametrize("end", [0.9, 0.1])
+def test_the_gradient_changes_twentyfold_through_a_recurrence(gain, cause, end):
+    numbers = (1.0, 1.0, 1.0, 1.0, 0.0, np.zeros(8))
+    for over, expected in ((gain, cause), (1 / gain if gain else 1.0, "vanishing-signal" if gain == 21.0 else None)):
+        inner = LayerSignal("u", 8, 8, *numbers, turns=30, over_turns=over, is_recurrent=True, loop=1)
+        read = LayerSignal("w", 2, 8, *numbers, turns=30, over_turns=1e-9, loop=1)
+        layers = Layers(Signals((read, inner, LayerSignal("out", 8, 1, *numbers)), (), 40))
+        made = evidence(end=end, layers=layers)
+        found = [each.cause for each in (examine(made) for examine in EXAMINED) if each is not None]
+        assert found == ([expected] if expected and end > 0.5 else [])

@@ -2,7 +2,8 @@
 
 Forward: rms of the layers' outputs. Backward: rms of the gradient with respect to them. At mean-field's critical point
 both keep their size from layer to layer; off it they change by sqrt(chi) a layer, and networks train to a depth of
-about 6 / |ln chi| (Schoenholz et al. 2017): a change of more than e^3 = 20 in all is too much.
+about 6 / |ln chi| (Schoenholz et al. 2017): a change of more than e^3 = 20 in all is too much, and so is one through
+the turns of a recurrence, whose best layer counts.
 Dead: half of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of
 2^-n is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
 Initialization: the loss before the first step exceeds ln C by 3 (or is four times that of a constant output), or units
@@ -24,10 +25,11 @@ from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, listed, make_finding, measured
 from jaxopt_lab.diagnosis.predicted_gain import horizon_for
-from jaxopt_lab.diagnosis.prescriptions import advise, initialize_by_data
+from jaxopt_lab.diagnosis.prescriptions import advise, initialize_by_data, orthogonal_recurrence
 from jaxopt_lab.tracing.signals import Signals
 
 DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field.mean_field_factor"
+RECURRENCE = "Bengio, Simard, Frasconi 1994; Pascanu, Mikolov, Bengio 2013"
 TOO_MUCH = 20.0
 DEAD, SATURATED = 0.5, 0.75
 EXCESS, COPIES = 3.0, 0.5
@@ -39,11 +41,11 @@ _NAMES = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 def examine_vanishing(evidence: Evidence) -> Finding | None:
     """A finding where the signal shrinks twentyfold through the hidden layers."""
     signals = _suffering(evidence)
-    if signals is None or signals.num_hidden < 2:
+    if signals is None:
         return None
     least = min(signals.forward_gain, signals.backward_gain)
-    if not 0 < least < 1 / TOO_MUCH:  # a signal that is exactly zero is cut off, or its units are dead
-        return None
+    if signals.num_hidden < 2 or not 0 < least < 1 / TOO_MUCH:  # exactly zero: it is cut off, or its units are dead
+        return _recurrence(evidence, signals, "vanishing-signal") if signals.recurrent_gain < 1 / TOO_MUCH else None
     text = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: they hardly learn."
     return make_finding(
         "vanishing-signal", text, _measurements(evidence, signals), initialize_by_data(), min(1 / least, 1e9),
@@ -55,16 +57,34 @@ def examine_vanishing(evidence: Evidence) -> Finding | None:
 def examine_exploding(evidence: Evidence) -> Finding | None:
     """A finding where the signal grows twentyfold through the hidden layers."""
     signals = _suffering(evidence)
-    if signals is None or signals.num_hidden < 2:
+    if signals is None:
         return None
     most = max(signals.forward_gain, signals.backward_gain)
-    if not most > TOO_MUCH:
-        return None
+    if signals.num_hidden < 2 or not most > TOO_MUCH:
+        return _recurrence(evidence, signals, "exploding-signal") if signals.recurrent_gain > TOO_MUCH else None
     text = f"The signal grows {most:.3g} times over {signals.num_hidden} hidden layers."
     return make_finding(
         "exploding-signal", text, _measurements(evidence, signals), initialize_by_data(), min(most, 1e9),
         horizon=horizon_for(evidence, most),
         follows_from=_blamed(evidence, signals),
+    )  # fmt: skip
+
+
+def _recurrence(evidence: Evidence, signals: Signals, cause: str) -> Finding:
+    """What a recurrence does to the gradient on its way back through the turns."""
+    layers = [layer for layer in signals.layers if layer.is_recurrent]
+    change = signals.recurrent_gain
+    size = min(max(change, 1 / max(change, 1e-9)), 1e9)
+    turns = max(layer.turns for layer in layers)
+    verb, limit = ("grows", TOO_MUCH) if change > 1 else ("shrinks", 1 / TOO_MUCH)
+    text = f"On its way back through {turns} turns of a recurrence the gradient {verb} {size:.3g} times."
+    numbers = [
+        measured("gradient at the first turn of a recurrence over that at its last", change, limit, RECURRENCE),
+        measured("turns", turns),
+    ]
+    return make_finding(
+        cause, text, numbers, orthogonal_recurrence(tuple(dict.fromkeys(layer.name for layer in layers))), size,
+        horizon=horizon_for(evidence, size), follows_from=("dead-units", "unnormalized-inputs", *_decayed(evidence)),
     )  # fmt: skip
 
 
@@ -205,7 +225,7 @@ def _mean_field_gain(evidence: Evidence, signals: Signals) -> float | None:
     """What the gradient changes by on its way back, by the weights' variances; None for other activations."""
     weights = _weights(evidence)
     hidden = signals.layers[:-1]
-    if len(hidden) < 2:
+    if len(hidden) < 2 or any(layer.loop for layer in hidden):
         return None
     kinds = {each.layer: _NAMES.get(each.operation) for each in signals.activations}
     if not all(kinds.get(layer.name) and layer.name in weights for layer in hidden):

@@ -1,14 +1,18 @@
-"""Initial parameters scaled by the data: every layer's outputs with mean 0 and deviation 1, first layer first.
+"""Initial parameters made anew from a problem's own: scaled by the data, or orthogonal where a recurrence reads them.
+
+By the data: every layer's outputs with mean 0 and deviation 1, first layer first,
 
     W <- W / s,   b <- (b - m) / s
 
 m and s are the mean of each unit and the deviation over examples and units, measured with all layers before it done.
 Units that are copies of each other are drawn anew first.
 
-Reference: Mishkin and Matas 2016, All you need is a good init; Salimans and Kingma 2016, section 3.
+Reference: Mishkin and Matas 2016, All you need is a good init; Salimans and Kingma 2016, section 3; Saxe, McClelland,
+Ganguli 2014, arXiv 1312.6120 (orthogonal).
 """
 
 import dataclasses
+from functools import partial
 from typing import Any
 
 import jax
@@ -40,6 +44,25 @@ class LSUVInit:
         return rescaled(self.problem, self.problem.init(key), key)
 
 
+@dataclasses.dataclass(frozen=True)
+class OrthogonalInit:
+    """A problem's initialization, with orthogonal matrices in some leaves; key -> parameters.
+
+    Attributes:
+      problem: whose initialization it uses.
+      paths: of the leaves. Of several square blocks side by side each is made orthogonal; any other shape stays.
+    """
+
+    problem: Problem
+    paths: tuple[str, ...]
+
+    def __call__(self, key: jax.Array) -> Any:
+        """The parameters."""
+        keys = {path: jax.random.fold_in(key, place) for place, path in enumerate(self.paths)}
+        changes = {path: partial(_orthogonal, drawn) for path, drawn in keys.items()}
+        return _changed(self.problem.init(key), changes)
+
+
 def rescaled(problem: Problem, params: Any, key: jax.Array) -> Any:
     """The parameters with every hidden layer scaled by the data; the last layer keeps its size, bounded by 1."""
     num_layers = len(measure_signals(problem, params).layers)
@@ -67,6 +90,15 @@ def _scaled(params: Any, layer: LayerSignal) -> Any:
     if bias is not None:
         changes[bias] = lambda leaf: ((leaf - jnp.asarray(layer.centres, leaf.dtype)) / size).astype(leaf.dtype)
     return _changed(params, changes)
+
+
+def _orthogonal(key: jax.Array, leaf: jax.Array) -> jax.Array:
+    size = min(leaf.shape, default=0)
+    if leaf.ndim != 2 or size == 0 or max(leaf.shape) % size:
+        return leaf
+    draws = jax.random.split(key, max(leaf.shape) // size)
+    blocks = [jax.random.orthogonal(draw, size, dtype=jnp.float32) for draw in draws]
+    return jnp.concatenate(blocks, axis=int(np.argmax(leaf.shape))).astype(leaf.dtype)
 
 
 def _bias_of(params: Any, layer: LayerSignal) -> str | None:
