@@ -16,7 +16,7 @@ from jaxopt_lab.diagnosis.probe_runs import ScaledRule, with_wide_copy, without_
 from jaxopt_lab.diagnosis.rule_checks import held_at
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
 from jaxopt_lab.rules.identification import IdentifiedRule
-from jaxopt_lab.tracing.initializers import LSUVInit, OrthogonalInit
+from jaxopt_lab.tracing.initializers import LSUVInit, RecurrentInit
 from jaxopt_lab.tracing.outputs import BypassActivation, LighterPenalty, NormalizeOutputs
 
 _SAME_RATE = 0.05
@@ -171,13 +171,13 @@ def initialize_by_data() -> Prescription:
     )
 
 
-def orthogonal_recurrence(paths: tuple[str, ...]) -> Prescription:
-    """Orthogonal initial weights in the leaves at these paths, by which a recurrence hands its state on."""
+def hand_state_on(paths: tuple[str, ...], gates: tuple[str, ...], turns: int) -> Prescription:
+    """Orthogonal initial weights in the leaves at `paths`, and open gates where those of `gates` begin shut."""
     text = (
         "Begin with orthogonal recurrent weights, and with forget gates that are open (a bias of 1 or more), or let"
         " attention or a skip over time reach back."
     )
-    change = lambda p, r: (dataclasses.replace(p, init=OrthogonalInit(p, paths)), r)  # noqa: E731
+    change = lambda p, r: (dataclasses.replace(p, init=RecurrentInit(p, paths, gates, turns)), r)  # noqa: E731
     return Prescription(text, change, restarts=True)
 
 

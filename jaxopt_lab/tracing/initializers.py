@@ -8,7 +8,7 @@ m and s are the mean of each unit and the deviation over examples and units, mea
 Units that are copies of each other are drawn anew first.
 
 Reference: Mishkin and Matas 2016, All you need is a good init; Salimans and Kingma 2016, section 3; Saxe, McClelland,
-Ganguli 2014, arXiv 1312.6120 (orthogonal).
+Ganguli 2014, arXiv 1312.6120 (orthogonal); Tallec and Ollivier 2018, arXiv 1804.11188 (gates).
 """
 
 import dataclasses
@@ -25,6 +25,7 @@ from jaxopt_lab.tracing.layer_statistics import measure_signals
 from jaxopt_lab.tracing.signals import LayerSignal
 
 _COPIES = 0.5
+_SHUT = -1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,22 +46,27 @@ class LSUVInit:
 
 
 @dataclasses.dataclass(frozen=True)
-class OrthogonalInit:
-    """A problem's initialization, with orthogonal matrices in some leaves; key -> parameters.
+class RecurrentInit:
+    """A problem's initialization, with a recurrence that hands its state on; key -> parameters.
 
     Attributes:
       problem: whose initialization it uses.
-      paths: of the leaves. Of several square blocks side by side each is made orthogonal; any other shape stays.
+      paths: leaves that are made orthogonal: square ones, or each of several square blocks side by side. Others stay.
+      gates: leaves with biases, of which those below -1, of gates that begin shut, become ln(turns).
+      turns: of the recurrence, at least 2.
     """
 
     problem: Problem
     paths: tuple[str, ...]
+    gates: tuple[str, ...]
+    turns: int
 
     def __call__(self, key: jax.Array) -> Any:
         """The parameters."""
         keys = {path: jax.random.fold_in(key, place) for place, path in enumerate(self.paths)}
         changes = {path: partial(_orthogonal, drawn) for path, drawn in keys.items()}
-        return _changed(self.problem.init(key), changes)
+        opened = lambda leaf: jnp.where(leaf < _SHUT, np.log(self.turns), leaf).astype(leaf.dtype)  # noqa: E731
+        return _changed(self.problem.init(key), changes | dict.fromkeys(self.gates, opened))
 
 
 def rescaled(problem: Problem, params: Any, key: jax.Array) -> Any:

@@ -11,7 +11,7 @@ from jaxopt_lab.diagnosis import prescriptions
 from jaxopt_lab.diagnosis.budget import Budget, subsampled
 from jaxopt_lab.diagnosis.gradient_noise import measure_noise
 from jaxopt_lab.rules.identification import identify, weight_decay
-from jaxopt_lab.tracing.initializers import OrthogonalInit, rescaled
+from jaxopt_lab.tracing.initializers import RecurrentInit, rescaled
 from jaxopt_lab.tracing.layer_statistics import measure_signals
 
 DEEP = lab.load_problem("mnist1d-mlp", width=16, depth=4, activation="sigmoid", num_examples=200)
@@ -99,12 +99,12 @@ def test_bad_examples_are_left_out_whatever_leaf_they_are_in():
     assert fewer.data[0][:, 0].tolist() == [0, 4, 6, 10]
 
 
-def test_recurrent_weights_are_made_orthogonal_block_by_block():
-    params = {"u": jnp.ones((4, 12)), "v": jnp.ones((4, 4)), "odd": jnp.ones((4, 6)), "b": jnp.ones(4)}
+def test_recurrent_weights_are_made_orthogonal_block_by_block_and_shut_gates_opened():
+    params = {"u": jnp.ones((4, 12)), "v": jnp.ones((4, 4)), "odd": jnp.ones((4, 6)), "b": jnp.array([-4.0, -0.9, 1.0])}
     problem = lab.from_loss(lambda w, batch, key: jnp.sum(w["u"]), lambda key: params)
-    init = OrthogonalInit(problem, ("u", "v", "odd", "b"))
-    made = init(jax.random.key(1))
+    made = RecurrentInit(problem, ("u", "v", "odd"), ("b",), 40)(jax.random.key(1))
     for block in (*jnp.split(made["u"], 3, axis=1), made["v"]):
         np.testing.assert_allclose(block @ block.T, np.eye(4), atol=1e-5)
     assert not np.allclose(made["u"][:, :4], made["u"][:, 4:8])
-    chex.assert_trees_all_equal({name: made[name] for name in ("odd", "b")}, {"odd": params["odd"], "b": params["b"]})
+    chex.assert_trees_all_equal(made["odd"], params["odd"])
+    np.testing.assert_allclose(made["b"], [np.log(40), -0.9, 1.0], rtol=1e-6)

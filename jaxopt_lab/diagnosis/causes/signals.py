@@ -25,7 +25,7 @@ from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, listed, make_finding, measured
 from jaxopt_lab.diagnosis.predicted_gain import horizon_for
-from jaxopt_lab.diagnosis.prescriptions import advise, initialize_by_data, orthogonal_recurrence
+from jaxopt_lab.diagnosis.prescriptions import advise, hand_state_on, initialize_by_data
 from jaxopt_lab.tracing.signals import Signals
 
 DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field.mean_field_factor"
@@ -82,8 +82,10 @@ def _recurrence(evidence: Evidence, signals: Signals, cause: str) -> Finding:
         measured("gradient at the first turn of a recurrence over that at its last", change, limit, RECURRENCE),
         measured("turns", turns),
     ]
+    units, names = {layer.num_units for layer in layers}, tuple(dict.fromkeys(layer.name for layer in layers))
+    gates = tuple(path for path, leaf in _weights(evidence).items() if leaf.ndim == 1 and leaf.size in units)
     return make_finding(
-        cause, text, numbers, orthogonal_recurrence(tuple(dict.fromkeys(layer.name for layer in layers))), size,
+        cause, text, numbers, hand_state_on(names, gates, turns), size,
         horizon=horizon_for(evidence, size), follows_from=("dead-units", "unnormalized-inputs", *_decayed(evidence)),
     )  # fmt: skip
 
