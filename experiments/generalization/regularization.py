@@ -11,11 +11,12 @@ worst eigenvalue (published as 1.6862).
 
 On perceptrons that learn 100 digits, each tuned on validation, they are not one: L2 narrows the gap between held-out
 and training loss by a sixth and lowers the held-out loss by a tenth. Dropout does less, in one draw of the seeds
-nothing; stopping early gains a hundredth, as the loss hardly rises; batch normalization does not narrow the gap, and
-moving the images by a pixel, an eighth of their side, hurts.
+nothing; stopping early gains a hundredth of 400 steps' loss and a sixteenth of 2000 steps', always less than L2; batch
+normalization does not narrow the gap, and moving the images by a pixel, an eighth of their side, hurts.
 
 Source: Srivastava et al. 2014, section 9.1; Ali, Kolter, Tibshirani 2019, arXiv 1810.10082. The bounds on
-perceptrons are from seeds 11 and 12.
+perceptrons are from seeds 11 and 12, but for that on stopping early: it was said to gain next to nothing, which the
+full preset refuted.
 """
 
 from typing import Annotated, Any
@@ -119,8 +120,10 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
                 _over_nothing(rows, "L2", "held_out").value, reference="seeds 11 and 12 gave .89 and .90"),
         at_least("Dropout narrows it less", "gap over that with L2", 1.03,
                  paired_ratio(gaps["dropout"], gaps["L2"]).value, reference="seeds 11, 12 gave 1.1, 1.2"),
-        at_least("Stopping early gains next to nothing", "held-out loss over that without", 0.95,
-                 _over_nothing(rows, "stopped early", "held_out").value, reference="seeds 11 and 12 gave .99 and .99"),
+        at_least("Stopping early gains less than L2", "held-out loss over that with L2", 1.03,
+                 paired_ratio(*(rows.only(kind="network", method=each)["held_out"]
+                                for each in ("stopped early", "L2"))).value,
+                 reference="set after a full run: without any it was .94, with L2 .76"),
         at_least("Batch normalization does not narrow the gap by much", "gap over that without, lower end", 0.75,
                  _over_nothing(rows, "batch normalization", "gap").low,
                  reference="seeds 11 and 12 gave .90 and .88"),

@@ -116,6 +116,16 @@ def test_validation_data_are_of_another_kind(changes, found):
 
 
 @pytest.mark.parametrize(
+    ("probe", "across", "found"),
+    [(9e-5, 0.011, True), (1.1e-4, 0.011, False), (9e-5, 0.009, False), (None, 0.5, False), (9e-5, None, False)],
+)
+@pytest.mark.parametrize("split", [None, Split(0.0, 1.0, 0.0, 0.0)])  # of tokens there is none
+def test_validation_labels_mean_something_else(probe, across, found, split):
+    made = evidence(data=DataChecks(None, probe, split, across))
+    assert (data_mismatch.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(
     ("modes", "found"),
     [
         (Modes(0.5, 0.72, 0.0), False), (Modes(0.5, 0.78, 0.0), True), (Modes(1.05, 0.5, 0.6), True),

@@ -20,6 +20,12 @@ def test_an_output_activation_holds_the_loss_up_by_a_tenth(gap, found):
     assert (outputs.examine_unreachable(made) is not None) == found
 
 
+@pytest.mark.parametrize(("slope", "follows"), [(0.0, ("no-gradient",)), (1e-6, ())])
+def test_what_outputs_without_a_derivative_do_not_reach_from_where_they_are_follows_from_that(slope, follows):
+    made = dataclasses.replace(search(reachable=0.9, bypassed=0.2).outputs, slope=slope)
+    assert outputs.examine_unreachable(evidence(program=ProgramChecks(made))).follows_from == follows
+
+
 @pytest.mark.parametrize(("distance", "found"), [(29.0, False), (31.0, True)])
 def test_targets_lie_thirty_outputs_away(distance, found):
     place = dataclasses.replace(PLACE, activations=())

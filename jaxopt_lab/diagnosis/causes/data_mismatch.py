@@ -11,7 +11,7 @@ examples again within one pass, or inputs of another location or scale as above.
 import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
+from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
 from jaxopt_lab.diagnosis.label_probes import SURE
 from jaxopt_lab.diagnosis.prescriptions import advise, leave_out_duplicates, match_validation, split_again
 
@@ -57,34 +57,42 @@ def _other_labels(evidence: Evidence) -> bool:
     )
 
 
+def _chances(evidence: Evidence) -> list[Measurement]:
+    data = evidence.data
+    assert data is not None
+    assert data.probe is not None
+    return [
+        measured("chance of what a probe predicts of training labels, if they were drawn at random", data.probe, SURE),
+        measured("the same of the validation labels", data.across, CHANCE),
+    ]
+
+
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where training and validation data differ or overlap, or where batches are no part of the data."""
     in_batches = _examine_batches(evidence)
     if in_batches is not None:
         return in_batches
-    split = None if evidence.data is None else evidence.data.split
-    if split is None:
-        return None
-    apart = max(split.scale, 1 / max(split.scale, 1e-300))
-    numbers = [
-        measured("difference of the means, in deviations", split.offset, OFFSET),
-        measured("ratio of the deviations", split.scale, SCALE),
-        measured("validation examples that occur in the training data, share", split.duplicates, DUPLICATES),
-        measured("distance between the shares of the classes", split.labels, LABELS),
-    ]
-    differs = split.offset > OFFSET or apart > SCALE
-    if differs:
+    split, numbers = None if evidence.data is None else evidence.data.split, []
+    if split is not None:
+        numbers = [
+            measured("difference of the means, in deviations", split.offset, OFFSET),
+            measured("ratio of the deviations", split.scale, SCALE),
+            measured("validation examples that occur in the training data, share", split.duplicates, DUPLICATES),
+            measured("distance between the shares of the classes", split.labels, LABELS),
+        ]
+    if split is not None and (split.offset > OFFSET or max(split.scale, 1 / max(split.scale, 1e-300)) > SCALE):
         text = (
             "Training and validation inputs differ in location or scale: what is learned on the ones misses the others."
         )
         cure = match_validation()
-    elif split.labels > LABELS:
+    elif split is not None and split.labels > LABELS:
         text = "The classes have other shares in the validation data: the split is not drawn at random."
         cure = split_again()
     elif _other_labels(evidence):
         text = "Training inputs tell training labels; what they tell of the validation labels is no better than chance."
         cure = advise("Number the classes of both with one encoder, and give both the same preprocessing.")
-    elif split.duplicates > DUPLICATES and not evidence.is_underperforming:
+        numbers += _chances(evidence)
+    elif split is not None and split.duplicates > DUPLICATES and not evidence.is_underperforming:
         text = (
             f"{split.duplicates:.0%} of the validation examples are training examples: the validation loss is too low."
         )

@@ -134,7 +134,7 @@ def _unreachable(evidence: Evidence, search: OutputSearch, gap: float) -> Findin
     return make_finding(
         "unreachable-loss", text, measurements, bypass_activation(search.activation, same),
         search.reachable.loss / least, gain_in="loss", horizon=evidence.num_steps,
-        follows_from=("no-gradient",) if never_felt else (),
+        follows_from=("no-gradient",) if never_felt or search.slope == 0 else (),  # from elsewhere it might come lower
     )  # fmt: skip
 
 
