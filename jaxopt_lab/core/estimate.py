@@ -38,12 +38,15 @@ class Estimate:
 def mean_of_samples(samples: np.ndarray, *, unit: str = "", cost: int = 0) -> Estimate:
     """Mean of independent samples [s] with its standard error (n - 1 in the denominator).
 
+    The error is infinite of a single sample, and where one is not finite.
+
     Example:
       >>> print(mean_of_samples(np.array([1.0, 2.0, 3.0])))
       2 +- 0.58
     """
     samples = np.asarray(samples, np.float64)
-    error = samples.std(ddof=1) / np.sqrt(samples.size) if samples.size > 1 else float("inf")
+    is_known = samples.size > 1 and np.isfinite(samples).all()
+    error = samples.std(ddof=1) / np.sqrt(samples.size) if is_known else float("inf")
     return Estimate(float(samples.mean()), float(error), cost=cost, unit=unit)
 
 

@@ -31,7 +31,7 @@ from jaxopt_lab.diagnosis.logged_curve import diagnose_log
 from jaxopt_lab.diagnosis.measure import measure
 from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.prescriptions import advise
-from jaxopt_lab.diagnosis.trials import try_prescriptions
+from jaxopt_lab.diagnosis.trials import Trial, try_prescriptions
 from jaxopt_lab.rules.frozen import frozen_leaves, without_frozen
 from jaxopt_lab.rules.identification import identify
 from jaxopt_lab.rules.monitor import is_monitor, without_sharpness
@@ -41,6 +41,7 @@ from jaxopt_lab.training.feeding import on_a_sample
 
 _SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", *PROGRAM_CAUSES)
 """Causes that are there whether or not the change that is tried mends them, but for those of `MEANT`."""
+_RISEN = 1.5
 
 
 def diagnose(
@@ -167,6 +168,8 @@ def _tried(
         trial = trials.get(finding.cause)
         if trial is None:
             kept.append(finding)
+        elif finding.cause == "overfitting" and not trial.helps and _stops_in_time(evidence, trial):
+            continue
         elif trial.helps or finding.cause in set(_SEEN) - set(MEANT) or evidence.non_finite is not None:
             others = tuple(each for each in finding.alternatives if each.text != trial.prescription.text)
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription, alternatives=others))
@@ -179,6 +182,12 @@ def _tried(
         return dropped if evidence.learned_nothing else []
     best = min((trial.after / trial.scale for trial in trials.values() if trial.helps), default=np.inf)
     return [*kept, *dropped] if best > LITTLE and evidence.is_underperforming else kept
+
+
+def _stops_in_time(evidence: Evidence, trial: Trial) -> bool:
+    """Whether the validation loss is low and has hardly risen: to stop earlier gains less than a third of it."""
+    held = evidence.validation
+    return held is not None and not evidence.generalizes_badly and held.loss.value < _RISEN * trial.before
 
 
 def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:

@@ -37,6 +37,7 @@ from jaxopt_lab.rules.answers import (
 from jaxopt_lab.rules.monitor import without_sharpness
 
 _SHARES = 4
+_FORGOTTEN = 1e-5  # of a gradient in a step, at least
 _SHOWN = 3
 _WARM_UP = 2000
 _GROWS = 1.5  # within the first steps: a second moment's own beginning is less
@@ -47,8 +48,9 @@ class IdentifiedRule:
     """What is known of a rule from its steps.
 
     Attributes:
-      kind: "gradient descent", "heavy ball" or "Nesterov"; "adaptive" for a rule of Adam's family; "linear" for another
-        linear filter of the gradients; "unknown", also where groups of leaves are moved in different ways.
+      kind: "gradient descent", "heavy ball" or "Nesterov"; "adaptive" for a rule of Adam's family; "accumulating" for
+        one that adds up all gradients, none of which it forgets; "linear" for another linear filter of the gradients;
+        "unknown", also where groups of leaves are moved in different ways.
       learning_rate: of the first step, or the largest of the first 2,000 where it rises; NaN if not known.
       rho: the momentum, 0 without.
       lookahead: as in `theory.stability.two_step_edge`: 0, or rho for Nesterov.
@@ -211,6 +213,8 @@ def _told(parts: list[np.ndarray], first: float) -> tuple[IdentifiedRule, bool]:
         return unknown, is_parallel
     rate = float(rates.mean())
     rho = first if np.isfinite(first) else 0.0
+    if not 0 <= rho < 1:  # gradients are added up for ever before they are normalized
+        return IdentifiedRule("accumulating"), is_parallel
     return IdentifiedRule("adaptive", rate, rho, effective_rate=rate), is_parallel
 
 
@@ -228,6 +232,8 @@ def _named(responses: np.ndarray) -> IdentifiedRule:
     if np.abs(shares[1:]).max() < CLOSE:
         return IdentifiedRule("gradient descent", -rates[0], effective_rate=-rates[0])
     rho = float(shares[2] / shares[1]) if abs(shares[1]) > CLOSE else 0.0
+    if shares[1] > 0 and rho > 1 - _FORGOTTEN:
+        return IdentifiedRule("accumulating")
     if 0 < rho < 1:
         for kind, lookahead in (("heavy ball", 0.0), ("Nesterov", rho)):
             expected = rho ** np.arange(_SHARES) if not lookahead else _nesterov_shares(rho, _SHARES)

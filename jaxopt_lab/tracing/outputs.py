@@ -230,6 +230,13 @@ def classes_of(place: OutputPlace, data: Any) -> tuple[np.ndarray, bool] | None:
     return np.asarray(leaf).astype(np.int64), _is_integer(leaf)
 
 
+def has_signed_weights(place: OutputPlace, data: Any) -> bool:
+    """Whether class numbers come with floating numbers of both signs, such as the advantages of actions."""
+    beside = set(place.targets) - set(place.inputs) - {class_leaf(place, data)}
+    values = [np.asarray(jax.tree.leaves(data)[number]) for number in beside]
+    return any(np.min(each) < 0 < np.max(each) for each in values if each.dtype.kind == "f" and each.size)
+
+
 def several_labels(place: OutputPlace, data: Any) -> np.ndarray | None:
     """The targets [n, ..., K] where they are a zero or a one for each of K outputs, and not just one of them is one."""
     if len(place.shape) < 2 or place.shape[-1] < 2:

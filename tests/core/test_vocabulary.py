@@ -142,3 +142,7 @@ def test_a_corrected_p_is_never_below_that_of_a_smaller_one():
         for place, p in enumerate(rest):  # the adjusted p of Holm 1979: the largest of what the smaller ones need
             expected[p] = min(1.0, max((6 - k) * rest[k] for k in range(place + 1)))
         assert holm(ps) == pytest.approx([expected[p] for p in ps])
+
+
+def test_of_samples_that_are_not_all_finite_the_error_is_not_known():
+    assert mean_of_samples(np.array([1.0, np.inf])).standard_error == np.inf

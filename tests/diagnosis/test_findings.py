@@ -5,11 +5,13 @@ import types
 
 import pytest
 
+from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis import pipeline
 from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
 from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.trials import Trial
+from jaxopt_lab.diagnosis.validation import Validation
 from tests.diagnosis.pieces import evidence
 
 
@@ -159,6 +161,23 @@ def test_what_was_tried_in_vain_is_an_observation_where_training_goes_badly(monk
     assert [each.cause for each in kept] == told
     if len(kept) == 2:
         assert kept[1].prescription.change is None  # to be applied is what helps
+
+
+@pytest.mark.parametrize(
+    ("held", "best", "after", "told"),
+    [
+        (0.45, 0.31, 0.31, []), (0.45, 0.29, 0.29, ["overfitting"]),  # it has risen by half
+        (0.55, 0.50, 0.50, ["overfitting"]),  # more than half of what one output for all leaves
+        (0.45, 0.31, 0.20, ["overfitting"]),  # the change helps
+    ],
+)  # fmt: skip
+def test_overfitting_that_is_stopped_in_time_and_that_no_change_mends_is_not_told(monkeypatch, held, best, after, told):
+    cure = Prescription("It.", lambda problem, rule: (problem, rule))
+    trial = Trial("overfitting", cure, 400, best, after, None, 1.0, 1.0, True)
+    monkeypatch.setattr(pipeline, "try_prescriptions", lambda *given: {"overfitting": trial})
+    made = evidence(end=0.1, validation=Validation(Estimate(held, 0.01), 1.0, 1.0, 0.0))
+    kept = pipeline._tried(made, [dataclasses.replace(found("overfitting"), prescription=cure)], Budget(200, 60), print)
+    assert [each.cause for each in kept] == told
 
 
 def test_of_changes_that_end_a_divergence_that_counts_more_which_ends_lower():

@@ -2,16 +2,18 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.causes import (
     mixed_examples,
     outputs,
 )
 from jaxopt_lab.diagnosis.example_checks import ExampleChecks
 from jaxopt_lab.diagnosis.program_checks import Penalty, ProgramChecks
-from tests.diagnosis.pieces import PLACE, REGRESSION, evidence, search
+from tests.diagnosis.pieces import INPUTS, LABELS, PLACE, REGRESSION, evidence, search
 
 
 @pytest.mark.parametrize(("gap", "found"), [(0.09, False), (0.11, True)])
@@ -61,6 +63,15 @@ def test_a_softmax_shares_one_unit_among_labels_that_do_not_exclude_each_other(l
 @pytest.mark.parametrize(("least", "found"), [(-0.045, False), (-0.065, True)])
 def test_a_loss_of_probabilities_lies_below_zero(least, found):
     assert (outputs.examine_unbounded(evidence(program=search(reachable=least))) is not None) == found
+
+
+@pytest.mark.parametrize(("low", "found"), [(0.5, True), (-0.5, False)])
+def test_numbers_of_both_signs_beside_the_classes_make_a_loss_that_may_be_negative(low, found):
+    weights = np.linspace(low, 1.0, 40, dtype=np.float32)
+    problem = lab.from_loss(lambda w, batch, key: jnp.sum(w), jnp.zeros(3), (INPUTS, LABELS, weights))
+    place = dataclasses.replace(PLACE, targets=(1, 2))
+    made = evidence(problem, program=search(reachable=-0.5, place=place))
+    assert (outputs.examine_unbounded(made) is not None) == found
 
 
 @pytest.mark.parametrize(("least", "found"), [(-10.0, False), (-12.0, True)])

@@ -53,6 +53,19 @@ def test_the_edge_is_that_of_the_rule_in_use():
     assert found.causes[0] == "learning-rate-too-high"
 
 
+@pytest.mark.parametrize(
+    ("rule", "found"),
+    [
+        (optax.sgd(0.1, momentum=1.0), True), (optax.chain(optax.trace(1.0), optax.adam(0.01)), True),
+        (optax.sgd(0.1, momentum=0.9), False),
+    ],
+)  # fmt: skip
+def test_a_rule_that_forgets_no_gradient_is_told(rule, found):
+    causes = lab.diagnose(BOWL, rule, steps=40).findings
+    texts = [each.explanation for each in causes if each.cause == "learning-rate-too-high"]
+    assert any("forgets none" in text for text in texts) == found
+
+
 def test_a_strict_saddle_is_certified_and_its_escape_predicted():
     saddle = lab.objectives.quadratic_saddle(jnp.array([1.0, 0.5, -0.1]), start=jnp.array([0.0, 0.0, 1e-6]))
     found = lab.diagnose(saddle, optax.sgd(0.1), steps=30)

@@ -40,6 +40,16 @@ def test_other_filters_and_rules_that_need_more_are_not_given_a_name():
     assert "unknown form" in str(found)
 
 
+@pytest.mark.parametrize("rule", [
+    optax.chain(optax.trace(1.0), optax.adam(1e-3)), optax.sgd(0.1, momentum=1.0),
+    optax.sgd(0.1, momentum=1.0, nesterov=True), optax.sgd(0.1, momentum=1.01),
+])  # fmt: skip
+def test_a_rule_that_never_forgets_a_gradient_has_no_edge(rule):
+    found = rules.identify(rule, PARAMS)
+    assert found.kind == "accumulating"
+    assert np.isnan(found.edge)
+
+
 @pytest.mark.parametrize(
     "rule", [optax.lamb(1e-3), optax.adagrad(0.1), optax.contrib.muon(1e-3), optax.normalize_by_update_norm()]
 )

@@ -4,10 +4,10 @@
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
 Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or a lower rate ends three
-times lower, or the validation loss is three times that of one output for all. Where less than a fifth was learned of
-what one output for all leaves, one and a half times lower is enough; where nothing was, a tenth, and less than that
-shows that the rate is not to blame. A share of the edge of 1 and more alone is no illness: networks train there (Cohen
-et al. 2021).
+times lower, or the validation loss is three times that of one output for all, or the rule forgets no gradient. Where
+less than a fifth was learned of what one output for all leaves, one and a half times lower is enough; where nothing
+was, a tenth, and less than that shows that the rate is not to blame. A share of the edge of 1 and more alone is no
+illness: networks train there (Cohen et al. 2021).
 Too low: ten times the rate takes at least four times fewer steps to where this one ends, or ends at half of its loss.
 For a rule whose edge is known the share must be below 0.2 too: from there a factor of four is left with room to the
 edge (`theory.stability.two_step_edge`). With data, training must suffer: a fifth of a constant output's loss is left.
@@ -24,7 +24,7 @@ from jaxopt_lab.diagnosis.causes import noise
 from jaxopt_lab.diagnosis.evidence import LITTLE, Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
 from jaxopt_lab.diagnosis.predicted_gain import horizon_for
-from jaxopt_lab.diagnosis.prescriptions import scale_rate
+from jaxopt_lab.diagnosis.prescriptions import advise, scale_rate
 from jaxopt_lab.diagnosis.probe_runs import speed_up
 
 EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.stability.two_step_edge"
@@ -43,6 +43,8 @@ def examine_high(evidence: Evidence) -> Finding | None:
     run = evidence.run
     if run is None or evidence.non_finite is not None:
         return None
+    if evidence.setting.optimizer.kind == "accumulating":
+        return _accumulating(evidence)
     share = _share_at_start(evidence)
     measurements = [measured("learning rate times sharpness over the edge", share, 1.0, EDGE)]
     cure = scale_rate(_calmer(evidence, share), evidence.setting.optimizer)
@@ -77,6 +79,16 @@ def examine_high(evidence: Evidence) -> Finding | None:
     return make_finding(
         "learning-rate-too-high", text, measurements, cure, gain, horizon=evidence.num_steps,
         follows_from=_BLAMED if evidence.setting.optimizer.weight_decay == 0 else (*_BLAMED, "underfitting"),
+    )  # fmt: skip
+
+
+def _accumulating(evidence: Evidence) -> Finding:
+    """What is wrong with a rule that forgets no gradient: at any rate its steps oscillate undamped."""
+    text = "The rule adds up all gradients and forgets none: its momentum is 1 or more, or they are never reset."
+    cure = advise("Take a momentum below 1, such as 0.9; set accumulated gradients to zero after each step.")
+    return make_finding(
+        "learning-rate-too-high", text, [measured("loss at the end of the short run", evidence.end)], cure,
+        float("inf"), horizon=evidence.num_steps,
     )  # fmt: skip
 
 

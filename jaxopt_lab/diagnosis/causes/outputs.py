@@ -6,7 +6,8 @@ so that a run spends its steps on their mean; or outputs that know every target 
 output for all; or a softmax shares one unit among labels that do not exclude each other; or outputs that know every
 class keep six tenths of what one output for all costs.
 Unbounded: the loss of free outputs falls without end on class numbers, or that of one output for all examples does;
-or a loss of probabilities lies below zero. A likelihood with a variance of its own may do so for free outputs; for one
+or a loss of probabilities lies below zero, but where numbers of both signs weigh the classes: the objective of a policy
+may be negative. A likelihood with a variance of its own may do so for free outputs; for one
 output for all it does not, and a run brings it down by a logarithm only: one that comes thirty times its first loss
 below zero, and still falls, has no end.
 """
@@ -23,7 +24,7 @@ from jaxopt_lab.diagnosis.prescriptions import (
     normalize_outputs,
     standardize_targets,
 )
-from jaxopt_lab.tracing.outputs import classes_of, several_labels, target_leaf
+from jaxopt_lab.tracing.outputs import classes_of, has_signed_weights, several_labels, target_leaf
 
 GAP = 0.1
 BELOW = 0.05
@@ -165,7 +166,8 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
         return _fallen(evidence)
     if search is None:
         return None
-    numbers = classes_of(search.place, evidence.setting.problem.data) is not None
+    data = evidence.setting.problem.data
+    numbers = classes_of(search.place, data) is not None and not has_signed_weights(search.place, data)
     squashed = bool(_SQUASHED & {name for _, name in search.place.activations})
     below = numbers and search.reachable.loss < -BELOW * search.scale and (squashed or search.runs_away)
     if not (search.constant_runs_away or (numbers and search.runs_away) or below):

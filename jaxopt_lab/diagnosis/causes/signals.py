@@ -45,7 +45,8 @@ def examine_vanishing(evidence: Evidence) -> Finding | None:
         return None
     least = min(signals.forward_gain, signals.backward_gain)
     if signals.num_hidden < 2 or not 0 < least < 1 / TOO_MUCH:  # exactly zero: it is cut off, or its units are dead
-        return _recurrence(evidence, signals, "vanishing-signal") if signals.recurrent_gain < 1 / TOO_MUCH else None
+        recurs = _recurs(signals) and signals.recurrent_gain < 1
+        return _recurrence(evidence, signals, "vanishing-signal") if recurs else None
     text = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: they hardly learn."
     return make_finding(
         "vanishing-signal", text, _measurements(evidence, signals), initialize_by_data(), min(1 / least, 1e9),
@@ -61,7 +62,8 @@ def examine_exploding(evidence: Evidence) -> Finding | None:
         return None
     most = max(signals.forward_gain, signals.backward_gain)
     if signals.num_hidden < 2 or not most > TOO_MUCH:
-        return _recurrence(evidence, signals, "exploding-signal") if signals.recurrent_gain > TOO_MUCH else None
+        recurs = _recurs(signals) and signals.recurrent_gain > 1
+        return _recurrence(evidence, signals, "exploding-signal") if recurs else None
     text = f"The signal grows {most:.3g} times over {signals.num_hidden} hidden layers."
     return make_finding(
         "exploding-signal", text, _measurements(evidence, signals), initialize_by_data(), min(most, 1e9),
@@ -85,7 +87,7 @@ def _recurrence(evidence: Evidence, signals: Signals, cause: str) -> Finding:
     units, names = {layer.num_units for layer in layers}, tuple(dict.fromkeys(layer.name for layer in layers))
     gates = tuple(path for path, leaf in _weights(evidence).items() if leaf.ndim == 1 and leaf.size in units)
     return make_finding(
-        cause, text, numbers, hand_state_on(names, gates, turns), size,
+        cause, text, numbers, hand_state_on(names, gates, turns), size, alternatives=(initialize_by_data(),),
         horizon=horizon_for(evidence, size), follows_from=("dead-units", "unnormalized-inputs", *_decayed(evidence)),
     )  # fmt: skip
 
@@ -146,7 +148,7 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
     gain = min(max(sizes), 1e9)
     return make_finding(
         "bad-initialization", text, measurements, initialize_by_data(), gain, horizon=horizon_for(evidence, gain),
-        follows_from=("unnormalized-inputs",) if _shallow(signals) or copies > COPIES else (
+        follows_from=("unnormalized-inputs",) if copies > COPIES or (_shallow(signals) and not _recurs(signals)) else (
             "unnormalized-inputs", "exploding-signal", "vanishing-signal"
         ),
     )  # fmt: skip
@@ -195,6 +197,11 @@ def _blamed(evidence: Evidence, signals: Signals) -> tuple[str, ...]:
 def _decayed(evidence: Evidence) -> tuple[str, ...]:
     """What explains weak signals in a rule that decays the weights: that it leaves the model too little."""
     return ("underfitting",) if evidence.setting.optimizer.weight_decay > 0 else ()
+
+
+def _recurs(signals: Signals) -> bool:
+    """Whether the signal changes too much through the turns of a recurrence, which are a depth of their own."""
+    return not 1 / TOO_MUCH <= signals.recurrent_gain <= TOO_MUCH
 
 
 def _shallow(signals: Signals) -> bool:
