@@ -22,11 +22,18 @@ from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import some_examples
 from jaxopt_lab.tracing.jaxprs import Program, evaluate, lay_out
-from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_outputs, target_leaf
+from jaxopt_lab.tracing.outputs import (
+    OutputPlace,
+    find_outputs,
+    largest_of_outputs,
+    loss_of_outputs,
+    target_size,
+)
 
 _EXAMPLES = 256
 _MOST_EXAMPLES = 2048  # for one output for all
 _NUMBERS = 2**17
+_LARGEST = 2**19  # numbers of the largest value behind the outputs, such as all pairs of the examples'
 _STEPS = 300
 _RATES = (0.03, 0.3, 3.0)
 _B1, _B2, _EPS = 0.9, 0.99, 1e-12
@@ -116,9 +123,10 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
         batch = some_examples(batch, kept, seed)
         place = _layout(loss, params, batch)[1] or place
     outputs, value, slope, shift = jax.device_get(compiled(_actual, (), (loss, params))(loss, params, batch))
-    scale = jnp.asarray(_unit(place, batch))
+    scale = jnp.asarray(target_size(place, batch))
     reachable = _run(loss, params, batch, scale, None, "actual")
-    constant = _run(loss, params, some_examples(problem.data, _MOST_EXAMPLES, seed), scale, None, "constant")
+    several = some_examples(problem.data, _affordable(loss, params, problem.data), seed)
+    constant = _run(loss, params, several, scale, None, "constant")
     bypassed, name = None, ""
     if reachable.loss > _GAP * max(abs(constant.loss), abs(float(value))):
         bypassed, name = _bypassed(loss, params, batch, scale, place, reachable.loss)
@@ -134,10 +142,8 @@ def constant_output_loss(problem: Problem, params: Any, search: OutputSearch) ->
     place = search.place
     if place.is_pairwise or (len(place.shape) > 1 and place.shape[-1] > _MOST_CLASSES) or search.constant_runs_away:
         return None
-    if _length(problem.data) <= _MOST_EXAMPLES:
-        return search.constant.loss if np.isfinite(search.constant.loss) else None
-    loss = as_partial(problem.loss)
-    return float(compiled(_at_constant, (), (loss, params))(loss, params, problem.data, search.constant.outputs))
+    found = loss_at_constant(problem, params, search, problem.data)
+    return found if np.isfinite(found) else None
 
 
 def find_place(problem: Problem, params: Any) -> OutputPlace | None:
@@ -147,16 +153,23 @@ def find_place(problem: Problem, params: Any) -> OutputPlace | None:
 
 def outputs_of(problem: Problem, params: Any, data: Any) -> np.ndarray | None:
     """The model's outputs for the data; None where the loss holds no layer."""
-    loss = as_partial(problem.loss)
-    if _layout(loss, params, data)[1] is None:
+    if _layout(loss := as_partial(problem.loss), params, data)[1] is None:
         return None
     return np.asarray(compiled(_actual, (), (loss, params))(loss, params, data)[0])
 
 
-def loss_at_constant(problem: Problem, params: Any, search: OutputSearch) -> float:
-    """The loss of the best one output for all, on up to 2048 examples, with what else it asks of the parameters."""
-    loss, batch = as_partial(problem.loss), some_examples(problem.data, _MOST_EXAMPLES, 0)
+def loss_at_constant(problem: Problem, params: Any, search: OutputSearch, data: Any = None) -> float:
+    """The loss of the best one output for all, with what else it asks of the parameters; on up to 2048 examples."""
+    loss, batch = as_partial(problem.loss), some_examples(problem.data, _MOST_EXAMPLES, 0) if data is None else data
     return float(compiled(_at_constant, (), (loss, params))(loss, params, batch, search.constant.outputs))
+
+
+def _affordable(loss: Any, params: Any, data: Any) -> int:
+    """How many examples one output for all is searched on: fewer where the criterion makes large values of them."""
+    num = min(_MOST_EXAMPLES, _length(data))
+    while num > _EXAMPLES and largest_of_outputs(*_layout(loss, params, some_examples(data, num, 0))) > _LARGEST:
+        num //= 2
+    return num
 
 
 def _layout(loss: Any, params: Any, batch: Any) -> tuple[Program, OutputPlace | None]:
@@ -196,8 +209,7 @@ def _bypassed(
     best, name = None, ""
     for number, activation in place.activations[::-1]:
         found = _run(loss, params, batch, scale, number, "both")
-        bounded = np.isfinite(found.loss) and found.loss > -1e-3
-        if bounded and found.loss < (1 - _GAP) * reachable and (best is None or found.loss < best.loss):
+        if -1e-3 < found.loss < (1 - _GAP) * reachable and (best is None or found.loss < best.loss):
             best, name = found, activation
     return best, name
 
@@ -243,14 +255,12 @@ def _coupling(loss: Any, params: Any, data: Any, seed: int) -> float:
     """How far an example's derivative turns when others stand beside it."""
     if _length(data) < 3 * _GROUP:
         return float("nan")
-    rows = np.random.default_rng((seed, 1)).permutation(_length(data))
-    one, two, three = (rows[k * _GROUP : (k + 1) * _GROUP] for k in range(3))
+    one, two, three = np.random.default_rng((seed, 1)).permutation(_length(data))[: 3 * _GROUP].reshape(3, _GROUP)
     pair = [meshes.take(data, np.r_[one, others]) for others in (two, three)]
     slopes = compiled(_slopes, (), (loss, params))
     before, after = (np.asarray(slopes(loss, params, batch), np.float64).ravel() for batch in pair)
-    factor = before @ after / max(before @ before, 1e-300)
-    size = np.linalg.norm(after)
-    return float(np.linalg.norm(after - factor * before) / size) if size > 0 else 0.0
+    rest = after - before @ after / max(before @ before, 1e-300) * before
+    return float(np.linalg.norm(rest) / max(np.linalg.norm(after), 1e-300))
 
 
 def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:
@@ -281,20 +291,10 @@ def _felt(loss: Any, params: Any, batch: Any, drawn: jax.Array) -> jax.Array:
     if outputs.shape[:1] != (_length(batch),):
         return jnp.ones((), bool)
     slope = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))
-    rms = jnp.sqrt(jnp.mean(jnp.square(outputs)))
-    tries = jnp.concatenate([outputs[None], drawn, rms * drawn]).astype(outputs.dtype)  # large ones saturate
-    slopes = jax.vmap(slope)(tries)
-    return jnp.any(slopes != 0, axis=(0, *range(2, slopes.ndim)))
-
-
-def _unit(place: OutputPlace, data: Any) -> float:
-    """The size of what the outputs are compared with: that of floating targets, at least 1."""
-    place_of = target_leaf(place, data)
-    if place_of is None:
-        return 1.0
-    values = np.asarray(jax.tree.leaves(data)[place_of], np.float64)
-    return max(1.0, float(np.sqrt(np.mean(np.square(values)))))
+    sizes = drawn * jnp.sqrt(jnp.mean(jnp.square(outputs)))  # large ones saturate
+    tries = jnp.concatenate([outputs[None], drawn, sizes]).astype(outputs.dtype)
+    return jnp.any(jax.vmap(slope)(tries) != 0, axis=(0, *range(2, tries.ndim)))
 
 
 def _length(data: Any) -> int:
-    return int(jnp.shape(jax.tree.leaves(data)[0])[0])
+    return len(jax.tree.leaves(data)[0])

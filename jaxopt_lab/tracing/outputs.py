@@ -94,6 +94,16 @@ def loss_of_outputs(
     return evaluate(program, arguments, change)[program.outputs[0]]
 
 
+def largest_of_outputs(program: Program, place: OutputPlace | None) -> int:
+    """Numbers in the largest value that a loss makes of its outputs, such as of all pairs of examples; 0 without."""
+    made, sizes = set() if place is None else {place.value}, [0]
+    for operation in program.operations:
+        if made.intersection(filter(is_number, operation.inputs)):
+            made.update(operation.outputs)
+            sizes += [math.prod(program.shapes[number].shape) for number in operation.outputs]
+    return max(sizes)
+
+
 @dataclasses.dataclass(frozen=True)
 class BypassActivation:
     """(function, params, *rest) -> function(params, *rest) with an output activation that hands its argument on.
@@ -273,3 +283,11 @@ def target_leaf(place: OutputPlace, data: Any) -> int | None:
     leaves = jax.tree.leaves(data)
     found = [k for k in place.targets if k not in place.inputs and jnp.issubdtype(leaves[k].dtype, jnp.floating)]
     return found[0] if len(found) == 1 and classes_of(place, data) is None else None
+
+
+def target_size(place: OutputPlace, data: Any) -> float:
+    """The size of what the outputs are compared with: that of floating targets, at least 1."""
+    number = target_leaf(place, data)
+    if number is None:
+        return 1.0
+    return max(1.0, float(np.sqrt(np.mean(np.square(np.asarray(jax.tree.leaves(data)[number], np.float64))))))

@@ -6,8 +6,9 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.causes import outputs
-from jaxopt_lab.diagnosis.output_search import constant_output_loss, search_outputs
+from jaxopt_lab.diagnosis.output_search import _affordable, constant_output_loss, search_outputs
 from jaxopt_lab.diagnosis.prescriptions import bypass_activation
 from jaxopt_lab.diagnosis.program_checks import ProgramChecks
 from jaxopt_lab.tracing.outputs import BypassActivation, classes_of, target_leaf
@@ -134,6 +135,14 @@ def test_the_constant_of_many_examples_is_that_of_all():
     found = search_outputs(problem, WEIGHTS)
     # 2048 of 5000 draw the mean; its error adds variance / 2048
     assert constant_output_loss(problem, WEIGHTS, found) == pytest.approx(targets.var(), rel=5e-3)
+
+
+def test_fewer_examples_are_searched_where_the_criterion_makes_pairs_of_them():
+    data = (np.zeros((3000, 3), np.float32), np.zeros((3000, 1), np.float32))
+    outputs = lambda w, batch: (batch[0] @ w)[:, 0]  # noqa: E731
+    for loss, num in ((lambda w, b, key: jnp.mean((outputs(w, b) - b[1]) ** 2), 512),
+                      (lambda w, b, key: jnp.mean((outputs(w, b) - b[1][:, 0]) ** 2), 2048)):  # fmt: skip
+        assert _affordable(as_partial(loss), WEIGHTS, data) == num
 
 
 def test_class_numbers_are_told_from_targets():
