@@ -48,6 +48,8 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.curvature
 	$(BIN)/python -m benchmarks.sweeps
 	$(BIN)/python -m benchmarks.workers
+	$(BIN)/python -m benchmarks.curves
+	$(BIN)/python -m benchmarks.large_network
 
 house: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.house
