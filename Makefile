@@ -10,6 +10,7 @@ help:
 	@echo "make slow    the tests that take minutes"
 	@echo "make full    every study at its full size"
 	@echo "make bench   the benchmarks, one after the other"
+	@echo "make accelerator  what is to be measured on one: rules, engine, curvature, sweeps, a transformer, two huge studies"
 	@echo "make house   how many names, files and lines there are"
 	@echo "make durations  the tests, and the twenty that take longest"
 	@echo "make docs    the site, docs/_build/html; its gallery shows what lies in results/"
@@ -51,6 +52,14 @@ bench: $(VENV)/installed
 	$(BIN)/python -m benchmarks.curves
 	$(BIN)/python -m benchmarks.large_network
 
+accelerator: $(VENV)/installed
+	$(BIN)/python -m benchmarks.rules
+	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.curvature
+	$(BIN)/python -m benchmarks.sweeps --few 2
+	$(BIN)/python -m benchmarks.transformer
+	$(BIN)/python -m experiments --preset huge --only convergence_rates escape_time
+
 house: $(VENV)/installed
 	@$(BIN)/python -m benchmarks.house
 
@@ -66,4 +75,4 @@ docs: $(VENV)/installed
 release:
 	bash .ci/release
 
-.PHONY: help quick test lint check slow full bench docs release house durations
+.PHONY: help quick test lint check slow full bench accelerator docs release house durations
