@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxopt_lab.core import Problem, fail, meshes, vectors
+from jaxopt_lab.core import InputError, Problem, fail, meshes, vectors
 from jaxopt_lab.core.errors import reason, require_choice
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.core.vectors import all_finite, parameter_paths
@@ -114,7 +114,15 @@ def locate(
     _require_independent(problem, chunks)
     found = None if require is None else require(loss, inner, batch)
     compute = _value_and_gradient if differentiate else _value_alone
-    value, gradient = mean_over_chunks(compute, (loss, inner), chunks)
+    try:
+        value, gradient = mean_over_chunks(compute, (loss, inner), chunks)
+    except InputError:
+        raise
+    except (TypeError, ValueError, NotImplementedError) as error:  # it was evaluated: what is missing is a derivative
+        raise fail(
+            problem.name, f"the loss has no gradient {reason(error)}",
+            "Curvature needs one: write loops as lax.scan, and give kernels a derivative (jax.custom_vjp).",
+        ) from error  # fmt: skip
     _require_finite(problem.name, value, gradient)
     return Point(loss, inner, chunks, merge, float(value), gradient, found)
 

@@ -177,3 +177,13 @@ def test_fused_attention_has_curvature():
     found, true = curvature.eigenpairs(operator), curvature.eigenpairs(exact)
     assert operator.epsilon < 4e-3
     assert abs(found.largest.values[0] - true.largest.values[0]) <= found.largest.errors[0] + true.largest.errors[0]
+
+
+@pytest.mark.parametrize("product", curvature.products.PRODUCTS)
+def test_a_loss_without_a_gradient_is_refused_in_a_sentence(product):
+    def loss(w, batch, key):
+        return jnp.sum(jax.lax.while_loop(lambda x: jnp.sum(x) < 10.0, lambda x: 2 * x, jnp.abs(w) + 1))
+
+    with pytest.raises(InputError, match=r"no gradient|no second derivative|derivative") as raised:
+        curvature.hessian(lab.from_loss(loss, jnp.ones(3)), jnp.ones(3), product=product)
+    assert "Reverse-mode" in str(raised.value)
