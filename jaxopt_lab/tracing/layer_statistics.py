@@ -117,17 +117,34 @@ def _measure(
 ) -> tuple[list[LayerSignal], list[jax.Array], list[ActivationSignal], _Hidden]:
     """What is known when traced travels in the structure of the result, so that a second call traces nothing."""
     program = lay_out(lambda params, batch: loss(params, batch, None), params, batch, open_derivatives=False)
-    leaves = jax.tree.leaves((params, batch))
     names = vectors.parameter_paths(params)
     layers, activations, hidden = find_places(program, len(names))
     loops = find_loops(program, len(names))
+    groups = _values(program, jax.tree.leaves((params, batch)), layers, activations, loops)
+    in_order = lambda found: sorted(found, key=lambda one: _order(one[0], one[1].loop))  # noqa: E731
+    each_layer = in_order([(place, group) for group in groups for place in group.layers])
+    each_activation = in_order([(place, group) for group in groups for place in group.activations])
+    return (
+        [_layer_signal(place, names[place.leaf], group, program) for place, group in each_layer],
+        [_prints(_table(group.values[place.value], _axes(place, group))) for place, group in each_layer],
+        [_activation_signal(place, names[group.layers[place.layer].leaf], group) for place, group in each_activation],
+        _Hidden(hidden + sum(loop.hidden for loop in loops)),
+    )
+
+
+def _values(
+    program: Program, leaves: list[jax.Array], layers: list[LayerPlace], activations: list[ActivationPlace],
+    loops: list[LoopPlace],
+) -> list[_Values]:  # fmt: skip
+    """What stands outside of loops, and what in each of them, at the leaves of (params, batch)."""
+    steps = [program.operations[loop.step] for loop in loops]
     num_examples = jnp.shape(leaves[-1])[0]
 
     def total(taps: Taps, turns: list[Taps]) -> tuple[jax.Array, tuple[Taps, list[Taps]]]:
         seen: dict[int, Taps] = {}
 
         def run(place: int, inputs: list[Any]) -> list[Any]:
-            outputs, seen[place] = run_loop(loops[place], program.operations[loops[place].step], turns[place], inputs)
+            outputs, seen[place] = run_loop(loops[place], steps[place], turns[place], inputs)
             return outputs
 
         instead = {loop.step: functools.partial(run, place) for place, loop in enumerate(loops)}
@@ -136,32 +153,16 @@ def _measure(
         kept = {place.value: values[place.value] for place in (*layers, *activations)}
         return num_examples * values[program.outputs[0]], (kept, [seen[place] for place in range(len(loops))])
 
+    if not (layers or loops):
+        return []
     zeros = {place.value: jnp.zeros(**_like(program.shapes[place.value])) for place in layers}
-    starts = [zero_taps(loop, program.operations[loop.step]) for loop in loops]
-    (grads, inner_grads), (values, inner) = (
-        jax.grad(total, (0, 1), has_aux=True)(zeros, starts) if layers or loops else ((zeros, starts), (zeros, starts))
-    )
-    found = [_Values(layers, activations, values, grads)]
-    found += [
-        _Values(loop.layers, loop.activations, *numbers, loop)
-        for loop, *numbers in zip(loops, inner, inner_grads, strict=True)
+    starts = list(map(zero_taps, loops, steps))
+    (grads, in_turns), (values, seen) = jax.grad(total, (0, 1), has_aux=True)(zeros, starts)
+    inner = zip(loops, seen, in_turns, strict=True)
+    return [
+        _Values(layers, activations, values, grads),
+        *(_Values(loop.layers, loop.activations, *numbers, loop) for loop, *numbers in inner),
     ]
-    each_layer = sorted(
-        ((_order(place, group.loop), place, group) for group in found for place in group.layers), key=lambda one: one[0]
-    )
-    each_activation = sorted(
-        ((_order(place, group.loop), place, group) for group in found for place in group.activations),
-        key=lambda one: one[0],
-    )
-    return (
-        [_layer_signal(place, names[place.leaf], group, program) for _, place, group in each_layer],
-        [_prints(_table(group.values[place.value], _axes(place, group))) for _, place, group in each_layer],
-        [
-            _activation_signal(place, names[group.layers[place.layer].leaf], group)
-            for _, place, group in each_activation
-        ],
-        _Hidden(hidden + sum(loop.hidden for loop in loops)),
-    )
 
 
 def _order(place: LayerPlace | ActivationPlace, loop: LoopPlace | None) -> tuple[int, int]:

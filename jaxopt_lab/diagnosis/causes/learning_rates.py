@@ -56,9 +56,8 @@ def examine_high(evidence: Evidence) -> Finding | None:
             follows_from=_BLAMED,
         )  # fmt: skip
     climbed = run.end > evidence.point.loss + CLIMBED * evidence.scale and _uphill_beyond_noise(evidence)
-    learned_nothing = _left(evidence) > NOTHING
     better = _lower_at_less(evidence)
-    goes_nowhere = evidence.progress < 0.05 or learned_nothing
+    goes_nowhere = evidence.progress < 0.05 or _left(evidence) > NOTHING
     stuck = share >= 1 and goes_nowhere and not (evidence.is_converged or better < NOTHING_LEARNED)
     held = _validation_over_baseline(evidence)
     measurements += [
