@@ -35,7 +35,9 @@ def main() -> None:
     parser.add_argument("--length", type=int, default=1024)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--chunk", type=int, default=2, help="sequences at once in a product")
-    parser.add_argument("--attention", default="cudnn" if jax.default_backend() == "gpu" else "xla")
+    parser.add_argument(
+        "--attention", choices=("cudnn", "xla"), default="cudnn" if jax.default_backend() == "gpu" else "xla"
+    )
     arguments = parser.parse_args()
     problem = make_problem(arguments)
     quiet = training.Execution(progress=False)
@@ -88,7 +90,7 @@ def make_problem(options: argparse.Namespace) -> lab.Problem:
     return lab.from_loss(loss, init, jnp.asarray(drawn, jnp.int32), name="transformer")
 
 
-def _logits(params: Any, tokens: jax.Array, attention: str) -> jax.Array:
+def _logits(params: Any, tokens: jax.Array, attention: Any) -> jax.Array:
     x = params["tokens"][tokens] + params["places"]
     for block in params["blocks"]:
         x = x + _attend(block, _normalized(x, block["scales"][0]), attention)
@@ -96,7 +98,7 @@ def _logits(params: Any, tokens: jax.Array, attention: str) -> jax.Array:
     return _normalized(x, params["scale"]) @ params["tokens"].T
 
 
-def _attend(block: Any, x: jax.Array, attention: str) -> jax.Array:
+def _attend(block: Any, x: jax.Array, attention: Any) -> jax.Array:
     heads = (*x.shape[:-1], x.shape[-1] // HEAD, HEAD)
     queries, keys, values = (part.reshape(heads) for part in jnp.split(x @ block["queries_keys_values"], 3, -1))
     mixed = jax.nn.dot_product_attention(queries, keys, values, is_causal=True, implementation=attention)

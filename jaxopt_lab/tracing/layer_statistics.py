@@ -161,7 +161,7 @@ def _values(
     inner = zip(loops, seen, in_turns, strict=True)
     return [
         _Values(layers, activations, values, grads),
-        *(_Values(loop.layers, loop.activations, *numbers, loop) for loop, *numbers in inner),
+        *(_Values(loop.layers, loop.activations, own, slopes, loop) for loop, own, slopes in inner),
     ]
 
 

@@ -60,10 +60,12 @@ def _other_labels(evidence: Evidence) -> bool:
 def _chances(evidence: Evidence) -> list[Measurement]:
     data = evidence.data
     assert data is not None
-    assert data.probe is not None
+    probe, across = data.probe, data.across
+    assert probe is not None
+    assert across is not None
     return [
-        measured("chance of what a probe predicts of training labels, if they were drawn at random", data.probe, SURE),
-        measured("the same of the validation labels", data.across, CHANCE),
+        measured("chance of what a probe predicts of training labels, if they were drawn at random", probe, SURE),
+        measured("the same of the validation labels", across, CHANCE),
     ]
 
 
