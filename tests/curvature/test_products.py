@@ -1,3 +1,4 @@
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +8,9 @@ import pytest
 from jaxopt_lab import curvature
 from jaxopt_lab.core import InputError, Problem
 from jaxopt_lab.curvature.kinks import find_kinks
+from jaxopt_lab.curvature.points import locate
+from jaxopt_lab.curvature.products import _hessian_at
+from jaxopt_lab.curvature.streams import linearized_shapes
 
 
 def raises_without_text(w, batch, key):
@@ -139,3 +143,27 @@ def test_a_preconditioner_before_the_first_step_is_refused():
         curvature.preconditioned(operator, jnp.zeros(2))
     with pytest.raises(InputError, match="the preconditioner must be"):
         curvature.preconditioned(operator, {"w": jnp.ones(2)})
+
+
+def test_what_the_model_recomputes_is_recomputed_in_products_and_not_kept():
+    weights = [jax.random.normal(jax.random.key(k), (8, 8)) / 3 for k in range(6)]
+    batch = jax.random.normal(jax.random.key(9), (128, 8))
+
+    def layered(layer):
+        def loss(weights, batch, key):
+            for weight in weights:
+                batch = layer(batch, weight)
+            return jnp.mean(jnp.square(batch))
+
+        return problem_of(loss, weights, batch)
+
+    layer = lambda x, w: jnp.tanh(x @ w)  # noqa: E731
+    kept = []
+    for problem in map(layered, (layer, jax.checkpoint(layer))):
+        point = locate(problem, weights)
+        shapes = linearized_shapes(_hessian_at, (point.loss, point.params), batch)
+        product = curvature.hessian(problem, weights)(weights)
+        kept.append((sum(leaf.size for leaf in jax.tree.leaves(shapes)), product))
+    (plain, expected), (recomputed, product) = kept
+    assert recomputed < 0.7 * plain
+    chex.assert_trees_all_close(product, expected, rtol=1e-4, atol=1e-6)
