@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxopt_lab.core import InputError, Problem, fail, meshes, vectors
+from jaxopt_lab.core import Problem, fail, meshes, vectors
 from jaxopt_lab.core.errors import reason, require_choice
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.core.vectors import all_finite, parameter_paths
@@ -116,13 +116,9 @@ def locate(
     compute = _value_and_gradient if differentiate else _value_alone
     try:
         value, gradient = mean_over_chunks(compute, (loss, inner), chunks)
-    except InputError:
+    except (TypeError, ValueError, NotImplementedError):
+        _require_gradient(problem, loss, inner, batch)
         raise
-    except (TypeError, ValueError, NotImplementedError) as error:  # it was evaluated: what is missing is a derivative
-        raise fail(
-            problem.name, f"the loss has no gradient {reason(error)}",
-            "Curvature needs one: write loops as lax.scan, and give kernels a derivative (jax.custom_vjp).",
-        ) from error  # fmt: skip
     _require_finite(problem.name, value, gradient)
     return Point(loss, inner, chunks, merge, float(value), gradient, found)
 
@@ -173,6 +169,16 @@ def _require_scalar(problem: Problem, loss: ExpectedLoss, params: Any, batch: An
             problem.name, f"the loss must be a real scalar, got {result.dtype}{list(result.shape)}",
             "Take the mean over the batch inside the loss.",
         )  # fmt: skip
+
+
+def _require_gradient(problem: Problem, loss: ExpectedLoss, params: Any, batch: Any) -> None:
+    try:
+        jax.eval_shape(jax.grad(loss), params, batch)
+    except Exception as error:
+        raise fail(
+            problem.name, f"the loss has no gradient {reason(error)}",
+            "Curvature needs one: write loops as lax.scan, and give kernels a derivative (jax.custom_vjp).",
+        ) from error  # fmt: skip
 
 
 def _require_independent(problem: Problem, chunks: Chunks) -> None:
