@@ -12,6 +12,7 @@ Reference: Glorot and Bengio 2010; Schoenholz et al. 2017, arXiv 1611.01232; see
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,6 +38,7 @@ _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 _FLAT = 0.05
 _NONE = 1e-3
 _EQUAL = 1e-6
+_MOST_NUMBERS = 2**24  # kept of loops, which would hold each turn of long sequences
 
 
 def measure_signals(problem: Problem, params: Params, *, num_examples: int = 256, seed: int = 0) -> Signals:
@@ -46,7 +48,7 @@ def measure_signals(problem: Problem, params: Params, *, num_examples: int = 256
       problem: any problem with data; one with batch statistics is measured in evaluation mode, at its initial
         statistics unless it was frozen at others. Its loss must be the mean over the examples.
       params: where.
-      num_examples: at most so many examples of the data, drawn at random.
+      num_examples: at most so many examples of the data, drawn at random; fewer where long loops hold layers.
       seed: seeds the draw, >= 0.
 
     Returns:
@@ -72,8 +74,11 @@ def measure_signals(problem: Problem, params: Params, *, num_examples: int = 256
     chosen = np.arange(problem.num_examples)
     if num_examples < len(chosen):
         chosen = np.sort(np.random.default_rng(seed).choice(chosen, num_examples, replace=False))
-    batch = meshes.take(problem.data, chosen)
-    params = jax.tree.map(_strong, params)
+    batch, params = meshes.take(problem.data, chosen), jax.tree.map(_strong, params)
+    size = _size_of_loops(as_partial(frozen.loss), params, batch).count
+    if size > _MOST_NUMBERS:
+        chosen = chosen[: max(len(chosen) * _MOST_NUMBERS // size, 1)]
+        batch = meshes.take(problem.data, chosen)
     layers, prints, activations, hidden = jax.device_get(_measure(as_partial(frozen.loss), params, batch))
     layers = [dataclasses.replace(layer, copies=_copies(marks)) for layer, marks in zip(layers, prints, strict=True)]
     notes = []
@@ -86,10 +91,22 @@ def measure_signals(problem: Problem, params: Params, *, num_examples: int = 256
 
 @functools.partial(jax.tree_util.register_dataclass, data_fields=[], meta_fields=["count"])
 @dataclasses.dataclass(frozen=True)
-class _Hidden:
+class _Known:
     """A number that is known when the program is traced."""
 
     count: int
+
+
+@jax.jit
+def _size_of_loops(loss: Any, params: Params, batch: Batch) -> _Known:
+    """Numbers in what the layers and activations of all loops are over all turns."""
+    program = lay_out(lambda params, batch: loss(params, batch, None), params, batch, open_derivatives=False)
+    sizes = (
+        program.operations[loop.step].equation.params["length"] * math.prod(loop.body.shapes[place.value].shape)
+        for loop in find_loops(program, len(jax.tree.leaves(params)))
+        for place in (*loop.layers, *loop.activations)
+    )
+    return _Known(sum(sizes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +131,7 @@ class _Values:
 @jax.jit
 def _measure(
     loss: Any, params: Params, batch: Batch
-) -> tuple[list[LayerSignal], list[jax.Array], list[ActivationSignal], _Hidden]:
+) -> tuple[list[LayerSignal], list[jax.Array], list[ActivationSignal], _Known]:
     """What is known when traced travels in the structure of the result, so that a second call traces nothing."""
     program = lay_out(lambda params, batch: loss(params, batch, None), params, batch, open_derivatives=False)
     names = vectors.parameter_paths(params)
@@ -128,7 +145,7 @@ def _measure(
         [_layer_signal(place, names[place.leaf], group, program) for place, group in each_layer],
         [_prints(_table(group.values[place.value], _axes(place, group))) for place, group in each_layer],
         [_activation_signal(place, names[group.layers[place.layer].leaf], group) for place, group in each_activation],
-        _Hidden(hidden + sum(loop.hidden for loop in loops)),
+        _Known(hidden + sum(loop.hidden for loop in loops)),
     )
 
 

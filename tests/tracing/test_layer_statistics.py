@@ -282,6 +282,16 @@ def test_the_gradient_through_a_recurrence_changes_by_its_weight_a_turn(scale, r
     assert signals.recurrent_gain == pytest.approx(scale ** (TURNS - 1), rel=1e-4, abs=1e-44)
 
 
+def test_of_long_loops_fewer_examples_are_kept(monkeypatch):
+    batch = jax.random.normal(jax.random.key(1), (8, TURNS, 2))
+    loss = lambda params, batch, key: recurrent(True)(params, jnp.swapaxes(batch, 0, 1), key)  # noqa: E731
+    problem = lab.from_loss(loss, recurrent_params(), batch)
+    numbers = TURNS * 8 * 3 * 3  # two layers and an activation
+    for most, kept in ((numbers, 8), (numbers - 1, 7), (numbers // 4, 2)):
+        monkeypatch.setattr("jaxopt_lab.tracing.layer_statistics._MOST_NUMBERS", most)
+        assert measure_signals(problem, recurrent_params()).num_examples == kept
+
+
 def test_weights_read_turn_by_turn_are_layers_in_depth():
     def loss(weights, batch, key):
         step = lambda values, weight: (jnp.tanh(values @ weight), None)  # noqa: E731
