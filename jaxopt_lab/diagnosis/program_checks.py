@@ -25,7 +25,7 @@ from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
 from jaxopt_lab.diagnosis.validation import MetricChange, measure_metrics
 from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
-from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, redrawn_weights
+from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, moves_data, redrawn_weights
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -213,7 +213,7 @@ def _modes(evidence: "Evidence", budget: Budget) -> Modes | None:
     program = lay_out(train, *arguments, open_derivatives=False)
     return Modes(
         float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(np.median(shares)) if shares else 0.0,
-        learns_noise(program, leaves) or asks_for_noise(program, leaves),
+        any(is_meant(program, leaves) for is_meant in (learns_noise, asks_for_noise, moves_data)),
     )  # fmt: skip
 
 

@@ -31,12 +31,15 @@ class Validation:
       shrink_factor: the factor of all weights, at most 1, with the least validation loss.
       shrink_gain: how many times lower it is there.
       weight_curvature: of the training loss along the weights themselves, w'Hw / w'w.
+      alike: training loss, in evaluation mode, on as many examples at once as the validation loss was taken on: a loss
+        that is no mean over its examples hangs on their number.
     """
 
     loss: Estimate
     shrink_factor: float
     shrink_gain: float
     weight_curvature: float
+    alike: float = float("nan")
 
 
 class MetricChange(NamedTuple):
@@ -81,16 +84,18 @@ def measure_validation(evidence: "Evidence", budget: Budget) -> Validation | Ski
     if run is None or run.diverged:
         return Skipped("there is no end of a run")
     frozen = problem.freeze(run.model_state)
-    loss, shrink = _validation_loss(frozen, run.params), _shrinking(frozen, run.params)
+    loss, shrink = _loss_in_parts(frozen, run.params, problem.validation), _shrinking(frozen, run.params)
+    num = len(jax.tree.leaves(problem.validation)[0])
+    alike = _loss_in_parts(frozen, run.params, some_examples(problem.data, num, evidence.setting.seed))
     bent = budget.attempt("curvature along the weights", lambda: _weight_curvature(frozen, run.params))
-    share = jax.tree.leaves(problem.validation)[0].shape[0] / (problem.num_examples or 1)
-    budget.pay((1 + len(_SHRINKS)) * LOSS * share + PRODUCT)
-    return Validation(loss, *shrink, bent or 0.0)
+    share = num / (problem.num_examples or 1)
+    budget.pay((2 + len(_SHRINKS)) * LOSS * share + PRODUCT)
+    return Validation(loss, *shrink, bent or 0.0, alike.value)
 
 
-def _validation_loss(frozen: Problem, params: Any) -> Estimate:
-    """The mean over eight parts of the validation data, with the error that their scatter tells."""
-    leaves, structure = jax.tree.flatten(frozen.validation)
+def _loss_in_parts(frozen: Problem, params: Any, data: Any) -> Estimate:
+    """The mean over eight parts of the data, with the error that their scatter tells."""
+    leaves, structure = jax.tree.flatten(data)
     num = leaves[0].shape[0]
     parts = min(8, num)
     size = num // parts

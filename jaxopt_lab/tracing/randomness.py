@@ -1,4 +1,4 @@
-"""What the random numbers in a program are for: redrawn weights, noise of a learned size, noise that is asked for."""
+"""What random numbers in a program are for: redrawn weights, noise of a learned size or asked for, moved data."""
 
 from jaxopt_lab.tracing.jaxprs import LAYERS, Program, ancestors, is_number, line_of
 from jaxopt_lab.tracing.outputs import find_outputs
@@ -61,6 +61,32 @@ def asks_for_noise(program: Program, num_leaves: int) -> bool:
         return False
     beside = ancestors(program, program.outputs[0], stop=place.value)
     return any(_draws(operation.name) and beside & set(operation.outputs) for operation in program.operations)
+
+
+def moves_data(program: Program, num_leaves: int) -> bool:
+    """Whether random numbers act on the data alone, as noise, shifts and flips do, and put nothing out as dropout does.
+
+    Args:
+      program: of a loss of (params, ..., key).
+      num_leaves: how many of its first inputs are parameters.
+    """
+    own, data, drawn = set(program.inputs[:num_leaves]), set(program.inputs[num_leaves:]), set()
+    moved = False
+    for operation in program.operations:
+        numbers = set(filter(is_number, operation.inputs))
+        if _draws(operation.name):
+            drawn |= set(operation.outputs)
+            continue
+        if numbers & drawn and numbers & own:
+            return False
+        if numbers & drawn and numbers & data:
+            branches = operation.inputs[1:] if operation.name == "select_n" else ()
+            if operation.name == "mul" or any(not is_number(each) or each not in data for each in branches):
+                return False
+            moved = True
+        kind = own if numbers & own else data if numbers & data else drawn if numbers & drawn else set()
+        kind |= set(operation.outputs)
+    return moved
 
 
 def _draws(name: str) -> bool:

@@ -136,6 +136,23 @@ def test_the_two_modes_differ_twice(modes, found):
     assert (train_eval.examine(evidence(program=ProgramChecks(modes=modes))) is not None) == found
 
 
+@pytest.mark.parametrize(("alike", "found"), [(0.66, False), (0.64, True), (float("nan"), True)])
+def test_a_loss_that_hangs_on_the_number_of_examples_is_compared_on_as_many(alike, found):
+    made = evidence(end=0.3, validation=Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0, alike))
+    assert (generalization.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("floor", "bypassed", "least", "found"),
+    [(0.5, None, 0.74, False), (0.5, None, 0.76, True), (0.5, 0.1, 0.6, True), (1.5, None, 0.6, True)],
+)
+def test_what_free_outputs_leave_need_not_be_memorized(floor, bypassed, least, found):
+    checks = dataclasses.replace(
+        search(reachable=floor, bypassed=bypassed), memorization=Memorization(1.0, least, 0.01)
+    )
+    assert (memorization.examine(evidence(program=checks)) is not None) == found
+
+
 @pytest.mark.parametrize(("silent", "found"), [((), False), ((0,), True), ((0, 1), False)])
 def test_a_class_is_silent_where_another_is_not(silent, found):
     checks = DataChecks(Labels({0: 20, 1: 20}, 1, 0.5, silent), None, None)

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxopt_lab.tracing.jaxprs import lay_out
-from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, redrawn_weights
+from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, moves_data, redrawn_weights
 
 PARAMS = {"mean": jnp.ones((4, 2)), "spread": jnp.zeros((4, 2))}
 BATCH = jnp.ones((6, 4))
@@ -54,3 +54,25 @@ def test_noise_that_a_denoiser_is_to_tell_is_asked_for(noise, found):
 
     program = lay_out(loss, PARAMS, BATCH, jax.random.key(0), open_derivatives=False)
     assert asks_for_noise(program, 2) is found
+
+
+def on_inputs(change):
+    def loss(params, batch, key):
+        return jnp.sum((change(batch, key) @ params["mean"]) ** 2)
+
+    return loss
+
+
+@pytest.mark.parametrize(
+    ("loss", "found"),
+    [
+        (on_inputs(lambda x, key: jnp.clip(x + 0.3 * jax.random.normal(key, x.shape), 0, 1)), True),
+        (on_inputs(lambda x, key: jnp.where(jax.random.bernoulli(key, 0.5, (len(x), 1)), x, x[:, ::-1])), True),
+        (on_inputs(lambda x, key: jnp.where(jax.random.bernoulli(key, 0.5, x.shape), x, 0)), False),
+        (on_inputs(lambda x, key: x * jax.random.bernoulli(key, 0.5, x.shape)), False),
+        (sampled, False), (dropped, False), (disturbed, False), (plain, False),
+    ],
+)  # fmt: skip
+def test_augmentation_moves_the_data_alone(loss, found):
+    program = lay_out(loss, PARAMS, BATCH, jax.random.key(0), open_derivatives=False)
+    assert moves_data(program, 2) is found

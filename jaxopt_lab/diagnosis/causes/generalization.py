@@ -1,4 +1,4 @@
-"""overfitting: the validation loss lies far above the training loss, both in evaluation mode.
+"""overfitting: the validation loss lies far above the training loss, both in evaluation mode and on as many examples.
 
 Threshold: the gap exceeds a quarter of the loss of the best constant output (or of the scale of the loss where that is
 not known), and three of its standard errors. A quarter: what was learned and does not carry over is then at least a
@@ -27,7 +27,9 @@ def examine(evidence: Evidence) -> Finding | None:
     if not np.isfinite(evidence.lower_bound):  # a likelihood: what was learned is its scale
         scale = max(scale, (evidence.point.baseline or evidence.point.loss) - evidence.end)
     modes = None if evidence.program is None else evidence.program.modes
-    seen = evidence.end if modes is None else max(evidence.end, modes.evaluation)
+    seen = float(
+        np.nanmax([evidence.end, evidence.end if modes is None else modes.evaluation, evidence.validation.alike])
+    )
     gap = evidence.validation.loss.value - seen
     error = evidence.validation.loss.standard_error or 0.0
     by_heart = seen < BY_HEART * evidence.validation.loss.value

@@ -1,7 +1,8 @@
 """cannot-memorize: the model does not fit sixteen of its own examples at any rate that was tried.
 
-Threshold: at least half of the loss of one output for all is left. Networks of the usual size fit any labels (Zhang et
-al. 2017, arXiv 1611.03530): one that does not is too small, or broken.
+Threshold: at least half of the loss of one output for all is left, both less what outputs that know every target leave:
+soft targets and likelihoods do not end at zero. Networks of the usual size fit any labels (Zhang et al. 2017, arXiv
+1611.03530): one that does not is too small, or broken.
 """
 
 from jaxopt_lab.diagnosis.evidence import Evidence
@@ -19,11 +20,15 @@ _BLAMED = (
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where sixteen examples are not fitted."""
     found, base = evidence.part("program.memorization"), evidence.point.baseline
-    if found is None or base is None or not base > 0 or not found.least > LEFT * base:
+    if found is None or base is None or not base > 0:
+        return None
+    floor = _floor(evidence, base)
+    left = (found.least - floor) / (base - floor)
+    if not left > LEFT:
         return None
     numbers = [
         measured("least loss of sixteen examples", found.least),
-        measured("the same over the loss of one output for all", found.least / base, LEFT),
+        measured("the same over the loss of one output for all, above what free outputs leave", left, LEFT),
         measured("Adam's rate of that run", found.rate),
     ]
     text = "The model does not fit sixteen of its own examples at any rate that was tried: it is too small, or broken."
@@ -32,3 +37,11 @@ def examine(evidence: Evidence) -> Finding | None:
         "cannot-memorize", text, numbers, cure, found.least / max(0.1 * base, 1e-30), gain_in="loss",
         horizon=evidence.num_steps, follows_from=_BLAMED,
     )  # fmt: skip
+
+
+def _floor(evidence: Evidence, base: float) -> float:
+    """What outputs that know every target leave, where no output activation is to blame for it; 0 if not known."""
+    search = None if evidence.program is None else evidence.program.outputs
+    if search is None or search.bypassed is not None or not 0 < search.reachable.loss < base:
+        return 0.0
+    return search.reachable.loss

@@ -4,7 +4,8 @@ Thresholds: evaluation mode has one and a half times the loss of training mode o
 twice that of evaluation mode while the key alone makes more than half of the gradient's variance; or batch statistics
 are taken over at most four examples. Half of the units dropped, the usual most, leaves both below. Where a random loss
 is not learned, the run without its key tells. Noise whose size the parameters give, as a variational autoencoder's, is
-not blamed, nor that which the loss asks for, as of a denoiser.
+not blamed, nor that which the loss asks for, as of a diffusion model, nor that which moves the data alone, as
+augmentation does.
 
 Reference: Srivastava et al. 2014 (dropout); Ioffe and Szegedy 2015 (batch normalization).
 """
