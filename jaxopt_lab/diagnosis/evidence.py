@@ -136,6 +136,12 @@ class Evidence:
         return bool(third - last < _STATIONARY * self.scale or self.num_steps >= (self.setting.total_steps or np.inf))
 
     @property
+    def is_settled(self) -> bool:
+        """Whether the run came down below zero, by less than 2 % of that in its last quarter: it met a lower end."""
+        third, last = (np.nan, np.nan) if self.run is None or self.run.diverged else self.run.late_losses
+        return bool(last < min(self.point.loss, 0.0) and third - last < _STATIONARY * (self.point.loss - last))
+
+    @property
     def line_scans(self) -> tuple[LineScan, ...]:
         """The lines that were looked along."""
         around = self.point.stationary_point
@@ -209,7 +215,7 @@ class Evidence:
         if run is None or run.diverged:
             return run is not None
         search = None if self.program is None else self.program.outputs
-        if search is not None and search.constant_runs_away:
+        if search is not None and search.constant_runs_away and not self.is_settled:
             return True
         if base is None:
             return False

@@ -65,6 +65,16 @@ def test_a_loss_of_probabilities_lies_below_zero(least, found):
     assert (outputs.examine_unbounded(evidence(program=search(reachable=least))) is not None) == found
 
 
+@pytest.mark.parametrize(("late", "found"), [(0.015, False), (0.025, True)])
+def test_a_run_that_has_met_a_lower_end_has_no_loss_without_one(late, found):
+    made = evidence(REGRESSION, end=-2.0, program=search(reachable=-99.0, constant=-99.0))
+    losses = made.run.losses.copy()
+    losses[20:30] += late * (made.point.loss - losses[-1])
+    made = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=losses))
+    assert (outputs.examine_unbounded(made) is not None) == found
+    assert made.learned_nothing == found
+
+
 @pytest.mark.parametrize(("low", "found"), [(0.5, True), (-0.5, False)])
 def test_numbers_of_both_signs_beside_the_classes_make_a_loss_that_may_be_negative(low, found):
     weights = np.linspace(low, 1.0, 40, dtype=np.float32)

@@ -170,7 +170,8 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
     numbers = classes_of(search.place, data) is not None and not has_signed_weights(search.place, data)
     squashed = bool(_SQUASHED & {name for _, name in search.place.activations})
     below = numbers and search.reachable.loss < -BELOW * search.scale and (squashed or search.runs_away)
-    if not (search.constant_runs_away or (numbers and search.runs_away) or below):
+    runs_away = search.constant_runs_away or (numbers and search.runs_away)
+    if not (below or (runs_away and not evidence.is_settled)):  # a penalty on the parameters may hold the outputs
         return None
     text = (
         f"The loss is no bounded criterion of these targets: outputs bring it from {search.loss:.3g} to"
