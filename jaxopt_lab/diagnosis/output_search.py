@@ -21,14 +21,8 @@ from jaxopt_lab.core import Problem, meshes
 from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import some_examples
-from jaxopt_lab.tracing.jaxprs import Program, evaluate, lay_out
-from jaxopt_lab.tracing.outputs import (
-    OutputPlace,
-    find_outputs,
-    largest_of_outputs,
-    loss_of_outputs,
-    target_size,
-)
+from jaxopt_lab.tracing.jaxprs import Program, evaluate, largest_value, lay_out
+from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_outputs, target_size
 
 _EXAMPLES = 256
 _MOST_EXAMPLES = 2048  # for one output for all
@@ -167,9 +161,13 @@ def loss_at_constant(problem: Problem, params: Any, search: OutputSearch, data: 
 def _affordable(loss: Any, params: Any, data: Any) -> int:
     """How many examples one output for all is searched on: fewer where the criterion makes large values of them."""
     num = min(_MOST_EXAMPLES, _length(data))
-    while num > _EXAMPLES and largest_of_outputs(*_layout(loss, params, some_examples(data, num, 0))) > _LARGEST:
+    while num > _EXAMPLES and _largest(*_layout(loss, params, some_examples(data, num, 0))) > _LARGEST:
         num //= 2
     return num
+
+
+def _largest(program: Program, place: OutputPlace | None) -> int:
+    return 0 if place is None else largest_value(program, place.value)
 
 
 def _layout(loss: Any, params: Any, batch: Any) -> tuple[Program, OutputPlace | None]:

@@ -21,6 +21,7 @@ from jaxopt_lab.diagnosis.gradient_noise import constant_output
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.prescriptions import scale_rate, standardize_inputs
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule, speed_up
+from jaxopt_lab.tracing.jaxprs import largest_value, lay_out
 
 RAISED = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 LOWERED = (1 / 3, 1e-1, 1 / 30, 1e-2, 1e-3)
@@ -34,6 +35,7 @@ _HELPS, _VISIBLE, _HALVED, _FASTER = 0.2, 0.02, 0.01, 4.0
 _AT_ALL = 1e6  # times the scale of the loss: a run that met no finite number
 _DRAWS = 3
 _HALF, _GAINED = 0.5, 0.05
+_LARGER, _SMALL = 8, 2**22  # times the largest value of the loss in use; numbers that cost nothing
 _LESS = 1.25  # below it, of what helps, the steps count
 
 
@@ -187,6 +189,8 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
         problem, rule = setting.problem, setting.rule
         if factors is None:
             problem, rule = prescription.apply(problem, rule)
+            if _size(problem, setting.params) > max(_LARGER * _size(setting.problem, setting.params), _SMALL):
+                return None  # targets of another shape may make pairs of all examples, or of pairs
             draws = range(_DRAWS if finding.cause == "local-minimum" else 1)
             several = [_scores(problem, rule, [1.0], evidence, steps, prescription.restarts, draw) for draw in draws]
             after, best = min(several, key=lambda each: _finite(each.ends[0])), 0
@@ -213,6 +217,14 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
         finding.cause, prescription, steps, _finite(base.ends[0] / units[0]), _finite(after.ends[best] / units[1]),
         pair, evidence.scale / units[0], float(np.nan_to_num(speed, nan=1.0)), steps >= asked,
     )  # fmt: skip
+
+
+def _size(problem: Problem, params: Any) -> int:
+    """Numbers in the largest value that the loss of all data makes, traced, not computed; 0 where it cannot be."""
+    try:
+        return largest_value(lay_out(problem.freeze().full_loss, params, open_derivatives=False))
+    except Exception:  # of the user's own code: the run says what is wrong
+        return 0
 
 
 def _units(evidence: Evidence, problem: Problem) -> tuple[float, float] | None:

@@ -5,6 +5,7 @@ opened, relu would lose its derivative 0 at 0.
 """
 
 import dataclasses
+import math
 import pathlib
 import re
 import types
@@ -145,6 +146,16 @@ def ancestors(program: Program, number: Any, stop: int | None = None) -> set[int
         if found & set(operation.outputs) and stop not in operation.outputs:
             found |= set(filter(is_number, operation.inputs))
     return found
+
+
+def largest_value(program: Program, of: int | None = None) -> int:
+    """Numbers in the largest value that a program makes; of one of its values, where that is given."""
+    made, sizes = set() if of is None else {of}, [0]
+    for operation in program.operations:
+        if of is None or made.intersection(filter(is_number, operation.inputs)):
+            made.update(operation.outputs)
+            sizes += [math.prod(getattr(program.shapes[number], "shape", ())) for number in operation.outputs]
+    return max(sizes)
 
 
 def is_number(atom: Any) -> bool:

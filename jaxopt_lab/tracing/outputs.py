@@ -20,6 +20,7 @@ from jaxopt_lab.tracing.layer_detection import find_places
 _MOST_ACTIVATIONS = 3
 _MOVES = {"reshape", "squeeze", "convert_element_type", "broadcast_in_dim", "transpose", "copy", "expand_dims"}
 _PARTS = {"sub", "add", "mul", "neg", "exp", "log"}  # of a softmax, or a change of units
+_COMPARES = {"ge", "gt", "le", "lt", "eq", "ne", "sub"}
 _WORDS = {"logistic": "sigmoid", "max": "relu", "div": "softmax"}
 
 
@@ -33,8 +34,9 @@ class OutputPlace:
       activations: (number, name) of the output activations, first to last.
       inputs: places of the data leaves that the outputs are made of.
       targets: places of the data leaves that reach the loss beside the outputs.
-      is_pairwise: whether the loss compares outputs with outputs on purpose: multiplies them, as a contrastive one, or
-        reads the same layer's outputs for other inputs beside these, as of three in a triplet.
+      is_pairwise: whether the loss compares examples on purpose: multiplies outputs with outputs, as a contrastive one,
+        reads the same layer's outputs for other inputs beside these, as of three in a triplet, or holds a leaf of the
+        data against itself, as who is still at risk when another dies.
     """
 
     value: int
@@ -61,14 +63,15 @@ def find_outputs(program: Program, num_leaves: int) -> OutputPlace | None:
         return None
     data = program.inputs[num_leaves:]
     beside = ancestors(program, loss, stop=value)
-    made_of = ancestors(program, value)
+    made_of, later = ancestors(program, value), program.operations[layers[-1].step + 1 :]
     return OutputPlace(
         value,
         tuple(program.shapes[value].shape),
         _activations(program, value, loss, after, set(data)),
         tuple(place for place, number in enumerate(data) if number in made_of),
         tuple(place for place, number in enumerate(data) if number in beside),
-        any(_is_pairwise(operation, after) for operation in program.operations[layers[-1].step + 1 :])
+        any(after.keys() & set(filter(is_number, each.inputs)) for each in later if each.name in LAYERS)
+        or _pairs_data(program, data, beside)
         or any(layer.leaf == layers[-1].leaf and layer.value in beside for layer in layers[:-1]),
     )
 
@@ -92,16 +95,6 @@ def loss_of_outputs(
         return jnp.reshape(outputs, value.shape).astype(value.dtype) if number == bypass else value
 
     return evaluate(program, arguments, change)[program.outputs[0]]
-
-
-def largest_of_outputs(program: Program, place: OutputPlace | None) -> int:
-    """Numbers in the largest value that a loss makes of its outputs, such as of all pairs of examples; 0 without."""
-    made, sizes = set() if place is None else {place.value}, [0]
-    for operation in program.operations:
-        if made.intersection(filter(is_number, operation.inputs)):
-            made.update(operation.outputs)
-            sizes += [math.prod(program.shapes[number].shape) for number in operation.outputs]
-    return max(sizes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -227,8 +220,23 @@ def _name(program: Program, operation: Operation, number: int) -> str:
     return _WORDS.get(operation.name, operation.name)
 
 
-def _is_pairwise(operation: Operation, after: dict[int, int]) -> bool:
-    return operation.name in LAYERS and any(is_number(atom) and atom in after for atom in operation.inputs)
+def _pairs_data(program: Program, data: Sequence[int], beside: set[int]) -> bool:
+    """Whether two examples' numbers of one leaf of the data are compared, all pairs of them, on the way to the loss."""
+    num = program.shapes[data[0]].shape[:1] if data else ()
+    params = set(program.inputs) - set(data)
+    for operation in program.operations:
+        shape = getattr(program.shapes[operation.outputs[0]], "shape", ())
+        if (
+            operation.name not in _COMPARES
+            or shape[:1] != num
+            or shape[:2] != 2 * num
+            or not beside & set(operation.outputs)
+        ):
+            continue
+        sides = [ancestors(program, atom) for atom in operation.inputs]
+        if not params & set.union(*sides) and set(data) & set.intersection(*sides):
+            return True
+    return False
 
 
 def classes_of(place: OutputPlace, data: Any) -> tuple[np.ndarray, bool] | None:
@@ -287,7 +295,6 @@ def target_leaf(place: OutputPlace, data: Any) -> int | None:
 
 def target_size(place: OutputPlace, data: Any) -> float:
     """The size of what the outputs are compared with: that of floating targets, at least 1."""
-    number = target_leaf(place, data)
-    if number is None:
+    if (number := target_leaf(place, data)) is None:
         return 1.0
     return max(1.0, float(np.sqrt(np.mean(np.square(np.asarray(jax.tree.leaves(data)[number], np.float64))))))

@@ -3,14 +3,16 @@
 import dataclasses
 import types
 
+import jax.numpy as jnp
 import pytest
 
+import jaxopt_lab as lab
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis import pipeline
 from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
 from jaxopt_lab.diagnosis.predicted_gain import rank
-from jaxopt_lab.diagnosis.trials import Trial
+from jaxopt_lab.diagnosis.trials import Trial, _size, _try
 from jaxopt_lab.diagnosis.validation import Validation
 from tests.diagnosis.pieces import evidence
 
@@ -178,6 +180,17 @@ def test_overfitting_that_is_stopped_in_time_and_that_no_change_mends_is_not_tol
     made = evidence(end=0.1, validation=Validation(Estimate(held, 0.01), 1.0, 1.0, 0.0))
     kept = pipeline._tried(made, [dataclasses.replace(found("overfitting"), prescription=cure)], Budget(200, 60), print)
     assert [each.cause for each in kept] == told
+
+
+def test_a_change_by_which_the_loss_makes_pairs_of_all_examples_is_not_tried():
+    """Targets of another shape may broadcast: of thousands of examples neither time nor memory is enough for that."""
+    pairs = lambda w, batch, key: jnp.mean(jnp.square(batch[0][:, 0] - batch[0][:, :1]))  # noqa: E731
+    data = (jnp.zeros((2100, 2)),)
+    big = lab.from_loss(pairs, jnp.zeros(3), data)
+    assert _size(big, jnp.zeros(3)) == 2100**2
+    assert _size(lab.from_loss(lambda w, batch, key: jnp.mean(batch[0]), jnp.zeros(3), data), jnp.zeros(3)) < 2100**2
+    cure = Prescription("Give the targets another shape.", lambda problem, rule: (big, rule))
+    assert _try(evidence(), found("mixed-examples"), cure, 10, None) is None  # before anything is run
 
 
 def test_of_changes_that_end_a_divergence_that_counts_more_which_ends_lower():

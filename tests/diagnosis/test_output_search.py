@@ -137,6 +137,22 @@ def test_the_constant_of_many_examples_is_that_of_all():
     assert constant_output_loss(problem, WEIGHTS, found) == pytest.approx(targets.var(), rel=5e-3)
 
 
+def test_a_loss_that_holds_a_leaf_of_the_data_against_itself_compares_its_examples_on_purpose():
+    """As Cox's partial likelihood does: who dies is held against all who are still at risk."""
+
+    def at_risk(w, batch, key):
+        outputs, times = (batch[0] @ w)[:, 0], batch[1]
+        below = jnp.where(times[None] >= times[:, None], outputs[None], -1e9)
+        return jnp.mean(jax.nn.logsumexp(below, axis=1) - outputs)
+
+    def mixed(w, batch, key):
+        return jnp.mean(((batch[0] @ w)[:, 0][None] - batch[1][:, None]) ** 2)
+
+    data = (np.random.default_rng(0).normal(size=(64, 3)).astype("f"), np.arange(64, dtype=np.float32))
+    for loss, found in ((at_risk, True), (mixed, False)):
+        assert search_outputs(lab.from_loss(loss, WEIGHTS, data), WEIGHTS).place.is_pairwise is found
+
+
 def test_fewer_examples_are_searched_where_the_criterion_makes_pairs_of_them():
     data = (np.zeros((3000, 3), np.float32), np.zeros((3000, 1), np.float32))
     outputs = lambda w, batch: (batch[0] @ w)[:, 0]  # noqa: E731
