@@ -68,6 +68,17 @@ def test_updates_point_along_the_gradient(descent, found):
     assert (rule_limits.examine_ascent(evidence(rule=checks(descent=descent))) is not None) == found
 
 
+@pytest.mark.parametrize(("decay", "found"), [(-2e-8, True), (-5e-9, False), (1e-2, False)])
+@pytest.mark.parametrize("grouped", [False, True])
+def test_parameters_grow_without_a_gradient(decay, found, grouped):
+    made = evidence(rule=checks())
+    rule = dataclasses.replace(made.setting.optimizer, weight_decay=decay)
+    if grouped:
+        rule = dataclasses.replace(rule, weight_decay=0.0, groups=((("a",), rule),))
+    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, optimizer=rule))
+    assert (rule_limits.examine_ascent(made) is not None) == found
+
+
 def test_a_rule_makes_a_number_that_is_not_finite():
     assert non_finite.examine(evidence(rule=checks())) is None
     assert "float32" in non_finite.examine(evidence(rule=checks(is_finite=False))).explanation

@@ -1,8 +1,9 @@
 """gradient-ascent, lost-updates, clipped-steps, schedule: what the rule makes of a gradient.
 
     gradient-ascent the update points along the gradient, not against it, in the median of batches; or that of some of
-                    the leaves does; or the loss falls by a fifth of its scale, and a metric whose name says that more
-                    is better falls with it, by a twentieth and a fifth of itself at least
+                    the leaves does; or without a gradient the parameters grow; or the loss falls by a fifth of its
+                    scale, and a metric whose name says that more is better falls with it, by a twentieth and a fifth
+                    of itself at least
     lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its
                     precision is too low for steps of this size
     clipped-steps   the update is four times shorter than without the limit on the gradient, at the gradients that it
@@ -16,12 +17,15 @@
 Reference: Kingma and Ba 2015 (epsilon); Pascanu, Mikolov, Bengio 2013 (clipping); Micikevicius et al. 2018 (precision).
 """
 
+import dataclasses
+
 import jax
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import (
     advise,
+    decay_weights,
     hold_rate,
     hold_still,
     keep_precision,
@@ -38,6 +42,7 @@ ELASTICITY = 0.5
 ENDS, RISES, HALFWAY, EARLY = 0.6, 0.9, 0.75, 0.1
 FALLING = 0.2
 FALLEN, FALLEN_SHARE = 0.05, 0.2
+GROWTH = 1e-8  # in a step: the rounding of what is at rest is less
 _FASTER = (
     "learning-rate-too-low",
     "learning-rate-too-high",
@@ -58,7 +63,10 @@ _NARROW = ("bfloat16", "float16")  # in float32 it is what a run at rest does
 
 def examine_ascent(evidence: Evidence) -> Finding | None:
     """A finding where the rule's updates raise the loss."""
-    checks = evidence.update.rule
+    checks, rule = evidence.update.rule, evidence.setting.optimizer
+    growth = -min([rule.weight_decay, *(each.weight_decay for _, each in rule.groups)])
+    if growth > GROWTH:
+        return _growing(evidence, growth)
     if checks is not None and 0 < len(checks.rising) < len(jax.tree.leaves(evidence.setting.params)):
         return _rising(evidence, checks.rising)
     if checks is None or not checks.descent < ASCENT:
@@ -67,6 +75,20 @@ def examine_ascent(evidence: Evidence) -> Finding | None:
     numbers = [measured("cosine of the update with the negative gradient, in the median", checks.descent, ASCENT)]
     return make_finding(
         "gradient-ascent", text, numbers, negate_updates(), float("inf"), horizon=evidence.num_steps
+    )  # fmt: skip
+
+
+def _growing(evidence: Evidence, growth: float) -> Finding:
+    """What is wrong with a weight decay of the wrong sign."""
+    text = f"Without any gradient each step makes the parameters grow by {growth:.3g} of themselves."
+    cure = dataclasses.replace(
+        decay_weights(growth),
+        text="Give the weight decay its sign: optax.add_decayed_weights stands before the scaling by the learning rate,"
+        " or use optax.adamw.",
+    )
+    numbers = [measured("growth of the parameters in a step without a gradient", growth, GROWTH)]
+    return make_finding(
+        "gradient-ascent", text, numbers, cure, float("inf"), horizon=evidence.num_steps
     )  # fmt: skip
 
 
