@@ -1,7 +1,9 @@
 """What random numbers in a program are for: redrawn weights, noise of a learned size or asked for, moved data."""
 
-from jaxopt_lab.tracing.jaxprs import LAYERS, Program, ancestors, is_number, line_of
+from jaxopt_lab.tracing.jaxprs import LAYERS, Program, is_number, line_of
 from jaxopt_lab.tracing.outputs import find_outputs
+
+_MASKS = ("mul", "div", "select_n")
 
 
 def redrawn_weights(program: Program, num_leaves: int) -> tuple[str, ...]:
@@ -55,12 +57,23 @@ def learns_noise(program: Program, num_leaves: int) -> bool:
 
 
 def asks_for_noise(program: Program, num_leaves: int) -> bool:
-    """Whether random numbers reach the loss beside the outputs, as where a model is to tell the noise in its inputs."""
+    """Whether outputs are compared with random numbers, as where a model is to tell the noise in its inputs.
+
+    What multiplies or replaces outputs at random, as dropout behind them does, is not asked for.
+    """
     place = find_outputs(program, num_leaves)
     if place is None:
         return False
-    beside = ancestors(program, program.outputs[0], stop=place.value)
-    return any(_draws(operation.name) and beside & set(operation.outputs) for operation in program.operations)
+    drawn, outputs = set(), {place.value}
+    for operation in program.operations:
+        numbers = set(filter(is_number, operation.inputs))
+        if numbers & outputs:
+            if numbers & (drawn - outputs) and operation.name not in _MASKS:
+                return True
+            outputs |= set(operation.outputs)
+        elif _draws(operation.name) or numbers & drawn:
+            drawn |= set(operation.outputs)
+    return False
 
 
 def moves_data(program: Program, num_leaves: int) -> bool:

@@ -56,6 +56,15 @@ def test_noise_that_a_denoiser_is_to_tell_is_asked_for(noise, found):
     assert asks_for_noise(program, 2) is found
 
 
+@pytest.mark.parametrize("masked", [lambda z, kept: z * kept, lambda z, kept: jnp.where(kept, 2 * z, 0)])
+def test_dropout_behind_the_outputs_is_not_asked_for(masked):
+    def loss(params, batch, key):
+        outputs = batch @ params["mean"]
+        return jnp.mean((masked(outputs, jax.random.bernoulli(key, 0.5, outputs.shape)) - batch[:, :2]) ** 2)
+
+    assert not asks_for_noise(lay_out(loss, PARAMS, BATCH, jax.random.key(0), open_derivatives=False), 2)
+
+
 def on_inputs(change):
     def loss(params, batch, key):
         return jnp.sum((change(batch, key) @ params["mean"]) ** 2)
