@@ -80,8 +80,7 @@ def find_places(program: Program, num_leaves: int) -> tuple[list[LayerPlace], li
       program: of (params, batch) -> loss.
       num_leaves: how many of its first inputs are parameters.
     """
-    layers, activations, hidden = _places(program, _given(program, num_leaves), _sizes(program), leaves_loop=False)
-    return layers, activations, hidden
+    return _places(program, _given(program, num_leaves), _sizes(program), leaves_loop=False)
 
 
 def find_loops(program: Program, num_leaves: int) -> list[LoopPlace]:
@@ -160,9 +159,7 @@ def _places(
     layers = [_layer(program, origins, readers, step, sizes) for step in real]
     closed = [each for each in program.operations if each.name not in LAYERS and holds_layer(each)]
     hidden = sum(leaves_loop or not _is_open_loop(operation) for operation in closed) + len(steps) - len(real)
-    read = _read_by_layers(program, origins, layers)
-    if leaves_loop:
-        read = set(range(len(program.shapes)))
+    read = set(program.shapes) if leaves_loop else _read_by_layers(program, origins, layers)
     return layers, _activations(program, origins, readers, layers, read), hidden
 
 

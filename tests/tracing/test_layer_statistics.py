@@ -282,6 +282,18 @@ def test_the_gradient_through_a_recurrence_changes_by_its_weight_a_turn(scale, r
     assert signals.recurrent_gain == pytest.approx(scale ** (TURNS - 1), rel=1e-4, abs=1e-44)
 
 
+def test_an_activation_that_a_loop_reads_is_seen():
+    params = recurrent_params() | {"first": jnp.ones((2, 2))}
+    loop = recurrent(True)
+
+    def loss(params, batch, key):
+        return loop(params, jnp.swapaxes(jax.nn.gelu(batch @ params["first"]), 0, 1), key)
+
+    found = measure_signals(lab.from_loss(loss, params, jnp.ones((8, TURNS, 2))), params)
+    assert [layer.name for layer in found.layers] == ["first", "w", "u", "out"]
+    assert [(each.operation, each.layer) for each in found.activations] == [("gelu", "first"), ("relu", "u")]
+
+
 def test_of_long_loops_fewer_examples_are_kept(monkeypatch):
     batch = jax.random.normal(jax.random.key(1), (8, TURNS, 2))
     loss = lambda params, batch, key: recurrent(True)(params, jnp.swapaxes(batch, 0, 1), key)  # noqa: E731
