@@ -26,9 +26,10 @@ def examine(evidence: Evidence) -> Finding | None:
     left = (found.least - floor) / (base - floor)
     if not left > LEFT:
         return None
+    above = ", both above that of free outputs" if floor else ""
     numbers = [
         measured("least loss of sixteen examples", found.least),
-        measured("the same over the loss of one output for all, above what free outputs leave", left, LEFT),
+        measured(f"the same over the loss of one output for all{above}", left, LEFT),
         measured("Adam's rate of that run", found.rate),
     ]
     text = "The model does not fit sixteen of its own examples at any rate that was tried: it is too small, or broken."
