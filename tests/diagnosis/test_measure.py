@@ -98,3 +98,14 @@ def test_an_error_without_a_word_in_the_users_loss_is_reported_as_well():
     ) as caught:
         lab.diagnose(problem, optax.sgd(0.1), steps=10)
     assert isinstance(caught.value.__cause__, AssertionError)
+
+
+@pytest.mark.parametrize("is_random", [False, True])
+def test_a_loss_with_random_numbers_of_its_own_is_seen(is_random):
+    def noisy(params, batch, key):
+        kept = jax.random.bernoulli(key, 0.5, (8,)) if is_random and key is not None else 0.5
+        return jnp.mean((jax.nn.relu(batch[0] @ params["in"]) @ (kept * params["out"]) - batch[1]) ** 2)
+
+    found = lab.diagnose(from_loss(noisy, WEIGHTS, DATA), optax.sgd(0.05), steps=20, budget=40)
+    assert found.evidence.point.is_random is is_random
+    assert found.evidence.is_random is is_random  # all data a step, so that the key alone makes two gradients differ

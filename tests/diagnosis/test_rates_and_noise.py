@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from jaxopt_lab.core import Estimate
-from jaxopt_lab.diagnosis.causes import learning_rates, noise
+from jaxopt_lab.diagnosis.causes import conditioning, learning_rates, noise
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.probe_runs import OtherRates
+from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
 from tests.diagnosis.pieces import bowl, evidence
 
 
@@ -57,3 +58,13 @@ def test_how_much_lower_a_lower_rate_must_end_hangs_on_what_was_learned(end, the
     ends = {factor: np.full(10, there if factor == 0.1 else 0.999) for factor in (0.01, 0.1, 10.0, 100.0)}
     made = dataclasses.replace(made, rates=OtherRates(np.arange(0, 40, 4), ends))
     assert (learning_rates.examine_high(made) is not None) == found
+
+
+@pytest.mark.parametrize(("noise", "found"), [(0.0, True), (5.0, True), (5.6, False), (20.0, False)])
+def test_noise_takes_from_what_momentum_gains_on_a_bad_condition_number(noise, found):
+    """Heavy ball takes 54 steps for 1072: 1 + 18.9 / (1 + noise over signal) is 4 at 5.3."""
+    square = 0.501
+    model = QuadraticModel(np.array([1e-3, 1.0]), np.array([1e-3, 0.5]), 1.0, 1e-3, 0.0, 1e-15, 0.9, 0)
+    seen = GradientNoise(Estimate(noise * square, 0.0), square, 100)
+    made = evidence(batch_size=4, curvature=Curvature(model, model), noise=seen)
+    assert (conditioning.examine(made) is not None) == found
