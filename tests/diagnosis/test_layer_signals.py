@@ -79,3 +79,13 @@ def test_the_gradient_changes_twentyfold_through_a_recurrence(gain, cause, end):
         made = evidence(end=end, layers=layers)
         found = [each.cause for each in (examine(made) for examine in EXAMINED) if each is not None]
         assert found == ([expected] if expected and end > 0.5 else [])
+
+
+@pytest.mark.parametrize("gains", [(0.5, 1e-9), (1e-9, 0.5), (0.5, np.nan)])
+def test_of_several_layers_in_a_recurrence_the_best_way_back_counts(gains):
+    numbers = (1.0, 1.0, 1.0, 1.0, 0.0, np.zeros(8))
+    inner = [
+        LayerSignal(f"u{k}", 8, 8, *numbers, turns=30, over_turns=over, is_recurrent=True, loop=1)
+        for k, over in enumerate(gains)
+    ]
+    assert Signals((*inner, LayerSignal("out", 8, 1, *numbers)), (), 40).recurrent_gain == 0.5

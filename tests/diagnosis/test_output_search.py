@@ -153,6 +153,13 @@ def test_a_loss_that_holds_a_leaf_of_the_data_against_itself_compares_its_exampl
         assert search_outputs(lab.from_loss(loss, WEIGHTS, data), WEIGHTS).place.is_pairwise is found
 
 
+def test_outputs_that_must_go_far_get_there():
+    targets = np.linspace(0, 1, 64, dtype=np.float32)
+    loss = lambda w, b, key: jnp.mean((0.005 * (b[0] @ w)[:, 0] - b[1]) ** 2)  # noqa: E731
+    found = search_outputs(lab.from_loss(loss, WEIGHTS, (np.zeros((64, 3), np.float32), targets)), WEIGHTS)
+    assert found.reachable.loss < 1e-3  # the outputs are at 200
+
+
 def test_fewer_examples_are_searched_where_the_criterion_makes_pairs_of_them():
     data = (np.zeros((3000, 3), np.float32), np.zeros((3000, 1), np.float32))
     outputs = lambda w, batch: (batch[0] @ w)[:, 0]  # noqa: E731
