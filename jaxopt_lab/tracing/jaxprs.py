@@ -148,6 +148,17 @@ def ancestors(program: Program, number: Any, stop: int | None = None) -> set[int
     return found
 
 
+def carried_part(loop: Operation) -> tuple[int, int]:
+    """First and one past the last of the inputs of a `scan` that are carried from turn to turn."""
+    params = loop.equation.params
+    if "num_consts" in params:
+        first, count = params["num_consts"], params["num_carry"]
+    else:  # from jax 0.12 on
+        constants, carried, _ = params["ft_in"].unpack()
+        first, count = len(constants), len(carried)
+    return first, first + count
+
+
 def largest_value(program: Program, of: int | None = None) -> int:
     """Numbers in the largest value that a program makes; of one of its values, where that is given."""
     made, sizes = set() if of is None else {of}, [0]

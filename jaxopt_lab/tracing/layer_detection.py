@@ -11,7 +11,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxopt_lab.tracing.activation_detection import find_candidates
-from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, ancestors, holds_layer, is_number, lay_out
+from jaxopt_lab.tracing.jaxprs import (
+    LAYERS,
+    Operation,
+    Program,
+    ancestors,
+    carried_part,
+    holds_layer,
+    is_number,
+    lay_out,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,9 +113,7 @@ def _is_open_loop(operation: Operation) -> bool:
 
 def _loop(step: int, operation: Operation, given: list["_Origin"], sizes: list[int]) -> LoopPlace:
     """One loop, whose operands depend on what `given` says."""
-    params = operation.equation.params
-    closed, first = params["jaxpr"], params["num_consts"]
-    last = first + params["num_carry"]
+    closed, (first, last) = operation.equation.params["jaxpr"], carried_part(operation)
     shapes = [jax.ShapeDtypeStruct(aval.shape, aval.dtype) for aval in closed.in_avals]
     body = lay_out(jax.extend.core.jaxpr_as_fun(closed), *shapes, open_derivatives=False)
     while True:  # what is carried depends on all that it was made of in the turns before

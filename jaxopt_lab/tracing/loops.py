@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxopt_lab.tracing.jaxprs import Operation, evaluate, value_of
+from jaxopt_lab.tracing.jaxprs import Operation, carried_part, evaluate, value_of
 from jaxopt_lab.tracing.layer_detection import LoopPlace
 
 Taps = dict[int, jax.Array]
@@ -28,8 +28,7 @@ def run_loop(loop: LoopPlace, operation: Operation, taps: Taps, inputs: list[Any
       taps: what is added to the layers' outputs at each turn, as `zero_taps` gives it.
       inputs: of the operation.
     """
-    params = operation.equation.params
-    first, last = params["num_consts"], params["num_consts"] + params["num_carry"]
+    params, (first, last) = operation.equation.params, carried_part(operation)
     kept = {place.value for place in (*loop.layers, *loop.activations)}
 
     def turn(carried: list[Any], read: tuple[list[Any], Taps]) -> tuple[list[Any], tuple[list[Any], Taps]]:
