@@ -5,11 +5,11 @@ a tenth of what a constant output earns; or floating targets lie thirty times fa
 so that a run spends its steps on their mean; or outputs that know every target earn less than a twentieth over one
 output for all; or a softmax shares one unit among labels that do not exclude each other; or outputs that know every
 class keep six tenths of what one output for all costs.
-Unbounded: the loss of free outputs falls without end on class numbers, or that of one output for all examples does;
-or a loss of probabilities lies below zero, but where numbers of both signs weigh the classes: the objective of a policy
-may be negative. A likelihood with a variance of its own may do so for free outputs; for one
-output for all it does not, and a run brings it down by a logarithm only: one that comes thirty times its first loss
-below zero, and still falls, has no end.
+Unbounded: the loss of free outputs falls without end on class numbers, or that of one output for all examples does; or
+a loss of probabilities lies below zero, but where numbers of both signs weigh the classes: the objective of a policy
+may be negative. A likelihood with a variance of its own may do so for free outputs; for one output for all it does not,
+and a run brings it down by a logarithm only: one that comes thirty times its first loss below zero, and still falls,
+has no end. A run that settles below zero has met a lower end, whatever free outputs do: a penalty may hold them.
 """
 
 import numpy as np
