@@ -188,8 +188,7 @@ class Evidence:
         """Whether training goes badly: it diverged, or more than a fifth is left of what a constant output leaves.
 
         Or more than a tenth once the run is whole, where a probe leaves far less. Without data: of what the start
-        leaves. Where the validation loss is the lower one, as with labels of which some
-        are wrong in the training data alone, it tells.
+        leaves. Where the validation loss is the lower one, as with some wrong labels in the training data, it tells.
         """
         if self.run is None or self.run.diverged:
             return self.run is not None
@@ -294,6 +293,8 @@ class Evidence:
     def relative_sharpness(self) -> float:
         """Learning rate times (preconditioned) sharpness over the rule's stability edge; NaN where it is not known."""
         rule, model = self.setting.optimizer, self.current_model
+        if self.update.edge is not None:
+            return 1 / self.update.edge.value
         if model is None or not np.isfinite(rule.edge) or (rule.kind == "adaptive" and not model.preconditioned):
             return float("nan")
         return rule.relative_sharpness(model.largest)

@@ -31,7 +31,7 @@ from jaxopt_lab.diagnosis.output_search import OutputSearch, search_outputs
 from jaxopt_lab.diagnosis.probe_runs import RATES, OtherRates, ProbeRun, find_on_the_way, probe_run, rate_runs
 from jaxopt_lab.diagnosis.program_checks import ProgramChecks, measure_memorization, measure_program
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, diagonal_of, measure_curvature, model_around
-from jaxopt_lab.diagnosis.rule_checks import measure_rule
+from jaxopt_lab.diagnosis.rule_checks import measure_edge, measure_rule
 from jaxopt_lab.diagnosis.stationary_point import NUM_LOSSES, StationaryPoint, look_around, scan_line
 from jaxopt_lab.diagnosis.validation import measure_validation
 from jaxopt_lab.tracing import find_non_finite, measure_signals
@@ -247,6 +247,7 @@ MEASUREMENTS: tuple[tuple[str, str, Callable[[Evidence, Budget], Any]], ...] = (
     ("point.stationary_point", "", measure_stationary_point),
     ("curvature", "", measure_standardized_curvature),
     ("rates", "Other rates", measure_other_rates),
+    ("update.edge", "", measure_edge),
 )
 """(part of the evidence, what is said before it, function), in the order in which they are measured.
 

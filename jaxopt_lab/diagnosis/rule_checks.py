@@ -3,6 +3,7 @@
 response(c)   |update to c g| from a fresh state: c for a linear rule, constant above a clipping norm, and constant
               for an adaptive rule but where its epsilon exceeds the gradient
 rate(t)       |update| to a constant gradient, step after step: the schedule
+edge          the multiple of the rate at which the linearized step stops shrinking: for rules without a closed form
 """
 
 import dataclasses
@@ -13,12 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxopt_lab.core import vectors
+from jaxopt_lab.core import Estimate, vectors
 from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.budget import Budget, Skipped, step_cost
+from jaxopt_lab.diagnosis.budget import PRODUCT, Budget, Skipped, step_cost
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise, draw_batch, value_and_gradient
+from jaxopt_lab.diagnosis.probe_runs import ScaledRule
 from jaxopt_lab.rules.answers import steps_of_ones
+from jaxopt_lab.rules.step_stability import critical_learning_rate
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -31,6 +34,7 @@ _PARALLEL = 0.999
 _ANSWERS = 0.02  # of the elasticity of a leaf: below it an adaptive rule divides by the leaf's own gradient
 ASCENT = -0.5
 _MANY = 64
+_EDGE_PRODUCTS, _EDGE_ACCURACY, _EDGE_TOLERANCE = 120, 0.25, 0.05
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,10 +94,12 @@ class Update:
     Attributes:
       noise: of one step's gradient, at the end of the run, or None.
       rule: what the rule makes of the gradients, or None.
+      edge: the multiple of the rate in use at which the step at the end of the run is no longer stable, or None.
     """
 
     noise: GradientNoise | None = None
     rule: RuleChecks | None = None
+    edge: Estimate | None = None
 
 
 def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
@@ -126,6 +132,24 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         is_finite=bool(np.isfinite(cosines).all()),
         rising=tuple(np.array(vectors.parameter_paths(setting.params))[alone < ASCENT].tolist()),
     )
+
+
+def measure_edge(evidence: "Evidence", budget: Budget) -> Estimate | Skipped:
+    """The stability edge of a rule without a closed form, where the run ended: multiples of its rate are tried."""
+    setting, run = evidence.setting, evidence.run
+    if run is None or run.diverged:
+        return Skipped("there is no end of a run")
+    if np.isfinite(setting.optimizer.edge):
+        return Skipped("the edge has a closed form", applies=False)
+    if not budget.allows_aside("edge", _EDGE_PRODUCTS * PRODUCT):
+        return budget.skipped["edge"]
+    scaled = ScaledRule(setting.rule)
+    state = (run.state, *scaled().init(run.params)[1:])
+    found = budget.attempt("edge", lambda: critical_learning_rate(
+        setting.problem.freeze(run.model_state), scaled, run.params, state, 1.0, accuracy=_EDGE_ACCURACY, num_modes=1,
+        tolerance=_EDGE_TOLERANCE, max_products=_EDGE_PRODUCTS // 2,
+    ))  # fmt: skip
+    return budget.skipped["edge"] if found is None else found
 
 
 def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int, rho: float = 0.0) -> Schedule | None:

@@ -25,6 +25,7 @@ from jaxopt_lab.rules.linearized_steps import Factory, LinearizedStep
 
 TURN = np.pi / 6  # a mode that comes back within twelve steps
 _DENSE = 64
+_SPARE = 8  # Arnoldi vectors beside those of two per mode
 _FIRST_FACTOR = 1.25  # of the rate, squared each time: eight reach 24 orders of magnitude
 _MOST_FACTORS = 8
 
@@ -239,7 +240,7 @@ def _moved(step: LinearizedStep, mode: np.ndarray) -> np.ndarray:
 def _arnoldi(
     where: str, step: LinearizedStep, start: np.ndarray, num_modes: int, tolerance: float, max_products: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    rows = min(step.size - 1, max(2 * num_modes + 1, 20))
+    rows = min(step.size - 1, 2 * num_modes + _SPARE)
     operator = LinearOperator((step.size, step.size), matvec=step, dtype=np.float64)  # pyrefly: ignore
     try:
         return eigs(operator, k=num_modes, v0=start, ncv=rows, tol=tolerance,

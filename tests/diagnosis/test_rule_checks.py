@@ -106,3 +106,31 @@ def test_inputs_that_are_the_targets_too_are_not_told_as_raw():
     ]
     assert "unnormalized-inputs" not in found[0]
     assert "unnormalized-inputs" in found[1]
+
+
+def test_a_rule_without_a_closed_form_has_its_edge_measured():
+    curvatures = {"first": jnp.geomspace(1e-3, 1.0, 40), "second": jnp.geomspace(1e-3, 2.0, 40)}
+    ones = jax.tree.map(jnp.ones_like, curvatures)
+
+    def loss(params, batch, key):
+        return (
+            sum(jnp.vdot(h, w**2) for h, w in zip(jax.tree.leaves(curvatures), jax.tree.leaves(params), strict=True))
+            / 2
+        )
+
+    rates = {"first": optax.sgd(0.4), "second": optax.sgd(0.1, momentum=0.9)}  # .4 of 2, and .2 of 3.8
+    rule = optax.partition(rates, {"first": "first", "second": "second"})
+    told = diagnose(lab.from_loss(loss, ones), rule, steps=40)
+    assert told.evidence.setting.optimizer.kind == "unknown"
+    low, high = told.evidence.update.edge.interval
+    assert low <= 2 / 0.4 <= high <= 1.3 * low
+    assert told.evidence.relative_sharpness == pytest.approx(0.2, rel=0.13)
+
+
+def test_the_edge_of_a_rule_that_takes_signs_is_not_examined():
+    rule = optax.partition(
+        {"bias": optax.sign_sgd(0.01), "weight": optax.sgd(0.1)}, {"bias": "bias", "weight": "weight"}
+    )
+    told = diagnose(line(), rule, steps=20, batch_size=20)
+    assert told.evidence.update.edge is None
+    assert "do not answer to small changes of the gradient" in told.not_examined["edge"]
