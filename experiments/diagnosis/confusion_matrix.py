@@ -122,9 +122,9 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
 
 def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """What was planted against what was found, and below it measured gains against predicted ones."""
-    figure, (top, bottom) = maker.axes(2, height=9.6, gridspec_kw={"height_ratios": [1.55, 1]})
+    figure, (top, bottom) = maker.axes(2, height=11.0, gridspec_kw={"height_ratios": [1.7, 1]})
     counts, names = _counts(rows)
-    draw_counts(top, counts, names)
+    draw_counts(top, counts, names, names)
     top.set(
         xlabel="found first", ylabel="planted", title=f"{_hits(rows, 1)} of {len(rows)} runs are told apart rightly"
     )
@@ -138,20 +138,20 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
                     color=maker.color(place), label=cause, markersize=6)  # fmt: skip
     bottom.set(xscale="log", yscale="log", xlabel="predicted gain of the prescription", ylabel="measured gain")
     if proved:
-        bottom.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        bottom.legend(loc="upper right", bbox_to_anchor=(1.0, -0.2), ncols=2)
         bottom.set_title(f"Gains agree in rank to {_ranks(proved):.2f}")
     return figure
 
 
-def draw_counts(axes: Any, counts: np.ndarray, names: list[str]) -> None:
+def draw_counts(axes: Any, counts: np.ndarray, true: list[str], told: list[str]) -> None:
     """A table of counts [true, told], shaded by their share of the row."""
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     axes.imshow(np.where(counts, shares, np.nan), cmap="Blues", vmin=-0.3, vmax=1.3, aspect="auto")
     for i, j in np.argwhere(counts):
-        axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9,
+        axes.text(j, i, str(counts[i, j]), ha="center", va="center",
                   color="white" if shares[i, j] > 0.6 else "black")  # fmt: skip
-    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
-    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.set_xticks(range(len(told)), told, rotation=90)
+    axes.set_yticks(range(len(true)), true)
     axes.grid(visible=False)
 
 

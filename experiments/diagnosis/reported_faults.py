@@ -118,7 +118,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     for row, cause in zip(rows, causes, strict=True):
         told = _told(row)[0]
         counts[names.index(told if told in row["causes"].split(", ") else cause), names.index(told)] += 1
-    draw_counts(axes, counts, names)
+    draw_counts(axes, counts, names, names)
     axes.set(xlabel="told first", ylabel="true", title=f"{_hits(rows, 1)} of {len(rows)} programs are told rightly")
     return figure
 

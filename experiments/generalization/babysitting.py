@@ -87,7 +87,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     """The curves that are alike, then the table of what was planted against what the rule of thumb says."""
     from experiments.diagnosis.confusion_matrix import draw_counts
 
-    figure, (top, bottom) = maker.axes(2, height=8.4, gridspec_kw={"height_ratios": [1, 1.3]})
+    figure, (top, bottom) = maker.axes(2, height=9.4, gridspec_kw={"height_ratios": [1, 1.7]})
     low, ill = rows.where(kind="twin")
     maker.predicted(top, low["step"], low["loss"], label="rate\ntoo low")
     maker.measured(top, ill["step"], ill["loss"], color=1, label="")
@@ -105,14 +105,14 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
     counts = np.zeros((len(names), len(names)), int)
     for row in curves:
         counts[names.index(row["planted"]), names.index(row["thumb"])] += 1
-    draw_counts(bottom, counts[:, counts.sum(0) > 0], names)
-    told = [name for name, used in zip(names, counts.sum(0) > 0, strict=True) if used]
-    bottom.set_xticks(range(len(told)), told, rotation=30, ha="right", fontsize=9)
+    used = np.flatnonzero(counts.sum(0))
+    told = [names[place] for place in used]
+    draw_counts(bottom, counts[:, used], names, told)
     bottom.set(
         xlim=(-0.5, len(told) - 0.5),
         xlabel="what a rule of thumb says",
         ylabel="planted",
-        title="It tells divergence, not why a run is slow",
+        title="Divergence is told, slowness is not",
     )
     return figure
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from jaxopt_lab.core import InputError, Verdict, fail
 from jaxopt_lab.reporting.figure_data import data_address
@@ -192,13 +192,18 @@ def render_template(name: str, **values: Any) -> str:
     )
     environment.filters |= {
         "number": format_number, "setting": format_setting, "duration": _unbroken_duration,
-        "plain": functools.partial(plain_numbers, powers=True),
+        "plain": functools.partial(plain_numbers, powers=True), "code": _with_code,
     }  # fmt: skip
     return environment.get_template(name).render(generator=_GENERATOR, **values)
 
 
 def _unbroken_duration(seconds: float) -> str:
     return format_duration(seconds).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _with_code(text: str) -> Markup:
+    """The text with what stands in backticks set as code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def _title(results: Sequence[StudyResult]) -> str:

@@ -60,7 +60,7 @@ def test_inputs_that_a_mask_keeps_out_are_told():
     found = told(masked(lambda x: jnp.zeros(x.shape[1:2], bool)[:, None]))
     assert found.evidence.program.examples.ignored
     assert found.causes[0] == "no-gradient"
-    assert "the inputs do not reach them" in found.findings[0].explanation
+    assert "they do not depend on the inputs" in found.findings[0].explanation
 
 
 @pytest.mark.parametrize("case", ["seen", "zero", "dead"])

@@ -60,7 +60,7 @@ def result(name="zigzag", *, status="done", holds=True, figure=SVG):
         "config": {"kappas": [10.0, 1e6, "inf"], "steps": 500, "rotate": False},
         "question": "Does it zigzag when 1 < kappa?",
         "belief": "Yes.",
-        "truth": "Only <if> the learning rate is large.",
+        "truth": "Only <if> the learning rate of `sgd` is large.",
         "reference": "Nesterov & others",
         "caption": 'A "zigzag".',
         "facts": {"side by side (K)": 16},
@@ -164,6 +164,10 @@ def test_holding_and_failing_differ_without_colour():
     text = "".join(checked(render_page([result(holds=False)])).text)
     assert "✓ holds" in text
     assert "✕ fails" in text
+
+
+def test_names_in_backticks_are_set_as_code():
+    assert "learning rate of <code>sgd</code> is large" in render_page([result()])
 
 
 def test_texts_are_escaped():

@@ -74,7 +74,7 @@ def examine(evidence: Evidence) -> Finding | None:
         return predicted_gain.speed_up(evidence, count, evidence.model_at_point or model, heavy, own=used)
 
     low, _ = model.condition_interval
-    text = f"The curvatures that the gradient lies in differ {low:.3g} times: what the steepest allows is too short."
+    text = f"Curvatures along the gradient differ {low:.3g} times: the step for the largest is too short for the rest."
     return make_finding(
         "ill-conditioned", text, _measurements(model, ceiling, steps, fewest, gain),
         use_heavy_ball(heavy.learning_rate, heavy.rho), gain, horizon=horizon, forecast=forecast, follows_from=_BLAMED,

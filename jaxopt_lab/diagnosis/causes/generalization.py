@@ -41,7 +41,7 @@ def examine(evidence: Evidence) -> Finding | None:
         measured("validation loss", evidence.validation.loss),
         measured("gap over the loss of a constant output", Estimate(gap / scale, error / scale), limit),
     ]
-    text = "The model has learned its training examples and not the task."
+    text = "The model has memorized its training examples: the validation loss stays behind."
     gain, rate = evidence.validation.shrink_gain, _decay(evidence, evidence.validation)
     return make_finding(
         "overfitting", text, measurements, decay_weights(rate), max(gain, 1.0),

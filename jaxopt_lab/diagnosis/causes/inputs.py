@@ -58,8 +58,8 @@ def examine(evidence: Evidence) -> Finding | None:
         measured("steps of a linear model, standardized", inputs.standardized.steps),
     ]
     text = (
-        f"The inputs ({inputs.path or 'data'}) are not normalized: means of {inputs.offset:.3g} deviations, scales"
-        f" {inputs.spread:.3g} times apart."
+        f"The inputs ({inputs.path or 'data'}) are not normalized: means of {inputs.offset:.3g} standard deviations,"
+        f" scales {inputs.spread:.3g} times apart."
     )
     factor, horizon = _same_share(evidence), horizon_for(evidence, inputs.gain)
     forecast = None if diverged else _forecast(evidence, factor)

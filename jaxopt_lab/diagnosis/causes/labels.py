@@ -43,7 +43,7 @@ def examine_range(evidence: Evidence) -> Finding | None:
     elif labels.outside and _are_classes(evidence, labels):
         text = (
             f"{labels.outside} of {total} labels name no output: they run from {classes[0]} to {classes[-1]}, and the"
-            f" model has {labels.num_outputs}. JAX clamps or drops such an index without a word."
+            f" model has {labels.num_outputs}. JAX clamps or drops such an index silently."
         )
         cure = advise(f"Number the classes from 0, or give the model {classes[-1] + 1} outputs.")
         if len(classes) <= max(labels.num_outputs, 2):
@@ -51,13 +51,13 @@ def examine_range(evidence: Evidence) -> Finding | None:
     elif labels.silent and len(labels.silent) < len(classes):
         names = ", ".join(map(str, labels.silent))
         text = f"The loss is the same whatever the outputs for the examples of class {names}: it is not learned."
-        numbers.append(measured("classes whose examples the loss does not feel", len(labels.silent), 0.0))
+        numbers.append(measured("classes on which the loss does not depend", len(labels.silent), 0.0))
         cure = advise("Number the classes as the criterion expects: a hinge loss takes -1 and 1, not 0 and 1.")
         if classes == [0, 1]:
             cure = _renumbered(labels, (-1, 1)) or cure
     elif _is_rare(evidence, labels):
         rare = min(labels.counts, key=labels.counts.__getitem__)
-        text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean of the losses hardly sees it."
+        text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean loss hardly depends on it."
         numbers.append(measured("share of the rarest class", labels.rarest, RARE))
         weigh = advise("Weigh the examples by one over their class's share.")
         cure = weigh if labels.leaf is None else draw_classes_alike(labels.leaf)

@@ -62,7 +62,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
     held = _validation_over_baseline(evidence)
     measurements += [
         measured("climb of the loss, over its scale", (run.end - evidence.point.loss) / evidence.scale, CLIMBED),
-        measured("loss above the lowest evidence, over that at a lower rate", better, LOWER),
+        measured("loss above the lowest known, over that at a lower rate", better, LOWER),
         measured("validation loss over that of one output for all", held, LOWER),
         measured("median cosine of successive updates", run.cosine),
     ]
@@ -72,7 +72,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
         return None
     text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
     if astray and not stuck:
-        text = "The steps lead astray: the validation loss is far above that of one output for all."
+        text = "The steps are too long: the validation loss is far above that of one output for all."
     falls = run.losses[-1] < run.losses[0]  # if not, it gains nothing, however long it runs
     gain = min(max(better, LOWER), 1e6) if np.isfinite(better) and falls else float(evidence.num_steps)
     return make_finding(
@@ -83,7 +83,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
 
 def _accumulating(evidence: Evidence) -> Finding:
     """What is wrong with a rule that forgets no gradient: at any rate its steps oscillate undamped."""
-    text = "The rule adds up all gradients and forgets none: its momentum is 1 or more, or they are never reset."
+    text = "The rule sums all gradients and forgets none: its momentum is 1 or more, or nothing resets them."
     cure = advise("Take a momentum below 1, such as 0.9; set accumulated gradients to zero after each step.")
     return make_finding(
         "learning-rate-too-high", text, [measured("loss at the end of the short run", evidence.end)], cure,
@@ -131,7 +131,7 @@ def examine_low(evidence: Evidence) -> Finding | None:
         return None
     factor = float(np.clip(0.5 / share, 2.0, 1e4)) if share > 0 else best
     measurements.append(measured("median cosine of successive updates", run.cosine))
-    text = f"The rate is {factor:.3g} times below what the curvature allows; the run goes straight and slowly."
+    text = f"The rate is {factor:.3g} times below what the curvature allows; the loss falls slowly."
     causes = (*_BLAMED, "vanishing-signal", "dead-units", "plateau", "saddle", "underfitting")
     cure = scale_rate(factor, evidence.setting.optimizer)
     return make_finding(

@@ -30,8 +30,8 @@ def examine(evidence: Evidence) -> Finding | None:
     if search is None or search.place.is_pairwise or not search.coupling > COUPLING:
         return None
     text = (
-        f"Each example's output (outputs of shape {list(search.place.shape)}) is pulled elsewhere when others stand"
-        " beside it: the loss mixes the examples."
+        f"The loss's derivative by an example's output (outputs of shape {list(search.place.shape)}) depends on the"
+        " other examples of its batch: the loss mixes the examples."
     )
     cure = advise(
         "Give outputs and targets the same shape before they are compared (outputs[:, 0], or targets[:, None]), and let"
@@ -53,8 +53,8 @@ def examine(evidence: Evidence) -> Finding | None:
 
 def _reordered(change: float) -> Finding:
     text = (
-        f"What the model gives for an example changes by {100 * change:.3g} % when the examples of the batch stand in"
-        " another order: it goes from example to example."
+        f"What the model gives for an example changes by {100 * change:.3g} % when the batch is permuted: state"
+        " passes from example to example."
     )
     cure = advise(
         "Look over which axis the recurrence, scan or convolution runs: over time, not over the examples (nnx.RNN and"

@@ -39,7 +39,7 @@ def examine(evidence: Evidence) -> Finding | None:
 
 
 def _ignored(evidence: Evidence) -> Finding:
-    text = "The outputs are the same for all examples, whatever the parameters are: the inputs do not reach them."
+    text = "The outputs are the same for all examples, whatever the parameters are: they do not depend on the inputs."
     cure = advise(
         "Look where the inputs get lost: an inverted mask, an index into the wrong axis, a constant in their place."
     )

@@ -31,7 +31,7 @@ def examine(evidence: Evidence) -> Finding | None:
         return make_finding("non-finite", text, measurements, cure, float("inf"))
     measurements.append(measured("gradient norm at the point", evidence.point.gradient_norm))
     count = len(origin.examples)
-    cure = drop_examples(count) if count else advise("Mend the operation that is named, or its input.")
+    cure = drop_examples(count) if count else advise("Fix the operation that is named, or its input.")
     if _has_empty_features(evidence):
         cure = zero_inputs()
     step = None if evidence.run is None else evidence.run.non_finite_step
