@@ -115,7 +115,8 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     if is_class and columns.shape[1] > 1:
         own = score(columns.argmax(1), truth)
     elif is_class:
-        own = np.max([score(columns[:, 0] > threshold, truth) for threshold in (0.0, 0.5)], 0)
+        upper = truth == truth.max()  # of 0 and 1, or of -1 and 1
+        own = np.max([score(columns[:, 0] > threshold, upper) for threshold in (0.0, 0.5)], 0)
     else:
         own = np.max([score(column, truth) for column in columns.T[:_MOST_FEATURES]], 0)
     own, best = min(zip(own.tolist(), best.tolist(), strict=True), key=lambda pair: pair[1] - pair[0])

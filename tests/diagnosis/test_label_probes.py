@@ -63,6 +63,19 @@ def test_of_numbers_the_squared_correlation_counts():
     assert straight.probe < straight.model + 0.1
 
 
+def test_two_numbers_are_classes_as_a_hinge_has_them():
+    signs = (2 * HALVES - 1).astype(np.float32)
+
+    def loss(params, batch, key):
+        margin = batch[1] * (batch[0] @ params["w"][:, 0] + params["b"][0])
+        return jnp.mean(jnp.maximum(0, 1 - margin))
+
+    found = told(lab.from_loss(loss, START, (INPUTS[:240], signs[:240]), validation=(INPUTS[240:], signs[240:])))
+    assert found.evidence.data.skill.is_class
+    assert found.evidence.data.skill.model > 0.9
+    assert "underfitting" not in found.causes
+
+
 def test_without_validation_data_there_is_nothing_to_compare_on():
     assert told(classifier(QUARTERS, held=False)).evidence.data.skill is None
 

@@ -4,7 +4,7 @@ a probe predicts unseen examples with less than half of the model's errors once 
     quarter by less than a tenth of the difference; or
 weight decay takes at least half as much from the weights as the gradient gives; or
 the run goes badly and the loss's own penalty on the weights is at least half of what one output for all costs; or
-no way leads down from where the run stands still, no lower loss is evidence, and half of that loss is left
+no way leads down from where the run stands still, no lower loss is known, and half of that loss is left
 """
 
 import numpy as np
