@@ -48,6 +48,7 @@ class Setting:
       optimizer: what is known of the rule.
       total_steps: of the whole run that is planned, or None.
       batches: as the loop feeds them, or None.
+      is_sample: whether the data are a random part of those in use.
     """
 
     problem: Problem
@@ -62,6 +63,7 @@ class Setting:
     optimizer: IdentifiedRule
     total_steps: int | None = None
     batches: list[Any] | None = None
+    is_sample: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,8 +92,7 @@ class Evidence:
       curvature: the loss around the point and around the end of the run.
       update: the noise of one step's gradient, and what the rule makes of the gradients.
       validation: the end of the run on validation data.
-      program: what the outputs can reach, where the gradient arrives, what the two modes do, whether it fits sixteen
-        examples.
+      program: what the outputs reach, where the gradient arrives, the two modes, the fit of sixteen examples.
       data: statistics of the inputs, the classes, a probe of the labels, validation against training inputs.
     """
 
@@ -187,8 +188,7 @@ class Evidence:
     def is_underperforming(self) -> bool:
         """Whether training goes badly: it diverged, or more than a fifth is left of what a constant output leaves.
 
-        Or more than a tenth once the run is whole, where a probe leaves far less. Without data: of what the start
-        leaves. Where the validation loss is the lower one, as with some wrong labels in the training data, it tells.
+        A tenth once the run is whole, where a probe leaves far less. Without data: of what the start leaves.
         """
         if self.run is None or self.run.diverged:
             return self.run is not None

@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxopt_lab.core import Estimate, Problem, mean_of_samples, meshes, vectors
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.output_search import OutputSearch, constant_output_loss
+from jaxopt_lab.diagnosis.output_search import OutputSearch, constant_output_loss, loss_at_constant
 from jaxopt_lab.tracing.outputs import classes_of
 from jaxopt_lab.training.baselines import constant_loss
 
@@ -123,8 +123,9 @@ def value(loss: Any, params: Any, data: Any) -> jax.Array:
 def constant_output(problem: Problem, params: Any, search: OutputSearch | None) -> tuple[float | None, int | None]:
     """The loss of the best constant output, and the number of classes.
 
-    Where neither the problem's form nor its program tells the outputs, the loss with all parameters zero; None without
-    data.
+    Where neither the problem's form nor its program tells the outputs, the loss with all parameters zero. None without
+    data, and where zero parameters cost infinitely much, as a logarithm of their determinant does: what stands against
+    one output for all is then no part of the outputs.
     """
     loss, num_classes = constant_loss(problem)
     if loss is not None or problem.data is None:
@@ -132,6 +133,8 @@ def constant_output(problem: Problem, params: Any, search: OutputSearch | None) 
     frozen = problem.freeze()
     if search is not None:
         loss = constant_output_loss(frozen, params, search)
+        if not search.place.is_pairwise and loss_at_constant(frozen, vectors.zeros_like(params), search) == np.inf:
+            return None, _num_classes(search, problem.data)
         if loss is not None:
             return loss, _num_classes(search, problem.data)
     zero = float(value(as_partial(frozen.loss), vectors.zeros_like(params), problem.data))

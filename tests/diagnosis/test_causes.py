@@ -22,6 +22,7 @@ from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels, Sp
 from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, Modes, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.validation import Validation
+from jaxopt_lab.rules.identification import IdentifiedRule
 from tests.diagnosis.pieces import CLASSES, PLACE, REGRESSION, SGD, bowl, evidence, search
 
 
@@ -184,6 +185,13 @@ def test_less_is_enough_where_the_training_examples_are_known_by_heart(end, gap,
     assert (generalization.examine(made) is not None) == found
 
 
+def test_of_a_part_of_the_examples_no_overfitting_is_told():
+    made = evidence(end=0.1, validation=Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0))
+    assert generalization.examine(made) is not None
+    part = dataclasses.replace(made.setting, is_sample=True)
+    assert generalization.examine(dataclasses.replace(made, setting=part)) is None
+
+
 @pytest.mark.parametrize(("held", "found"), [(0.45, False), (0.55, True)])
 def test_weight_decay_pulls_half_as_hard_as_the_gradient(held, found):
     made = evidence(curvature=bowl(1.0))
@@ -192,6 +200,19 @@ def test_weight_decay_pulls_half_as_hard_as_the_gradient(held, found):
     setting = dataclasses.replace(made.setting, optimizer=rule)
     made = dataclasses.replace(made, setting=setting, run=dataclasses.replace(made.run, params=jnp.ones(3)))
     assert (underfitting.examine(made) is not None) == found
+
+
+def test_where_a_rule_steps_by_signs_weight_decay_is_held_against_those():
+    made = evidence(end=0.6, curvature=bowl(1e-6))  # noise keeps the loss up, not the decay
+    params = jnp.ones(100)
+    for rule, found in (
+        (IdentifiedRule("adaptive", 0.1, effective_rate=0.1, weight_decay=1e-2), False),
+        (IdentifiedRule("adaptive", 0.1, effective_rate=0.1, weight_decay=0.06), True),
+        (IdentifiedRule("gradient descent", 0.1, effective_rate=0.1, weight_decay=1e-2), True),
+    ):
+        setting = dataclasses.replace(made.setting, optimizer=rule)
+        seen = dataclasses.replace(made, setting=setting, run=dataclasses.replace(made.run, params=params))
+        assert (underfitting.examine(seen) is not None) == found
 
 
 @pytest.mark.parametrize(

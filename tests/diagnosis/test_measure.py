@@ -109,3 +109,15 @@ def test_a_loss_with_random_numbers_of_its_own_is_seen(is_random):
     found = lab.diagnose(from_loss(noisy, WEIGHTS, DATA), optax.sgd(0.05), steps=20, budget=40)
     assert found.evidence.point.is_random is is_random
     assert found.evidence.is_random is is_random  # all data a step, so that the key alone makes two gradients differ
+
+
+def test_one_output_for_all_is_no_measure_where_zero_parameters_cost_infinitely_much():
+    mixing = np.array([[1.0, 0.5, 0.3], [0.4, 1.0, -0.5], [-0.3, 0.6, 1.0]])
+    voices = np.random.default_rng(0).laplace(size=(300, 3)) @ mixing.T
+
+    def unmixed(w, batch, key):  # independent components by maximum likelihood
+        return jnp.mean(jnp.sum(jnp.log(jnp.cosh(batch @ w.T)), -1)) - jnp.linalg.slogdet(w)[1]
+
+    found = lab.diagnose(from_loss(unmixed, jnp.eye(3), voices.astype(np.float32)), optax.adam(0.05), steps=100)
+    assert found.evidence.point.baseline is None
+    assert found.causes == ("healthy",)
