@@ -99,7 +99,7 @@ class DataChecks:
         targets of examples that they have not seen; None where no probe applies.
       across: the same of the validation data alone, by probes of the training data; None without them.
       split: validation against training inputs, or None.
-      skill: of the model and of the best probe where training goes badly; None without validation data.
+      skill: of the model and of the best probe where training goes badly, or None.
       batches: as the loop feeds them, or None where they are not given.
       inputs: their statistics, or None.
     """

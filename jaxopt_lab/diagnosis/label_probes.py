@@ -13,7 +13,7 @@ import numpy as np
 import threadpoolctl
 from scipy import stats
 
-from jaxopt_lab.core import Problem
+from jaxopt_lab.core import Problem, meshes
 from jaxopt_lab.diagnosis.inputs import find_inputs
 from jaxopt_lab.diagnosis.output_search import outputs_of
 from jaxopt_lab.tracing.outputs import OutputPlace, classes_of, several_labels, target_leaf
@@ -30,9 +30,10 @@ _OUTDONE, _LEAST_GAP, _ERRORS = 2.0, 0.1, 3.0
 
 
 class Skill(NamedTuple):
-    """What is predicted of validation data: of classes the accuracy, of a number the squared correlation; 0 by chance.
+    """What is predicted of validation data, or of half of the data; 0 by chance, 1 at best.
 
-    Of examples or the mean over classes, of numbers or of their ranks: the one in which the probe is less ahead.
+    Of classes the accuracy, of examples or the mean over classes; of a number the squared correlation, of numbers or of
+    their ranks: the one in which the probe is less ahead.
 
     Attributes:
       model: by the model at the end of the run.
@@ -94,12 +95,18 @@ def _probe(train: Any, held: Any, is_class: bool, seed: int) -> float | None:
 
 
 def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
-    """The model at the end of the run beside the probes, on validation data; None where they cannot be compared."""
+    """The model at the end of the run beside the probes; None where they cannot be compared.
+
+    On validation data, or without them on half of the examples: the model has learned these, the probes have not.
+    """
     problem, run = evidence.setting.problem, evidence.run
-    if problem.validation is None or run is None or run.diverged:
+    if run is None or run.diverged:
         return None
-    (inputs, targets, is_class), (held, truth, _) = _pairs(place, problem.data), _pairs(place, problem.validation)
-    outputs = outputs_of(problem.freeze(run.model_state), run.params, problem.validation)
+    known, unknown = problem.data, problem.validation
+    if unknown is None:
+        known, unknown = _halves(problem, evidence.setting.seed)
+    (inputs, targets, is_class), (held, truth, _) = _pairs(place, known), _pairs(place, unknown)
+    outputs = outputs_of(problem.freeze(run.model_state), run.params, unknown)
     if inputs is None or targets is None or held is None or truth is None or outputs is None:
         return None
     rows = np.random.default_rng(evidence.setting.seed).permutation(len(inputs))[:_MOST_EXAMPLES]
@@ -122,6 +129,13 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     own, best = min(zip(own.tolist(), best.tolist(), strict=True), key=lambda pair: pair[1] - pair[0])
     spread = 1.0 if is_class else min(2 * np.sqrt(own) * (1 - own), 1.0)  # of a squared correlation
     return Skill(own, best, float(spread / np.sqrt(len(held))), is_class)
+
+
+def _halves(problem: Problem, seed: int) -> tuple[Any, Any]:
+    """The data in two halves drawn at random, each of at most 1000 examples."""
+    rows = np.random.default_rng(seed).permutation(problem.num_examples or 0)
+    half = min(len(rows) // 2, _MOST_EXAMPLES)
+    return meshes.take(problem.data, rows[:half]), meshes.take(problem.data, rows[half : 2 * half])
 
 
 def _standardized(train: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -79,12 +79,16 @@ def asks_for_noise(program: Program, num_leaves: int) -> bool:
 def moves_data(program: Program, num_leaves: int) -> bool:
     """Whether random numbers act on the data alone, as noise, shifts and flips do, and put nothing out as dropout does.
 
+    Or on inputs and targets both, as mixing of examples does (Zhang et al. 2018, arXiv 1710.09412).
+
     Args:
       program: of a loss of (params, ..., key).
       num_leaves: how many of its first inputs are parameters.
     """
     own, data, drawn = set(program.inputs[:num_leaves]), set(program.inputs[num_leaves:]), set()
     moved = False
+    if _mixes(program, num_leaves):
+        return True
     for operation in program.operations:
         numbers = set(filter(is_number, operation.inputs))
         if _draws(operation.name):
@@ -100,6 +104,25 @@ def moves_data(program: Program, num_leaves: int) -> bool:
         kind = own if numbers & own else data if numbers & data else drawn if numbers & drawn else set()
         kind |= set(operation.outputs)
     return moved
+
+
+def _mixes(program: Program, num_leaves: int) -> bool:
+    """Whether random numbers act on two leaves of the data or more, each by itself."""
+    own, drawn, moved = set(program.inputs[:num_leaves]), set(), set()
+    leaves = {value: {value} for value in program.inputs[num_leaves:]}
+    for operation in program.operations:
+        numbers = set(filter(is_number, operation.inputs))
+        if numbers & own:
+            own |= set(operation.outputs)
+            continue
+        sources = set().union(*(leaves.get(number, set()) for number in numbers - drawn))
+        if _draws(operation.name) or (numbers & drawn and not sources):
+            drawn |= set(operation.outputs)
+            continue
+        if numbers & drawn and len(sources) == 1:
+            moved |= sources
+        leaves |= {output: sources for output in operation.outputs if sources}
+    return len(moved) > 1
 
 
 def _draws(name: str) -> bool:

@@ -164,6 +164,26 @@ def test_sixteen_examples_keep_half_of_their_loss(least, found):
     ) == found
 
 
+@pytest.mark.parametrize(
+    ("size", "skill", "found"),
+    [
+        (16, None, True),
+        (15, None, False),
+        (15, Skill(0.5, 0.8, 0.01), True),
+        (15, Skill(0.5, 0.6, 0.01), False),
+        (20, Skill(0.5, 0.52, 0.01), True),
+        (20, Skill(0.5, 0.505, 0.01), False),
+        (20, Skill(0.05, 0.05, 0.01), True),
+    ],
+)
+def test_what_no_probe_predicts_is_noise_to_a_model_that_has_learned_or_is_small(size, skill, found):
+    made = evidence(
+        program=ProgramChecks(memorization=Memorization(1.0, 0.9, 0.01)), data=DataChecks(None, None, None, skill=skill)
+    )
+    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=jnp.zeros(size)))
+    assert (memorization.examine(made) is not None) == found
+
+
 @pytest.mark.parametrize(("gap", "found"), [(0.23, False), (0.27, True)])
 def test_a_quarter_of_a_constant_outputs_loss_does_not_carry_over(gap, found):
     made = evidence(end=0.3, validation=Validation(Estimate(0.3 + gap, 1e-3), 0.8, 1.2, 0.0))

@@ -72,6 +72,18 @@ def on_inputs(change):
     return loss
 
 
+@pytest.mark.parametrize(("apart", "found"), [(True, True), (False, False)])
+def test_a_mixture_of_examples_moves_inputs_and_targets(apart, found):
+    def loss(params, batch, key):
+        inputs, targets = batch if apart else (batch[0], batch[0][:, :1])
+        shares, order = jax.random.uniform(key, (len(inputs), 1)), jax.random.permutation(key, len(inputs))
+        inputs, targets = (shares * each + (1 - shares) * each[order] for each in (inputs, targets))
+        return jnp.mean((jnp.tanh(inputs @ params["mean"]) - targets) ** 2)
+
+    program = lay_out(loss, PARAMS, (BATCH, BATCH[:, :1]), jax.random.key(0), open_derivatives=False)
+    assert moves_data(program, 2) is found
+
+
 @pytest.mark.parametrize(
     ("loss", "found"),
     [

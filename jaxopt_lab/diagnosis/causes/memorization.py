@@ -2,14 +2,18 @@
 
 Threshold: at least half of the loss of one output for all is left, both less what outputs that know every target leave:
 soft targets and likelihoods do not end at zero. Networks of the usual size fit any labels (Zhang et al. 2017, arXiv
-1611.03530): one that does not is too small, or broken.
+1611.03530): one that does not is too small, or broken. A model that predicts as much as the best probe, or with fewer
+parameters than examples and no probe ahead of it, leaves noise.
 """
 
+from jaxopt_lab.core import vectors
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise
+from jaxopt_lab.diagnosis.program_checks import NUM_EXAMPLES
 
 LEFT = 0.5
+LEARNED = 0.1
 _BLAMED = (
     "non-finite", "unreachable-loss", "unbounded-loss", "no-gradient", "mixed-examples", "label-range", "dead-units",
     "exploding-signal", "vanishing-signal", "bad-initialization", "lost-updates", "saddle", "plateau", "local-minimum",
@@ -24,7 +28,7 @@ def examine(evidence: Evidence) -> Finding | None:
         return None
     floor = _floor(evidence, base)
     left = (found.least - floor) / (base - floor)
-    if not left > LEFT:
+    if not left > LEFT or _leaves_noise(evidence):
         return None
     above = ", both above that of free outputs" if floor else ""
     numbers = [
@@ -38,6 +42,14 @@ def examine(evidence: Evidence) -> Finding | None:
         "cannot-memorize", text, numbers, cure, found.least / max(0.1 * base, 1e-30), gain_in="loss",
         horizon=evidence.num_steps, follows_from=_BLAMED,
     )  # fmt: skip
+
+
+def _leaves_noise(evidence: Evidence) -> bool:
+    """Whether nothing shows that more can be learned than this model has."""
+    skill = None if evidence.data is None else evidence.data.skill
+    if skill is not None and skill.model > max(skill.probe - skill.error, LEARNED):
+        return True
+    return vectors.size(evidence.setting.params) < NUM_EXAMPLES and not (skill is not None and skill.is_outdone)
 
 
 def _floor(evidence: Evidence, base: float) -> float:

@@ -69,7 +69,7 @@ def _crawls(evidence: Evidence, skill: Skill) -> bool:
 def _outdone(evidence: Evidence, skill: Skill) -> Finding:
     text = "Neighbours, a linear or a boosted model predict unseen examples far better than this model after its run."
     numbers = [
-        measured("predicted of validation data by the model, 0 by chance and 1 at best", skill.model),
+        measured("predicted of what the probes have not seen by the model, 0 by chance and 1 at best", skill.model),
         measured("the same by the best probe", skill.probe),
     ]
     cure = advise("Look at what the model makes of its inputs; use a larger model, better features, or train longer.")
