@@ -48,6 +48,7 @@ class Budget:
       aside: those of the checks and of what was tried, which leave the rest what it has; at most twice the total.
       skipped: what was not measured -> why.
       gradient_seconds: that one gradient of all data takes; NaN before it is known.
+      has_sampled: whether what is examined is a random part of the examples.
     """
 
     total: float = 200.0
@@ -55,6 +56,7 @@ class Budget:
     spent: float = 0.0
     aside: float = 0.0
     gradient_seconds: float = float("nan")
+    has_sampled: bool = False
     skipped: dict[str, Skipped] = dataclasses.field(default_factory=dict)
     began: float = dataclasses.field(default_factory=time.monotonic)
     compiled_before: int = dataclasses.field(default_factory=num_compiled)
@@ -157,6 +159,7 @@ def subsampled(problem: Problem, seconds: float, batch_size: int | None, budget:
     if kept < num:
         why = f"a gradient of all takes {seconds:.2g} s; what was measured is of a random part of {kept:,}"
         budget.skip(f"{num - kept:,} of the {num:,} examples", why)
+        budget.has_sampled = True
     budget.pace(seconds * kept / num)
     validation = None if problem.validation is None else some_examples(problem.validation, kept, seed)
     return dataclasses.replace(problem, data=some_examples(problem.data, kept, seed), validation=validation)

@@ -22,9 +22,7 @@ from jaxopt_lab.rules.monitor_summary import MonitorSummary
 from jaxopt_lab.tracing.non_finite import NonFiniteOrigin
 from jaxopt_lab.tracing.signals import Signals
 
-_STATIONARY = 0.02
-_ALIKE = 0.1
-_CONVERGED = 0.05
+_STATIONARY, _CONVERGED, _ALIKE = 0.02, 0.05, 0.1
 LITTLE = 0.2
 _HALF = 0.5
 NOTHING = 0.95
@@ -48,7 +46,6 @@ class Setting:
       optimizer: what is known of the rule.
       total_steps: of the whole run that is planned, or None.
       batches: as the loop feeds them, or None.
-      is_sample: whether the data are a random part of those in use.
     """
 
     problem: Problem
@@ -63,7 +60,6 @@ class Setting:
     optimizer: IdentifiedRule
     total_steps: int | None = None
     batches: list[Any] | None = None
-    is_sample: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +184,8 @@ class Evidence:
     def is_underperforming(self) -> bool:
         """Whether training goes badly: it diverged, or more than a fifth is left of what a constant output leaves.
 
-        A tenth once the run is whole, where a probe leaves far less. Without data: of what the start leaves.
+        A tenth once the run is whole, where a probe leaves far less; not where four fifths are predicted, and more than
+        by any probe: noise is left. Without data: of what the start leaves.
         """
         if self.run is None or self.run.diverged:
             return self.run is not None
@@ -196,6 +193,8 @@ class Evidence:
             return self.progress < 1 - LITTLE
         ends = self.end if self.validation is None else min(self.end, self.validation.loss.value)
         skill = None if self.data is None else self.data.skill
+        if skill is not None and skill.model > max(1 - LITTLE, skill.probe):
+            return False
         most = LITTLE / 2 if skill is not None and skill.is_outdone and self.is_whole else LITTLE
         return ends - self.penalty.end - self.lower_bound > most * (self.scale - self.penalty.start)
 

@@ -171,6 +171,7 @@ class Finding:
       alternatives: other changes that remove it.
       follows_from: causes that explain this one when they hold too.
       trial: what a short run with the prescription gave, or None where none was made.
+      is_tentative: whether nothing but that run can show it.
     """
 
     cause: str
@@ -182,6 +183,7 @@ class Finding:
     alternatives: tuple[Prescription, ...] = ()
     follows_from: tuple[str, ...] = ()
     trial: Any = None
+    is_tentative: bool = False
 
     @property
     def measured_gain(self) -> float | None:
@@ -209,14 +211,17 @@ def listed(paths: Sequence[str]) -> str:
 def make_finding(
     cause: str, explanation: str, evidence: list[Measurement], prescription: Prescription, gain: float | Estimate,
     *, gain_in: str = "steps", horizon: int = 0, forecast: Callable[[int], float] | None = None,
-    alternatives: tuple[Prescription, ...] = (), follows_from: tuple[str, ...] = (),
+    alternatives: tuple[Prescription, ...] = (), follows_from: tuple[str, ...] = (), is_tentative: bool = False,
 ) -> Finding:  # fmt: skip
     """A finding, with its severity from the gain; measurements that are NaN were not made and are left out."""
     estimate = gain if isinstance(gain, Estimate) else Estimate(float(gain))
     severity = 1 - 1 / max(estimate.value, 1.0)
     made = tuple(measurement for measurement in evidence if not np.isnan(measurement.value))
     predicted = PredictedGain(estimate, gain_in, horizon, forecast)
-    return Finding(cause, severity, made, explanation, prescription, predicted, alternatives, follows_from)
+    return Finding(
+        cause, severity, made, explanation, prescription, predicted, alternatives, follows_from,
+        is_tentative=is_tentative,
+    )  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)

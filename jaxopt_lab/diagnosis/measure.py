@@ -67,9 +67,7 @@ def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evi
     seconds = _seconds(frozen, setting.params)
     problem = subsampled(setting.problem, seconds, setting.batch_size, budget, setting.seed)
     budget.gradient_seconds = seconds * (problem.num_examples or 1) / (setting.problem.num_examples or 1)
-    if problem is not setting.problem and problem.validation is not None:
-        budget.skip("overfitting", "a random part of the examples is memorized sooner than all of them")
-    setting = dataclasses.replace(setting, problem=problem, is_sample=problem is not setting.problem)
+    setting = dataclasses.replace(setting, problem=problem)
     search = None if problem.data is None else search_outputs(problem.freeze(), setting.params, setting.seed)
     budget.aside += GRADIENT
     evidence = Evidence(setting, measure_point(setting, budget, search), program=ProgramChecks(search))

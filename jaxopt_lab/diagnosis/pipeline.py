@@ -31,7 +31,7 @@ from jaxopt_lab.diagnosis.logged_curve import diagnose_log
 from jaxopt_lab.diagnosis.measure import measure
 from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.prescriptions import advise
-from jaxopt_lab.diagnosis.trials import Trial, try_prescriptions
+from jaxopt_lab.diagnosis.trials import ALL_UNTRIED, UNTRIED, Trial, try_prescriptions
 from jaxopt_lab.rules.frozen import frozen_leaves, without_frozen
 from jaxopt_lab.rules.identification import identify
 from jaxopt_lab.rules.monitor import is_monitor, without_sharpness
@@ -130,7 +130,7 @@ def diagnose(
 def conclude(evidence: Evidence, account: Budget, log: Callable[[str], None] = lambda text: None) -> Diagnosis:
     """What the evidence says, and what the changes that it suggests do in short runs."""
     found: list[Finding] = []
-    missing = {what: skipped.reason for what, skipped in account.skipped.items() if skipped.applies}
+    missing: dict[str, str] = {}
     for cause, examination in EXAMINATIONS.items():
         lacking = [part.rpartition(".")[2] for part in examination.needs if evidence.part(part) is None]
         if lacking and evidence.non_finite is None:
@@ -138,9 +138,17 @@ def conclude(evidence: Evidence, account: Budget, log: Callable[[str], None] = l
             if why.applies:
                 missing.setdefault(cause, f"{lacking[0].replace('_', ' ')}: {why.reason}")
         finding = examination.examine(evidence)
-        if finding is not None:
+        if finding is not None and cause == "overfitting" and account.has_sampled:
+            missing[cause] = "a random part of the examples is memorized sooner than all of them"
+        elif finding is not None:
             found.append(dataclasses.replace(finding, evidence=finding.evidence + _monitored(evidence)))
-    ranked = rank(_tried(evidence, found, account, log)) or (_without_cause(evidence, missing),)
+    tried = _tried(evidence, found, account, log)
+    missing = {what: skipped.reason for what, skipped in account.skipped.items() if skipped.applies} | missing
+    for finding in found:
+        untried = account.skipped.get(UNTRIED + finding.cause, account.skipped.get(ALL_UNTRIED))
+        if finding.is_tentative and untried:
+            missing[finding.cause] = f"nothing but a run without it can show it: {untried.reason}"
+    ranked = rank(tried) or (_without_cause(evidence, missing),)
     setting = evidence.setting
     return Diagnosis(
         setting.problem.name,
@@ -167,7 +175,7 @@ def _tried(
     for finding in found:
         trial = trials.get(finding.cause)
         if trial is None:
-            kept.append(finding)
+            kept += [] if finding.is_tentative else [finding]
         elif finding.cause == "overfitting" and not trial.helps and _stops_in_time(evidence, trial):
             continue
         elif trial.helps or finding.cause in set(_SEEN) - set(MEANT) or evidence.non_finite is not None:

@@ -27,6 +27,7 @@ RAISED = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 LOWERED = (1 / 3, 1e-1, 1 / 30, 1e-2, 1e-3)
 RATE_CAUSES = {"learning-rate-too-low": RAISED, "plateau": RAISED, "learning-rate-too-high": LOWERED}
 _RECORDS = 20
+ALL_UNTRIED, UNTRIED = "what the changes give", "the change against "
 _MOST_STEPS = 400
 _SHARE = 0.2  # of the seconds
 _LEAST_BUDGET = 100.0
@@ -150,7 +151,7 @@ def try_prescriptions(
     most = min(_MOST_STEPS, evidence.setting.total_steps or _MOST_STEPS)
     horizon = max(run.num_steps, *(int(min(each.predicted_gain.horizon, _MOST_STEPS)) for each in wanted))
     if budget.total < _LEAST_BUDGET:
-        budget.skip("what the changes give", f"a budget of {_LEAST_BUDGET:.0f} tries them")
+        budget.skip(ALL_UNTRIED, f"a budget of {_LEAST_BUDGET:.0f} tries them")
         return {}
     affords = min(_SHARE * budget.seconds / max(budget.gradient_seconds, 1e-6), ASIDE * budget.total - budget.aside)
     afford = int((affords / num_runs - _RECORDS * LOSS) / a_step)
@@ -159,7 +160,7 @@ def try_prescriptions(
     found = {}
     for finding in wanted:
         if budget.elapsed > budget.seconds:
-            budget.skip(f"the change against {finding.cause}", f"{budget.elapsed:.0f} s are over")
+            budget.skip(UNTRIED + finding.cause, f"{budget.elapsed:.0f} s are over")
             continue
         log(f"Trying what is against {finding.cause} ...")
         for prescription in (finding.prescription, *finding.alternatives):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from jaxopt_lab.core import Estimate, Stateful
+from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.causes import (
     data_mismatch,
     generalization,
@@ -20,6 +21,7 @@ from jaxopt_lab.diagnosis.causes import (
 )
 from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels, Split
 from jaxopt_lab.diagnosis.label_probes import Skill
+from jaxopt_lab.diagnosis.pipeline import conclude
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, Modes, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
@@ -123,6 +125,13 @@ def test_validation_labels_mean_something_else(probe, across, found, split):
     assert (data_mismatch.examine(made) is not None) == found
 
 
+@pytest.mark.parametrize(("held", "found"), [(0.45, False), (0.55, True)])
+def test_a_model_that_predicts_the_validation_labels_was_given_the_same_ones(held, found):
+    validation = Validation(Estimate(held, 1e-3), 1.0, 1.0, 0.0)
+    made = evidence(data=DataChecks(None, 1e-9, None, 0.5), validation=validation)
+    assert (data_mismatch.examine(made) is not None) == found
+
+
 @pytest.mark.parametrize(
     ("modes", "found"),
     [
@@ -149,6 +158,32 @@ def test_what_free_outputs_leave_need_not_be_memorized(floor, bypassed, least, f
         search(reachable=floor, bypassed=bypassed), memorization=Memorization(1.0, least, 0.01)
     )
     assert (memorization.examine(evidence(program=checks)) is not None) == found
+
+
+def test_of_noise_that_may_hide_everything_nothing_but_a_run_tells():
+    def told(modes, *, is_random):
+        made = evidence(program=ProgramChecks(modes=modes))
+        return train_eval.examine(dataclasses.replace(made, point=dataclasses.replace(made.point, is_random=is_random)))
+
+    assert told(Modes(0.9, 0.9, 0.1), is_random=True).is_tentative
+    assert told(Modes(0.9, 0.9, 0.1), is_random=False) is None
+    assert not told(Modes(1.05, 0.5, 0.6), is_random=True).is_tentative
+
+
+@pytest.mark.parametrize(("has_sampled", "found"), [(False, True), (True, False)])
+def test_of_a_part_of_the_examples_no_overfitting_is_told(has_sampled, found):
+    made = evidence(end=0.1, validation=Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0), program=search())
+    told = conclude(made, Budget(50.0, has_sampled=has_sampled))
+    assert ("overfitting" in told.causes) == found
+    assert ("overfitting" in told.not_examined) != found
+
+
+def test_what_was_not_tried_and_nothing_else_shows_is_not_examined():
+    made = evidence(program=dataclasses.replace(search(), modes=Modes(0.9, 0.9, 0.1)))
+    made = dataclasses.replace(made, point=dataclasses.replace(made.point, is_random=True))
+    told = conclude(made, Budget(50.0))  # too little to try changes
+    assert "train-eval-mismatch" not in told.causes
+    assert "nothing but a run without it can show it" in told.not_examined["train-eval-mismatch"]
 
 
 @pytest.mark.parametrize(("silent", "found"), [((), False), ((0,), True), ((0, 1), False)])
@@ -203,13 +238,6 @@ def test_a_gap_between_the_two_modes_is_no_overfitting():
 def test_less_is_enough_where_the_training_examples_are_known_by_heart(end, gap, found):
     made = evidence(end=end, validation=Validation(Estimate(end + gap, 1e-3), 0.8, 1.2, 0.0))
     assert (generalization.examine(made) is not None) == found
-
-
-def test_of_a_part_of_the_examples_no_overfitting_is_told():
-    made = evidence(end=0.1, validation=Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0))
-    assert generalization.examine(made) is not None
-    part = dataclasses.replace(made.setting, is_sample=True)
-    assert generalization.examine(dataclasses.replace(made, setting=part)) is None
 
 
 @pytest.mark.parametrize(("held", "found"), [(0.45, False), (0.55, True)])

@@ -160,3 +160,8 @@ def test_one_output_for_all_predicts_nothing(value):
     outputs = np.full(50, value)
     np.testing.assert_array_equal(_correlations(outputs, np.arange(50.0)), 0.0)
     np.testing.assert_allclose(_correlations(np.exp(np.arange(50.0)), np.arange(50.0))[1], 1.0)
+
+
+@pytest.mark.parametrize(("model", "probe", "goes_badly"), [(0.81, 0.8, False), (0.79, 0.5, True), (0.81, 0.82, True)])
+def test_four_fifths_that_no_probe_predicts_leave_noise(model, probe, goes_badly):
+    assert evidence(end=0.3, data=DataChecks(skill=Skill(model, probe, 0.01))).is_underperforming == goes_badly

@@ -47,10 +47,14 @@ def _examine_batches(evidence: Evidence) -> Finding | None:
 
 
 def _other_labels(evidence: Evidence) -> bool:
-    """Whether probes tell the labels of the training data, and those of the validation data no better than chance."""
-    data = evidence.data
+    """Whether probes tell the labels of the training data, and those of the validation data no better than chance.
+
+    A model that halves the loss of one output for all on the validation data tells them.
+    """
+    data, held = evidence.data, evidence.validation
     return (
         data is not None
+        and (held is None or evidence.point.baseline is None or evidence.generalizes_badly)
         and data.across is not None
         and data.probe is not None
         and (data.probe < SURE and data.across > CHANCE)

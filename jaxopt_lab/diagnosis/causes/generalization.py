@@ -20,8 +20,8 @@ ERRORS = 3.0
 
 
 def examine(evidence: Evidence) -> Finding | None:
-    """A finding where the validation loss lies far above the training loss; of a part of the examples nothing."""
-    if evidence.validation is None or evidence.run is None or evidence.run.diverged or evidence.setting.is_sample:
+    """A finding where the validation loss lies far above the training loss."""
+    if evidence.validation is None or evidence.run is None or evidence.run.diverged:
         return None
     scale = evidence.point.baseline if evidence.point.baseline else evidence.scale
     if not np.isfinite(evidence.lower_bound):  # a likelihood: what was learned is its scale

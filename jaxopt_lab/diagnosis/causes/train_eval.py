@@ -57,4 +57,7 @@ def examine(evidence: Evidence) -> Finding | None:
         text = "The random part of training mode, such as dropout, makes most of each step's gradient."
         cure = without_randomness()
     gain = max(modes.training, modes.evaluation) / max(min(modes.training, modes.evaluation), 1e-2 * evidence.scale)
-    return make_finding("train-eval-mismatch", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps)
+    return make_finding(
+        "train-eval-mismatch", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps,
+        is_tentative=drowned and not (worse or noisier or is_small),
+    )  # fmt: skip
