@@ -9,7 +9,7 @@ import optax
 
 from jaxopt_lab.core import vectors
 
-_SETTLED = 100
+_SETTLED, _HANDED_ON = 100, 12
 _STEPS, STARTS = 8, 6
 LEVELS = ((4e-3, 8e-3), (0.05, 0.1), (0.4, 2.0))  # norms of all gradients together; of their smallest entries
 _POINTS = (0.0, 1.0, -1.0)
@@ -113,8 +113,12 @@ def _entries(state: Any, name: str) -> jax.Array:
 
 
 def ratio_of(moments: np.ndarray) -> float:
-    """By what a step without a gradient multiplies moments [steps, entries]; NaN where they differ or there is none."""
-    found = moments[1] / np.where(moments[0] == 0, np.nan, moments[0])
+    """By what a step without a gradient multiplies moments [steps, entries]; NaN where they differ or there is none.
+
+    Some steps after the gradient, where what comes before the moments, such as an average, has handed it on.
+    """
+    start = _HANDED_ON if moments[_HANDED_ON].all() else 0
+    found = moments[start + 1] / np.where(moments[start] == 0, np.nan, moments[start])
     return float(found[0]) if np.isfinite(found).all() and np.ptp(found) < CLOSE else float("nan")
 
 

@@ -334,6 +334,13 @@ def test_a_rare_class_is_one_of_few_and_of_an_example_each(rarest, num, shape, f
     assert (labels.examine_range(evidence(problem, data=checks)) is not None) == found
 
 
+@pytest.mark.parametrize(("skill", "found"), [(0.09, True), (0.11, False), (None, False)])
+def test_a_rare_class_of_two_behind_one_output_is_not_predicted(skill, found):
+    seen = None if skill is None else Skill(skill, 0.2, 0.01)
+    checks = DataChecks(Labels({0: 992, 1: 8}, 1, 0.008), None, None, skill=seen)
+    assert (labels.examine_range(evidence(data=checks)) is not None) == found
+
+
 @pytest.mark.parametrize(
     ("size", "state", "end", "found"),
     [

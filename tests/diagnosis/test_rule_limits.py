@@ -10,7 +10,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.causes import non_finite, rule_limits
-from jaxopt_lab.diagnosis.program_checks import ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import Modes, ProgramChecks
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
 from jaxopt_lab.diagnosis.validation import MetricChange
 from tests.diagnosis.pieces import evidence
@@ -92,6 +92,12 @@ def test_a_rule_makes_a_number_that_is_not_finite():
 def test_a_metric_that_falls_with_the_loss_is_told(start, last, end, found):
     made = evidence(end=end, rule=checks(), program=ProgramChecks(metrics=(MetricChange("score", start, last),)))
     assert (rule_limits.examine_ascent(made) is not None) == found
+
+
+@pytest.mark.parametrize(("evaluation", "found"), [(1.05, True), (1.15, False)])
+def test_a_metric_falls_with_the_loss_of_its_own_mode(evaluation, found):
+    program = ProgramChecks(metrics=(MetricChange("score", 0.5, 0.1),), modes=Modes(0.8, evaluation, 0.0))
+    assert (rule_limits.examine_ascent(evidence(end=0.8, rule=checks(), program=program)) is not None) == found
 
 
 def test_a_similarity_that_is_minimized_is_told_by_its_score():

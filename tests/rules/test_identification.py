@@ -105,3 +105,10 @@ def test_a_decay_before_the_momentum_is_counted_as_often_as_the_gradient(momentu
     rule = optax.chain(optax.add_decayed_weights(0.5), optax.sgd(0.1, momentum=momentum))
     expected = 0.1 * 0.5 / (1 - (momentum or 0.0))
     assert weight_decay(rule, {"a": jnp.ones((3, 2)), "b": jnp.ones(2)}) == pytest.approx(expected, rel=1e-3)
+
+
+def test_an_average_before_adam_is_no_sum_of_all_gradients():
+    found = rules.identify(optax.chain(optax.ema(0.5), optax.adam(0.003)), jnp.ones(3))
+    assert found.kind == "adaptive"
+    assert found.rho == pytest.approx(0.9, abs=2e-3)
+    assert found.b2 == pytest.approx(0.999, abs=1e-4)

@@ -67,11 +67,15 @@ def examine_range(evidence: Evidence) -> Finding | None:
 
 
 def _is_rare(evidence: Evidence, labels: Labels) -> bool:
-    """Whether one of few classes, of which each example has one, is rare and badly learned; rare words are no fault."""
-    num, leaf = len(labels.counts), None
+    """Whether one of few classes, of which each example has one, is rare and badly learned; rare words are no fault.
+
+    Of two classes behind one output only where the model predicts next to nothing: the rare one may be weighed already.
+    """
+    num, leaf, skill = len(labels.counts), None, None if evidence.data is None else evidence.data.skill
     if labels.leaf is not None:
         leaf = jax.tree.leaves(evidence.setting.problem.data)[labels.leaf]
-    is_one_each = num <= labels.num_outputs and (leaf is None or np.size(leaf) == len(leaf))
+    is_told = num <= labels.num_outputs or (num == 2 and skill is not None and skill.model < UNEVEN)
+    is_one_each = is_told and (leaf is None or np.size(leaf) == len(leaf))
     return num <= FEW and labels.rarest < min(RARE, UNEVEN / num) and is_one_each and _is_poor(evidence)
 
 

@@ -95,6 +95,9 @@ def _growing(evidence: Evidence, growth: float) -> Finding:
 def _against_metric(evidence: Evidence) -> Finding | None:
     """A finding where the loss comes down and takes a metric with it of which more is better."""
     changes = () if evidence.program is None else evidence.program.metrics
+    modes = None if evidence.program is None else evidence.program.modes
+    if modes is not None and not modes.evaluation < evidence.point.loss:
+        return None  # metrics are taken in evaluation mode: where the loss rises in it, they may fall
     fallen = [each for each in changes if each.end < each.start - max(FALLEN, FALLEN_SHARE * abs(each.start))]
     if not fallen or not evidence.point.loss - evidence.end > FALLEN_SHARE * evidence.scale:
         return None
