@@ -12,6 +12,7 @@ from jaxopt_lab.diagnosis.causes import (
     outputs,
 )
 from jaxopt_lab.diagnosis.example_checks import ExampleChecks
+from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.program_checks import Penalty, ProgramChecks
 from tests.diagnosis.pieces import INPUTS, LABELS, PLACE, REGRESSION, evidence, search
 
@@ -100,6 +101,22 @@ def test_a_run_that_comes_thirty_times_below_zero_and_still_falls_has_no_end(thi
     curve = np.concatenate([np.linspace(1.1, third, 20), np.full(10, third), np.full(10, last)])
     falling = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve))
     assert (outputs.examine_unbounded(falling) is not None) == found
+
+
+@pytest.mark.parametrize(("last", "found"), [(-890.0, False), (-910.0, True)])
+def test_a_run_from_below_zero_has_no_end_where_it_falls_nine_hundred_times_as_far(last, found):
+    made = evidence(REGRESSION)
+    point = dataclasses.replace(made.point, loss=-1.0)
+    curve = np.concatenate([np.linspace(-1.0, last / 2, 20), np.full(10, last / 2), np.full(10, last)])
+    falling = dataclasses.replace(made, point=point, run=dataclasses.replace(made.run, losses=curve))
+    assert (outputs.examine_unbounded(falling) is not None) == found
+
+
+def test_outputs_with_all_targets_are_mixed_before_their_loss_is_out_of_reach():
+    place = dataclasses.replace(PLACE, activations=())
+    made = evidence(REGRESSION, program=search(reachable=0.97, place=place, coupling=0.4))
+    both = [outputs.examine_unreachable(made), mixed_examples.examine(made)]
+    assert [each.cause for each in rank(both)] == ["mixed-examples", "unreachable-loss"]
 
 
 @pytest.mark.parametrize(("change", "found"), [(0.029, False), (0.031, True)])

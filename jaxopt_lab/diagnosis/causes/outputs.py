@@ -70,8 +70,9 @@ def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:
     cure = advise("Look at what the loss makes of its targets: smoothing, weights, a tolerance, a mask, a temperature.")
     measurements = [*_numbers(search), measured("what is to be learned over that loss", 1 - best / same, ALIKE)]
     return make_finding(
-        "unreachable-loss", text, measurements, cure, same / (same - best), gain_in="loss", horizon=evidence.num_steps
-    )
+        "unreachable-loss", text, measurements, cure, same / (same - best), gain_in="loss", horizon=evidence.num_steps,
+        follows_from=("mixed-examples",),  # each output with all targets: their mean is best
+    )  # fmt: skip
 
 
 def _shared_unit(evidence: Evidence, search: OutputSearch) -> Finding | None:
@@ -186,13 +187,18 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
 def _falls_without_end(evidence: Evidence) -> bool:
     """Whether the run ends thirty times its first loss below zero, and still falls by a tenth in its last quarter.
 
-    Of a loss over data: a function without any may be meant to have no end.
+    Nine hundred times where it begins below zero, as a density's logarithm may. Of a loss over data: a function without
+    any may be meant to have no end.
     """
-    run, start, base = evidence.run, evidence.point.loss, evidence.point.baseline
-    if evidence.setting.problem.data is None or run is None or run.diverged or not start > 0:
+    run, start, size = (
+        evidence.run,
+        evidence.point.loss,
+        max(abs(evidence.point.loss), abs(evidence.point.baseline or 0)),
+    )
+    if evidence.setting.problem.data is None or run is None or run.diverged or not size > 0:
         return False
     third, last = run.late_losses
-    return last < -FALLEN * max(start, abs(base or 0.0)) and last < third - STILL * abs(third)
+    return last < -(FALLEN if start > 0 else FALLEN**2) * size and last < third - STILL * abs(third)
 
 
 def _fallen(evidence: Evidence) -> Finding:
