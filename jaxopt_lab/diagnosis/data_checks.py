@@ -59,12 +59,14 @@ class Split:
       scale: median over the features of the ratio of their deviations.
       duplicates: share of the validation examples that occur in the training data.
       labels: total variation between the shares of the classes; NaN without classes.
+      distinct: share of the training examples that are no copies of another, over that of the validation examples.
     """
 
     offset: float
     scale: float
     duplicates: float
     labels: float
+    distinct: float = 1.0
 
 
 class BatchChecks(NamedTuple):
@@ -179,10 +181,10 @@ def compare_split(problem: Problem, place: OutputPlace | None) -> Split | None:
     apart = _apart(train, held)
     if apart is None:
         return None
-    rows = {row.tobytes() for row in train}
+    rows, others = {row.tobytes() for row in train}, {row.tobytes() for row in held}
     distinct = len(rows) / len(train)
     duplicates = float(np.mean([row.tobytes() in rows for row in held])) if distinct > 0.9 else 0.0
-    return Split(*apart, duplicates, _label_distance(place, problem))
+    return Split(*apart, duplicates, _label_distance(place, problem), distinct * len(held) / len(others))
 
 
 def _apart(train: np.ndarray, held: np.ndarray) -> tuple[float, float] | None:

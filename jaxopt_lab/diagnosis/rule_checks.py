@@ -141,15 +141,19 @@ def measure_edge(evidence: "Evidence", budget: Budget) -> Estimate | Skipped:
         return Skipped("there is no end of a run")
     if np.isfinite(setting.optimizer.edge):
         return Skipped("the edge has a closed form", applies=False)
-    if not budget.allows_aside("edge", _EDGE_PRODUCTS * PRODUCT):
+    most = _EDGE_PRODUCTS * PRODUCT
+    if not budget.allows_aside("edge", most):
         return budget.skipped["edge"]
     scaled = ScaledRule(setting.rule)
-    state = (run.state, *scaled().init(run.params)[1:])
+    state = (run.state, *tuple(scaled().init(run.params))[1:])  # pyrefly: ignore
     found = budget.attempt("edge", lambda: critical_learning_rate(
         setting.problem.freeze(run.model_state), scaled, run.params, state, 1.0, accuracy=_EDGE_ACCURACY, num_modes=1,
         tolerance=_EDGE_TOLERANCE, max_products=_EDGE_PRODUCTS // 2,
     ))  # fmt: skip
-    return budget.skipped["edge"] if found is None else found
+    if found is None:
+        return budget.skipped["edge"]
+    budget.aside += found.cost * PRODUCT - most
+    return found
 
 
 def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int, rho: float = 0.0) -> Schedule | None:

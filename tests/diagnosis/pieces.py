@@ -29,7 +29,7 @@ def evidence(problem=CLASSES, end=0.9, batch_size=None, rule=None, noise=None, *
     curve = np.linspace(1.1, end, 40)
     curve[20:] = end
     run = ProbeRun(np.arange(40), curve, np.ones(40), None, Status.COMPLETED, jnp.zeros(3), None, None)
-    setting = Setting(problem, optax.sgd(0.1), jnp.zeros(20), True, 39, batch_size, 0, None, None, SGD)
+    setting = Setting(problem, optax.sgd(0.1), jnp.zeros(64), True, 39, batch_size, 0, None, None, SGD)
     return Evidence(setting, PointState(1.1, 1.0, baseline=1.0), run=run, update=Update(noise, rule), **parts)
 
 

@@ -3,20 +3,21 @@
 Thresholds of a split: means half a deviation apart (root mean square over the features), deviations a factor of two,
 class shares three tenths apart in total variation, a tenth of the validation examples among the training examples; or
 probes that tell the labels of held out training examples tell those of the validation data no better than chance.
-Examples in both are told where the training data themselves are learned.
+Examples in both are told where the training data themselves are learned, and a fifth or less of distinct ones among
+those for training, as no validation data have them, where the validation data are not.
 Of batches: classes that stick together (Cramer's V of three tenths, less than one chance in 10,000), a tenth of the
 examples again within one pass, or inputs of another location or scale as above.
 """
 
 import numpy as np
 
-from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.evidence import LITTLE, Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
 from jaxopt_lab.diagnosis.label_probes import SURE
 from jaxopt_lab.diagnosis.prescriptions import advise, leave_out_duplicates, match_validation, split_again
 
 CHANCE = 0.01
-OFFSET, SCALE, LABELS, DUPLICATES = 0.5, 2.0, 0.3, 0.1
+OFFSET, SCALE, LABELS, DUPLICATES, DISTINCT = 0.5, 2.0, 0.3, 0.1, 0.2
 GROUPED, REPEATS = 0.3, 0.1
 
 
@@ -44,6 +45,12 @@ def _examine_batches(evidence: Evidence) -> Finding | None:
     else:
         return None
     return make_finding("data-mismatch", text, numbers, cure, np.inf, horizon=evidence.num_steps)
+
+
+def _is_poor(evidence: Evidence) -> bool:
+    """Whether more than a fifth of what one output for all costs is left on the validation data."""
+    held, base = evidence.validation, evidence.point.baseline
+    return held is None or base is None or held.loss.value > LITTLE * base
 
 
 def _other_labels(evidence: Evidence) -> bool:
@@ -85,6 +92,7 @@ def examine(evidence: Evidence) -> Finding | None:
             measured("ratio of the deviations", split.scale, SCALE),
             measured("validation examples that occur in the training data, share", split.duplicates, DUPLICATES),
             measured("distance between the shares of the classes", split.labels, LABELS),
+            measured("distinct training examples, share, over that of the validation data", split.distinct, DISTINCT),
         ]
     if split is not None and (split.offset > OFFSET or max(split.scale, 1 / max(split.scale, 1e-300)) > SCALE):
         text = (
@@ -94,6 +102,9 @@ def examine(evidence: Evidence) -> Finding | None:
     elif split is not None and split.labels > LABELS:
         text = "The classes have other shares in the validation data: the split is not drawn at random."
         cure = split_again()
+    elif split is not None and split.distinct < DISTINCT and _is_poor(evidence):
+        text = f"Of the training examples {split.distinct:.1%} are distinct: the others are copies."
+        cure = advise("Look at what makes the data: a generator or iterator may give its first batch again and again.")
     elif _other_labels(evidence):
         text = "Training inputs tell training labels; what they tell of the validation labels is no better than chance."
         cure = advise("Number the classes of both with one encoder, and give both the same preprocessing.")

@@ -2,9 +2,11 @@
 
 Threshold: at least half of the loss of one output for all is left, both less what outputs that know every target leave:
 soft targets and likelihoods do not end at zero. Networks of the usual size fit any labels (Zhang et al. 2017, arXiv
-1611.03530): one that does not is too small, or broken. A model that predicts as much as the best probe, or with fewer
-parameters than examples and no probe ahead of it, leaves noise.
+1611.03530): one that does not is too small, or broken. With fewer parameters than outputs of these examples, and no
+probe ahead of it, it leaves noise.
 """
+
+import numpy as np
 
 from jaxopt_lab.core import vectors
 from jaxopt_lab.diagnosis.evidence import Evidence
@@ -13,7 +15,6 @@ from jaxopt_lab.diagnosis.prescriptions import advise
 from jaxopt_lab.diagnosis.program_checks import NUM_EXAMPLES
 
 LEFT = 0.5
-LEARNED = 0.1
 _BLAMED = (
     "non-finite", "unreachable-loss", "unbounded-loss", "no-gradient", "mixed-examples", "label-range", "dead-units",
     "exploding-signal", "vanishing-signal", "bad-initialization", "lost-updates", "saddle", "plateau", "local-minimum",
@@ -45,11 +46,12 @@ def examine(evidence: Evidence) -> Finding | None:
 
 
 def _leaves_noise(evidence: Evidence) -> bool:
-    """Whether nothing shows that more can be learned than this model has."""
+    """Whether the parameters are fewer than the outputs of sixteen examples, and no probe shows more to be learned."""
     skill = None if evidence.data is None else evidence.data.skill
-    if skill is not None and skill.model > max(skill.probe - skill.error, LEARNED):
-        return True
-    return vectors.size(evidence.setting.params) < NUM_EXAMPLES and not (skill is not None and skill.is_outdone)
+    search = None if evidence.program is None else evidence.program.outputs
+    outputs = 1 if search is None else int(np.prod(search.place.shape[1:]))
+    is_small = vectors.size(evidence.setting.params) < NUM_EXAMPLES * outputs
+    return is_small and not (skill is not None and skill.is_outdone)
 
 
 def _floor(evidence: Evidence, base: float) -> float:

@@ -190,11 +190,8 @@ def _falls_without_end(evidence: Evidence) -> bool:
     Nine hundred times where it begins below zero, as a density's logarithm may. Of a loss over data: a function without
     any may be meant to have no end.
     """
-    run, start, size = (
-        evidence.run,
-        evidence.point.loss,
-        max(abs(evidence.point.loss), abs(evidence.point.baseline or 0)),
-    )
+    run, start = evidence.run, evidence.point.loss
+    size = max(abs(start), abs(evidence.point.baseline or 0.0))
     if evidence.setting.problem.data is None or run is None or run.diverged or not size > 0:
         return False
     third, last = run.late_losses

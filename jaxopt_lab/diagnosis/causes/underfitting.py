@@ -103,13 +103,10 @@ def _held_by_decay(evidence: Evidence) -> float:
         or not rate > 0
     ):
         return 0.0
-    pulled, pushed = (
-        evidence.setting.optimizer.weight_decay * float(vectors.norm(evidence.run.params)),
-        model.gradient_square,
-    )
-    if evidence.setting.optimizer.kind == "adaptive" and not model.preconditioned:
-        pushed = vectors.size(evidence.run.params)  # of signs
-    return pulled / max(rate * np.sqrt(pushed), 1e-300)
+    pulled = evidence.setting.optimizer.weight_decay * float(vectors.norm(evidence.run.params))
+    is_signs = evidence.setting.optimizer.kind == "adaptive" and not model.preconditioned
+    square = vectors.size(evidence.run.params) if is_signs else model.gradient_square
+    return pulled / max(rate * np.sqrt(square), 1e-300)
 
 
 def _freed(evidence: Evidence, steps: int) -> float:
