@@ -184,8 +184,8 @@ class Evidence:
     def is_underperforming(self) -> bool:
         """Whether training goes badly: it diverged, or more than a fifth is left of what a constant output leaves.
 
-        A tenth once the run is whole, where a probe leaves far less; not where four fifths are predicted, and more than
-        by any probe: noise is left. Without data: of what the start leaves.
+        A tenth once the run is whole, where a probe leaves far less; not where four fifths of the classes are told,
+        and more than by any probe: noise is left. Without data: of what the start leaves.
         """
         if self.run is None or self.run.diverged:
             return self.run is not None
@@ -193,7 +193,7 @@ class Evidence:
             return self.progress < 1 - LITTLE
         ends = self.end if self.validation is None else min(self.end, self.validation.loss.value)
         skill = None if self.data is None else self.data.skill
-        if skill is not None and skill.model > max(1 - LITTLE, skill.probe):
+        if skill is not None and skill.is_class and skill.model > max(1 - LITTLE, skill.probe):
             return False
         most = LITTLE / 2 if skill is not None and skill.is_outdone and self.is_whole else LITTLE
         return ends - self.penalty.end - self.lower_bound > most * (self.scale - self.penalty.start)

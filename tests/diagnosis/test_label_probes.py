@@ -165,3 +165,4 @@ def test_one_output_for_all_predicts_nothing(value):
 @pytest.mark.parametrize(("model", "probe", "goes_badly"), [(0.81, 0.8, False), (0.79, 0.5, True), (0.81, 0.82, True)])
 def test_four_fifths_that_no_probe_predicts_leave_noise(model, probe, goes_badly):
     assert evidence(end=0.3, data=DataChecks(skill=Skill(model, probe, 0.01))).is_underperforming == goes_badly
+    assert evidence(end=0.3, data=DataChecks(skill=Skill(model, probe, 0.01, False))).is_underperforming
