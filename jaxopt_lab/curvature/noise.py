@@ -110,7 +110,7 @@ def noise_scale(
     require_count("noise_scale", "num_groups", num_groups, _LEAST_GROUPS)
     require_between("noise_scale", "level", level, 0, 1, ends="()")
     if data is None and problem.data is None:
-        raise fail("noise_scale", f"{problem.name} has no data", "It is the noise of drawing examples: give the problem its data.")
+        raise fail("noise_scale", f"{problem.name} has no data", "Its noise is that of drawing examples: give some.")
     if carries_statistics(problem):
         raise _touching(problem, "its batch statistics are not frozen")
     point = locate(problem, params, data, chunk_size, block)
