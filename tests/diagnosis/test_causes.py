@@ -13,16 +13,15 @@ from jaxopt_lab.diagnosis.causes import (
     generalization,
     labels,
     learning_rates,
-    memorization,
     no_gradient,
     signals,
     train_eval,
     underfitting,
 )
-from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels, Split
+from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels
 from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.pipeline import conclude
-from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, Modes, Penalty, ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import GradientFlow, Modes, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
 from tests.diagnosis.pieces import CLASSES, PLACE, REGRESSION, SGD, bowl, evidence, search
@@ -101,45 +100,6 @@ def test_labels_are_uninformative_where_no_probe_tells_them_and_the_model_does_n
 
 
 @pytest.mark.parametrize(
-    ("changes", "found"),
-    [
-        ({"offset": 0.45}, False), ({"offset": 0.55}, True), ({"scale": 1.9}, False), ({"scale": 2.1}, True),
-        ({"scale": 0.45}, True), ({"scale": 0.55}, False), ({"labels": 0.25}, False), ({"labels": 0.35}, True),
-        ({"duplicates": 0.05}, False), ({"duplicates": 0.15}, True),
-    ],
-)  # fmt: skip
-def test_validation_data_are_of_another_kind(changes, found):
-    split = DataChecks(None, None, dataclasses.replace(Split(0.0, 1.0, 0.0, 0.0), **changes))
-    assert (data_mismatch.examine(evidence(end=0.15, data=split)) is not None) == found
-    is_badly_learned = data_mismatch.examine(evidence(end=0.25, data=split)) is not None
-    assert is_badly_learned == (found and "duplicates" not in changes)
-
-
-@pytest.mark.parametrize(("distinct", "held", "found"), [(0.19, 0.21, True), (0.21, 0.21, False), (0.19, 0.19, False)])
-def test_a_fifth_of_the_training_examples_is_distinct(distinct, held, found):
-    split = DataChecks(split=Split(0.0, 1.0, 0.0, 0.0, distinct))
-    validation = Validation(Estimate(held, 1e-3), 1.0, 1.0, 0.0)
-    assert (data_mismatch.examine(evidence(end=0.15, data=split, validation=validation)) is not None) == found
-
-
-@pytest.mark.parametrize(
-    ("probe", "across", "found"),
-    [(9e-5, 0.011, True), (1.1e-4, 0.011, False), (9e-5, 0.009, False), (None, 0.5, False), (9e-5, None, False)],
-)
-@pytest.mark.parametrize("split", [None, Split(0.0, 1.0, 0.0, 0.0)])  # of tokens there is none
-def test_validation_labels_mean_something_else(probe, across, found, split):
-    made = evidence(data=DataChecks(None, probe, split, across))
-    assert (data_mismatch.examine(made) is not None) == found
-
-
-@pytest.mark.parametrize(("held", "found"), [(0.45, False), (0.55, True)])
-def test_a_model_that_predicts_the_validation_labels_was_given_the_same_ones(held, found):
-    validation = Validation(Estimate(held, 1e-3), 1.0, 1.0, 0.0)
-    made = evidence(data=DataChecks(None, 1e-9, None, 0.5), validation=validation)
-    assert (data_mismatch.examine(made) is not None) == found
-
-
-@pytest.mark.parametrize(
     ("modes", "found"),
     [
         (Modes(0.5, 0.72, 0.0), False), (Modes(0.5, 0.78, 0.0), True), (Modes(1.05, 0.5, 0.6), True),
@@ -154,17 +114,6 @@ def test_the_two_modes_differ_twice(modes, found):
 def test_a_loss_that_hangs_on_the_number_of_examples_is_compared_on_as_many(alike, found):
     made = evidence(end=0.3, validation=Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0, alike))
     assert (generalization.examine(made) is not None) == found
-
-
-@pytest.mark.parametrize(
-    ("floor", "bypassed", "least", "found"),
-    [(0.5, None, 0.74, False), (0.5, None, 0.76, True), (0.5, 0.1, 0.6, True), (1.5, None, 0.6, True)],
-)
-def test_what_free_outputs_leave_need_not_be_memorized(floor, bypassed, least, found):
-    checks = dataclasses.replace(
-        search(reachable=floor, bypassed=bypassed), memorization=Memorization(1.0, least, 0.01)
-    )
-    assert (memorization.examine(evidence(program=checks)) is not None) == found
 
 
 def test_of_noise_that_may_hide_everything_nothing_but_a_run_tells():
@@ -197,31 +146,6 @@ def test_what_was_not_tried_and_nothing_else_shows_is_not_examined():
 def test_a_class_is_silent_where_another_is_not(silent, found):
     checks = DataChecks(Labels({0: 20, 1: 20}, 1, 0.5, silent), None, None)
     assert (labels.examine_range(evidence(data=checks)) is not None) == found
-
-
-@pytest.mark.parametrize(("least", "found"), [(0.48, False), (0.52, True)])
-def test_sixteen_examples_keep_half_of_their_loss(least, found):
-    assert (
-        memorization.examine(evidence(program=ProgramChecks(memorization=Memorization(1.0, least, 0.01)))) is not None
-    ) == found
-
-
-@pytest.mark.parametrize(
-    ("size", "skill", "found"),
-    [
-        (16, None, True),
-        (15, None, False),
-        (15, Skill(0.5, 0.8, 0.01), True),
-        (15, Skill(0.5, 0.6, 0.01), False),
-        (20, Skill(0.5, 0.5, 0.01), True),
-    ],
-)
-def test_what_no_probe_predicts_is_noise_to_a_small_model(size, skill, found):
-    made = evidence(
-        program=ProgramChecks(memorization=Memorization(1.0, 0.9, 0.01)), data=DataChecks(None, None, None, skill=skill)
-    )
-    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=jnp.zeros(size)))
-    assert (memorization.examine(made) is not None) == found
 
 
 @pytest.mark.parametrize(("gap", "found"), [(0.23, False), (0.27, True)])

@@ -1,0 +1,48 @@
+"""What a model does not fit of sixteen examples, just below and above its thresholds."""
+
+import dataclasses
+
+import jax.numpy as jnp
+import pytest
+
+from jaxopt_lab.diagnosis.causes import memorization
+from jaxopt_lab.diagnosis.data_checks import DataChecks
+from jaxopt_lab.diagnosis.label_probes import Skill
+from jaxopt_lab.diagnosis.program_checks import Memorization, ProgramChecks
+from tests.diagnosis.pieces import evidence, search
+
+
+@pytest.mark.parametrize(
+    ("floor", "bypassed", "least", "found"),
+    [(0.5, None, 0.74, False), (0.5, None, 0.76, True), (0.5, 0.1, 0.6, True), (1.5, None, 0.6, True)],
+)
+def test_what_free_outputs_leave_need_not_be_memorized(floor, bypassed, least, found):
+    checks = dataclasses.replace(
+        search(reachable=floor, bypassed=bypassed), memorization=Memorization(1.0, least, 0.01)
+    )
+    assert (memorization.examine(evidence(program=checks)) is not None) == found
+
+
+@pytest.mark.parametrize(("least", "found"), [(0.48, False), (0.52, True)])
+def test_sixteen_examples_keep_half_of_their_loss(least, found):
+    assert (
+        memorization.examine(evidence(program=ProgramChecks(memorization=Memorization(1.0, least, 0.01)))) is not None
+    ) == found
+
+
+@pytest.mark.parametrize(
+    ("size", "skill", "found"),
+    [
+        (16, None, True),
+        (15, None, False),
+        (15, Skill(0.5, 0.8, 0.01), True),
+        (15, Skill(0.5, 0.6, 0.01), False),
+        (20, Skill(0.5, 0.5, 0.01), True),
+    ],
+)
+def test_what_no_probe_predicts_is_noise_to_a_small_model(size, skill, found):
+    made = evidence(
+        program=ProgramChecks(memorization=Memorization(1.0, 0.9, 0.01)), data=DataChecks(None, None, None, skill=skill)
+    )
+    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=jnp.zeros(size)))
+    assert (memorization.examine(made) is not None) == found
