@@ -85,9 +85,11 @@ def test_the_noise_of_a_batch_is_the_sampling_variance_of_a_mean():
 def test_examples_are_left_out_until_the_budget_fits_into_the_time():
     budget = Budget(200.0, 60.0)
     assert subsampled(DEEP, 0.01, 32, budget, 0) is DEEP
+    assert not budget.has_sampled
     fewer = subsampled(DEEP, 1.0, 8, budget, 0)
     assert fewer.num_examples == 128  # 15 % of 160 is fewer than the least
     assert any("examples" in what for what in budget.skipped)
+    assert budget.has_sampled
 
 
 def test_bad_examples_are_left_out_whatever_leaf_they_are_in():
