@@ -46,3 +46,10 @@ def test_what_no_probe_predicts_is_noise_to_a_small_model(size, skill, found):
     )
     made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=jnp.zeros(size)))
     assert (memorization.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(("size", "found"), [(63, False), (64, True)])
+def test_sixteen_examples_have_four_outputs_each(size, found):
+    made = evidence(program=dataclasses.replace(search(), memorization=Memorization(1.0, 0.9, 0.01)))
+    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=jnp.zeros(size)))
+    assert (memorization.examine(made) is not None) == found

@@ -97,3 +97,12 @@ def test_a_mixture_of_examples_moves_inputs_and_targets(apart, found):
 def test_augmentation_moves_the_data_alone(loss, found):
     program = lay_out(loss, PARAMS, BATCH, jax.random.key(0), open_derivatives=False)
     assert moves_data(program, 2) is found
+
+
+def test_a_mask_on_what_is_made_of_two_leaves_is_no_mixture():
+    def loss(params, batch, key):
+        both = batch[0] - batch[1]
+        return jnp.mean((jax.random.bernoulli(key, 0.5, both.shape) * both @ params["mean"]) ** 2)
+
+    program = lay_out(loss, PARAMS, (BATCH, 2 * BATCH), jax.random.key(0), open_derivatives=False)
+    assert not moves_data(program, 2)
