@@ -2,11 +2,14 @@
 
 import dataclasses
 
+import jax.numpy as jnp
+import numpy as np
 import pytest
 
+import jaxopt_lab as lab
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis.causes import data_mismatch
-from jaxopt_lab.diagnosis.data_checks import DataChecks, Split
+from jaxopt_lab.diagnosis.data_checks import DataChecks, Split, compare_split
 from jaxopt_lab.diagnosis.validation import Validation
 from tests.diagnosis.pieces import evidence
 
@@ -48,3 +51,11 @@ def test_a_model_that_predicts_the_validation_labels_was_given_the_same_ones(hel
     validation = Validation(Estimate(held, 1e-3), 1.0, 1.0, 0.0)
     made = evidence(data=DataChecks(None, 1e-9, None, 0.5), validation=validation)
     assert (data_mismatch.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(("copied", "distinct"), [(False, 0.1), (True, 1.0)])
+def test_copies_count_where_the_validation_data_have_none(copied, distinct):
+    rows = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+    train, held = np.tile(rows[:40], (10, 1)), np.tile(rows[40:], (10, 1)) if copied else rows[40:]
+    problem = lab.from_loss(lambda w, batch, key: jnp.mean(batch @ w), jnp.zeros(3), train, validation=held)
+    assert compare_split(problem, None).distinct == pytest.approx(distinct)
