@@ -80,6 +80,8 @@ def test_without_validation_data_the_probes_predict_half_of_the_examples():
     skill = told(classifier(QUARTERS, held=False)).evidence.data.skill
     assert skill.model < 0.3
     assert skill.probe > 0.7
+    shuffled = np.random.default_rng(1).permutation(QUARTERS)
+    assert told(classifier(shuffled, held=False)).evidence.data.skill.probe < 0.3  # of the other half
 
 
 @pytest.mark.parametrize(("together", "least", "most"), [(True, 0.0, 1e-4), (False, 0.01, 1.0)])

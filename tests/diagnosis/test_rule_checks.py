@@ -122,7 +122,9 @@ def test_a_rule_without_a_closed_form_has_its_edge_measured():
     rule = optax.partition(rates, {"first": "first", "second": "second"})
     told = diagnose(lab.from_loss(loss, ones), rule, steps=40)
     assert told.evidence.setting.optimizer.kind == "unknown"
-    low, high = told.evidence.update.edge.interval
+    edge = told.evidence.update.edge
+    assert told.spent - 2 * edge.cost <= 200  # the budget, besides the products that were made
+    low, high = edge.interval
     assert low <= 2 / 0.4 <= high <= 1.3 * low
     assert told.evidence.relative_sharpness == pytest.approx(0.2, rel=0.13)
 
