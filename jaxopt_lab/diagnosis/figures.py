@@ -32,8 +32,7 @@ def draw_losses(evidence: Evidence, maker: FigureMaker) -> Drawing:
     maker.measured(axes, run.steps, run.losses)
     _label(axes, maker, run.steps, run.losses, "in use", 0, top)
     for place, (factor, losses) in enumerate(rates.losses.items(), 1):
-        axes.plot(rates.steps, losses, color=maker.color(place), linewidth=0.9)
-        _label(axes, maker, rates.steps, losses, f"rate x {factor:g}", place, top)
+        axes.plot(rates.steps, losses, color=maker.color(place), linewidth=1.2, label=f"rate x {factor:g}")
     if evidence.follows_model and evidence.model_at_point is not None and evidence.method is not None:
         falls = [evidence.model_at_point.decrease(float(step), evidence.method) for step in run.steps]
         maker.predicted(axes, run.steps, evidence.point.loss - np.array(falls), color=0)
@@ -42,6 +41,8 @@ def draw_losses(evidence: Evidence, maker: FigureMaker) -> Drawing:
     else:
         axes.set(ylim=(float(shown.min()) - 0.05 * evidence.scale, evidence.point.loss + 0.5 * evidence.scale))
     axes.set(xlabel="step", ylabel="loss over all data")
+    if rates.losses:
+        axes.legend(loc="best")  # of those that end early labels would lie on the run
     if evidence.point.baseline is not None:
         axes.axhline(evidence.point.baseline, color=maker.color(6), linewidth=0.8, linestyle=":")
     ending = "It diverged." if run.diverged else _course(evidence.progress)
