@@ -16,6 +16,7 @@ from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.core.leaves import describe, require_trainable
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.causes import EXAMINATIONS
+from jaxopt_lab.diagnosis.causes.generalization import BY_HEART
 from jaxopt_lab.diagnosis.data_checks import first_batches, read_batches
 from jaxopt_lab.diagnosis.evidence import LITTLE, Evidence, Setting
 from jaxopt_lab.diagnosis.findings import (
@@ -193,9 +194,14 @@ def _tried(
 
 
 def _stops_in_time(evidence: Evidence, trial: Trial) -> bool:
-    """Whether the validation loss is low and has hardly risen: to stop earlier gains less than a third of it."""
+    """Whether the validation loss is low and has hardly risen: to stop earlier gains less than a third of it.
+
+    Not where the training examples are known by heart.
+    """
     held = evidence.validation
-    return held is not None and not evidence.generalizes_badly and held.loss.value < _RISEN * trial.before
+    if held is None or evidence.generalizes_badly or evidence.end < BY_HEART * held.loss.value:
+        return False
+    return held.loss.value < _RISEN * trial.before
 
 
 def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:

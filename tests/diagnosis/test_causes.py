@@ -1,6 +1,7 @@
 """Each threshold of a cause from both sides: evidence just below it gives no finding, just above it one."""
 
 import dataclasses
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,7 +21,7 @@ from jaxopt_lab.diagnosis.causes import (
 )
 from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels
 from jaxopt_lab.diagnosis.label_probes import Skill
-from jaxopt_lab.diagnosis.pipeline import conclude
+from jaxopt_lab.diagnosis.pipeline import _stops_in_time, conclude
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Modes, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
@@ -124,6 +125,16 @@ def test_of_noise_that_may_hide_everything_nothing_but_a_run_tells():
     assert told(Modes(0.9, 0.9, 0.1), is_random=True).is_tentative
     assert told(Modes(0.9, 0.9, 0.1), is_random=False) is None
     assert not told(Modes(1.05, 0.5, 0.6), is_random=True).is_tentative
+
+
+@pytest.mark.parametrize(
+    ("end", "held", "before", "stops"),
+    [(0.2, 0.45, 0.31, True), (0.2, 0.45, 0.29, False), (0.2, 0.55, 0.5, False), (0.046, 0.45, 0.31, True),
+     (0.044, 0.45, 0.31, False)],
+)  # fmt: skip
+def test_a_run_stops_in_time_where_little_is_lost_and_nothing_known_by_heart(end, held, before, stops):
+    made = evidence(end=end, validation=Validation(Estimate(held, 1e-3), 0.8, 1.2, 0.0))
+    assert _stops_in_time(made, types.SimpleNamespace(before=before)) == stops
 
 
 @pytest.mark.parametrize(("has_sampled", "found"), [(False, True), (True, False)])
