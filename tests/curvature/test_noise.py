@@ -153,7 +153,7 @@ def test_sharded_parameters_and_data_stay_where_they_are(kind):
 
 def test_wrong_arguments_are_refused():
     bare = lab.from_loss(lambda w, batch, key: jnp.sum(w**2), jnp.ones(2), name="bowl")
-    with pytest.raises(InputError, match=r"noise_scale: bowl has no data. Noise that only a key adds is known"):
+    with pytest.raises(InputError, match=r"noise_scale: bowl has no data\. Its noise is that of drawing examples"):
         noise_scale(bare, jnp.ones(2))
     with pytest.raises(InputError, match="num_groups must be a whole number of at least 4, got 3"):
         noise_scale(regression(), START, num_groups=3)
