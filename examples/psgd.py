@@ -1,7 +1,7 @@
 # %% [markdown]
-# # A rule from a paper, by its name
-# PSGD with Kronecker factors (Li, arXiv 1512.04202), as `module:function` with its own space. Two triangular factors
-# of the preconditioner whiten the gradient: P = Q'Q, E P g g' P = P, fitted by relative gradient steps on the group of
+# # A rule from a paper, as a candidate
+# PSGD with Kronecker factors (Li, arXiv 1512.04202), with a space of its own. Two triangular factors of the
+# preconditioner whiten the gradient: P = Q'Q, E P g g' P = I, fitted by relative gradient steps on the group of
 # triangular matrices.
 # %%
 import jax
@@ -14,7 +14,7 @@ from jaxopt_lab.search import Space, log_uniform
 
 
 def fit(factors, gradient, key, rate):
-    """One step of both factors towards E P g g' P = P, against a random matrix: A = Ql G Qr', B = Ql^-T V Qr^-1."""
+    """One step of both factors towards E P g g' P = I, against a random matrix: A = Ql G Qr', B = Ql^-T V Qr^-1."""
     left, right = factors
     a = left @ gradient @ right.T
     noise = solve_triangular(left, jax.random.normal(key, gradient.shape), trans=1)

@@ -139,8 +139,8 @@ def conclude(evidence: Evidence, account: Budget, log: Callable[[str], None] = l
             if why.applies:
                 missing.setdefault(cause, f"{lacking[0].replace('_', ' ')}: {why.reason}")
         finding = examination.examine(evidence)
-        if finding is not None and cause == "overfitting" and account.has_sampled:
-            missing[cause] = "a random part of the examples is memorized sooner than all of them"
+        if finding is not None and account.has_sampled and examination.not_of_sample:
+            missing[cause] = examination.not_of_sample
         elif finding is not None:
             found.append(dataclasses.replace(finding, evidence=finding.evidence + _monitored(evidence)))
     tried = _tried(evidence, found, account, log)

@@ -29,6 +29,10 @@ class ScaledRule:
         """The rule whose every step is `factor` times as long."""
         return optax.chain(self.rule, optax.scale(factor))
 
+    def state_of(self, state: Any) -> Any:
+        """The state of that rule, where the rule itself has `state`."""
+        return state, optax.EmptyState()
+
 
 def without_decay(rule: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
     """The rule, told that all parameters are zero: a decay of the weights then decays nothing."""

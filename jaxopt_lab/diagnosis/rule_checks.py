@@ -145,10 +145,9 @@ def measure_edge(evidence: "Evidence", budget: Budget) -> Estimate | Skipped:
     if not budget.allows_aside("edge", most):
         return budget.skipped["edge"]
     scaled = ScaledRule(setting.rule)
-    state = (run.state, *tuple(scaled().init(run.params))[1:])  # pyrefly: ignore
     found = budget.attempt("edge", lambda: critical_learning_rate(
-        setting.problem.freeze(run.model_state), scaled, run.params, state, 1.0, accuracy=_EDGE_ACCURACY, num_modes=1,
-        tolerance=_EDGE_TOLERANCE, max_products=_EDGE_PRODUCTS // 2,
+        setting.problem.freeze(run.model_state), scaled, run.params, scaled.state_of(run.state), 1.0,
+        accuracy=_EDGE_ACCURACY, num_modes=1, tolerance=_EDGE_TOLERANCE, max_products=_EDGE_PRODUCTS // 2,
     ))  # fmt: skip
     if found is None:
         return budget.skipped["edge"]

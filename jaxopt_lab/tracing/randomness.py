@@ -85,10 +85,10 @@ def moves_data(program: Program, num_leaves: int) -> bool:
       program: of a loss of (params, ..., key).
       num_leaves: how many of its first inputs are parameters.
     """
-    own, data, drawn = set(program.inputs[:num_leaves]), set(program.inputs[num_leaves:]), set()
-    moved = False
     if _mixes(program, num_leaves):
         return True
+    own, data, drawn = set(program.inputs[:num_leaves]), set(program.inputs[num_leaves:]), set()
+    moved = False
     for operation in program.operations:
         numbers = set(filter(is_number, operation.inputs))
         if _draws(operation.name):

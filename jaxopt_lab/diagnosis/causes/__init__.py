@@ -32,10 +32,12 @@ class Examination(NamedTuple):
     Attributes:
       examine: evidence -> a finding when the cause holds, or None.
       needs: the parts of the evidence, or of one of them as "update.noise", without which it cannot be told.
+      not_of_sample: why a finding on a random part of the examples says nothing of all; "" where it does.
     """
 
     examine: Callable[[Evidence], Finding | None]
     needs: tuple[str, ...]
+    not_of_sample: str = ""
 
 
 EXAMINATIONS: dict[str, Examination] = {
@@ -65,7 +67,9 @@ EXAMINATIONS: dict[str, Examination] = {
     "gradient-noise": Examination(noise.examine, ("update.noise",)),
     "learning-rate-too-low": Examination(learning_rates.examine_low, ("run", "rates")),
     "ill-conditioned": Examination(conditioning.examine, ("curvature",)),
-    "overfitting": Examination(generalization.examine, ("validation",)),
+    "overfitting": Examination(
+        generalization.examine, ("validation",), "a random part of the examples is memorized sooner than all of them"
+    ),
     "underfitting": Examination(underfitting.examine, ("point.stationary_point",)),
 }
 

@@ -20,7 +20,7 @@ CHANCE = 0.01 / 3  # three probes
 SLIGHT, NO_CHANCE = 0.05, 1e-6
 FITTED = 0.05
 RARE, UNEVEN, FEW = 0.01, 0.1, 20  # UNEVEN of an even share, of few classes
-POOR = 0.2
+POOR, TOLD = 0.2, 0.1
 NO_BETTER = 0.95
 
 
@@ -74,7 +74,7 @@ def _is_rare(evidence: Evidence, labels: Labels) -> bool:
     num, leaf, skill = len(labels.counts), None, None if evidence.data is None else evidence.data.skill
     if labels.leaf is not None:
         leaf = jax.tree.leaves(evidence.setting.problem.data)[labels.leaf]
-    is_told = num <= labels.num_outputs or (num == 2 and skill is not None and skill.model < UNEVEN)
+    is_told = num <= labels.num_outputs or (num == 2 and skill is not None and skill.model < TOLD)
     is_one_each = is_told and (leaf is None or np.size(leaf) == len(leaf))
     return num <= FEW and labels.rarest < min(RARE, UNEVEN / num) and is_one_each and _is_poor(evidence)
 
