@@ -37,7 +37,7 @@ class Effect:
       technique: its name.
       change: the factor by which it multiplies the objective, or what it adds where that is maximized; NaN where a run
         missed, and ranks alone tell.
-      p: two-sided, corrected for the number of techniques.
+      p: two-sided, that the change is no larger than the smallest of interest, corrected for the number of techniques.
       verdict: "helps", "harms" or "no effect shown".
     """
 
@@ -95,6 +95,7 @@ def ablate(
     batch_size: int | None = None,
     seeds: int | Sequence[int] = 8,
     objective: str | Objective | None = None,
+    smallest: float = 0.0,
     level: float = 0.05,
     execution: training.Execution | None = None,
     out: str | os.PathLike[str] | None = None,
@@ -110,7 +111,9 @@ def ablate(
         seeds show large effects only.
       objective: "loss", "validation_loss" or a metric, as in `sweep`; None takes the validation loss where there is
         one. Where a technique changes the loss itself, take a metric.
-      level: chance that any technique without effect is told to have one.
+      smallest: change of the objective that is of interest: a share of it (0.01 is a factor of 1.01 or 1 / 1.01), or
+        what is added to an objective that is maximized or not positive. With 0 enough seeds show an effect of any size.
+      level: chance that any technique without effect, or with a smaller one, is told to have one.
       execution: how each run is carried out.
       out: a folder that keeps each combination's run; one that was stopped goes on there. None keeps nothing.
 
@@ -133,6 +136,7 @@ def ablate(
     seeds = range(seeds) if isinstance(seeds, int) else tuple(seeds)
     require_count("ablate", "the number of seeds", len(seeds), 2, "The test is over the seeds.")
     require_between("ablate", "level", level, 0, 1)
+    require_between("ablate", "smallest", smallest, 0, np.inf, ends="[)")
     design = fractional_design(len(techniques))
     recipes = [_set_up(recipe, dict(zip(techniques, map(bool, row), strict=True))) for row in design]
     chosen = [_settled(objective, problem, steps, batch_size) for problem, _ in recipes]
@@ -142,9 +146,8 @@ def ablate(
         for place, (recipe_, goal) in enumerate(zip(recipes, chosen, strict=True))
     ])  # fmt: skip
     maximize = bool(chosen[0].maximize)
-    return Ablation(
-        techniques, design, values, effects_of(techniques, design, values, maximize, level), chosen[0].name, maximize
-    )
+    effects = effects_of(techniques, design, values, maximize, level, smallest)
+    return Ablation(techniques, design, values, effects, chosen[0].name, maximize)
 
 
 def fractional_design(num_techniques: int) -> np.ndarray:
@@ -163,7 +166,12 @@ def fractional_design(num_techniques: int) -> np.ndarray:
 
 
 def effects_of(
-    techniques: Sequence[str], design: np.ndarray, values: np.ndarray, maximize: bool, level: float = 0.05
+    techniques: Sequence[str],
+    design: np.ndarray,
+    values: np.ndarray,
+    maximize: bool,
+    level: float = 0.05,
+    smallest: float = 0.0,
 ) -> tuple[Effect, ...]:
     """The mean effect of each technique, tested over the seeds.
 
@@ -173,9 +181,11 @@ def effects_of(
       values: what each run ended with on each seed, [runs, seeds]; infinite for a miss.
       maximize: whether more is better: then differences are tested, else those of logarithms where all are positive.
       level: of the whole family, by Holm's correction, and of one technique's interval.
+      smallest: change that is of interest, as a share where logarithms are tested.
 
     Returns:
-      The effects. Where a run missed, the ranks of a seed's runs are tested, a miss behind all others.
+      The effects. Where a run missed, the ranks of a seed's runs are tested, a miss behind all others; ranks have no
+      size, and `smallest` is not looked at.
     """
     from scipy import stats
 
@@ -185,9 +195,11 @@ def effects_of(
     num_seeds = values.shape[1]
     means, errors = contrasts.mean(1), contrasts.std(1, ddof=1) / np.sqrt(num_seeds)
     rounding = _ROUNDING * (1.0 if takes_logs else np.abs(numbers).max())
+    least = 0.0 if missed else np.log1p(smallest) if takes_logs else smallest
+    beyond = np.abs(means) - least
     exact = errors <= rounding  # every seed gives the same: nothing is left to chance
-    p = np.where(np.abs(means) > rounding, 0.0, 1.0)
-    p[~exact] = 2 * stats.t.sf(np.abs(means[~exact] / errors[~exact]), num_seeds - 1)
+    p = np.where(beyond > rounding, 0.0, 1.0)
+    p[~exact] = np.minimum(2 * stats.t.sf(beyond[~exact] / errors[~exact], num_seeds - 1), 1.0)
     reach = stats.t.isf(level / 2, num_seeds - 1) * errors
     found = []
     for name, mean, error, corrected in zip(techniques, means, reach, holm(p.tolist()), strict=True):

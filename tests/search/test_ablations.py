@@ -69,6 +69,34 @@ def test_a_design_needs_two_fifths_of_the_runs_of_one_at_a_time():
     assert together / repeats > 0.75
 
 
+def test_an_effect_below_the_smallest_of_interest_is_not_told():
+    """Seeds that show a change of 1 % beyond doubt: it counts from half of a percent on, not from two."""
+    design, generator = fractional_design(4), np.random.default_rng(5)
+    logs = (
+        3 * generator.standard_normal(200) + 1e-3 * generator.standard_normal((8, 200)) - np.log(1.01) * design[:, [1]]
+    )
+    for smallest, verdict in [(0.0, "helps"), (0.005, "helps"), (0.02, "no effect shown")]:
+        found = effects_of("abcd", design, np.exp(logs), False, smallest=smallest)
+        assert found[1].verdict == verdict
+        assert found[1].change.value == pytest.approx(1 / 1.01, rel=1e-3)
+        added = effects_of("abcd", design, -logs, True, smallest=np.log1p(smallest))
+        assert added[1].verdict == verdict
+    exact = effects_of("ab", fractional_design(2), np.array([[1.0], [0.9]] * 2) * [1.0, 2.0], False, smallest=0.2)
+    assert not any(each.verdict == "helps" for each in exact)
+
+
+def test_effects_at_the_smallest_of_interest_are_told_no_more_often_than_their_level():
+    design, generator, repeats = fractional_design(8), np.random.default_rng(6), 2000
+    rest = [place for place in range(8) if place not in HELPFUL]
+    told = 0
+    for _ in range(repeats):
+        values = np.exp(outcomes(generator, gain=0.5))
+        values = np.exp(np.log(values) - 0.2 * design[:, rest].sum(1)[:, None])
+        found = effects_of(EIGHT, design, values, False, smallest=np.expm1(0.2))
+        told += any(found[place].verdict != "no effect shown" for place in rest)
+    assert told / repeats < 0.05 + 3 * np.sqrt(0.05 * 0.95 / repeats)
+
+
 def test_a_run_that_missed_is_behind_all_others():
     design, generator = fractional_design(4), np.random.default_rng(3)
     values = np.exp(0.01 * generator.standard_normal((8, 6)))
@@ -141,6 +169,7 @@ def test_a_metric_that_grows_helps_where_it_is_higher():
         ({"recipe": lambda **flags: optax.sgd(1.0)}, r"recipe gave GradientTransformation.* with no technique"),
         ({"seeds": 1}, "the number of seeds must be .* at least 2"),
         ({"level": 2.0}, "level"),
+        ({"smallest": -0.1}, "smallest must be in"),
         ({"objective": "accuracy"}, "objective must be one of"),
         ({"objective": "validation_loss"}, "no validation data|must be one of|has none"),
     ],
