@@ -255,7 +255,7 @@ def _setting(
     point = problem.init(jax.random.key(seed)) if params is None else params
     _require_real(point)
     require_rule("diagnose", lambda: rule, {}, point)
-    rule, monitor = without_sharpness(rule), _summary(opt_state, batch_size)
+    rule, monitor = without_sharpness(rule, point), _summary(opt_state, batch_size)
     problem, rule, point = without_frozen(problem, rule, point, frozen_leaves(rule, point))
     return Setting(
         problem, rule, point, params is None, steps, batch_size, seed, opt_state, monitor, identify(rule, point)

@@ -111,8 +111,9 @@ def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
       >>> print(identify(optax.adam(0.003), jnp.ones(3)))
       adaptive, learning rate 0.003, momentum 0.9
     """
-    rule, small = without_sharpness(rule), small_params(params)
+    small = small_params(params)
     try:
+        rule = without_sharpness(rule, small)
         answers, gradients = jax.device_get(compiled(answer_gradients, (rule,), small)(small))
         steps, first, second = jax.device_get(compiled(at_rest, (rule,), small)(small))
     except (TypeError, ValueError):

@@ -20,6 +20,8 @@ equal there.
 Reference: McCandlish et al. 2018, arXiv 1812.06162, appendix A.1; of the sharpness Kalra et al. 2026, arXiv 2601.16979.
 """
 
+import contextvars
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -36,6 +38,7 @@ from jaxopt_lab.rules.monitor_writer import Records
 
 FIELDS = ("loss", "gradient_norm", "update_norm", "params_norm", "cosine", "small", "large", "sharpness", "edge",
           "halves")  # fmt: skip
+_TAKES_SHARPNESS = contextvars.ContextVar("takes_sharpness", default=True)
 
 
 class MonitorState(NamedTuple):
@@ -133,10 +136,7 @@ class Monitor(optax.GradientTransformationExtraArgs):
         init, update = _transformation(
             optax.with_extra_args_support(rule), every, length, noise, records, sharpness_every
         )
-        monitored = super().__new__(cls, init, update)
-        plain = None if sharpness_every is None else cls(rule, every, length, noise, writer=writer)
-        monitored.plain = plain  # pyrefly: ignore
-        return monitored
+        return super().__new__(cls, init, update)
 
 
 def observe(state: Any, first: Any, second: Any) -> Any:
@@ -173,9 +173,26 @@ def find_monitor(where: str, state: Any) -> MonitorState:
     return found[0]
 
 
-def without_sharpness(rule: Any) -> Any:
-    """A rule that takes gradients alone: a `Monitor` of the same state that takes no sharpness, any other as it is."""
-    return getattr(rule, "plain", None) or rule if isinstance(rule, Monitor) else rule
+def without_sharpness(rule: Any, params: Any) -> Any:
+    """A rule of the same state that takes gradients alone: the monitors anywhere in it take no sharpness."""
+    state = jax.eval_shape(rule.init, params)
+    if not any(map(is_monitor, jax.tree.leaves(state, is_leaf=is_monitor))):
+        return rule
+    return optax.GradientTransformationExtraArgs(rule.init, _WithoutSharpness(rule.update))
+
+
+@dataclasses.dataclass(frozen=True)
+class _WithoutSharpness:
+    """An update that is traced while monitors take no sharpness; compared by the update, for what is compiled."""
+
+    update: Callable[..., tuple[Any, Any]]
+
+    def __call__(self, *args: Any, **extra: Any) -> tuple[Any, Any]:
+        before = _TAKES_SHARPNESS.set(False)
+        try:
+            return self.update(*args, **extra)
+        finally:
+            _TAKES_SHARPNESS.reset(before)
 
 
 def is_monitor(node: Any) -> bool:
@@ -203,7 +220,8 @@ def _transformation(
     def update(
         grads: Any, state: MonitorState, params: Any = None, *, value: Any = None, half_grads: Any = None, **extra: Any
     ) -> tuple[Any, MonitorState]:
-        grad_fn = None if sharpness_every is None else _gradient_of(params, extra)
+        takes_sharpness = sharpness_every is not None and _TAKES_SHARPNESS.get()
+        grad_fn = _gradient_of(params, extra) if takes_sharpness else None
         extra = extra if value is None else {**extra, "value": value}
         updates, inner = rule.update(grads, state.inner, params, **extra)
         count = jnp.asarray(optax.safe_increment(state.count))

@@ -214,8 +214,9 @@ def test_the_record_is_json_and_the_page_stands_alone(tmp_path):
     assert "http" not in page.replace("http://www.w3.org", "")
 
 
-def test_what_a_monitor_recorded_stands_in_the_evidence():
-    rule = lab.Monitor(optax.adam(0.05), every=2, sharpness_every=2)
+@pytest.mark.parametrize("around", [lambda rule: rule, lambda rule: optax.chain(optax.clip(1e3), rule)])
+def test_what_a_monitor_recorded_stands_in_the_evidence(around):
+    rule = around(lab.Monitor(optax.adam(0.05), every=2, sharpness_every=2))
     problem = regression()
     params = problem.init(jax.random.key(0))
     state = rule.init(params)

@@ -115,12 +115,30 @@ def test_a_step_of_zero_has_no_sharpness():
     assert np.isnan(summarize_monitor(state).edges).all()
 
 
-def test_a_rule_is_told_through_a_monitor_that_takes_a_sharpness():
-    rule = Monitor(optax.sgd(0.1, momentum=0.5), every=2, sharpness_every=2)
+@pytest.mark.parametrize(
+    "around",
+    [
+        lambda rule: rule,
+        lambda rule: optax.chain(optax.identity(), rule, optax.identity()),
+        lambda rule: optax.partition({"all": rule}, "all"),
+    ],
+    ids=["alone", "chain", "partition"],
+)
+def test_a_rule_is_told_through_a_monitor_that_takes_a_sharpness(around):
+    rule = around(Monitor(optax.sgd(0.1, momentum=0.5), every=2, sharpness_every=2))
     assert str(identify(rule, jnp.ones(3))) == "heavy ball, learning rate 0.1, momentum 0.5"
-    plain = without_sharpness(rule)
+    plain = without_sharpness(rule, PARAMS)
     chex.assert_trees_all_equal_shapes_and_dtypes(rule.init(PARAMS), plain.init(PARAMS))
-    assert without_sharpness(plain) is plain
+    assert without_sharpness(rule, PARAMS) == plain  # what is compiled for one serves the other
+    monitored = lambda rule: rule.update(PARAMS, rule.init(PARAMS), PARAMS)  # noqa: E731
+    chex.assert_tree_all_finite(jax.jit(lambda: monitored(plain)[0])())
+    with pytest.raises(InputError, match="update needs grad_fn"):
+        monitored(rule)
+
+
+def test_a_rule_without_a_monitor_stays_as_it_is():
+    rule = optax.adam(0.1)
+    assert without_sharpness(rule, PARAMS) is rule
 
 
 @jax.custom_vjp
