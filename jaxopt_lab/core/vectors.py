@@ -33,7 +33,7 @@ def dot(left: Any, right: Any) -> jax.Array:
       >>> float(dot({"a": jnp.array([1.0, 2.0])}, {"a": jnp.array([3.0, 4.0])}))
       11.0
     """
-    return _total(jax.tree.map(_leaf_dot, left, right))
+    return settled(_dot(left, right))
 
 
 def sum_of_squares(tree: Any) -> jax.Array:
@@ -159,16 +159,17 @@ def all_finite(tree: Any) -> jax.Array:
     return jnp.all(jnp.stack(checks)) if checks else jnp.asarray(True)
 
 
+@jax.jit
+def _dot(left: Any, right: Any) -> jax.Array:
+    leaves = jax.tree.leaves(jax.tree.map(_leaf_dot, left, right))
+    return sum(leaves[1:], leaves[0]) if leaves else jnp.zeros(())
+
+
 def _leaf_dot(left: jax.Array, right: jax.Array) -> jax.Array:
     left, right = widened(left), widened(right)
     if jnp.iscomplexobj(left) or jnp.iscomplexobj(right):
-        return settled(jnp.sum(jnp.real(left) * jnp.real(right) + jnp.imag(left) * jnp.imag(right)))
-    return settled(jnp.sum(left * right))
-
-
-def _total(tree: Any) -> jax.Array:
-    leaves = jax.tree.leaves(tree)
-    return sum(leaves[1:], leaves[0]) if leaves else jnp.zeros(())
+        return jnp.sum(jnp.real(left) * jnp.real(right) + jnp.imag(left) * jnp.imag(right))
+    return jnp.sum(left * right)
 
 
 def _real_dtype(leaf: jax.Array) -> Any:

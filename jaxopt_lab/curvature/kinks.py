@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.extend.core
 import jax.numpy as jnp
+import numpy as np
 
 _PIECEWISE = {
     "max": "max", "min": "min", "abs": "abs", "sign": "sign", "floor": "floor", "ceil": "ceil", "round": "round",
@@ -73,7 +74,7 @@ def _walk(jaxpr: Any, inputs: list[_Mark]) -> list[_Mark]:
 
     def mark(atom: Any) -> _Mark:
         if isinstance(atom, jax.extend.core.Literal):
-            return _Mark(non_negative=bool(jnp.all(jnp.asarray(atom.val) >= 0)))
+            return _Mark(non_negative=bool(np.all(np.asarray(atom.val) >= 0)))
         return known.get(atom, _Mark())
 
     for equation in jaxpr.eqns:

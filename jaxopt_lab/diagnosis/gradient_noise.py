@@ -64,23 +64,25 @@ def measure_noise(
     num = problem.num_examples or 1
     size = num if batch_size is None else batch_size
     rows = np.stack([np.random.default_rng((seed, k)).permutation(num)[:size] for k in range(num_samples)])
-    inverse = None if preconditioner is None else jax.tree.map(lambda leaf: 1 / leaf, preconditioner)
     squares = _deviations(
         as_partial(problem.loss), params, gradient, problem.data, jnp.asarray(rows, jnp.int32),
-        jax.random.key(seed), inverse,
+        jax.random.key(seed), preconditioner,
     )  # fmt: skip
     samples = np.asarray(squares, np.float64)
-    return GradientNoise(mean_of_samples(samples, cost=num_samples), float(_square(gradient, inverse)), num_samples)
+    return GradientNoise(
+        mean_of_samples(samples, cost=num_samples), float(_square(gradient, preconditioner)), num_samples
+    )
 
 
-def _square(tree: Any, inverse: Any) -> jax.Array:
+@jax.jit
+def _square(tree: Any, preconditioner: Any) -> jax.Array:
     """<v, P^-1 v>."""
-    return vectors.dot(tree, tree if inverse is None else jax.tree.map(jnp.multiply, tree, inverse))
+    return vectors.dot(tree, tree if preconditioner is None else jax.tree.map(jnp.divide, tree, preconditioner))
 
 
 @jax.jit
 def _deviations(
-    loss: Any, params: Any, gradient: Any, data: Any, rows: jax.Array, key: jax.Array, inverse: Any
+    loss: Any, params: Any, gradient: Any, data: Any, rows: jax.Array, key: jax.Array, preconditioner: Any
 ) -> jax.Array:
     """|g_B - G|^2 of each draw, [s]."""
 
@@ -88,7 +90,7 @@ def _deviations(
         places, place = drawn
         batch = jax.tree.map(lambda leaf: leaf[places], data)
         sample = jax.grad(loss)(params, batch, jax.random.fold_in(key, place))
-        return carry, _square(jax.tree.map(jnp.subtract, sample, gradient), inverse)
+        return carry, _square(jax.tree.map(jnp.subtract, sample, gradient), preconditioner)
 
     return jax.lax.scan(one, None, (rows, jnp.arange(len(rows))))[1]
 

@@ -41,6 +41,7 @@ _RATE_SHARE = 0.2
 _MOST_STEPS = 1000
 _RECORDS = 25
 _SIGNAL_EXAMPLES = 256
+_scaled = jax.jit(vectors.scale)
 
 
 def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evidence:
@@ -92,7 +93,7 @@ def measure_point(setting: Setting, budget: Budget, search: OutputSearch | None)
     budget.pay(3 * GRADIENT)
     steepest = None
     if norm > 0 and budget.allows("the line downhill", NUM_LOSSES * LOSS):
-        steepest = scan_line(frozen, params, vectors.scale(-1 / norm, gradient), size)
+        steepest = scan_line(frozen, params, _scaled(-1 / norm, gradient), size)
         budget.pay(NUM_LOSSES * LOSS)
     baseline, num_classes = constant_output(problem, params, search)
     budget.pay(LOSS)

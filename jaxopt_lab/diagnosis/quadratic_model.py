@@ -189,7 +189,7 @@ def measure_model(
     """
     if preconditioner is not None:
         operator = curvature.preconditioned(operator, preconditioner)
-        gradient = jax.tree.map(lambda leaf, scale: leaf / jnp.sqrt(scale), gradient, preconditioner)
+        gradient = _preconditioned(gradient, preconditioner)
     square = float(vectors.sum_of_squares(gradient))
     key = jax.random.key(seed)
     rules = list(gauss_quadratures(operator, 1, num_random, key))
@@ -211,6 +211,12 @@ def measure_model(
         products=sum(rule.products for rule in rules),
         preconditioned=preconditioner is not None,
     )
+
+
+@jax.jit
+def _preconditioned(gradient: Any, preconditioner: Any) -> Any:
+    """P^(-1/2) g."""
+    return jax.tree.map(lambda leaf, scale: leaf / jnp.sqrt(scale), gradient, preconditioner)
 
 
 def _ends(rule: Quadrature) -> tuple[float, float, float, float]:

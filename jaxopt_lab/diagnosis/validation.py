@@ -110,9 +110,14 @@ def _loss_in_parts(frozen: Problem, params: Any, data: Any) -> Estimate:
 def _shrinking(frozen: Problem, params: Any) -> tuple[float, float]:
     """The factor of the weights, at most 1, with the least validation loss, and that loss's gain."""
     loss = as_partial(frozen.loss)
-    losses = [float(value(loss, jax.tree.map(lambda leaf, c=c: c * leaf, params), frozen.validation)) for c in _SHRINKS]
+    losses = [float(_value_of_multiple(loss, factor, params, frozen.validation)) for factor in _SHRINKS]
     best = int(np.nanargmin(losses))
     return _SHRINKS[best], losses[0] / max(losses[best], 1e-300)
+
+
+@jax.jit
+def _value_of_multiple(loss: Any, factor: Any, params: Any, data: Any) -> jax.Array:
+    return value(loss, jax.tree.map(lambda leaf: factor * leaf, params), data)
 
 
 def _weight_curvature(frozen: Problem, params: Any) -> float:
