@@ -18,6 +18,7 @@ from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, ancestors, eva
 from jaxopt_lab.tracing.layer_detection import find_places
 
 _MOST_ACTIVATIONS = 3
+_FEW_CLASSES, _MOST_CLASSES, _GAPS = 20, 100, 3
 _MOVES = {"reshape", "squeeze", "convert_element_type", "broadcast_in_dim", "transpose", "copy", "expand_dims"}
 _PARTS = {"sub", "add", "mul", "neg", "exp", "log"}  # of a softmax, or a change of units
 _COMPARES = {"ge", "gt", "le", "lt", "eq", "ne", "sub"}
@@ -275,11 +276,18 @@ def class_leaf(place: OutputPlace, data: Any) -> int | None:
             continue
         if _is_integer(leaf):
             return number
-        values = np.asarray(leaf, np.float64)
-        whole = np.isfinite(values).all() and np.equal(values, np.round(values)).all()
-        if whole and len(np.unique(values)) <= 100:
+        if _number_classes(np.asarray(leaf, np.float64)):
             return number
     return None
+
+
+def _number_classes(values: np.ndarray) -> bool:
+    """Whether floating numbers are those of classes: whole, without large gaps, and more than a few met twice each."""
+    if not (values.size and np.isfinite(values).all() and np.equal(values, np.round(values)).all()):
+        return False
+    classes = np.unique(values)
+    most = np.clip(values.size // 2, _FEW_CLASSES, _MOST_CLASSES)
+    return bool(len(classes) <= most and np.ptp(classes) < _GAPS * len(classes))
 
 
 def _is_integer(leaf: Any) -> bool:

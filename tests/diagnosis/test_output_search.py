@@ -176,6 +176,26 @@ def test_class_numbers_are_told_from_targets():
     assert classes_of(place, (INPUTS, TARGETS)) is None
 
 
+@pytest.mark.parametrize(
+    ("targets", "are_classes"),
+    [
+        (np.arange(64) % 10, True),
+        (np.where(np.arange(64) % 2, 1, -1), True),
+        (np.arange(64) % 20, True),
+        (np.arange(64) // 2, True),
+        (np.arange(64) // 1.9, False),
+        (np.arange(64) ** 2, False),  # whole numbers, no two of them alike
+        (255 * (np.arange(64) % 2), False),
+        (np.arange(64) % 4 * 4, False),
+        (np.arange(64) % 4 * 3, True),
+    ],
+)
+def test_whole_floating_targets_are_classes_where_they_are_numbered_closely_and_met_again(targets, are_classes):
+    place = searched(entropy).place
+    found = classes_of(place, (INPUTS, np.floor(targets).astype(np.float32)))
+    assert (found is not None) == are_classes
+
+
 def test_the_models_activation_is_bypassed_in_the_metrics_too():
     """A metric that applies a sigmoid of its own keeps it."""
     model = lambda w, x: jax.nn.sigmoid(x @ w[:, 0])  # noqa: E731

@@ -7,7 +7,7 @@ the turns of a recurrence, whose best layer counts.
 Dead: half of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of
 2^-n is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
 Initialization: the loss before the first step exceeds ln C by 3 (or is four times that of a constant output), or units
-are copies of each other, or the columns of a leaf are the same before and after the run, or the signal changes
+are copies of each other, or saturated before the first step, or the columns of a leaf are the same before and after the run, or the signal changes
 twentyfold within three layers: not depth makes it, but the weights.
 In all of them training must suffer: more than a fifth of a constant output's loss is left, or half of it on validation
 data, or the run diverged. A high start is no cause where a quarter of the run brings the loss to half of a constant
@@ -98,7 +98,7 @@ def examine_dead(evidence: Evidence) -> Finding | None:
     if signals is None or not signals.activations:
         return None
     dead = max(each.dead for each in signals.activations)
-    saturated = max((each.saturated for each in signals.activations if np.isfinite(each.saturated)), default=0.0)
+    saturated = _saturated(signals)
     if dead < DEAD and saturated < SATURATED:
         return None
     measurements = [
@@ -124,11 +124,11 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
         return _symmetric(evidence, flow.symmetric)
     if signals is None:
         return None
-    copies = _copies(signals)
+    copies, saturated = _copies(signals), _saturated(signals)
     gains = [gain for gain in (signals.forward_gain, signals.backward_gain) if np.isfinite(gain)] or [1.0]
     scaled = _shallow(signals) and (max(gains) > TOO_MUCH or min(gains) < 1 / TOO_MUCH)
     begins_high = excess > EXCESS and (is_wrong or not _recovers(evidence))
-    if not (copies > COPIES or (evidence.setting.from_init and (begins_high or scaled))):
+    if not (copies > COPIES or (evidence.setting.from_init and (begins_high or scaled or saturated >= SATURATED))):
         return None
     what = "nats" if evidence.point.num_classes else "times its size"
     measurements = [
@@ -136,6 +136,7 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
             f"loss before the first step above a constant output's, {what}", excess, EXCESS, "softmax at zero: ln C"
         ),
         measured("largest share of units that are copies of others", copies, COPIES),
+        measured("largest share of saturated entries in a layer", saturated, SATURATED, "Glorot and Bengio 2010"),
         *_measurements(evidence, signals),
     ]
     text = "The initial weights have the wrong scale."
@@ -144,7 +145,7 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
     elif excess > EXCESS:
         text = f"The loss starts at {evidence.point.loss:.3g}, where the best constant output has {base:.3g}."
     sizes = [*gains, *(1 / max(gain, 1e-9) for gain in gains), 1 + max(np.nan_to_num(excess), 0.0)]
-    sizes.append(1 / max(1 - copies, 1e-3))  # as many units as differ
+    sizes.append(1 / max(1 - max(copies, saturated), 1e-3))  # as many units as differ, or answer
     gain = min(max(sizes), 1e9)
     return make_finding(
         "bad-initialization", text, measurements, initialize_by_data(), gain, horizon=horizon_for(evidence, gain),
@@ -152,6 +153,11 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
             "unnormalized-inputs", "exploding-signal", "vanishing-signal"
         ),
     )  # fmt: skip
+
+
+def _saturated(signals: Signals) -> float:
+    """The largest share of saturated entries in a layer."""
+    return max((each.saturated for each in signals.activations if np.isfinite(each.saturated)), default=0.0)
 
 
 def _recovers(evidence: Evidence) -> bool:
