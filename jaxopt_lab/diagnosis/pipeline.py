@@ -217,7 +217,7 @@ def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:
         return make_finding("unexplained", text, numbers, cure, 1.0)
     if set(missing) & set(EXAMINATIONS):
         cure = advise("Give a larger budget or more seconds; what was not examined is listed.")
-        return make_finding("nothing-found", "Nothing that was examined holds training back.", [], cure, 1.0)
+        return make_finding("nothing-found", _nothing(evidence), [], cure, 1.0)
     return _healthy(evidence)
 
 
@@ -228,8 +228,15 @@ def _healthy(evidence: Evidence) -> Finding:
         measurements.append(measured("learning rate times sharpness over the edge", evidence.relative_sharpness))
     if evidence.validation is not None:
         measurements.append(measured("validation loss", evidence.validation.loss))
+    measurements += _monitored(evidence)
+    return make_finding("healthy", _nothing(evidence), measurements, advise("Go on."), 1.0)
+
+
+def _nothing(evidence: Evidence) -> str:
     text = "Nothing that was examined holds training back."
-    return make_finding("healthy", text, [*measurements, *_monitored(evidence)], advise("Go on."), 1.0)
+    return (
+        text if not evidence.is_surrogate else f"{text} The loss is a surrogate: ask a metric how well the model does."
+    )
 
 
 def _monitored(evidence: Evidence) -> tuple[Measurement, ...]:

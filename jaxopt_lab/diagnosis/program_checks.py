@@ -1,7 +1,7 @@
 """Whether the program is what its author means: what its outputs reach, where its gradient arrives, its two modes.
 
-What does not fit sixteen examples is too small, or too broken, to learn: networks of the usual size fit any labels (Zhang et
-al. 2017, arXiv 1611.03530).
+What does not fit sixteen examples is too small, or too broken, to learn: networks of the usual size fit any labels
+(Zhang et al. 2017, arXiv 1611.03530).
 """
 
 import dataclasses

@@ -44,11 +44,16 @@ def test_a_validation_loss_of_three_outputs_for_all_blames_the_rate(held, found)
 
 
 @pytest.mark.parametrize(
-    ("same", "end", "found"), [(("factors",), 0.9, True), ((), 0.9, False), (("factors",), 0.1, False)]
-)
-def test_columns_that_stay_alike_are_a_bad_start(same, end, found):
+    ("same", "end", "outputs", "found"),
+    [
+        (("factors",), 0.9, search(), True), ((), 0.9, search(), False), (("factors",), 0.1, search(), False),
+        (("factors",), 0.1, ProgramChecks(), True), ((), 0.1, ProgramChecks(), False),
+    ],
+)  # fmt: skip
+def test_columns_that_stay_alike_are_a_bad_start(same, end, outputs, found):
+    """Where no outputs are known, nobody knows how low the loss can come: they are told however low it is."""
     flow = GradientFlow((), (), 0.0, (), same)
-    made = evidence(end=end, program=ProgramChecks(gradients=flow))
+    made = evidence(end=end, program=dataclasses.replace(outputs, gradients=flow))
     setting = dataclasses.replace(made.setting, params={"factors": np.full((4, 3), 0.1)})
     told = signals.examine_initialization(dataclasses.replace(made, setting=setting))
     assert (told is not None) == found
@@ -64,6 +69,16 @@ def test_a_run_that_crawls_is_outdone_before_it_is_over(probe, fall, found):
     moving = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve))
     assert not moving.is_whole
     assert (underfitting.examine(moving) is not None) == found
+
+
+@pytest.mark.parametrize(("end", "found"), [(0.04, False), (0.06, True)])
+def test_examples_known_by_heart_are_overfitted_and_not_underfitted(end, found):
+    data = DataChecks(None, None, None, skill=Skill(0.3, 0.8, 0.01))
+    made = evidence(end=end, data=data, validation=Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0))
+    assert generalization.examine(made) is not None
+    assert (underfitting.examine(made) is not None) == found
+    shared = dataclasses.replace(made, validation=Validation(Estimate(end, 1e-3), 0.8, 1.2, 0.0))
+    assert underfitting.examine(shared) is not None  # nothing else explains what the probes know
 
 
 @pytest.mark.parametrize(("share", "found"), [(0.005, False), (0.02, True)])

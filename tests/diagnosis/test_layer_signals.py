@@ -30,6 +30,21 @@ def test_half_of_a_layers_units_are_dead_or_three_quarters_saturated(dead, satur
     assert signals.examine_dead(evidence(end=0.1, layers=layered(dead=dead, saturated=saturated))) is None
 
 
+@pytest.mark.parametrize(
+    ("saturated", "from_init", "found"), [(0.7, True, False), (0.8, True, True), (0.8, False, False)]
+)
+def test_units_saturated_before_the_first_step_are_a_bad_start(saturated, from_init, found):
+    made = evidence(layers=layered(saturated=saturated))
+    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, from_init=from_init))
+    assert (signals.examine_initialization(made) is not None) == found
+
+
+def test_a_start_is_not_compared_with_a_constant_output_below_zero():
+    made = evidence(layers=layered())
+    made = dataclasses.replace(made, point=dataclasses.replace(made.point, loss=1.0, baseline=-0.5))
+    assert signals.examine_initialization(made) is None
+
+
 @pytest.mark.parametrize(("gain", "found"), [(19.0, False), (21.0, True)])
 def test_the_signal_changes_twentyfold_in_depth(gain, found):
     path = (*np.geomspace(1, gain, 4), 1.0)

@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from jaxopt_lab.core import Estimate
+from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.causes import conditioning, learning_rates, noise
+from jaxopt_lab.diagnosis.gradient_flow import GradientFlow
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
+from jaxopt_lab.diagnosis.pipeline import conclude
 from jaxopt_lab.diagnosis.probe_runs import OtherRates
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
-from tests.diagnosis.pieces import bowl, evidence
+from tests.diagnosis.pieces import bowl, evidence, search
 
 
 @pytest.mark.parametrize(("share", "found"), [(0.45, False), (0.55, True)])
@@ -43,6 +46,27 @@ def test_a_rate_is_too_low_where_ten_times_of_it_leaves_less_than_half(there, fo
     }
     found_here = learning_rates.examine_low(dataclasses.replace(made, rates=OtherRates(np.arange(0, 40, 4), ends)))
     assert (found_here is not None) == found
+
+
+@pytest.mark.parametrize(("late", "there", "found"), [(5e-4, 0.8995, False), (2e-3, 0.8995, True), (5e-4, 0.89, True)])
+def test_a_run_at_rest_has_no_rate_that_is_too_low(late, there, found):
+    """It falls by 0.2; ten times the rate gets as far in a few steps, and no farther, or a little."""
+    made = evidence(end=0.9, curvature=bowl(0.4, 0.1))
+    curve = np.concatenate([np.linspace(1.1, 0.9 + late, 20), np.full(10, 0.9 + late), np.full(10, 0.9)])
+    ends = {factor: np.where(np.arange(10) > 0, there, 1.1) for factor in (0.1, 10.0, 100.0)}
+    made = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve))
+    told = learning_rates.examine_low(dataclasses.replace(made, rates=OtherRates(np.arange(0, 40, 4), ends)))
+    assert (told is not None) == found
+
+
+@pytest.mark.parametrize(("rise", "found"), [(0.45, False), (0.55, True)])
+def test_a_surrogate_may_climb_and_is_not_known_to_learn(rise, found):
+    flow = GradientFlow((), (), 0.0, (), rise=rise)
+    made = evidence(end=1.3, program=dataclasses.replace(search(), gradients=flow))
+    assert (learning_rates.examine_high(made) is not None) == found
+    assert made.learned_nothing == found
+    text = conclude(made, Budget(50.0)).findings[0].explanation
+    assert ("The loss is a surrogate" in text) != found
 
 
 @pytest.mark.parametrize(

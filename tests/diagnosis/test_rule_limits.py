@@ -10,10 +10,11 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.causes import non_finite, rule_limits
+from jaxopt_lab.diagnosis.gradient_flow import GradientFlow
 from jaxopt_lab.diagnosis.program_checks import Modes, ProgramChecks
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
 from jaxopt_lab.diagnosis.validation import MetricChange
-from tests.diagnosis.pieces import evidence
+from tests.diagnosis.pieces import evidence, search
 
 
 def checks(**changes):
@@ -66,6 +67,13 @@ def test_nine_of_ten_steps_have_no_update(idle, found):
 @pytest.mark.parametrize(("descent", "found"), [(-0.45, False), (-0.55, True)])
 def test_updates_point_along_the_gradient(descent, found):
     assert (rule_limits.examine_ascent(evidence(rule=checks(descent=descent))) is not None) == found
+
+
+@pytest.mark.parametrize(("opposed", "end", "found"), [(("w",), 0.9, True), ((), 0.9, False), (("w",), 0.1, False)])
+def test_a_gradient_along_which_the_loss_falls_is_told_where_training_suffers(opposed, end, found):
+    flow = GradientFlow((), (), 0.0, (), opposed=opposed)
+    made = evidence(end=end, rule=checks(), program=dataclasses.replace(search(), gradients=flow))
+    assert (rule_limits.examine_ascent(made) is not None) == found
 
 
 @pytest.mark.parametrize(("decay", "found"), [(-2e-8, True), (-5e-9, False), (1e-2, False)])

@@ -7,10 +7,11 @@ Too high: the run diverged or climbed, or it stands past its edge and has learne
 times lower, or the validation loss is three times that of one output for all, or the rule forgets no gradient. Where
 less than a fifth was learned of what one output for all leaves, one and a half times lower is enough; where nothing
 was, a tenth, and less than that shows that the rate is not to blame. A share of the edge of 1 and more alone is no
-illness: networks train there (Cohen et al. 2021).
+illness: networks train there (Cohen et al. 2021). Nor is the climb of a loss that is a surrogate.
 Too low: ten times the rate takes at least four times fewer steps to where this one ends, or ends at half of its loss.
 For a rule whose edge is known the share must be below 0.2 too: from there a factor of four is left with room to the
 edge (`theory.stability.two_step_edge`). With data, training must suffer: a fifth of a constant output's loss is left.
+Not where the run is at rest: its last quarter brings half a percent of its fall, and no higher rate comes lower.
 """
 
 import dataclasses
@@ -32,6 +33,7 @@ CLIMBED = 0.05
 LOWER, LITTLE_LEARNED, NOTHING_LEARNED, NOTHING = 3.0, 1.5, 1.1, 0.95
 LEAST_GAIN = 4.0
 MOST_SHARE = 0.2
+AT_REST = 0.005
 HALF = 0.5
 _SHARE = 0.1
 _VISIBLE = 10.0  # times the precision of the loss that runs must come down to be slow and not at rest
@@ -68,7 +70,9 @@ def examine_high(evidence: Evidence) -> Finding | None:
     ]
     astray = held >= LOWER  # whether a lower rate helps is tried
     noisy = not share >= 0.5 and noise.examine(evidence) is not None
-    if not (stuck or astray or ((climbed or _lower_is_better(evidence, better)) and not noisy)):
+    if evidence.is_surrogate or not (
+        stuck or astray or ((climbed or _lower_is_better(evidence, better)) and not noisy)
+    ):
         return None
     text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
     if astray and not stuck:
@@ -115,7 +119,12 @@ def examine_low(evidence: Evidence) -> Finding | None:
     if evidence.setting.problem.data is not None and not evidence.is_underperforming:
         return None
     share = evidence.relative_sharpness
-    if share > MOST_SHARE or evidence.is_converged or (evidence.progress > 0.9 and not evidence.follows_model):
+    if (
+        _is_at_rest(evidence)
+        or share > MOST_SHARE
+        or evidence.is_converged
+        or (evidence.progress > 0.9 and not evidence.follows_model)
+    ):
         return None
     measurements = [measured("learning rate times sharpness over the edge", share, MOST_SHARE, EDGE)]
     if evidence.rates is None and evidence.setting.optimizer.kind == "adaptive" and not evidence.follows_model:
@@ -138,6 +147,15 @@ def examine_low(evidence: Evidence) -> Finding | None:
         "learning-rate-too-low", text, measurements, cure, factor, horizon=horizon_for(evidence, factor),
         forecast=_forecast(evidence, factor), follows_from=causes,
     )  # fmt: skip
+
+
+def _is_at_rest(evidence: Evidence) -> bool:
+    """Whether the run hardly falls any more, and no higher rate is known to come lower."""
+    assert evidence.run is not None
+    third, last = evidence.run.late_losses
+    least = AT_REST * (evidence.point.loss - last)
+    ends = [] if evidence.rates is None else [evidence.rates.losses[factor][-1] for factor in (10.0, 100.0)]
+    return bool(third - last < least and not any(end < last - least for end in ends))
 
 
 def _forecast(evidence: Evidence, factor: float) -> Callable[[int], float] | None:

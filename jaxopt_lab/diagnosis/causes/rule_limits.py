@@ -1,7 +1,8 @@
 """gradient-ascent, lost-updates, clipped-steps, schedule: what the rule makes of a gradient.
 
     gradient-ascent the update points along the gradient, not against it, in the median of batches; or that of some of
-                    the leaves does; or without a gradient the parameters grow; or the loss falls by a fifth of its
+                    the leaves does; or a leaf's gradient, of a rule that the program brings along, points downhill; or
+                    without a gradient the parameters grow; or the loss falls by a fifth of its
                     scale, and a metric whose name says that more is better falls with it, by a twentieth and a fifth
                     of itself at least
     lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its
@@ -69,6 +70,9 @@ def examine_ascent(evidence: Evidence) -> Finding | None:
         return _growing(evidence, growth)
     if checks is not None and 0 < len(checks.rising) < len(jax.tree.leaves(evidence.setting.params)):
         return _rising(evidence, checks.rising)
+    flow = evidence.part("program.gradients")
+    if flow is not None and flow.opposed and evidence.is_underperforming:
+        return _opposed(evidence, flow.opposed)
     if checks is None or not checks.descent < ASCENT:
         return _against_metric(evidence)
     text = "The updates point along the gradient, not against it: each step raises the loss."
@@ -113,6 +117,16 @@ def _against_metric(evidence: Evidence) -> Finding | None:
         measured(f"{name} at the end of the short run", end, start - max(FALLEN, FALLEN_SHARE * abs(start))),
         measured("loss at the end of the short run", evidence.end),
     ]
+    return make_finding("gradient-ascent", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
+
+
+def _opposed(evidence: Evidence, leaves: tuple[str, ...]) -> Finding:
+    text = f"Along the gradient of {listed(leaves)} the loss falls: a derivative rule (custom_vjp) is not the loss's."
+    cure = advise(
+        "Check the sign that each custom_vjp gives, and where it stands: a reversed gradient belongs before what is to"
+        " be unlearned alone. jax.test_util.check_grads holds it against differences."
+    )
+    numbers = [measured("leaves along whose gradient the loss falls", len(leaves), 0.0)]
     return make_finding("gradient-ascent", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
 
 

@@ -7,8 +7,8 @@ the turns of a recurrence, whose best layer counts.
 Dead: half of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of
 2^-n is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
 Initialization: the loss before the first step exceeds ln C by 3 (or is four times that of a constant output), or units
-are copies of each other, or saturated before the first step, or the columns of a leaf are the same before and after the run, or the signal changes
-twentyfold within three layers: not depth makes it, but the weights.
+are copies of each other, or saturated before the first step, or the rows or columns of a leaf are the same before and
+after the run, or the signal changes twentyfold within three layers: not depth makes it, but the weights.
 In all of them training must suffer: more than a fifth of a constant output's loss is left, or half of it on validation
 data, or the run diverged. A high start is no cause where a quarter of the run brings the loss to half of a constant
 output's; one 10 nats above ln C, which is confidently wrong, is told where that costs steps alone.
@@ -117,10 +117,12 @@ def examine_dead(evidence: Evidence) -> Finding | None:
 def examine_initialization(evidence: Evidence) -> Finding | None:
     """A finding where the initial weights, and not depth or data, cost the first steps."""
     base = evidence.point.baseline if evidence.point.baseline is not None else float("nan")
-    excess = (evidence.point.loss - base) / (1.0 if evidence.point.num_classes else max(base, 1e-300))
+    unit = 1.0 if evidence.point.num_classes else base if base > 0 else float("nan")
+    excess = (evidence.point.loss - base) / unit
     is_wrong = evidence.point.num_classes is not None and excess > CONFIDENT
     signals, flow = _suffering(evidence, although_learned=is_wrong), evidence.part("program.gradients")
-    if flow is not None and flow.symmetric and evidence.is_underperforming:
+    unknown = evidence.program is not None and evidence.program.outputs is None  # whether the run ends well
+    if flow is not None and flow.symmetric and (evidence.is_underperforming or unknown):
         return _symmetric(evidence, flow.symmetric)
     if signals is None:
         return None
@@ -169,11 +171,13 @@ def _recovers(evidence: Evidence) -> bool:
 
 
 def _symmetric(evidence: Evidence, leaves: tuple[str, ...]) -> Finding:
-    text = f"The columns of {listed(leaves)} begin alike and stay alike: symmetry is never broken."
+    text = f"The rows or columns of {listed(leaves)} begin alike and stay alike: symmetry is never broken."
     cure = advise("Draw the initial numbers of each at random, such as from a normal distribution.")
-    numbers = [measured("leaves whose columns are the same before and after the short run", len(leaves), 0.0)]
+    numbers = [measured("leaves whose rows or columns are the same before and after the short run", len(leaves), 0.0)]
     weights = _weights(evidence)
-    gain = float(max(weights[path].shape[-1] for path in leaves))  # as many columns as could differ
+    gain = float(
+        max(max(weights[path].shape[0], weights[path].shape[-1]) for path in leaves)
+    )  # as many as could differ
     return make_finding(
         "bad-initialization", text, numbers, cure, gain, gain_in="loss", horizon=horizon_for(evidence, gain)
     )

@@ -1,7 +1,7 @@
 """underfitting: the model, as it is trained, cannot do better.
 
 a probe predicts unseen examples with less than half of the model's errors once the run is whole, or falls in its last
-    quarter by less than a tenth of the difference; or
+    quarter by less than a tenth of the difference, but where the training examples are known by heart; or
 weight decay takes at least half as much from the weights as the gradient gives; or
 the run goes badly and the loss's own penalty on the weights is at least half of what one output for all costs; or
 no way leads down from where the run stands still, no lower loss is known, and half of that loss is left
@@ -10,7 +10,7 @@ no way leads down from where the run stands still, no lower loss is known, and h
 import numpy as np
 
 from jaxopt_lab.core import vectors
-from jaxopt_lab.diagnosis.causes import stationarity
+from jaxopt_lab.diagnosis.causes import generalization, stationarity
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import CAUSES, Finding, make_finding, measured
 from jaxopt_lab.diagnosis.label_probes import Skill
@@ -34,7 +34,8 @@ def examine(evidence: Evidence) -> Finding | None:
     is_held = held >= HELD and not evidence.is_converged
     skill = None if evidence.data is None else evidence.data.skill
     if skill is not None and not is_held and skill.is_outdone and (evidence.is_whole or _crawls(evidence, skill)):
-        return _outdone(evidence, skill)
+        memorized = evidence.is_converged and generalization.examine(evidence) is not None
+        return None if memorized else _outdone(evidence, skill)
     if held < HELD and stationarity.fits_a_few(evidence):
         return None
     if not is_held and not (left >= stationarity.LEFT and stationarity.is_exhausted(evidence)):

@@ -1,0 +1,85 @@
+"""Where the gradient arrives, and whether it is that of the loss."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxopt_lab as lab
+from jaxopt_lab.diagnosis import gradient_flow
+from jaxopt_lab.diagnosis.budget import Budget
+from jaxopt_lab.diagnosis.gradient_flow import measure_gradient_flow
+from tests.diagnosis.pieces import evidence
+
+RNG = np.random.default_rng(0)
+DATA = (RNG.standard_normal((64, 3)).astype(np.float32), RNG.standard_normal((64, 2)).astype(np.float32))
+PARAMS = {"in": RNG.standard_normal((3, 4)).astype(np.float32), "out": RNG.standard_normal((4, 2)).astype(np.float32)}
+
+
+def reversing(share):
+    """The identity, whose gradient is `share` of what it should be."""
+    rule = jax.custom_vjp(lambda x: x)
+    rule.defvjp(lambda x: (x, None), lambda _, image: (share * image,))
+    return rule
+
+
+def flow_of(outputs, params=PARAMS, ended=None):
+    """Of the squared error of outputs(params, inputs), with a run that ended at the given parameters."""
+
+    def loss(params, batch, key):
+        return jnp.mean((outputs(params, batch[0]) - batch[1]) ** 2)
+
+    made = evidence(lab.from_loss(loss, params, DATA))
+    setting = dataclasses.replace(made.setting, params=params)
+    run = dataclasses.replace(made.run, params=params if ended is None else ended)
+    return measure_gradient_flow(dataclasses.replace(made, setting=setting, run=run), Budget(1000.0))
+
+
+@pytest.mark.parametrize(("share", "opposed"), [(-1.0, True), (-8.0, True), (-12.0, False), (0.3, False), (1.0, False)])
+def test_a_rule_that_turns_the_gradient_round_is_seen(share, opposed):
+    """Where it is s times the loss's own, the loss moves by 1 / s of what it tells."""
+    turned = reversing(share)
+    found = flow_of(lambda params, x: turned(jnp.tanh(x @ params["in"])) @ params["out"])
+    assert found.opposed == (("in",) if opposed else ())
+    assert found.rise == 1.0
+
+
+def test_gradients_are_held_against_differences_only_where_a_rule_is_brought_along(monkeypatch):
+    monkeypatch.setattr(gradient_flow, "_risen", lambda *arguments: pytest.fail("it was"))
+    assert flow_of(lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]).opposed == ()
+
+
+@pytest.mark.parametrize(("held", "rise"), [(0.0, 1.0), (0.5, 2.0), (2.0, -1.0)])
+def test_a_loss_is_a_surrogate_where_its_gradient_is_not_its_rise(held, rise):
+    """The outputs are 1 - `held` of what moves and `held` of what is held back: the loss moves by 1 / (1 - held)."""
+
+    def outputs(params, x):
+        moving = x @ params["in"] @ params["out"]
+        return (1 - held) * moving + held * jax.lax.stop_gradient(moving)
+
+    assert flow_of(outputs).rise == pytest.approx(rise, rel=1e-3)
+
+
+def test_what_holds_back_the_data_alone_makes_no_surrogate(monkeypatch):
+    monkeypatch.setattr(gradient_flow, "_rise", lambda *arguments: pytest.fail("it was measured"))
+    assert flow_of(lambda params, x: jax.lax.stop_gradient(x) @ params["in"] @ params["out"]).rise == 1.0
+
+
+ALIKE = {"in": np.full((3, 4), 0.1, np.float32), "out": np.zeros((4, 2), np.float32)}
+
+
+@pytest.mark.parametrize(
+    ("ended", "symmetric"),
+    [
+        ({"in": ALIKE["in"] + np.arange(3, dtype="f")[:, None], "out": np.float32([[1.0, 2.0]] * 4)}, ("in", "out")),
+        ({"in": PARAMS["in"], "out": np.float32([[1.0, 2.0]] * 4)}, ("out",)),
+        ({"in": ALIKE["in"], "out": PARAMS["out"]}, ("in",)),
+        ({"in": ALIKE["in"], "out": ALIKE["out"]}, ()),  # nothing moved, and zeros stop the gradient
+    ],
+)
+def test_rows_or_columns_that_begin_and_stay_alike_are_symmetric(ended, symmetric):
+    model = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]  # noqa: E731
+    nudged = dict(ALIKE, out=ALIKE["out"] + 1e-3)  # so that every leaf has a gradient
+    assert flow_of(model, nudged if ended["out"].any() else ALIKE, ended).symmetric == symmetric
