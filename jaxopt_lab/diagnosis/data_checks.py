@@ -17,7 +17,8 @@ from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.inputs import InputStatistics, find_inputs
 from jaxopt_lab.diagnosis.label_probes import FEWEST, MOST_CLASSES, Skill, measure_skill, probe_labels
 from jaxopt_lab.diagnosis.output_search import find_place
-from jaxopt_lab.tracing.outputs import OutputPlace, class_leaf, classes_of
+from jaxopt_lab.tracing.outputs import OutputPlace
+from jaxopt_lab.tracing.targets import class_leaf, classes_of
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence

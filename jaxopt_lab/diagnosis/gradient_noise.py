@@ -19,7 +19,7 @@ import numpy as np
 from jaxopt_lab.core import Estimate, Problem, mean_of_samples, meshes, vectors
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.output_search import OutputSearch, constant_output_loss, loss_at_constant
-from jaxopt_lab.tracing.outputs import classes_of
+from jaxopt_lab.tracing.targets import classes_of
 from jaxopt_lab.training.baselines import constant_loss
 
 

@@ -16,7 +16,8 @@ from scipy import stats
 from jaxopt_lab.core import Problem, meshes
 from jaxopt_lab.diagnosis.inputs import find_inputs
 from jaxopt_lab.diagnosis.output_search import outputs_of
-from jaxopt_lab.tracing.outputs import OutputPlace, classes_of, several_labels, target_leaf
+from jaxopt_lab.tracing.outputs import OutputPlace
+from jaxopt_lab.tracing.targets import classes_of, several_labels, target_leaf
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence

@@ -22,7 +22,8 @@ from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import some_examples
 from jaxopt_lab.tracing.jaxprs import Program, evaluate, largest_value, lay_out
-from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_outputs, target_size
+from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_outputs
+from jaxopt_lab.tracing.targets import target_size
 
 _EXAMPLES = 256
 _MOST_EXAMPLES = 2048  # for one output for all

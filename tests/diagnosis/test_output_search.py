@@ -11,7 +11,8 @@ from jaxopt_lab.diagnosis.causes import outputs
 from jaxopt_lab.diagnosis.output_search import _affordable, constant_output_loss, search_outputs
 from jaxopt_lab.diagnosis.prescriptions import bypass_activation
 from jaxopt_lab.diagnosis.program_checks import ProgramChecks
-from jaxopt_lab.tracing.outputs import BypassActivation, classes_of, target_leaf
+from jaxopt_lab.tracing.outputs import BypassActivation
+from jaxopt_lab.tracing.targets import classes_of, target_leaf
 from tests.diagnosis.pieces import evidence
 
 RNG = np.random.default_rng(0)

@@ -15,7 +15,8 @@ import numpy as np
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise, shape_targets
-from jaxopt_lab.tracing.outputs import OutputPlace, class_leaf, target_leaf
+from jaxopt_lab.tracing.outputs import OutputPlace
+from jaxopt_lab.tracing.targets import class_leaf, target_leaf
 
 COUPLING = 1e-3
 REORDERED = 0.03  # bfloat16 rounds 1 to .0039

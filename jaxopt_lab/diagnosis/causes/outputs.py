@@ -24,7 +24,7 @@ from jaxopt_lab.diagnosis.prescriptions import (
     normalize_outputs,
     standardize_targets,
 )
-from jaxopt_lab.tracing.outputs import classes_of, has_signed_weights, several_labels, target_leaf
+from jaxopt_lab.tracing.targets import classes_of, has_signed_weights, several_labels, target_leaf
 
 GAP = 0.1
 BELOW = 0.05
