@@ -24,7 +24,7 @@ from jaxopt_lab.tracing.signals import Signals
 
 _STATIONARY, _CONVERGED, _ALIKE = 0.02, 0.05, 0.1
 LITTLE = 0.2
-_HALF, _SURROGATE = 0.5, 0.5
+_HALF = 0.5
 NOTHING = 0.95
 _EMPTY = {"program": ProgramChecks(), "data": DataChecks()}
 
@@ -207,24 +207,14 @@ class Evidence:
         return found
 
     @property
-    def is_surrogate(self) -> bool:
-        """Whether the loss need not fall: along its gradient it rises by less than half of what that tells.
-
-        A part of it is then held back from the gradient (stop_gradient), as in a policy's objective.
-        """
-        flow = None if self.program is None else self.program.gradients
-        return flow is not None and flow.rise < _SURROGATE
-
-    @property
     def learned_nothing(self) -> bool:
         """Whether the run ends no lower than one output for all does, or diverges, or its loss has no lower end."""
         base, run = self.point.baseline, self.run
         if run is None or run.diverged:
             return run is not None
-        if self.is_surrogate:
+        if self.part("program.is_surrogate"):
             return False
-        search = None if self.program is None else self.program.outputs
-        if search is not None and search.constant_runs_away and not self.is_settled:
+        if (search := self.part("program.outputs")) is not None and search.constant_runs_away and not self.is_settled:
             return True
         if base is None:
             return False

@@ -234,9 +234,9 @@ def _healthy(evidence: Evidence) -> Finding:
 
 def _nothing(evidence: Evidence) -> str:
     text = "Nothing that was examined holds training back."
-    return (
-        text if not evidence.is_surrogate else f"{text} The loss is a surrogate: ask a metric how well the model does."
-    )
+    if evidence.part("program.is_surrogate"):
+        text += " The loss is a surrogate: ask a metric how well the model does."
+    return text
 
 
 def _monitored(evidence: Evidence) -> tuple[Measurement, ...]:

@@ -1,13 +1,15 @@
 """Whether the program is what its author means: what its outputs reach, where its gradient arrives, its two modes.
 
-What does not fit sixteen examples is too small, or too broken, to learn: networks of the usual size fit any labels
-(Zhang et al. 2017, arXiv 1611.03530).
+Where the gradient arrives: which parameters it reaches, which weights of the program are no parameters at all, and
+whether it is that of the loss. What does not fit sixteen examples is too small, or too broken, to learn: networks of
+the usual size fit any labels (Zhang et al. 2017, arXiv 1611.03530).
 """
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -15,23 +17,52 @@ from jaxopt_lab import training
 from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.budget import LOSS, Budget, Skipped, some_examples, step_cost
+from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, some_examples, step_cost
+from jaxopt_lab.diagnosis.data_changes import standardized
 from jaxopt_lab.diagnosis.example_checks import ExampleChecks, check_examples
-from jaxopt_lab.diagnosis.gradient_flow import GradientFlow, measure_gradient_flow
-from jaxopt_lab.diagnosis.gradient_noise import draw_batch
+from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
 from jaxopt_lab.diagnosis.validation import MetricChange, measure_metrics
-from jaxopt_lab.tracing.jaxprs import lay_out
-from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, moves_data
+from jaxopt_lab.tracing.derivative_rules import brings_rules, holds_back, opposed_leaves, rise, symmetric_leaves
+from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
+from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, moves_data, redrawn_weights
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
 _BATCHES = 4
 NUM_EXAMPLES = 16
+LEAST_SHARE, SURROGATE = 0.01, 0.5
 _STEPS, _FEWEST_STEPS, _SHARE = 400, 100, 0.1
 _RATES = (1e-3, 1e-2, 1e-1)
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientFlow:
+    """Where the gradient arrives.
+
+    Attributes:
+      without: paths of the leaves of two or more axes, or of a hundredth of all numbers, whose gradient is exactly zero
+        for all data, before and after the short run, and on standardized inputs too where theirs are far off: what they
+        saturate is no fault of the loss.
+      unread: those of them that the loss does not read.
+      share: numbers in them, and in all leaves without a gradient, over all.
+      redrawn: `file:line` of products with a weight that is drawn anew in each call.
+      symmetric: paths of the leaves of two or more axes, with a gradient, whose numbers along the first or last axis
+        are all the same before and after the short run.
+      opposed: paths of the leaves along whose gradient the loss falls, where the program brings a rule for derivatives.
+      rise: of the loss along its gradient, over what the gradient tells; below 1 where a part of the loss is held back
+        from the gradient (stop_gradient), as in the objective of a policy.
+    """
+
+    without: tuple[str, ...]
+    unread: tuple[str, ...]
+    share: float
+    redrawn: tuple[str, ...]
+    symmetric: tuple[str, ...] = ()
+    opposed: tuple[str, ...] = ()
+    rise: float = 1.0
 
 
 class Memorization(NamedTuple):
@@ -100,6 +131,11 @@ class ProgramChecks:
     examples: ExampleChecks | None = None
     metrics: tuple[MetricChange, ...] = ()
 
+    @property
+    def is_surrogate(self) -> bool:
+        """Whether the loss need not fall: along its gradient it rises by less than half of what that tells."""
+        return self.gradients is not None and self.gradients.rise < SURROGATE
+
 
 def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Skipped:
     """Where the gradient arrives and what the two modes do; what the outputs reach is known by then."""
@@ -114,6 +150,43 @@ def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Ski
     if isinstance(flow, Skipped):
         return flow if evidence.program is None else known
     return dataclasses.replace(known, gradients=flow, modes=_modes(evidence, budget))
+
+
+def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow | Skipped:
+    """The leaves that no gradient reaches at the point, nor at the end of the run."""
+    setting, run = evidence.setting, evidence.run
+    if setting.problem.data is None:
+        return Skipped("the problem has no data", applies=False)
+    frozen = setting.problem.freeze()
+    points = [(frozen, setting.params)]
+    if run is not None and not run.diverged:
+        points.append((setting.problem.freeze(run.model_state), run.params))
+    if not budget.allows_aside("gradient_flow", len(points) * GRADIENT):
+        return budget.skipped["gradient_flow"]
+    zero = np.all([_zero_leaves(problem, params) for problem, params in points], axis=0)
+    inputs = evidence.part("data.inputs")
+    if zero.any() and inputs is not None and inputs.unnormalized:
+        zero &= _zero_leaves(standardized(frozen), setting.params)
+        budget.aside += GRADIENT
+    leaves, paths = jax.tree.leaves(setting.params), vectors.parameter_paths(setting.params)
+    loss, data = as_partial(frozen.loss), setting.problem.data
+    batch = jax.tree.map(lambda leaf: leaf[: min(len(leaf), 4)], data)
+    program = lay_out(lambda params, batch: loss(params, batch, None), setting.params, batch, open_derivatives=False)
+    read = ancestors(program, program.outputs[0])
+    sizes = np.array([leaf.size for leaf in leaves], float)
+    is_large = sizes >= LEAST_SHARE * sizes.sum()
+    without = [k for k, leaf in enumerate(leaves) if zero[k] and (np.ndim(leaf) > 1 or is_large[k] or zero.all())]
+    moved = np.array([bool(np.any(leaf)) for leaf in jax.tree.leaves(points[-1][1])])
+    same = ~zero & moved & np.all([symmetric_leaves(params) for _, params in points], axis=0) & (len(points) > 1)
+    return GradientFlow(
+        tuple(paths[k] for k in without),
+        tuple(paths[k] for k in without if program.inputs[k] not in read),
+        float(sizes[zero].sum() / max(sizes.sum(), 1)),
+        redrawn_weights(program, len(leaves)),
+        tuple(paths[k] for k in np.flatnonzero(same)),
+        tuple(paths[k] for k in opposed_leaves(loss, setting.params, data)) if brings_rules(program) else (),
+        rise(loss, setting.params, data) if holds_back(program, len(leaves), read) else 1.0,
+    )
 
 
 def _penalty(evidence: "Evidence", search: OutputSearch | None, budget: Budget) -> Penalty | None:
@@ -184,6 +257,17 @@ def _variances(gradients: list[list[jax.Array]]) -> list[float]:
         table = np.stack([np.asarray(leaf, np.float64) for leaf in leaves])
         found.append(float(np.square(table - table.mean(0)).sum() / (len(table) - 1)))
     return found
+
+
+def _zero_leaves(problem: Any, params: Any) -> np.ndarray:
+    _, gradient = value_and_gradient(as_partial(problem.loss), params, problem.data)
+    leaves = jax.tree.leaves(gradient)
+    return np.array([leaf.size > 0 for leaf in leaves]) & ~np.array(_any_nonzero(leaves), bool)
+
+
+@jax.jit
+def _any_nonzero(leaves: list[jax.Array]) -> list[jax.Array]:
+    return [jnp.any(leaf != 0) for leaf in leaves]
 
 
 def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization | Skipped:

@@ -13,6 +13,7 @@ Reference: Golub and Meurant 2010, Matrices, moments and quadrature, chapter 7; 
 """
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import jax
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
 _MOST_STEPS = 1e12
+_whitened = jax.jit(functools.partial(jax.tree.map, lambda leaf, scale: leaf / jnp.sqrt(scale)))
 _MOMENTA = 1 - np.concatenate([[1.0], np.geomspace(0.5, 1e-4, 12)])
 
 
@@ -189,7 +191,7 @@ def measure_model(
     """
     if preconditioner is not None:
         operator = curvature.preconditioned(operator, preconditioner)
-        gradient = _preconditioned(gradient, preconditioner)
+        gradient = _whitened(gradient, preconditioner)
     square = float(vectors.sum_of_squares(gradient))
     key = jax.random.key(seed)
     rules = list(gauss_quadratures(operator, 1, num_random, key))
@@ -211,12 +213,6 @@ def measure_model(
         products=sum(rule.products for rule in rules),
         preconditioned=preconditioner is not None,
     )
-
-
-@jax.jit
-def _preconditioned(gradient: Any, preconditioner: Any) -> Any:
-    """P^(-1/2) g."""
-    return jax.tree.map(lambda leaf, scale: leaf / jnp.sqrt(scale), gradient, preconditioner)
 
 
 def _ends(rule: Quadrature) -> tuple[float, float, float, float]:

@@ -20,10 +20,7 @@ equal there.
 Reference: McCandlish et al. 2018, arXiv 1812.06162, appendix A.1; of the sharpness Kalra et al. 2026, arXiv 2601.16979.
 """
 
-import contextvars
-import dataclasses
 import functools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -31,14 +28,12 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import fail, vectors
-from jaxopt_lab.core.errors import reason, require_count
-from jaxopt_lab.curvature import derivatives, sharpness
-from jaxopt_lab.rules.arguments import required
+from jaxopt_lab.core.errors import require_count
+from jaxopt_lab.rules.monitor_sharpness import TAKES_SHARPNESS, WithoutSharpness, required_gradient, sharpness_along
 from jaxopt_lab.rules.monitor_writer import Records
 
 FIELDS = ("loss", "gradient_norm", "update_norm", "params_norm", "cosine", "small", "large", "sharpness", "edge",
           "halves")  # fmt: skip
-_TAKES_SHARPNESS = contextvars.ContextVar("takes_sharpness", default=True)
 
 
 class MonitorState(NamedTuple):
@@ -178,21 +173,7 @@ def without_sharpness(rule: Any, params: Any) -> Any:
     state = jax.eval_shape(rule.init, params)
     if not any(map(is_monitor, jax.tree.leaves(state, is_leaf=is_monitor))):
         return rule
-    return optax.GradientTransformationExtraArgs(rule.init, _WithoutSharpness(rule.update))
-
-
-@dataclasses.dataclass(frozen=True)
-class _WithoutSharpness:
-    """An update that is traced while monitors take no sharpness; compared by the update, for what is compiled."""
-
-    update: Callable[..., tuple[Any, Any]]
-
-    def __call__(self, *args: Any, **extra: Any) -> tuple[Any, Any]:
-        before = _TAKES_SHARPNESS.set(False)
-        try:
-            return self.update(*args, **extra)
-        finally:
-            _TAKES_SHARPNESS.reset(before)
+    return optax.GradientTransformationExtraArgs(rule.init, WithoutSharpness(rule.update))
 
 
 def is_monitor(node: Any) -> bool:
@@ -220,8 +201,7 @@ def _transformation(
     def update(
         grads: Any, state: MonitorState, params: Any = None, *, value: Any = None, half_grads: Any = None, **extra: Any
     ) -> tuple[Any, MonitorState]:
-        takes_sharpness = sharpness_every is not None and _TAKES_SHARPNESS.get()
-        grad_fn = _gradient_of(params, extra) if takes_sharpness else None
+        grad_fn = required_gradient(params, extra) if sharpness_every is not None and TAKES_SHARPNESS.get() else None
         extra = extra if value is None else {**extra, "value": value}
         updates, inner = rule.update(grads, state.inner, params, **extra)
         count = jnp.asarray(optax.safe_increment(state.count))
@@ -232,7 +212,7 @@ def _transformation(
             pair = half_grads or ((state.previous[1], grads) if noise else None)
             curved = nothing = jnp.full(2, jnp.nan)
             if grad_fn is not None:
-                taken = functools.partial(_along, grad_fn, params, updates, nothing)
+                taken = functools.partial(sharpness_along, grad_fn, params, updates, nothing)
                 curved = jax.lax.cond(count % (sharpness_every or every) == 0, taken, lambda: nothing)
             return _row(value, grads, updates, params, state.previous[0], pair, curved, half_grads is not None)
 
@@ -273,30 +253,6 @@ def _row(
         *((missing, missing) if pair is None else _squares(*pair)), *curved, float(halves),
     )  # fmt: skip
     return jnp.stack([jnp.asarray(entry, missing.dtype) for entry in entries])
-
-
-def _gradient_of(params: Any, extra: dict[str, Any]) -> Callable[[Any], Any]:
-    """The `grad_fn` that a sharpness needs; raises where it or the parameters are not given."""
-    required("Monitor", "params", params)
-    return required("Monitor", "grad_fn", extra.get("grad_fn"))
-
-
-def _along(grad_fn: Callable[[Any], Any], params: Any, updates: Any, like: jax.Array) -> jax.Array:
-    """u'Hu / |u|^2 and -2 g'u / |u|^2, in the dtype of `like`; NaN for an update of zero."""
-    point, update = jax.tree.map(vectors.widened, jax.lax.stop_gradient((params, updates)))
-    direction = jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), sharpness.unit(update), point)
-    slope = functools.partial(jax.jvp, grad_fn)
-    try:
-        derivatives.require_forward_rules(derivatives.program_of(slope, (point,), (direction,)))
-        gradient, image = slope((point,), (direction,))
-    except (TypeError, ValueError, NotImplementedError) as error:  # as JAX and its kernels say that there is none
-        raise fail(
-            "Monitor", f"grad_fn cannot be differentiated along the update {reason(error)}",
-            "Leave sharpness_every out, or give the gradient of a loss that has a second derivative.",
-        ) from error  # fmt: skip
-    length = vectors.norm(update)
-    found = jnp.stack([vectors.dot(direction, image), -2 * vectors.dot(gradient, direction) / length])
-    return jnp.where(length > 0, found, jnp.nan).astype(like.dtype)
 
 
 def _squares(first: Any, second: Any) -> tuple[jax.Array, jax.Array]:

@@ -1,4 +1,4 @@
-"""What stands in the data beside a model's outputs: class numbers, several labels an example, or a regression's targets."""
+"""What the data hold against a model's outputs: class numbers, several labels an example, or a regression's targets."""
 
 from typing import Any
 

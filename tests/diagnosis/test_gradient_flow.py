@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis import gradient_flow
+from jaxopt_lab.diagnosis import program_checks
 from jaxopt_lab.diagnosis.budget import Budget
-from jaxopt_lab.diagnosis.gradient_flow import measure_gradient_flow
+from jaxopt_lab.diagnosis.program_checks import measure_gradient_flow
 from tests.diagnosis.pieces import evidence
 
 RNG = np.random.default_rng(0)
@@ -47,7 +47,7 @@ def test_a_rule_that_turns_the_gradient_round_is_seen(share, opposed):
 
 
 def test_gradients_are_held_against_differences_only_where_a_rule_is_brought_along(monkeypatch):
-    monkeypatch.setattr(gradient_flow, "_risen", lambda *arguments: pytest.fail("it was"))
+    monkeypatch.setattr(program_checks, "opposed_leaves", lambda *arguments: pytest.fail("it was"))
     assert flow_of(lambda params, x: jax.nn.relu(x @ params["in"]) @ params["out"]).opposed == ()
 
 
@@ -63,7 +63,7 @@ def test_a_loss_is_a_surrogate_where_its_gradient_is_not_its_rise(held, rise):
 
 
 def test_what_holds_back_the_data_alone_makes_no_surrogate(monkeypatch):
-    monkeypatch.setattr(gradient_flow, "_rise", lambda *arguments: pytest.fail("it was measured"))
+    monkeypatch.setattr(program_checks, "rise", lambda *arguments: pytest.fail("it was measured"))
     assert flow_of(lambda params, x: jax.lax.stop_gradient(x) @ params["in"] @ params["out"]).rise == 1.0
 
 

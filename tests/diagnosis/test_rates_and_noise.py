@@ -8,10 +8,10 @@ import pytest
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.causes import conditioning, learning_rates, noise
-from jaxopt_lab.diagnosis.gradient_flow import GradientFlow
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.pipeline import conclude
 from jaxopt_lab.diagnosis.probe_runs import OtherRates
+from jaxopt_lab.diagnosis.program_checks import GradientFlow
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
 from tests.diagnosis.pieces import bowl, evidence, search
 

@@ -23,10 +23,10 @@ from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import noise
 from jaxopt_lab.diagnosis.evidence import LITTLE, Evidence
-from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
+from jaxopt_lab.diagnosis.findings import Finding, Measurement, Prescription, make_finding, measured
 from jaxopt_lab.diagnosis.predicted_gain import horizon_for
 from jaxopt_lab.diagnosis.prescriptions import advise, scale_rate
-from jaxopt_lab.diagnosis.probe_runs import speed_up
+from jaxopt_lab.diagnosis.probe_runs import ProbeRun, speed_up
 
 EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.stability.two_step_edge"
 CLIMBED = 0.05
@@ -51,12 +51,9 @@ def examine_high(evidence: Evidence) -> Finding | None:
     measurements = [measured("learning rate times sharpness over the edge", share, 1.0, EDGE)]
     cure = scale_rate(_calmer(evidence, share), evidence.setting.optimizer)
     if run.diverged:
-        how = "met a number that is not finite" if run.status is Status.NON_FINITE else "blew up"
-        text = f"The run {how} within {int(run.steps[-1])} steps."
-        return make_finding(
-            "learning-rate-too-high", text, measurements, cure, float("inf"), horizon=evidence.num_steps,
-            follows_from=_BLAMED,
-        )  # fmt: skip
+        return _diverged(run, measurements, cure)
+    if evidence.part("program.is_surrogate"):
+        return None
     climbed = run.end > evidence.point.loss + CLIMBED * evidence.scale and _uphill_beyond_noise(evidence)
     better = _lower_at_less(evidence)
     goes_nowhere = evidence.progress < 0.05 or _left(evidence) > NOTHING
@@ -70,9 +67,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
     ]
     astray = held >= LOWER  # whether a lower rate helps is tried
     noisy = not share >= 0.5 and noise.examine(evidence) is not None
-    if evidence.is_surrogate or not (
-        stuck or astray or ((climbed or _lower_is_better(evidence, better)) and not noisy)
-    ):
+    if not (stuck or astray or ((climbed or _lower_is_better(evidence, better)) and not noisy)):
         return None
     text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
     if astray and not stuck:
@@ -82,6 +77,14 @@ def examine_high(evidence: Evidence) -> Finding | None:
     return make_finding(
         "learning-rate-too-high", text, measurements, cure, gain, horizon=evidence.num_steps,
         follows_from=_BLAMED if evidence.setting.optimizer.weight_decay == 0 else (*_BLAMED, "underfitting"),
+    )  # fmt: skip
+
+
+def _diverged(run: ProbeRun, measurements: list[Measurement], cure: Prescription) -> Finding:
+    how = "met a number that is not finite" if run.status is Status.NON_FINITE else "blew up"
+    text = f"The run {how} within {int(run.steps[-1])} steps."
+    return make_finding(
+        "learning-rate-too-high", text, measurements, cure, float("inf"), horizon=run.num_steps, follows_from=_BLAMED
     )  # fmt: skip
 
 

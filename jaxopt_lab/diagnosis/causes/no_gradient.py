@@ -7,8 +7,8 @@ freezes has a gradient and no update: it is no finding.
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
-from jaxopt_lab.diagnosis.gradient_flow import LEAST_SHARE
 from jaxopt_lab.diagnosis.prescriptions import advise
+from jaxopt_lab.diagnosis.program_checks import LEAST_SHARE
 
 
 def examine(evidence: Evidence) -> Finding | None:

@@ -1,0 +1,90 @@
+"""Whether the gradient of a program is that of its loss: rules that it brings along, and parts that it holds back."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxopt_lab.core import vectors
+from jaxopt_lab.tracing.jaxprs import Program, ancestors
+
+_REACH = 1e-2  # of a leaf's size
+_ROUNDINGS = 100.0
+_OPPOSED = 0.1
+_EQUAL = 1e-5
+_MOST_CHECKED = 8
+
+
+def brings_rules(program: Program) -> bool:
+    """Whether a derivative rule for the way back stands in a program."""
+    return any(operation.equation.primitive.name.startswith("custom_vjp") for operation in program.operations)
+
+
+def holds_back(program: Program, num_params: int, read: set[int]) -> bool:
+    """Whether what the loss reads of the parameters is held back from the gradient somewhere."""
+    params = set(program.inputs[:num_params])
+    held = [each for each in program.operations if each.name == "stop_gradient" and read & set(each.outputs)]
+    return any(params & ancestors(program, number) for each in held for number in each.inputs)
+
+
+def opposed_leaves(loss: Any, params: Any, data: Any) -> list[int]:
+    """The leaves along whose gradient the loss falls, by a tenth of what it should rise; of the eight largest.
+
+    Args:
+      loss: (params, data, None) -> scalar, a `Partial`.
+      params: the point.
+      data: of the loss.
+
+    Returns:
+      Their numbers. Cost: a gradient and two losses a leaf.
+    """
+    gradient = _gradient(loss, params, data)
+    norms = np.array([float(vectors.norm(leaf)) for leaf in jax.tree.leaves(gradient)])
+    alone = np.eye(len(norms), dtype=bool)
+    largest = np.argsort(-norms)[:_MOST_CHECKED].tolist()
+    return [place for place in largest if _rise_along(loss, params, gradient, data, alone[place]) < -_OPPOSED]
+
+
+def rise(loss: Any, params: Any, data: Any) -> float:
+    """What the loss rises along its gradient, over what the gradient tells: 1 for one that is the loss's own."""
+    gradient = _gradient(loss, params, data)
+    return _rise_along(loss, params, gradient, data, np.ones(len(jax.tree.leaves(params)), bool))
+
+
+def symmetric_leaves(params: Any) -> np.ndarray:
+    """Whether each leaf has rows or columns, all of them the same."""
+
+    def is_same(leaf: np.ndarray, axis: int) -> bool:
+        return leaf.shape[axis] > 1 and float(np.ptp(leaf, axis).max()) <= _EQUAL * float(np.abs(leaf).max())
+
+    leaves = map(np.asarray, jax.tree.leaves(params))
+    return np.array([leaf.ndim > 1 and leaf.size > 0 and (is_same(leaf, 0) or is_same(leaf, -1)) for leaf in leaves])
+
+
+def _rise_along(loss: Any, params: Any, gradient: Any, data: Any, chosen: np.ndarray) -> float:
+    """Of the chosen leaves; 1 too where the difference drowns in the loss's rounding, or the gradient is zero."""
+    ahead, behind, said = map(float, _around(loss, params, gradient, data, chosen))
+    is_seen = abs(ahead - behind) > _ROUNDINGS * float(jnp.finfo(jnp.float32).eps) * max(abs(ahead), abs(behind))
+    return (ahead - behind) / said if said > 0 and is_seen else 1.0
+
+
+@jax.jit
+def _gradient(loss: Any, params: Any, data: Any) -> Any:
+    return jax.grad(loss)(params, data, None)
+
+
+@jax.jit
+def _around(loss: Any, params: Any, gradient: Any, data: Any, chosen: jax.Array) -> tuple[jax.Array, ...]:
+    """The losses a hundredth of the leaves' size ahead and behind along the gradient, and what it tells of them."""
+    leaves, structure = jax.tree.flatten(params)
+    slopes = [jnp.where(take, slope, 0) for take, slope in zip(chosen, jax.tree.leaves(gradient), strict=True)]
+    size = vectors.norm([jnp.where(take, leaf, 0) for take, leaf in zip(chosen, leaves, strict=True)])
+    norm = vectors.norm(slopes)
+    step = _REACH * jnp.maximum(size, 1.0) / jnp.where(norm > 0, norm, 1.0)
+
+    def at(side: int) -> jax.Array:
+        moved = [leaf + (side * step * slope).astype(leaf.dtype) for leaf, slope in zip(leaves, slopes, strict=True)]
+        return jnp.asarray(loss(structure.unflatten(moved), data, None), jnp.float32)
+
+    return at(1), at(-1), 2 * step * jnp.square(norm)
