@@ -31,8 +31,10 @@ def draw_losses(evidence: Evidence, maker: FigureMaker) -> Drawing:
     top = 3 * max(evidence.point.loss, evidence.point.baseline or 0.0, float(shown.min(initial=evidence.point.loss)))
     maker.measured(axes, run.steps, run.losses)
     _label(axes, maker, run.steps, run.losses, "in use", 0, top)
-    for place, (factor, losses) in enumerate(rates.losses.items(), 1):
-        axes.plot(rates.steps, losses, color=maker.color(place), linewidth=1.2, label=f"rate x {factor:g}")
+    others = [
+        axes.plot(rates.steps, losses, color=maker.color(place), linewidth=1.2, label=f"rate x {factor:g}")[0]
+        for place, (factor, losses) in enumerate(rates.losses.items(), 1)
+    ]
     if evidence.follows_model and evidence.model_at_point is not None and evidence.method is not None:
         falls = [evidence.model_at_point.decrease(float(step), evidence.method) for step in run.steps]
         maker.predicted(axes, run.steps, evidence.point.loss - np.array(falls), color=0)
@@ -41,8 +43,8 @@ def draw_losses(evidence: Evidence, maker: FigureMaker) -> Drawing:
     else:
         axes.set(ylim=(float(shown.min()) - 0.05 * evidence.scale, evidence.point.loss + 0.5 * evidence.scale))
     axes.set(xlabel="step", ylabel="loss over all data")
-    if rates.losses:
-        axes.legend(loc="best")  # of those that end early labels would lie on the run
+    if others:
+        axes.legend(handles=others, loc="best")  # of those that end early labels would lie on the run
     if evidence.point.baseline is not None:
         axes.axhline(evidence.point.baseline, color=maker.color(6), linewidth=0.8, linestyle=":")
     ending = "It diverged." if run.diverged else _course(evidence.progress)

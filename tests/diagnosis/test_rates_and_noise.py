@@ -8,11 +8,13 @@ import pytest
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.causes import conditioning, learning_rates, noise
+from jaxopt_lab.diagnosis.figures import draw_losses
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.pipeline import conclude
 from jaxopt_lab.diagnosis.probe_runs import OtherRates
 from jaxopt_lab.diagnosis.program_checks import GradientFlow
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
+from jaxopt_lab.reporting import FigureMaker
 from tests.diagnosis.pieces import bowl, evidence, search
 
 
@@ -92,3 +94,11 @@ def test_noise_takes_from_what_momentum_gains_on_a_bad_condition_number(noise, f
     seen = GradientNoise(Estimate(noise * square, 0.0), square, 100)
     made = evidence(batch_size=4, curvature=Curvature(model, model), noise=seen)
     assert (conditioning.examine(made) is not None) == found
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_figure_of_the_run_has_a_legend_of_the_other_rates_alone():
+    rates = OtherRates(np.arange(0, 40, 4), {factor: np.linspace(1.1, 0.8, 10) for factor in (0.1, 10.0)})
+    figure, _ = draw_losses(dataclasses.replace(evidence(), rates=rates), FigureMaker())
+    (legend,) = [axes.get_legend() for axes in figure.axes]
+    assert [text.get_text() for text in legend.get_texts()] == ["rate x 0.1", "rate x 10"]

@@ -144,6 +144,8 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
     text = "The initial weights have the wrong scale."
     if copies > COPIES:
         text = f"{copies:.0%} of a layer's units are copies with equal gradients: symmetry is never broken."
+    elif saturated >= SATURATED:
+        text = f"{saturated:.0%} of a layer's entries are saturated before the first step: the weights are too large."
     elif excess > EXCESS:
         text = f"The loss starts at {evidence.point.loss:.3g}, where the best constant output has {base:.3g}."
     sizes = [*gains, *(1 / max(gain, 1e-9) for gain in gains), 1 + max(np.nan_to_num(excess), 0.0)]
