@@ -33,7 +33,7 @@ _STEPS = 300
 _RATES = (0.03, 0.3, 3.0)
 _B1, _B2, _EPS = 0.9, 0.99, 1e-12
 _RUNAWAY, _GAP = 10.0, 0.05
-_GROUP, _MOST_CLASSES = 16, 1000
+_GROUP, _GROUPS, _MOST_CLASSES = 16, 8, 1000
 _DRAWS = 4  # of unit size, and of that of the outputs
 
 
@@ -251,15 +251,18 @@ def _search(
 
 
 def _coupling(loss: Any, params: Any, data: Any, seed: int) -> float:
-    """How far an example's derivative turns when others stand beside it."""
+    """How far an example's derivative turns when others stand beside it, at most: some may have one mean."""
     if _length(data) < 3 * _GROUP:
         return float("nan")
-    one, two, three = np.random.default_rng((seed, 1)).permutation(_length(data))[: 3 * _GROUP].reshape(3, _GROUP)
-    pair = [meshes.take(data, np.r_[one, others]) for others in (two, three)]
+    groups = min(_GROUPS, _length(data) // _GROUP)
+    one, *others = np.random.default_rng((seed, 1)).permutation(_length(data))[: groups * _GROUP].reshape(groups, -1)
     slopes = compiled(_slopes, (), (loss, params))
-    before, after = (np.asarray(slopes(loss, params, batch), np.float64).ravel() for batch in pair)
-    rest = after - before @ after / max(before @ before, 1e-300) * before
-    return float(np.linalg.norm(rest) / max(np.linalg.norm(after), 1e-300))
+    batches = [meshes.take(data, np.r_[one, group]) for group in others]
+    before, *after = (np.asarray(slopes(loss, params, batch), np.float64).ravel() for batch in batches)
+    rests = [each - before @ each / max(before @ before, 1e-300) * before for each in after]
+    return float(
+        max(np.linalg.norm(r) / max(np.linalg.norm(each), 1e-300) for r, each in zip(rests, after, strict=True))
+    )
 
 
 def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:

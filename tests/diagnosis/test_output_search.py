@@ -8,7 +8,7 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.causes import outputs
-from jaxopt_lab.diagnosis.output_search import _affordable, constant_output_loss, search_outputs
+from jaxopt_lab.diagnosis.output_search import _affordable, _coupling, constant_output_loss, search_outputs
 from jaxopt_lab.diagnosis.prescriptions import bypass_activation
 from jaxopt_lab.diagnosis.program_checks import ProgramChecks
 from jaxopt_lab.tracing.outputs import BypassActivation
@@ -107,6 +107,13 @@ def test_examples_that_pull_at_each_other_are_coupled_and_a_mask_is_not():
     assert searched(lambda z, y: -jnp.mean(jax.nn.log_softmax(z, 0)[jnp.arange(len(y)), y])).coupling > 1e-2
     each = optax.softmax_cross_entropy_with_integer_labels
     assert searched(lambda z, y: jnp.sum((y > 0) * each(z, y)) / jnp.sum(y > 0)).coupling < 1e-5
+
+
+def test_neighbours_that_happen_to_have_one_mean_do_not_hide_a_coupling():
+    targets = np.random.default_rng(0).random(1024, np.float32)
+    inputs = np.random.default_rng(1).standard_normal((1024, 3)).astype(np.float32)
+    problem = lab.from_loss(lambda w, b, key: jnp.mean((b[0] @ w - b[1]) ** 2), WEIGHTS[:, :1], (inputs, targets))
+    assert min(_coupling(as_partial(problem.loss), WEIGHTS[:, :1], problem.data, seed) for seed in range(100)) > 3e-3
 
 
 def test_a_contrastive_loss_compares_its_examples_on_purpose():
