@@ -260,9 +260,7 @@ def _coupling(loss: Any, params: Any, data: Any, seed: int) -> float:
     batches = [meshes.take(data, np.r_[one, group]) for group in others]
     before, *after = (np.asarray(slopes(loss, params, batch), np.float64).ravel() for batch in batches)
     rests = [each - before @ each / max(before @ before, 1e-300) * before for each in after]
-    return float(
-        max(np.linalg.norm(r) / max(np.linalg.norm(each), 1e-300) for r, each in zip(rests, after, strict=True))
-    )
+    return float(max(np.linalg.norm(rests, axis=1) / np.maximum(np.linalg.norm(after, axis=1), 1e-300)))
 
 
 def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:

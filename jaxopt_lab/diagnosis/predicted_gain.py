@@ -5,6 +5,7 @@ A run is predicted by the short run as it went, and behind its end by the local 
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 
 _DONE = 0.01
 MOST_PROVED = 2000
+_RAW = "unnormalized-inputs"
 _STARTS = ("bad-initialization", "dead-units", "exploding-signal", "vanishing-signal")
 _AS_GOOD, _LARGE = 1.5, 3.0  # gains measured in short runs are told apart from about here; they are large from there
 
@@ -103,12 +105,20 @@ def horizon_for(evidence: Evidence, gain: float) -> int:
     return max(evidence.num_steps, int(min(4 * gain, MOST_PROVED)))
 
 
+class _Most(NamedTuple):
+    """The weight of the change that helps most, but for a higher rate; and without what follows from raw inputs."""
+
+    weight: float
+    besides_raw: float
+
+
 def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     """What makes the program another than meant first, then by gain; what follows from another cause comes behind it.
 
     Unless both were tried and the change against what follows gave more. What may be so on purpose is told by its gain
-    where another change, but for a higher rate, gives three times as much. A cause whose change was tried and makes
-    things worse, of whatever kind, comes last where another one's change helps much.
+    where another change, but for a higher rate, gives three times as much. Raw inputs come behind what helps more and
+    does not follow from them, a rate at which the run goes nowhere before what follows from it. A cause whose change
+    was tried and makes things worse, of whatever kind, comes last where another one's change helps much.
 
     Example:
       >>> from jaxopt_lab.diagnosis.findings import Prescription, make_finding
@@ -120,7 +130,8 @@ def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     helping = {each.cause: each.trial.weight for each in findings if each.trial is not None and each.trial.helps}
     is_mended = max(helping.values(), default=1.0) >= _LARGE
     helping.pop("learning-rate-too-low", None)  # larger steps make up for what is lost or clipped
-    most = max(helping.values(), default=1.0)
+    rivals = [each for each in findings if each.cause in helping and _RAW not in each.follows_from]
+    most = _Most(max(helping.values(), default=1.0), max((helping[each.cause] for each in rivals), default=1.0))
     waiting = sorted(findings, key=lambda found: (is_mended and _harms(found), *_order(found, most)))
     ranked: list[Finding] = []
     while waiting:
@@ -131,7 +142,7 @@ def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(ranked)
 
 
-def _explains(cause: Finding, other: Finding, most: float) -> bool:
+def _explains(cause: Finding, other: Finding, most: _Most) -> bool:
     """Whether the other finding follows from the cause, as far as trials do not say otherwise."""
     if cause.cause not in other.follows_from or cause.cause == other.cause:
         return False
@@ -145,6 +156,10 @@ def _explains(cause: Finding, other: Finding, most: float) -> bool:
         return True
     if _order(cause, most) < _order(other, most):
         return True
+    if cause.cause == "learning-rate-too-high" and not np.isfinite(cause.trial.before):
+        return True  # what changes the rate too makes the run finite as well
+    if cause.cause == "learning-rate-too-high" and other.cause in PROGRAM_CAUSES:
+        return cause.trial.weight >= _LARGE
     begins_badly = other.cause in _STARTS and cause.trial.helps
     return begins_badly and cause.trial.weight >= max(_LARGE, other.trial.weight / _AS_GOOD)
 
@@ -166,19 +181,20 @@ def _harms(found: Finding) -> bool:
     return trial is not None and not trial.helps and not trial.after <= trial.before
 
 
-def _order(found: Finding, most: float) -> tuple[float, ...]:
-    """What sorts findings; `most` is the weight of the change that helps most, but for a higher rate."""
+def _order(found: Finding, most: _Most) -> tuple[float, ...]:
+    """What sorts findings."""
     place = CAUSES.index(found.cause)
     is_end = found.cause == "schedule" and found.prescription.change is None  # more steps are no other program
     trial = found.trial if found.cause in MEANT else None
-    is_meant = trial is not None and (not trial.helps or _LARGE * trial.weight < most)
+    is_meant = trial is not None and (not trial.helps or _LARGE * trial.weight < most.weight)
     if found.cause == "non-finite" or (found.cause in PROGRAM_CAUSES and not is_end and not is_meant):
         return (0, place)
     if found.trial is None:
         return (1, -_in_steps(found.predicted_gain.value), -found.predicted_gain.value, place)
     if not found.trial.helps:
         return (2, found.cause not in _STARTS, -found.predicted_gain.value, place)
-    return (1, -_in_steps(found.trial.weight), -found.predicted_gain.value, place)
+    is_outdone = found.cause == _RAW and found.trial.weight < most.besides_raw
+    return (1, 0.5 * is_outdone - _in_steps(found.trial.weight), -found.predicted_gain.value, place)
 
 
 def _in_steps(gain: float) -> float:

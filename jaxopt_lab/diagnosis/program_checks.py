@@ -15,23 +15,21 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, vectors
-from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, some_examples, step_cost
 from jaxopt_lab.diagnosis.data_changes import standardized
 from jaxopt_lab.diagnosis.example_checks import ExampleChecks, check_examples
-from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value_and_gradient
+from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
-from jaxopt_lab.diagnosis.validation import MetricChange, measure_metrics
+from jaxopt_lab.diagnosis.validation import MetricChange, Modes, measure_metrics, measure_modes
 from jaxopt_lab.tracing.derivative_rules import brings_rules, holds_back, opposed_leaves, rise, symmetric_leaves
 from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
-from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, moves_data, redrawn_weights
+from jaxopt_lab.tracing.randomness import redrawn_weights
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
-_BATCHES = 4
 NUM_EXAMPLES = 16
 LEAST_SHARE, SURROGATE = 0.01, 0.5
 _STEPS, _FEWEST_STEPS, _SHARE = 400, 100, 0.1
@@ -44,8 +42,8 @@ class GradientFlow:
 
     Attributes:
       without: paths of the leaves of two or more axes, or of a hundredth of all numbers, whose gradient is exactly zero
-        for all data, before and after the short run, and on standardized inputs too where theirs are far off: what they
-        saturate is no fault of the loss.
+        for all data in both modes, before and after the short run, and on standardized inputs too where theirs are far
+        off: what they saturate is no fault of the loss.
       unread: those of them that the loss does not read.
       share: numbers in them, and in all leaves without a gradient, over all.
       redrawn: `file:line` of products with a weight that is drawn anew in each call.
@@ -77,24 +75,6 @@ class Memorization(NamedTuple):
     start: float
     least: float
     rate: float
-
-
-class Modes(NamedTuple):
-    """A model that trains in another mode than it is evaluated in, at the end of the run, on the same examples.
-
-    Attributes:
-      training: loss in training mode, batches as in use.
-      evaluation: loss in evaluation mode.
-      key_share: of the variance of a step's gradient, what the key alone makes; median over the leaves of two or more
-        axes.
-      is_meant: whether the noise is no addition: the parameters give it its size, as where a model samples what it
-        encodes, or the loss asks for it, as of a denoiser.
-    """
-
-    training: float
-    evaluation: float
-    key_share: float
-    is_meant: bool = False
 
 
 class Penalty(NamedTuple):
@@ -149,7 +129,7 @@ def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Ski
     flow = measure_gradient_flow(evidence, budget)
     if isinstance(flow, Skipped):
         return flow if evidence.program is None else known
-    return dataclasses.replace(known, gradients=flow, modes=_modes(evidence, budget))
+    return dataclasses.replace(known, gradients=flow, modes=measure_modes(evidence, budget))
 
 
 def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow | Skipped:
@@ -164,6 +144,8 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     if not budget.allows_aside("gradient_flow", len(points) * GRADIENT):
         return budget.skipped["gradient_flow"]
     zero = np.all([_zero_leaves(problem, params) for problem, params in points], axis=0)
+    if zero.any() and setting.problem.stateful is not None:
+        zero &= _zero_leaves(_in_training(setting.problem), setting.params)
     inputs = evidence.part("data.inputs")
     if zero.any() and inputs is not None and inputs.unnormalized:
         zero &= _zero_leaves(standardized(frozen), setting.params)
@@ -199,64 +181,14 @@ def _penalty(evidence: "Evidence", search: OutputSearch | None, budget: Budget) 
     return Penalty(start - zero, end - zero) if start > zero and end >= zero else None
 
 
-def _modes(evidence: "Evidence", budget: Budget) -> Modes | None:
-    setting, run = evidence.setting, evidence.run
-    problem = setting.problem
-    if run is None or run.diverged or not (problem.stateful is not None or evidence.point.is_random):
-        return None
-    cost = _BATCHES * (2 * LOSS + 3) * step_cost(problem, setting.batch_size)
-    if not budget.allows_aside("train-eval-mismatch", cost):
-        return None
-    state = run.model_state
-    batches = [draw_batch(problem, setting.batch_size, (setting.seed, place)) for place in range(_BATCHES)]
-    keys = jax.random.split(jax.random.key(setting.seed), _BATCHES)
-    both = compiled(_both_modes, (problem.stateful is not None,), (_forms(problem), run.params, state))
-    forms = _forms(problem)
-    pairs = np.array([both(forms, run.params, state, batch, key) for batch, key in zip(batches, keys, strict=True)])
-    spread = compiled(_slope, (problem.stateful is not None,), (forms, run.params, state))
-    one_batch = [spread(forms, run.params, state, batches[0], key) for key in keys]
-    all_batches = [spread(forms, run.params, state, batch, key) for batch, key in zip(batches, keys, strict=True)]
-    shares = [
-        min(own / whole, 1.0)
-        for own, whole in zip(_variances(one_batch), _variances(all_batches), strict=True)
-        if whole > 0
-    ]
-    train, leaves = forms[0], len(jax.tree.leaves(run.params))
-    arguments = (run.params, *([state] if problem.stateful is not None else []), batches[0], keys[0])
-    program = lay_out(train, *arguments, open_derivatives=False)
-    return Modes(
-        float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(np.median(shares)) if shares else 0.0,
-        any(is_meant(program, leaves) for is_meant in (learns_noise, asks_for_noise, moves_data)),
-    )  # fmt: skip
-
-
-def _forms(problem: Problem) -> Any:
-    if problem.stateful is None:
-        return as_partial(problem.loss), as_partial(problem.loss)
-    return as_partial(problem.stateful.loss), as_partial(problem.stateful.evaluate)
-
-
-def _both_modes(stateful: bool, forms: Any, params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
-    train, evaluate = forms
-    if stateful:
-        return train(params, state, batch, key)[0], evaluate(params, state, batch)
-    return train(params, batch, key), evaluate(params, batch, None)
-
-
-def _slope(stateful: bool, forms: Any, params: Any, state: Any, batch: Any, key: Any) -> list[jax.Array]:
-    train = forms[0]
-    loss = (lambda p: train(p, state, batch, key)[0]) if stateful else (lambda p: train(p, batch, key))
-    leaves = [vectors.widened(leaf) for leaf in jax.tree.leaves(jax.grad(loss)(params))]
-    return [leaf for leaf in leaves if leaf.ndim > 1] or leaves
-
-
-def _variances(gradients: list[list[jax.Array]]) -> list[float]:
-    """The variance of each leaf over the gradients, summed over its entries."""
-    found = []
-    for leaves in zip(*gradients, strict=True):
-        table = np.stack([np.asarray(leaf, np.float64) for leaf in leaves])
-        found.append(float(np.square(table - table.mean(0)).sum() / (len(table) - 1)))
-    return found
+def _in_training(problem: Problem) -> Problem:
+    """A stateful problem in training mode, at its first state."""
+    assert problem.stateful is not None
+    train, state = as_partial(problem.stateful.loss), problem.stateful.initial
+    loss = jax.tree_util.Partial(
+        lambda train, state, params, batch, key: train(params, state, batch, key)[0], train, state
+    )
+    return dataclasses.replace(problem, loss=loss)
 
 
 def _zero_leaves(problem: Any, params: Any) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Where the run ended: the validation loss, what smaller weights would do there, and what became of the metrics."""
+"""Where the run ended: on validation data, with smaller weights, in evaluation mode, and in the metrics."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,18 +8,40 @@ import numpy as np
 
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Estimate, Problem, mean_of_samples, vectors
+from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, Budget, Skipped, some_examples
-from jaxopt_lab.diagnosis.gradient_noise import value
+from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, Budget, Skipped, some_examples, step_cost
+from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value
+from jaxopt_lab.tracing.jaxprs import lay_out
+from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, moves_data
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
 _MOST_EXAMPLES = 2048
+_BATCHES = 4
 _BETTER = {
     "accuracy", "score", "auc", "f1", "iou", "dice", "r2", "precision", "recall", "correlation", "similarity", "reward",
 }  # fmt: skip
 _SHRINKS = (1.0, 0.9, 0.8, 0.65, 0.5, 0.35, 0.2, 0.1)
+
+
+class Modes(NamedTuple):
+    """A model that trains in another mode than it is evaluated in, at the end of the run, on the same examples.
+
+    Attributes:
+      training: loss in training mode, batches as in use.
+      evaluation: loss in evaluation mode.
+      key_share: of the variance of a step's gradient, what the key alone makes; median over the leaves of two or more
+        axes.
+      is_meant: whether the noise is no addition: the parameters give it its size, as where a model samples what it
+        encodes, or the loss asks for it, as of a denoiser.
+    """
+
+    training: float
+    evaluation: float
+    key_share: float
+    is_meant: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,3 +147,64 @@ def _weight_curvature(frozen: Problem, params: Any) -> float:
     weights = jax.tree.map(vectors.widened, params)
     square = float(vectors.sum_of_squares(weights))
     return float(vectors.dot(weights, curvature.hessian(frozen, params)(weights))) / square if square else 0.0
+
+
+def measure_modes(evidence: "Evidence", budget: Budget) -> Modes | None:
+    """Training against evaluation mode at the end of the run; None where they are one."""
+    setting, run = evidence.setting, evidence.run
+    problem = setting.problem
+    if run is None or run.diverged or not (problem.stateful is not None or evidence.point.is_random):
+        return None
+    cost = _BATCHES * (2 * LOSS + 3) * step_cost(problem, setting.batch_size)
+    if not budget.allows_aside("train-eval-mismatch", cost):
+        return None
+    state = run.model_state
+    batches = [draw_batch(problem, setting.batch_size, (setting.seed, place)) for place in range(_BATCHES)]
+    keys = jax.random.split(jax.random.key(setting.seed), _BATCHES)
+    both = compiled(_both_modes, (problem.stateful is not None,), (_forms(problem), run.params, state))
+    forms = _forms(problem)
+    pairs = np.array([both(forms, run.params, state, batch, key) for batch, key in zip(batches, keys, strict=True)])
+    spread = compiled(_slope, (problem.stateful is not None,), (forms, run.params, state))
+    one_batch = [spread(forms, run.params, state, batches[0], key) for key in keys]
+    all_batches = [spread(forms, run.params, state, batch, key) for batch, key in zip(batches, keys, strict=True)]
+    shares = [
+        min(own / whole, 1.0)
+        for own, whole in zip(_variances(one_batch), _variances(all_batches), strict=True)
+        if whole > 0
+    ]
+    train, leaves = forms[0], len(jax.tree.leaves(run.params))
+    arguments = (run.params, *([state] if problem.stateful is not None else []), batches[0], keys[0])
+    program = lay_out(train, *arguments, open_derivatives=False)
+    return Modes(
+        float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(np.median(shares)) if shares else 0.0,
+        any(is_meant(program, leaves) for is_meant in (learns_noise, asks_for_noise, moves_data)),
+    )  # fmt: skip
+
+
+def _forms(problem: Problem) -> Any:
+    if problem.stateful is None:
+        return as_partial(problem.loss), as_partial(problem.loss)
+    return as_partial(problem.stateful.loss), as_partial(problem.stateful.evaluate)
+
+
+def _both_modes(stateful: bool, forms: Any, params: Any, state: Any, batch: Any, key: Any) -> tuple[Any, Any]:
+    train, evaluate = forms
+    if stateful:
+        return train(params, state, batch, key)[0], evaluate(params, state, batch)
+    return train(params, batch, key), evaluate(params, batch, None)
+
+
+def _slope(stateful: bool, forms: Any, params: Any, state: Any, batch: Any, key: Any) -> list[jax.Array]:
+    train = forms[0]
+    loss = (lambda p: train(p, state, batch, key)[0]) if stateful else (lambda p: train(p, batch, key))
+    leaves = [vectors.widened(leaf) for leaf in jax.tree.leaves(jax.grad(loss)(params))]
+    return [leaf for leaf in leaves if leaf.ndim > 1] or leaves
+
+
+def _variances(gradients: list[list[jax.Array]]) -> list[float]:
+    """The variance of each leaf over the gradients, summed over its entries."""
+    found = []
+    for leaves in zip(*gradients, strict=True):
+        table = np.stack([np.asarray(leaf, np.float64) for leaf in leaves])
+        found.append(float(np.square(table - table.mean(0)).sum() / (len(table) - 1)))
+    return found

@@ -22,8 +22,8 @@ from jaxopt_lab.diagnosis.causes import (
 from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks, Labels
 from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.pipeline import _stops_in_time, conclude
-from jaxopt_lab.diagnosis.program_checks import GradientFlow, Modes, Penalty, ProgramChecks
-from jaxopt_lab.diagnosis.validation import Validation
+from jaxopt_lab.diagnosis.program_checks import GradientFlow, Penalty, ProgramChecks
+from jaxopt_lab.diagnosis.validation import Modes, Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
 from tests.diagnosis.pieces import CLASSES, PLACE, REGRESSION, SGD, bowl, evidence, search
 

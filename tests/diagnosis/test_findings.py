@@ -4,6 +4,7 @@ import dataclasses
 import types
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxopt_lab as lab
@@ -17,19 +18,19 @@ from jaxopt_lab.diagnosis.validation import Validation
 from tests.diagnosis.pieces import evidence
 
 
-def found(cause, predicted=2.0, gain=None, helps=True, follows=(), after=0.5, speed=1.0, scale=2.0):
+def found(cause, predicted=2.0, gain=None, helps=True, follows=(), before=1.0, after=0.5, speed=1.0, scale=2.0):
     finding = make_finding(cause, "", [], Prescription(""), predicted, follows_from=follows)
     trial = (
         None
         if gain is None
         else types.SimpleNamespace(
-            gain=gain, weight=gain, helps=helps, before=1.0, after=after, speed=speed, scale=scale
+            gain=gain, weight=gain, helps=helps, before=before, after=after, speed=speed, scale=scale
         )
     )
     return type(finding)(**{**vars(finding), "trial": trial})
 
 
-FOLLOWS = ("unnormalized-inputs",)
+FOLLOWS, RATE = ("unnormalized-inputs",), ("learning-rate-too-high",)
 
 
 @pytest.mark.parametrize(
@@ -111,6 +112,43 @@ FOLLOWS = ("unnormalized-inputs",)
         (
             [found("unreachable-loss", 99.0, 0.1, False, after=9.0), found("unnormalized-inputs", 3.0, 1.5)],
             ["unreachable-loss", "unnormalized-inputs"],
+        ),
+        # Raw inputs come behind what helps a little more, but for what follows from them.
+        (
+            [found("unnormalized-inputs", 15.0, 1.25), found("underfitting", 1.1, 1.3)],
+            ["underfitting", "unnormalized-inputs"],
+        ),
+        (
+            [found("unnormalized-inputs", 15.0, 1.25), found("underfitting", 1.1, 1.2)],
+            ["unnormalized-inputs", "underfitting"],
+        ),
+        (
+            [found("unnormalized-inputs", 15.0, 1.25), found("learning-rate-too-high", 2.0, 1.3, follows=FOLLOWS)],
+            ["unnormalized-inputs", "learning-rate-too-high"],
+        ),
+        # A rate at which the run goes nowhere comes before what follows from it, whatever that gains.
+        *(
+            (
+                [
+                    found("ill-conditioned", 9.0, 90.0, follows=RATE),
+                    found("learning-rate-too-high", 2.0, 5.0, before=start),
+                ],
+                order,
+            )
+            for start, order in (
+                (np.nan, ["learning-rate-too-high", "ill-conditioned"]),
+                (1.0, ["ill-conditioned", "learning-rate-too-high"]),
+            )
+        ),
+        *(
+            (
+                [found("unreachable-loss", 50.0, 90.0, follows=RATE), found("learning-rate-too-high", 2.0, gain)],
+                order,
+            )
+            for gain, order in (
+                (3.1, ["learning-rate-too-high", "unreachable-loss"]),
+                (2.9, ["unreachable-loss", "learning-rate-too-high"]),
+            )
         ),
         # Another program than meant comes before a slow one, whatever the gains.
         ([found("plateau", 300.0, 500.0), found("gradient-ascent", 2.0, 2.0)], ["gradient-ascent", "plateau"]),

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import jaxopt_lab as lab
+from jaxopt_lab.core import Stateful
 from jaxopt_lab.diagnosis import program_checks
 from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.program_checks import measure_gradient_flow
@@ -83,3 +84,22 @@ def test_rows_or_columns_that_begin_and_stay_alike_are_symmetric(ended, symmetri
     model = lambda params, x: jnp.tanh(x @ params["in"]) @ params["out"]  # noqa: E731
     nudged = dict(ALIKE, out=ALIKE["out"] + 1e-3)  # so that every leaf has a gradient
     assert flow_of(model, nudged if ended["out"].any() else ALIKE, ended).symmetric == symmetric
+
+
+def test_averages_that_are_evaluated_are_moved_by_what_is_trained():
+    """The loss of running averages alone has no gradient; that of training mode has."""
+
+    def error(params, batch):
+        return jnp.mean((jnp.tanh(batch[0] @ params["in"]) @ params["out"] - batch[1]) ** 2)
+
+    averaged = Stateful(PARAMS, lambda params, state, batch, key: (error(params, batch), params),
+                        lambda params, state, batch: error(state, batch))  # fmt: skip
+    frozen = Stateful(PARAMS, lambda params, state, batch, key: (error(state, batch), state),
+                      lambda params, state, batch: error(state, batch))  # fmt: skip
+    plain = lab.from_loss(lambda params, batch, key: error(params, batch), PARAMS, DATA)
+    for stateful, without in ((averaged, ()), (frozen, ("in", "out"))):
+        made = evidence(dataclasses.replace(plain, stateful=stateful))
+        setting = dataclasses.replace(made.setting, params=PARAMS)
+        run = dataclasses.replace(made.run, params=PARAMS, model_state=PARAMS)
+        found = measure_gradient_flow(dataclasses.replace(made, setting=setting, run=run), Budget(1000.0))
+        assert found.without == without

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from jaxopt_lab.core import Stateful
 from jaxopt_lab.diagnosis.causes import signals
 from jaxopt_lab.diagnosis.evidence import Layers
 from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
@@ -36,6 +37,17 @@ def test_half_of_a_layers_units_are_dead_or_three_quarters_saturated(dead, satur
 def test_units_saturated_before_the_first_step_are_a_bad_start(saturated, from_init, found):
     made = evidence(layers=layered(saturated=saturated))
     made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, from_init=from_init))
+    assert (signals.examine_initialization(made) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("stateful", "found"), [(None, True), (Stateful((), lambda *_: (0.0, ()), lambda *_: 0.0), False)]
+)
+def test_a_start_with_running_statistics_is_told_by_the_run(stateful, found):
+    """Evaluation mode costs 9 before a step; the run begins at 1.1 in training mode."""
+    made = evidence(layers=layered())
+    setting = dataclasses.replace(made.setting, problem=dataclasses.replace(made.setting.problem, stateful=stateful))
+    made = dataclasses.replace(made, setting=setting, point=dataclasses.replace(made.point, loss=9.0))
     assert (signals.examine_initialization(made) is not None) == found
 
 

@@ -10,9 +10,9 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.causes import non_finite, rule_limits
-from jaxopt_lab.diagnosis.program_checks import GradientFlow, Modes, ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import GradientFlow, ProgramChecks
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
-from jaxopt_lab.diagnosis.validation import MetricChange
+from jaxopt_lab.diagnosis.validation import MetricChange, Modes
 from tests.diagnosis.pieces import evidence, search
 
 

@@ -156,7 +156,7 @@ def _far_targets(evidence: Evidence, search: OutputSearch) -> Finding | None:
     text = f"The targets lie {distance:.3g} times farther off than the outputs are large: the steps go into their mean."
     return make_finding(
         "unreachable-loss", text, measurements, standardize_targets(number), distance, gain_in="loss",
-        horizon=evidence.num_steps,
+        horizon=evidence.num_steps, follows_from=("learning-rate-too-high",),
     )  # fmt: skip
 
 

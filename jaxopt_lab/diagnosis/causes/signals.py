@@ -116,14 +116,13 @@ def examine_dead(evidence: Evidence) -> Finding | None:
 
 def examine_initialization(evidence: Evidence) -> Finding | None:
     """A finding where the initial weights, and not depth or data, cost the first steps."""
-    base = evidence.point.baseline if evidence.point.baseline is not None else float("nan")
-    unit = 1.0 if evidence.point.num_classes else base if base > 0 else float("nan")
-    excess = (evidence.point.loss - base) / unit
-    is_wrong = evidence.point.num_classes is not None and excess > CONFIDENT
-    signals, flow = _suffering(evidence, although_learned=is_wrong), evidence.part("program.gradients")
+    flow = evidence.part("program.gradients")
     unknown = evidence.program is not None and evidence.program.outputs is None  # whether the run ends well
     if flow is not None and flow.symmetric and (evidence.is_underperforming or unknown):
         return _symmetric(evidence, flow.symmetric)
+    excess = _excess(evidence)
+    is_wrong = evidence.point.num_classes is not None and excess > CONFIDENT
+    signals = _suffering(evidence, although_learned=is_wrong)
     if signals is None:
         return None
     copies, saturated = _copies(signals), _saturated(signals)
@@ -132,8 +131,43 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
     begins_high = excess > EXCESS and (is_wrong or not _recovers(evidence))
     if not (copies > COPIES or (evidence.setting.from_init and (begins_high or scaled or saturated >= SATURATED))):
         return None
+    sizes = [*gains, *(1 / max(gain, 1e-9) for gain in gains), 1 + max(np.nan_to_num(excess), 0.0)]
+    sizes.append(1 / max(1 - max(copies, saturated), 1e-3))  # as many units as differ, or answer
+    gain = min(max(sizes), 1e9)
+    return make_finding(
+        "bad-initialization", *_described(evidence, signals, excess), initialize_by_data(), gain,
+        horizon=horizon_for(evidence, gain),
+        follows_from=("unnormalized-inputs",) if copies > COPIES or (_shallow(signals) and not _recurs(signals)) else (
+            "unnormalized-inputs", "exploding-signal", "vanishing-signal"
+        ),
+    )  # fmt: skip
+
+
+def _excess(evidence: Evidence) -> float:
+    """The loss before the first step, in training mode, above a constant output's; in nats, or in its size."""
+    base = evidence.point.baseline if evidence.point.baseline is not None else float("nan")
+    unit = 1.0 if evidence.point.num_classes else base if base > 0 else float("nan")
+    return (_start(evidence) - base) / unit
+
+
+def _start(evidence: Evidence) -> float:
+    """Of a model with running statistics the run's first loss: at a start evaluation mode has none to go by."""
+    run, loss = evidence.run, evidence.point.loss
+    return loss if run is None or evidence.setting.problem.stateful is None else min(loss, float(run.losses[0]))
+
+
+def _described(evidence: Evidence, signals: Signals, excess: float) -> tuple[str, list[Measurement]]:
+    copies, saturated = _copies(signals), _saturated(signals)
+    text = "The initial weights have the wrong scale."
+    if copies > COPIES:
+        text = f"{copies:.0%} of a layer's units are copies with equal gradients: symmetry is never broken."
+    elif saturated >= SATURATED:
+        text = f"{saturated:.0%} of a layer's entries are saturated before the first step: the weights are too large."
+    elif excess > EXCESS:
+        base = evidence.point.baseline
+        text = f"The loss starts at {_start(evidence):.3g}, where the best constant output has {base:.3g}."
     what = "nats" if evidence.point.num_classes else "times its size"
-    measurements = [
+    return text, [
         measured(
             f"loss before the first step above a constant output's, {what}", excess, EXCESS, "softmax at zero: ln C"
         ),
@@ -141,22 +175,6 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
         measured("largest share of saturated entries in a layer", saturated, SATURATED, "Glorot and Bengio 2010"),
         *_measurements(evidence, signals),
     ]
-    text = "The initial weights have the wrong scale."
-    if copies > COPIES:
-        text = f"{copies:.0%} of a layer's units are copies with equal gradients: symmetry is never broken."
-    elif saturated >= SATURATED:
-        text = f"{saturated:.0%} of a layer's entries are saturated before the first step: the weights are too large."
-    elif excess > EXCESS:
-        text = f"The loss starts at {evidence.point.loss:.3g}, where the best constant output has {base:.3g}."
-    sizes = [*gains, *(1 / max(gain, 1e-9) for gain in gains), 1 + max(np.nan_to_num(excess), 0.0)]
-    sizes.append(1 / max(1 - max(copies, saturated), 1e-3))  # as many units as differ, or answer
-    gain = min(max(sizes), 1e9)
-    return make_finding(
-        "bad-initialization", text, measurements, initialize_by_data(), gain, horizon=horizon_for(evidence, gain),
-        follows_from=("unnormalized-inputs",) if copies > COPIES or (_shallow(signals) and not _recurs(signals)) else (
-            "unnormalized-inputs", "exploding-signal", "vanishing-signal"
-        ),
-    )  # fmt: skip
 
 
 def _saturated(signals: Signals) -> float:
