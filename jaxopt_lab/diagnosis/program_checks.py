@@ -23,7 +23,7 @@ from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes, measure_metrics, measure_modes
-from jaxopt_lab.tracing.derivative_rules import brings_rules, holds_back, opposed_leaves, rise, symmetric_leaves
+from jaxopt_lab.tracing.derivative_rules import brings_rules, holds_back, opposed_leaves, rise
 from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
 from jaxopt_lab.tracing.randomness import redrawn_weights
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 NUM_EXAMPLES = 16
 LEAST_SHARE, SURROGATE = 0.01, 0.5
+_EQUAL = 1e-5
 _STEPS, _FEWEST_STEPS, _SHARE = 400, 100, 0.1
 _RATES = (1e-3, 1e-2, 1e-1)
 
@@ -159,7 +160,7 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     is_large = sizes >= LEAST_SHARE * sizes.sum()
     without = [k for k, leaf in enumerate(leaves) if zero[k] and (np.ndim(leaf) > 1 or is_large[k] or zero.all())]
     moved = np.array([bool(np.any(leaf)) for leaf in jax.tree.leaves(points[-1][1])])
-    same = ~zero & moved & np.all([symmetric_leaves(params) for _, params in points], axis=0) & (len(points) > 1)
+    same = ~zero & moved & np.all([_symmetric_leaves(params) for _, params in points], axis=0) & (len(points) > 1)
     return GradientFlow(
         tuple(paths[k] for k in without),
         tuple(paths[k] for k in without if program.inputs[k] not in read),
@@ -200,6 +201,16 @@ def _zero_leaves(problem: Any, params: Any) -> np.ndarray:
 @jax.jit
 def _any_nonzero(leaves: list[jax.Array]) -> list[jax.Array]:
     return [jnp.any(leaf != 0) for leaf in leaves]
+
+
+def _symmetric_leaves(params: Any) -> np.ndarray:
+    """Whether each leaf has rows or columns, all of them the same."""
+
+    def is_same(leaf: np.ndarray, axis: int) -> bool:
+        return leaf.shape[axis] > 1 and float(np.ptp(leaf, axis).max()) <= _EQUAL * float(np.abs(leaf).max())
+
+    leaves = map(np.asarray, jax.tree.leaves(params))
+    return np.array([leaf.ndim > 1 and leaf.size > 0 and (is_same(leaf, 0) or is_same(leaf, -1)) for leaf in leaves])
 
 
 def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization | Skipped:

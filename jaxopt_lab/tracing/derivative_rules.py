@@ -7,13 +7,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import vectors
-from jaxopt_lab.tracing.jaxprs import Program, ancestors
+from jaxopt_lab.tracing.jaxprs import Operation, Program, ancestors, is_number
 
 _REACH = 1e-2  # of a leaf's size
 _ROUNDINGS = 100.0
 _OPPOSED = 0.1
-_EQUAL = 1e-5
 _MOST_CHECKED = 8
+_MOVES = {"select_n", "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "max", "convert_element_type"}
 
 
 def brings_rules(program: Program) -> bool:
@@ -22,10 +22,23 @@ def brings_rules(program: Program) -> bool:
 
 
 def holds_back(program: Program, num_params: int, read: set[int]) -> bool:
-    """Whether what the loss reads of the parameters is held back from the gradient somewhere."""
-    params = set(program.inputs[:num_params])
+    """Whether what the loss reads of the parameters is held back from the gradient, but for the shift of a softmax."""
+    params, made = (
+        set(program.inputs[:num_params]),
+        {number: each for each in program.operations for number in each.outputs},
+    )
     held = [each for each in program.operations if each.name == "stop_gradient" and read & set(each.outputs)]
-    return any(params & ancestors(program, number) for each in held for number in each.inputs)
+    numbers = [number for each in held for number in each.inputs if not _is_largest(made, number)]
+    return any(params & ancestors(program, number) for number in numbers)
+
+
+def _is_largest(made: dict[int, Operation], number: Any) -> bool:
+    """Whether a value is a largest one, as a softmax subtracts: what it gives does not hang on that."""
+    if not is_number(number) or (operation := made.get(number)) is None:
+        return False
+    if operation.name == "reduce_max":
+        return True
+    return operation.name in _MOVES and any(_is_largest(made, each) for each in operation.inputs)
 
 
 def opposed_leaves(loss: Any, params: Any, data: Any) -> list[int]:
@@ -52,20 +65,11 @@ def rise(loss: Any, params: Any, data: Any) -> float:
     return _rise_along(loss, params, gradient, data, np.ones(len(jax.tree.leaves(params)), bool))
 
 
-def symmetric_leaves(params: Any) -> np.ndarray:
-    """Whether each leaf has rows or columns, all of them the same."""
-
-    def is_same(leaf: np.ndarray, axis: int) -> bool:
-        return leaf.shape[axis] > 1 and float(np.ptp(leaf, axis).max()) <= _EQUAL * float(np.abs(leaf).max())
-
-    leaves = map(np.asarray, jax.tree.leaves(params))
-    return np.array([leaf.ndim > 1 and leaf.size > 0 and (is_same(leaf, 0) or is_same(leaf, -1)) for leaf in leaves])
-
-
 def _rise_along(loss: Any, params: Any, gradient: Any, data: Any, chosen: np.ndarray) -> float:
     """Of the chosen leaves; 1 too where the difference drowns in the loss's rounding, or the gradient is zero."""
     ahead, behind, said = map(float, _around(loss, params, gradient, data, chosen))
-    is_seen = abs(ahead - behind) > _ROUNDINGS * float(jnp.finfo(jnp.float32).eps) * max(abs(ahead), abs(behind))
+    rounding = max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(params))
+    is_seen = abs(ahead - behind) > _ROUNDINGS * rounding * max(abs(ahead), abs(behind))
     return (ahead - behind) / said if said > 0 and is_seen else 1.0
 
 

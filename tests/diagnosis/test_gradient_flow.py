@@ -63,9 +63,29 @@ def test_a_loss_is_a_surrogate_where_its_gradient_is_not_its_rise(held, rise):
     assert flow_of(outputs).rise == pytest.approx(rise, rel=1e-3)
 
 
-def test_what_holds_back_the_data_alone_makes_no_surrogate(monkeypatch):
+@pytest.mark.parametrize(
+    "outputs",
+    [
+        lambda params, x: jax.lax.stop_gradient(x) @ params["in"] @ params["out"],
+        lambda params, x: jax.nn.log_softmax(x @ params["in"]) @ params["out"],
+        lambda params, x: jax.nn.softmax(x @ params["in"]) @ params["out"],
+    ],
+)
+def test_what_holds_back_the_data_alone_or_the_shift_of_a_softmax_makes_no_surrogate(outputs, monkeypatch):
     monkeypatch.setattr(program_checks, "rise", lambda *arguments: pytest.fail("it was measured"))
-    assert flow_of(lambda params, x: jax.lax.stop_gradient(x) @ params["in"] @ params["out"]).rise == 1.0
+    assert flow_of(outputs).rise == 1.0
+
+
+def test_what_drowns_in_the_rounding_of_narrow_parameters_is_no_surrogate():
+    """A part of the loss that is held back is twice the whole: bfloat16 cannot show that it falls."""
+    narrow = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.bfloat16), PARAMS)
+
+    def outputs(params, x):
+        moving = x @ params["in"].astype(x.dtype) @ params["out"].astype(x.dtype)
+        return 2 * jax.lax.stop_gradient(moving) - moving
+
+    assert flow_of(outputs).rise < 0
+    assert flow_of(outputs, narrow).rise == 1.0
 
 
 ALIKE = {"in": np.full((3, 4), 0.1, np.float32), "out": np.zeros((4, 2), np.float32)}
