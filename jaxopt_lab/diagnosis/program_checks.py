@@ -23,7 +23,7 @@ from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes, measure_metrics, measure_modes
-from jaxopt_lab.tracing.derivative_rules import brings_rules, holds_back, opposed_leaves, rise
+from jaxopt_lab.tracing.derivative_rules import MOST_CHECKED, brings_rules, holds_back, opposed_leaves, rise
 from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
 from jaxopt_lab.tracing.randomness import redrawn_weights
 
@@ -161,14 +161,16 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     without = [k for k, leaf in enumerate(leaves) if zero[k] and (np.ndim(leaf) > 1 or is_large[k] or zero.all())]
     moved = np.array([bool(np.any(leaf)) for leaf in jax.tree.leaves(points[-1][1])])
     same = ~zero & moved & np.all([_symmetric_leaves(params) for _, params in points], axis=0) & (len(points) > 1)
+    brings, holds = brings_rules(program), holds_back(program, len(leaves), read)
+    budget.aside += (brings + holds) * GRADIENT + (2 * MOST_CHECKED * brings + 2 * holds) * LOSS
     return GradientFlow(
         tuple(paths[k] for k in without),
         tuple(paths[k] for k in without if program.inputs[k] not in read),
         float(sizes[zero].sum() / max(sizes.sum(), 1)),
         redrawn_weights(program, len(leaves)),
         tuple(paths[k] for k in np.flatnonzero(same)),
-        tuple(paths[k] for k in opposed_leaves(loss, setting.params, data)) if brings_rules(program) else (),
-        rise(loss, setting.params, data) if holds_back(program, len(leaves), read) else 1.0,
+        tuple(paths[k] for k in opposed_leaves(loss, setting.params, data)) if brings else (),
+        rise(loss, setting.params, data) if holds else 1.0,
     )
 
 

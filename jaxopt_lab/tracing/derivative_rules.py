@@ -12,7 +12,7 @@ from jaxopt_lab.tracing.jaxprs import Operation, Program, ancestors, is_number
 _REACH = 1e-2  # of a leaf's size
 _ROUNDINGS = 100.0
 _OPPOSED = 0.1
-_MOST_CHECKED = 8
+MOST_CHECKED = 8
 _MOVES = {"select_n", "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "max", "convert_element_type"}
 
 
@@ -55,7 +55,7 @@ def opposed_leaves(loss: Any, params: Any, data: Any) -> list[int]:
     gradient = _gradient(loss, params, data)
     norms = np.array([float(vectors.norm(leaf)) for leaf in jax.tree.leaves(gradient)])
     alone = np.eye(len(norms), dtype=bool)
-    largest = np.argsort(-norms)[:_MOST_CHECKED].tolist()
+    largest = np.argsort(-norms)[:MOST_CHECKED].tolist()
     return [place for place in largest if _rise_along(loss, params, gradient, data, alone[place]) < -_OPPOSED]
 
 
