@@ -4,6 +4,7 @@ Each is a function of a problem that gives another one; training and validation 
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Problem, meshes
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.inputs import QUARTILES, find_inputs
 
 _CLIP = 5.0
@@ -97,8 +99,12 @@ def balanced(problem: Problem, leaf: int, seed: int = 0) -> Problem:
 
 
 def shaped(problem: Problem, leaf: int, shape: tuple[int, ...]) -> Problem:
-    """A leaf of shape [n, *shape] for each example."""
-    return _with_leaf(problem, leaf, lambda values: values.reshape(len(values), *shape))
+    """A leaf of shape [n, *shape] for the loss; metrics, which may compare it as it is, see the shape that it had."""
+    before = np.shape(jax.tree.leaves(problem.data)[leaf])[1:]
+    seen = functools.partial(_reshaped, leaf, before)
+    metrics = {name: jax.tree_util.Partial(seen, as_partial(metric)) for name, metric in problem.metrics.items()}
+    changed = _with_leaf(problem, leaf, lambda values: values.reshape(len(values), *shape))
+    return dataclasses.replace(changed, metrics=metrics)
 
 
 def finite_examples(problem: Problem) -> Problem:
@@ -114,6 +120,13 @@ def zeroed(problem: Problem) -> Problem:
     if place is None:
         return problem
     return _with_leaf(problem, place, lambda values: np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0))
+
+
+def _reshaped(leaf: int, shape: tuple[int, ...], metric: Any, *arguments: Any) -> Any:
+    """The metric of (params, ..., batch) with the shape of a leaf of the batch changed."""
+    leaves, structure = jax.tree.flatten(arguments[-1])
+    leaves[leaf] = jnp.reshape(leaves[leaf], (len(leaves[leaf]), *shape))
+    return metric(*arguments[:-1], structure.unflatten(leaves))
 
 
 def _statistics(data: Any, place: int) -> tuple[np.ndarray, np.ndarray]:

@@ -35,6 +35,26 @@ def test_classes_get_numbers_that_name_outputs():
     assert set(np.asarray(below.data[1]).tolist()) == {-1, 1}
 
 
+def test_targets_get_another_shape_for_the_loss_and_keep_their_own_for_the_metrics():
+    """A metric of [n] minus [n] would be one of all pairs with targets [n, 1], as the loss was before."""
+    targets = RNG.normal(size=60).astype(np.float32)
+    error = lambda w, batch: jnp.mean((batch[0] @ w[:, 0] - batch[1]) ** 2)  # noqa: E731
+    loss = lambda w, batch, key: jnp.mean((batch[0] @ w[:, :1] - batch[1]) ** 2)  # noqa: E731
+    held = (INPUTS[:9], targets[:9])
+    problem = lab.from_loss(loss, WEIGHTS, (INPUTS, targets), validation=held, metrics={"error": error})
+    changed = data_changes.shaped(problem, 1, (1,))
+    assert changed.data[1].shape == (60, 1)
+    assert changed.validation[1].shape == (9, 1)
+    weights = jnp.asarray(RNG.normal(size=(4, 3)), jnp.float32)
+    assert float(changed.loss(weights, changed.data, None)) == pytest.approx(
+        float(error(weights, problem.data)), rel=1e-5
+    )
+    assert float(changed.metrics["error"](weights, changed.validation)) == pytest.approx(float(error(weights, held)))
+    assert float(problem.loss(weights, problem.data, None)) != pytest.approx(
+        float(error(weights, problem.data)), rel=1e-3
+    )
+
+
 def test_classes_are_drawn_alike():
     changed = data_changes.balanced(problem_of(), 1)
     labels = np.asarray(changed.data[1])

@@ -8,8 +8,9 @@ import pytest
 from jaxopt_lab.core import Stateful
 from jaxopt_lab.diagnosis.causes import signals
 from jaxopt_lab.diagnosis.evidence import Layers
+from jaxopt_lab.diagnosis.program_checks import GradientFlow
 from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
-from tests.diagnosis.pieces import evidence
+from tests.diagnosis.pieces import evidence, search
 
 EXAMINED = (signals.examine_vanishing, signals.examine_exploding)
 
@@ -75,6 +76,14 @@ def test_a_start_three_sizes_above_a_constant_output_is_bad(loss, found):
 @pytest.mark.parametrize(("copies", "found"), [(0.45, False), (0.55, True)])
 def test_units_that_are_copies_of_each_other_are_a_bad_start(copies, found):
     assert (signals.examine_initialization(evidence(layers=layered(copies=copies))) is not None) == found
+
+
+def test_layers_whose_units_are_copies_are_drawn_anew_and_other_leaves_by_hand():
+    flow = GradientFlow((), (), 0.0, (), ("0",))
+    for copies, is_made in ((0.45, False), (0.55, True)):
+        made = evidence(layers=layered(copies=copies), program=dataclasses.replace(search(), gradients=flow))
+        made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params={"0": np.ones((8, 8))}))
+        assert (signals.examine_initialization(made).prescription.change is not None) == is_made
 
 
 @pytest.mark.parametrize(("loss", "classes", "found"), [(10.9, 10, False), (11.1, 10, True), (11.1, None, False)])

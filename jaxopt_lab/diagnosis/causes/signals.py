@@ -116,16 +116,16 @@ def examine_dead(evidence: Evidence) -> Finding | None:
 
 def examine_initialization(evidence: Evidence) -> Finding | None:
     """A finding where the initial weights, and not depth or data, cost the first steps."""
-    flow = evidence.part("program.gradients")
-    unknown = evidence.program is not None and evidence.program.outputs is None  # whether the run ends well
-    if flow is not None and flow.symmetric and (evidence.is_underperforming or unknown):
-        return _symmetric(evidence, flow.symmetric)
     excess = _excess(evidence)
     is_wrong = evidence.point.num_classes is not None and excess > CONFIDENT
-    signals = _suffering(evidence, although_learned=is_wrong)
+    signals, flow = _suffering(evidence, although_learned=is_wrong), evidence.part("program.gradients")
+    copies = 0.0 if signals is None else _copies(signals)
+    unknown = evidence.program is not None and evidence.program.outputs is None  # whether the run ends well
+    if copies <= COPIES and flow is not None and flow.symmetric and (evidence.is_underperforming or unknown):
+        return _symmetric(evidence, flow.symmetric)  # no layer's: those are drawn anew
     if signals is None:
         return None
-    copies, saturated = _copies(signals), _saturated(signals)
+    saturated = _saturated(signals)
     gains = [gain for gain in (signals.forward_gain, signals.backward_gain) if np.isfinite(gain)] or [1.0]
     scaled = _shallow(signals) and (max(gains) > TOO_MUCH or min(gains) < 1 / TOO_MUCH)
     begins_high = excess > EXCESS and (is_wrong or not _recovers(evidence))
