@@ -195,9 +195,8 @@ def _symmetric(evidence: Evidence, leaves: tuple[str, ...]) -> Finding:
     cure = advise("Draw the initial numbers of each at random, such as from a normal distribution.")
     numbers = [measured("leaves whose rows or columns are the same before and after the short run", len(leaves), 0.0)]
     weights = _weights(evidence)
-    gain = float(
-        max(max(weights[path].shape[0], weights[path].shape[-1]) for path in leaves)
-    )  # as many as could differ
+    ends = [size for path in leaves for size in (weights[path].shape[0], weights[path].shape[-1])]
+    gain = float(max(ends))  # as many as could differ
     return make_finding(
         "bad-initialization", text, numbers, cure, gain, gain_in="loss", horizon=horizon_for(evidence, gain)
     )
