@@ -69,6 +69,7 @@ def test_a_loss_is_a_surrogate_where_its_gradient_is_not_its_rise(held, rise):
         lambda params, x: jax.lax.stop_gradient(x) @ params["in"] @ params["out"],
         lambda params, x: jax.nn.log_softmax(x @ params["in"]) @ params["out"],
         lambda params, x: jax.nn.softmax(x @ params["in"]) @ params["out"],
+        lambda params, x: (jax.lax.stop_gradient(params["in"]) * 2, x @ params["in"] @ params["out"])[1],  # never read
     ],
 )
 def test_what_holds_back_the_data_alone_or_the_shift_of_a_softmax_makes_no_surrogate(outputs, monkeypatch):

@@ -61,6 +61,16 @@ def test_a_run_at_rest_has_no_rate_that_is_too_low(late, there, found):
     assert (told is not None) == found
 
 
+def test_a_loss_that_climbs_from_below_zero_has_the_size_of_its_climb():
+    made = evidence()
+    made = dataclasses.replace(
+        made,
+        point=dataclasses.replace(made.point, loss=-0.2, baseline=-0.5),
+        run=dataclasses.replace(made.run, losses=np.linspace(-0.2, 0.1, 40)),
+    )
+    assert made.scale == pytest.approx(0.3)
+
+
 @pytest.mark.parametrize(("rise", "found"), [(0.45, False), (0.55, True)])
 def test_a_surrogate_may_climb_and_is_not_known_to_learn(rise, found):
     flow = GradientFlow((), (), 0.0, (), rise=rise)
