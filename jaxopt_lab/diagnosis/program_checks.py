@@ -144,12 +144,13 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
         points.append((setting.problem.freeze(run.model_state), run.params))
     if not budget.allows_aside("gradient_flow", len(points) * GRADIENT):
         return budget.skipped["gradient_flow"]
-    zero = np.all([_zero_leaves(problem, params) for problem, params in points], axis=0)
+    gradients = [_gradient(problem, params) for problem, params in points]
+    zero = np.all([_zero_leaves(gradient) for gradient in gradients], axis=0)
     if zero.any() and setting.problem.stateful is not None:
-        zero &= _zero_leaves(_in_training(setting.problem), setting.params)
+        zero &= _zero_leaves(_gradient(_in_training(setting.problem), setting.params))
     inputs = evidence.part("data.inputs")
     if zero.any() and inputs is not None and inputs.unnormalized:
-        zero &= _zero_leaves(standardized(frozen), setting.params)
+        zero &= _zero_leaves(_gradient(standardized(frozen), setting.params))
         budget.aside += GRADIENT
     leaves, paths = jax.tree.leaves(setting.params), vectors.parameter_paths(setting.params)
     loss, data = as_partial(frozen.loss), setting.problem.data
@@ -162,15 +163,15 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     moved = np.array([bool(np.any(leaf)) for leaf in jax.tree.leaves(points[-1][1])])
     same = ~zero & moved & np.all([_symmetric_leaves(params) for _, params in points], axis=0) & (len(points) > 1)
     brings, holds = brings_rules(program), holds_back(program, len(leaves), read)
-    budget.aside += (brings + holds) * GRADIENT + (2 * MOST_CHECKED * brings + 2 * holds) * LOSS
+    budget.aside += 2 * (MOST_CHECKED * brings + holds) * LOSS
     return GradientFlow(
         tuple(paths[k] for k in without),
         tuple(paths[k] for k in without if program.inputs[k] not in read),
         float(sizes[zero].sum() / max(sizes.sum(), 1)),
         redrawn_weights(program, len(leaves)),
         tuple(paths[k] for k in np.flatnonzero(same)),
-        tuple(paths[k] for k in opposed_leaves(loss, setting.params, data)) if brings else (),
-        rise(loss, setting.params, data) if holds else 1.0,
+        tuple(paths[k] for k in opposed_leaves(loss, setting.params, gradients[0], data)) if brings else (),
+        rise(loss, setting.params, gradients[0], data) if holds else 1.0,
     )
 
 
@@ -188,14 +189,18 @@ def _in_training(problem: Problem) -> Problem:
     """A stateful problem in training mode, at its first state."""
     assert problem.stateful is not None
     train, state = as_partial(problem.stateful.loss), problem.stateful.initial
-    loss = jax.tree_util.Partial(
-        lambda train, state, params, batch, key: train(params, state, batch, key)[0], train, state
-    )
-    return dataclasses.replace(problem, loss=loss)
+    return dataclasses.replace(problem, loss=jax.tree_util.Partial(_loss_in_training, train, state))
 
 
-def _zero_leaves(problem: Any, params: Any) -> np.ndarray:
-    _, gradient = value_and_gradient(as_partial(problem.loss), params, problem.data)
+def _loss_in_training(train: Any, state: Any, params: Any, batch: Any, key: Any) -> jax.Array:
+    return train(params, state, batch, key)[0]
+
+
+def _gradient(problem: Problem, params: Any) -> Any:
+    return value_and_gradient(as_partial(problem.loss), params, problem.data)[1]
+
+
+def _zero_leaves(gradient: Any) -> np.ndarray:
     leaves = jax.tree.leaves(gradient)
     return np.array([leaf.size > 0 for leaf in leaves]) & ~np.array(_any_nonzero(leaves), bool)
 

@@ -41,27 +41,26 @@ def _is_largest(made: dict[int, Operation], number: Any) -> bool:
     return operation.name in _MOVES and any(_is_largest(made, each) for each in operation.inputs)
 
 
-def opposed_leaves(loss: Any, params: Any, data: Any) -> list[int]:
+def opposed_leaves(loss: Any, params: Any, gradient: Any, data: Any) -> list[int]:
     """The leaves along whose gradient the loss falls, by a tenth of what it should rise; of the eight largest.
 
     Args:
       loss: (params, data, None) -> scalar, a `Partial`.
       params: the point.
+      gradient: what jax gives for the loss there.
       data: of the loss.
 
     Returns:
-      Their numbers. Cost: a gradient and two losses a leaf.
+      Their numbers. Cost: two losses a leaf.
     """
-    gradient = _gradient(loss, params, data)
     norms = np.array([float(vectors.norm(leaf)) for leaf in jax.tree.leaves(gradient)])
     alone = np.eye(len(norms), dtype=bool)
     largest = np.argsort(-norms)[:MOST_CHECKED].tolist()
     return [place for place in largest if _rise_along(loss, params, gradient, data, alone[place]) < -_OPPOSED]
 
 
-def rise(loss: Any, params: Any, data: Any) -> float:
+def rise(loss: Any, params: Any, gradient: Any, data: Any) -> float:
     """What the loss rises along its gradient, over what the gradient tells: 1 for one that is the loss's own."""
-    gradient = _gradient(loss, params, data)
     return _rise_along(loss, params, gradient, data, np.ones(len(jax.tree.leaves(params)), bool))
 
 
@@ -71,11 +70,6 @@ def _rise_along(loss: Any, params: Any, gradient: Any, data: Any, chosen: np.nda
     rounding = max(float(jnp.finfo(leaf.dtype).eps) for leaf in jax.tree.leaves(params))
     is_seen = abs(ahead - behind) > _ROUNDINGS * rounding * max(abs(ahead), abs(behind))
     return (ahead - behind) / said if said > 0 and is_seen else 1.0
-
-
-@jax.jit
-def _gradient(loss: Any, params: Any, data: Any) -> Any:
-    return jax.grad(loss)(params, data, None)
 
 
 @jax.jit

@@ -1,0 +1,96 @@
+"""Each threshold of a cause that lies in the labels, from both sides."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from jaxopt_lab.core import Estimate
+from jaxopt_lab.diagnosis.causes import labels
+from jaxopt_lab.diagnosis.data_checks import DataChecks, Labels
+from jaxopt_lab.diagnosis.label_probes import Skill
+from jaxopt_lab.diagnosis.program_checks import ProgramChecks
+from jaxopt_lab.diagnosis.validation import Validation
+from tests.diagnosis.pieces import PLACE, REGRESSION, evidence, search
+
+
+@pytest.mark.parametrize(
+    ("counts", "outputs_", "end", "found"),
+    [
+        ({0: 20, 1: 20}, 2, 0.9, False),
+        ({1: 20, 2: 20}, 2, 0.9, True),
+        ({-1: 1, 0: 20, 1: 19}, 2, 0.9, True),
+        ({3: 40}, 4, 0.9, True),
+        ({0: 989, 1: 11}, 2, 0.9, False),
+        ({0: 991, 1: 9}, 2, 0.9, True),
+        ({0: 991, 1: 9}, 2, 0.1, False),
+    ],
+)
+def test_labels_name_outputs_in_sufficient_numbers(counts, outputs_, end, found):
+    total = sum(counts.values())
+    checks = DataChecks(Labels(counts, outputs_, min(counts.values()) / total), None, None)
+    assert (labels.examine_range(evidence(end=end, data=checks)) is not None) == found
+
+
+@pytest.mark.parametrize(("chance", "held", "found"), [(0.002, 1.2, False), (0.005, 1.2, True), (0.005, 0.9, False)])
+def test_labels_are_uninformative_where_no_probe_tells_them_and_the_model_does_not_either(chance, held, found):
+    made = evidence(data=DataChecks(None, chance, None), validation=Validation(Estimate(held, 0.01), 1.0, 1.0, 0.0))
+    assert (labels.examine_uninformative(made) is not None) == found
+
+
+@pytest.mark.parametrize(("silent", "found"), [((), False), ((0,), True), ((0, 1), False)])
+def test_a_class_is_silent_where_another_is_not(silent, found):
+    checks = DataChecks(Labels({0: 20, 1: 20}, 1, 0.5, silent), None, None)
+    assert (labels.examine_range(evidence(data=checks)) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("chance", "probe", "held", "found"),
+    [(1e-4, 0.04, 1.0, True), (1e-4, 0.06, 1.0, False), (9e-7, 0.04, 1.0, False), (1e-4, 0.04, 0.92, False)],
+)
+def test_what_is_predicted_slightly_may_be_chance(chance, probe, held, found):
+    data = DataChecks(None, chance, None, skill=Skill(0.0, probe, 0.05))
+    made = evidence(REGRESSION, data=data, validation=Validation(Estimate(held, standard_error=0.01), 1.0, 1.0, 0.0))
+    assert (labels.examine_uninformative(made) is not None) == found
+
+
+@pytest.mark.parametrize(("fitted", "found"), [(0.06, True), (0.05, False)])
+def test_counts_that_one_output_fits_without_its_activation_are_no_classes(fitted, found):
+    place = dataclasses.replace(PLACE, shape=(40, 1), activations=((5, "sigmoid"),))
+    program = search(reachable=0.9, bypassed=1.1 * fitted - 1e-6, place=place)
+    made = evidence(data=DataChecks(Labels({0: 10, 1: 10, 2: 20}, 1, 0.25), None, None), program=program)
+    assert (labels.examine_range(made) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("least", "slope", "activations", "found"),
+    [(0.0, 1.0, (), False), (-10.0, 1.0, (), False), (-12.0, 1.0, (), True), (0.0, 0.0, (), True),
+     (0.9, 1.0, ((5, "sigmoid"),), True)],
+)  # fmt: skip
+def test_ratings_and_counts_of_one_output_are_numbers_unless_the_loss_takes_them_for_classes(
+    least, slope, activations, found
+):
+    place = dataclasses.replace(PLACE, shape=(40, 1), activations=activations)
+    program = ProgramChecks(dataclasses.replace(search(reachable=least, place=place).outputs, slope=slope))
+    checks = DataChecks(Labels({1: 5, 2: 10, 3: 10, 4: 10, 5: 5}, 1, 0.125), None, None)
+    assert (labels.examine_range(evidence(data=checks, program=program)) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("rarest", "num", "shape", "found"),
+    [(4, 20, (1000,), True), (6, 20, (1000,), False), (4, 20, (100, 10), False)],
+)
+def test_a_rare_class_is_one_of_few_and_of_an_example_each(rarest, num, shape, found):
+    counts = {0: rarest} | dict.fromkeys(range(1, num), (1000 - rarest) // (num - 1))
+    counts[1] += 1000 - sum(counts.values())
+    classes = np.repeat(list(counts), list(counts.values())).reshape(shape)
+    problem = dataclasses.replace(REGRESSION, data=(np.zeros((shape[0], 2)), classes))
+    checks = DataChecks(Labels(counts, num, rarest / 1000, (), 1), None, None)
+    assert (labels.examine_range(evidence(problem, data=checks)) is not None) == found
+
+
+@pytest.mark.parametrize(("skill", "found"), [(0.09, True), (0.11, False), (None, False)])
+def test_a_rare_class_of_two_behind_one_output_is_not_predicted(skill, found):
+    seen = None if skill is None else Skill(skill, 0.2, 0.01)
+    checks = DataChecks(Labels({0: 992, 1: 8}, 1, 0.008), None, None, skill=seen)
+    assert (labels.examine_range(evidence(data=checks)) is not None) == found
