@@ -14,7 +14,7 @@ from jaxopt_lab.compare.report import write_comparison_page
 from jaxopt_lab.compare.splits import MEASURES
 from jaxopt_lab.core import Problem, fail
 from jaxopt_lab.core.errors import require_choice
-from jaxopt_lab.problems.words import (
+from jaxopt_lab.problems.parsing import (
     add_search_options,
     find_rule,
     parse_settings,

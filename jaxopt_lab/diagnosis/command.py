@@ -17,7 +17,7 @@ from jaxopt_lab.curvature.spectrum_figure import page_of as spectrum_page
 from jaxopt_lab.diagnosis.pipeline import diagnose
 from jaxopt_lab.diagnosis.proving import prove
 from jaxopt_lab.diagnosis.report import lines_of, page_of
-from jaxopt_lab.problems.words import build_rule, parse_settings
+from jaxopt_lab.problems.parsing import build_rule, parse_settings
 from jaxopt_lab.reporting.figures import house_style, save_png, save_svg
 from jaxopt_lab.storage.encoding import to_json
 from jaxopt_lab.storage.files import file_name, require_writable, write_text

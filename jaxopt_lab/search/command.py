@@ -11,8 +11,7 @@ import jax
 from jaxopt_lab import problems, training
 from jaxopt_lab.core import fail
 from jaxopt_lab.core.errors import reason, require_choice, require_count
-from jaxopt_lab.problems.registry import load_function
-from jaxopt_lab.problems.words import (
+from jaxopt_lab.problems.parsing import (
     add_search_options,
     find_rule,
     parse_settings,
@@ -21,6 +20,7 @@ from jaxopt_lab.problems.words import (
     require_trusted,
     words_of,
 )
+from jaxopt_lab.problems.registry import load_function
 from jaxopt_lab.search.plans import SweepPlan, plan_sweep
 from jaxopt_lab.search.report import write_sweep_page
 from jaxopt_lab.search.samplers import SAMPLERS

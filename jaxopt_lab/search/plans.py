@@ -20,7 +20,7 @@ from jaxopt_lab.core.batches import materialized, require_batch_size
 from jaxopt_lab.core.errors import require_choice, require_count
 from jaxopt_lab.core.leaves import require_trainable
 from jaxopt_lab.problems import load_problem
-from jaxopt_lab.problems.words import find_rule
+from jaxopt_lab.problems.parsing import find_rule
 from jaxopt_lab.search.samplers import SAMPLERS, sample
 from jaxopt_lab.search.spaces import Space
 from jaxopt_lab.search.trials import Objective

@@ -6,7 +6,7 @@ import pytest
 
 from jaxopt_lab import rules
 from jaxopt_lab.core import InputError
-from jaxopt_lab.problems.words import build_rule, find_rule
+from jaxopt_lab.problems.parsing import build_rule, find_rule
 
 PARAMS = {"matrix": jnp.array([[1.0, -2.0], [0.5, 3.0]]), "bias": jnp.array([0.1])}
 

@@ -8,7 +8,7 @@ import pytest
 
 from jaxopt_lab import objectives, training
 from jaxopt_lab.core import InputError
-from jaxopt_lab.problems.words import build_rule, find_rule
+from jaxopt_lab.problems.parsing import build_rule, find_rule
 from jaxopt_lab.rules.contributed import CONTRIBUTED, sophia
 
 DIAGONAL = np.array([4.0, 1.0, -0.5])

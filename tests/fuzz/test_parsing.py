@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from jaxopt_lab import search
-from jaxopt_lab.problems.words import parse_settings
+from jaxopt_lab.problems.parsing import parse_settings
 from jaxopt_lab.search.schedules import SHAPES, Scheduled, arguments_of
 from jaxopt_lab.search.spaces import parse_space
 from tests.fuzz import REFUSED, cases, tried
