@@ -81,14 +81,16 @@ def _spectrum(words: list[str]) -> int:
     parser.add_argument(
         "--checkpoint", type=Path, metavar="FILE", help="parameters, as training.save_params writes them"
     )
-    parser.add_argument("--train", type=int, default=0, metavar="STEPS", help="first train so many steps with Adam")
+    parser.add_argument("--train", type=int, default=0, metavar="STEPS", help="train this many steps with Adam first")
     parser.add_argument("--learning-rate", type=float, default=1e-3, help="Adam's, for --train (default: 0.001)")
     parser.add_argument("--operator", default="hessian", help="hessian, gauss_newton or fisher (default: hessian)")
     parser.add_argument("--largest", type=int, default=10, help="eigenvalues at the upper end (default: 10)")
     parser.add_argument("--smallest", type=int, default=3, help="eigenvalues at the lower end (default: 3)")
     parser.add_argument("--probes", type=int, default=4, help="random probes of the density (default: 4)")
     parser.add_argument("--steps", type=int, default=40, help="products for each probe (default: 40)")
-    parser.add_argument("--max-products", type=int, default=300, help="limit for the eigenvalues (default: 300)")
+    parser.add_argument(
+        "--max-products", type=int, default=300, help="most products for the eigenvalues (default: 300)"
+    )
     parser.add_argument("--no-layers", action="store_true", help="leave the layers' own spectra out")
     parser.add_argument("--seed", type=int, default=0, help="seeds initialization, batches and probes (default: 0)")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results")
@@ -115,10 +117,12 @@ def _diagnose(words: list[str]) -> int:
         "--checkpoint", type=Path, metavar="FILE", help="parameters, as training.save_params writes them"
     )
     parser.add_argument(
-        "--train", type=int, default=0, metavar="STEPS", help="first train so many steps with Adam, 1e-3"
+        "--train", type=int, default=0, metavar="STEPS", help="train this many steps with Adam first, 1e-3"
     )
     parser.add_argument("--budget", type=float, default=200.0, help="gradient-equivalents to spend (default: 200)")
-    parser.add_argument("--seconds", type=float, default=120.0, help="begin nothing more after so long (default: 120)")
+    parser.add_argument(
+        "--seconds", type=float, default=120.0, help="seconds after which no new measurement starts (default: 120)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seeds initialization, batches and probes (default: 0)")
     parser.add_argument("--prove", action="store_true", help="run before and after each prescription, paired")
     parser.add_argument("--proofs", type=int, default=3, metavar="SEEDS", help="seeds of each proof (default: 3)")

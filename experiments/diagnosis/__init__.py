@@ -1,1 +1,1 @@
-"""Diagnosis: does the tool name the illness that was planted, and does its prescription gain what it promises?"""
+"""Diagnosis: does the tool name the fault that was planted, and does its prescription gain what it promises?"""

@@ -8,8 +8,8 @@ a saddle, a plateau, a minimum, noise, dead units, a vanishing signal, or a rate
 helps the first and the last of them, by its known factors, and none of the others. Curvature, noise and signals, which
 are measured, tell them apart.
 
-How it is tested: runs with a known illness are planted in five families of problems, from mild to severe, some with two
-illnesses and some healthy (`planting`; each illness with the cure that makes its label true). `diagnose` sees the run
+How it is tested: runs with a known fault are planted in five families of problems, from mild to severe, some with two
+faults and some healthy (`planting`; each fault with the cure that makes its label true). `diagnose` sees the run
 as a user would show it: problem, rule, point, batch size. Planting and diagnosing share no code beyond the public
 package and were written apart. A case of two causes is right when either of them stands first, and among the first two
 when one of them does. The prescription of a cause that was rightly named first is carried out in a paired run, and the
@@ -104,9 +104,9 @@ def judge(config: Config, rows: Rows) -> list[Verdict]:
     alarms, found = len(healthy) - right, []
     if sick:
         found += [
-            at_least("The illness that holds a run back is named first", f"share of {share_of(first, len(sick))}",
+            at_least("The fault that holds a run back is named first", f"share of {share_of(first, len(sick))}",
                      TOP_ONE, first / len(sick), reference=LECTURE),
-            at_least("The illness is among the first two that are named", f"share of {share_of(second, len(sick))}",
+            at_least("The fault is among the first two that are named", f"share of {share_of(second, len(sick))}",
                      TOP_TWO, second / len(sick), reference=LECTURE),
         ]  # fmt: skip
     if healthy:
@@ -160,7 +160,7 @@ def caption(config: Config, rows: Rows) -> str:
     parts = []
     if sick:
         first, second = (_hits(sick, place) / len(sick) for place in (1, 2))
-        parts.append(f"of {len(sick)} sick runs the illness is named first in {first:.1%}, within two in {second:.1%}")
+        parts.append(f"of {len(sick)} sick runs the fault is named first in {first:.1%}, within two in {second:.1%}")
     if healthy:
         parts.append(f"{len(healthy) - _hits(healthy, 1)} of {len(healthy)} healthy runs are called sick")
     if len(proved) > 2:

@@ -113,7 +113,7 @@ def as_data(name: str, data: Any) -> Any:
     if isinstance(data, list) and _are_batches(data):
         return Batches(data.__iter__, name)
     if hasattr(data, "__next__"):
-        raise _once(name, "data is an iteration that can be gone through once")
+        raise _once(name, "data is an iterator that can be consumed once")
     leaves = jax.tree.leaves(data)
     if len(leaves) != 1 or leaves[0] is not data or isinstance(data, jax.Array | str | bytes):
         return data
@@ -123,7 +123,7 @@ def as_data(name: str, data: Any) -> Any:
         return Batches(data.__iter__, name)
     begun = [_begun(name, data), _begun(name, data)]
     if begun[0] is begun[1] and hasattr(begun[0], "__next__"):
-        raise _once(name, "data gives the same iteration at each call")
+        raise _once(name, "data returns the same iterator at each call")
     return Batches(lambda: begun.pop(0) if begun else data(), name)  # what was begun is gone through first
 
 

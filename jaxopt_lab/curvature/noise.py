@@ -173,7 +173,7 @@ def _require_independent(problem: Problem, point: Point, groups: _Groups, plain:
 
 def _touching(problem: Problem, why: str) -> InputError:
     return fail(
-        "noise_scale", f"the examples of {problem.name} touch each other in a batch: {why}",
+        "noise_scale", f"the examples of {problem.name} depend on each other in a batch: {why}",
         "Hold batch statistics fixed: noise_scale(problem.freeze(...), ...).",
     )  # fmt: skip
 

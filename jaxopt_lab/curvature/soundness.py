@@ -108,7 +108,7 @@ def _require_rounding(operator: Operator, share: float) -> None:
         )  # fmt: skip
     elif share > _MOST_EATEN:
         raise fail(
-            operator.name, f"{found}: the examples stay the same, rounding has eaten it",
+            operator.name, f"{found}: the examples stay the same, it is lost to rounding",
             "Repeat it in float64, see `lab.precision`.",
         )  # fmt: skip
 

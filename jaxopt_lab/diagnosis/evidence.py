@@ -208,7 +208,7 @@ class Evidence:
 
     @property
     def learned_nothing(self) -> bool:
-        """Whether the run ends no lower than one output for all does, or diverges, or its loss has no lower end."""
+        """Whether the run ends no lower than the best constant output, or diverges, or its loss has no lower end."""
         base, run = self.point.baseline, self.run
         if run is None or run.diverged:
             return run is not None

@@ -50,7 +50,7 @@ def draw_losses(evidence: Evidence, maker: FigureMaker) -> Drawing:
     ending = "It diverged." if run.diverged else _course(evidence.progress)
     line = " The line is the local model's prediction." if evidence.follows_model else ""
     return figure, f"{ending}{line}" + (
-        " Dotted: what a constant output earns." if evidence.point.baseline is not None else ""
+        " Dotted: the loss of the best constant output." if evidence.point.baseline is not None else ""
     )
 
 
@@ -66,7 +66,9 @@ def _course(progress: float) -> str:
     if abs(progress) < 0.01:
         return "The short run leaves the loss as it is, within 1 %."
     share = f"{100 * abs(progress):.0f} %"
-    return f"The short run takes {share} off the loss." if progress > 0 else f"The short run adds {share} to the loss."
+    return (
+        f"The short run reduces the loss by {share}." if progress > 0 else f"The short run raises the loss by {share}."
+    )
 
 
 def draw_curvature(evidence: Evidence, maker: FigureMaker) -> Drawing:
@@ -86,7 +88,7 @@ def draw_curvature(evidence: Evidence, maker: FigureMaker) -> Drawing:
     axes.set(
         xscale="log", yscale="log", ylim=(max(1e-10, 0.3 * shares[shares > 0].min()), 3),
         xlabel=("preconditioned " if model.preconditioned else "") + "|curvature|",
-        ylabel="share of the gradient's square",
+        ylabel="share of the squared gradient norm",
     )  # fmt: skip
     caption = f"The gradient lies in curvatures from {np.abs(model.eigenvalues).min():.2g} to {model.largest:.2g}."
     share = evidence.relative_sharpness

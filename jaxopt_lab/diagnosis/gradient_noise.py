@@ -127,7 +127,7 @@ def constant_output(problem: Problem, params: Any, search: OutputSearch | None) 
 
     Where neither the problem's form nor its program tells the outputs, the loss with all parameters zero. None without
     data, and where zero parameters cost infinitely much, as a logarithm of their determinant does: what stands against
-    one output for all is then no part of the outputs.
+    the best constant output is then no part of the outputs.
     """
     loss, num_classes = constant_loss(problem)
     if loss is not None or problem.data is None:

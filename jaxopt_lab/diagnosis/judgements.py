@@ -78,7 +78,7 @@ def judge_runs(
       before: without the change.
       after: with it, of the same seeds.
       lower: the lowest loss that is known to be possible.
-      baseline: the loss of one output for all examples; to come down to it is no gain.
+      baseline: the loss of the best constant output; to come down to it is no gain.
 
     Returns:
       Three judgements; four where there are validation losses.

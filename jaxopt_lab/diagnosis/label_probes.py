@@ -149,7 +149,7 @@ def _standardized(train: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.n
 def _accuracies(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Of the examples over that of the most frequent class, and the mean over the classes: 0 by chance, 1 at best.
 
-    A loss with weights for the classes earns the second, and pays with the first.
+    A loss with weights for the classes gains in the second what it gives up in the first.
     """
     hits, (classes, counts) = predicted == truth, np.unique(truth, return_counts=True)
     chances = np.array([counts.max() / len(truth), 1 / len(classes)])

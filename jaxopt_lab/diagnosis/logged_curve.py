@@ -41,12 +41,12 @@ _SETTLES = {
     "saddle": "the most negative curvature",
     "plateau": "the loss along the line downhill",
     "local-minimum": "the smallest curvature, and runs from other starts",
-    "underfitting": "the loss of one output for all, and a larger model",
+    "underfitting": "the loss of the best constant output, and a larger model",
     "cannot-memorize": "a run on sixteen examples",
     "dead-units": "the layers' activations",
     "vanishing-signal": "the layers' signals",
     "exploding-signal": "the layers' signals",
-    "bad-initialization": "the loss of one output for all, and the layers' signals",
+    "bad-initialization": "the loss of the best constant output, and the layers' signals",
     "unnormalized-inputs": "the inputs",
     "unreachable-loss": "the loss with its outputs free",
     "unbounded-loss": "the loss with its outputs free",
@@ -57,7 +57,7 @@ _SETTLES = {
     "data-mismatch": "the training and the validation data",
     "train-eval-mismatch": "the loss in both modes on the same examples",
     "lost-updates": "one update, and the parameters' precision",
-    "clipped-steps": "the rule's answer to larger gradients",
+    "clipped-steps": "the rule's response to larger gradients",
 }
 
 
@@ -85,7 +85,7 @@ def diagnose_log(path: str | os.PathLike[str]) -> Diagnosis:
         if each is not None
     ]
     if not found:
-        text = "The curve shows no illness. Whether it could be lower or faster cannot be told from it."
+        text = "The curve shows no fault. Whether it could be lower or faster cannot be told from it."
         numbers = [measured("first loss", loss[0]), measured("last loss", loss[-1])]
         found = [make_finding("nothing-found", text, numbers, advise("Diagnose the problem itself."), 1.0)]
     told = {each.cause for each in found}

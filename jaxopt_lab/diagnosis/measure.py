@@ -84,7 +84,7 @@ def measure(setting: Setting, budget: Budget, log: Callable[[str], None]) -> Evi
 
 
 def measure_point(setting: Setting, budget: Budget, search: OutputSearch | None) -> PointState:
-    """The loss and its gradient at the point, its randomness, the line downhill, what a constant output earns."""
+    """The loss and its gradient at the point, its randomness, the line downhill, the loss of a constant output."""
     problem, params = setting.problem, setting.params
     frozen = problem.freeze()
     loss, gradient = value_and_gradient(as_partial(frozen.loss), params, frozen.data)

@@ -3,7 +3,7 @@
     reachable   least loss on the way of gradient steps on the outputs, from those that the model gives now, shrunk to
                 the size of the targets: that an activation saturates at large weights is no fault of the criterion
     bypassed    the same with an output activation handing its argument on
-    constant    the same with one output for all examples: what is earned by knowing nothing of the inputs
+    constant    the same with the best constant output: what is reached knowing nothing of the inputs
 
 No model is trained here: what the outputs cannot reach, no weights and no learning rate will. A loss is coupled where
 the derivative with respect to one example's outputs turns when other examples take the places beside it; a common
@@ -26,7 +26,7 @@ from jaxopt_lab.tracing.outputs import OutputPlace, find_outputs, loss_of_output
 from jaxopt_lab.tracing.targets import target_size
 
 _EXAMPLES = 256
-_MOST_EXAMPLES = 2048  # for one output for all
+_MOST_EXAMPLES = 2048  # for the best constant output
 _NUMBERS = 2**17
 _LARGEST = 2**19  # numbers of the largest value behind the outputs, such as all pairs of the examples'
 _STEPS = 300
@@ -61,7 +61,7 @@ class OutputSearch:
       reachable: from the model's outputs, where they are larger than the targets shrunk to their size.
       bypassed: with the activation that costs most handing its argument on; None where the reachable loss is low.
       activation: that activation's name, "" without one.
-      constant: of one output for all of up to 2048 examples.
+      constant: of the best constant output of up to 2048 examples.
       coupling: by how much an example's derivative turns with the examples beside it, of its size; NaN for fewer than
         48 examples.
       silent: rows of the data, at whose examples the loss has no derivative with respect to the outputs, the model's
@@ -94,7 +94,7 @@ class OutputSearch:
 
     @property
     def constant_runs_away(self) -> bool:
-        """Whether that of one output for all examples does."""
+        """Whether that of the best constant output does."""
         return self.constant.loss < -_RUNAWAY * max(abs(self.loss), 1e-30)
 
 
@@ -154,13 +154,13 @@ def outputs_of(problem: Problem, params: Any, data: Any) -> np.ndarray | None:
 
 
 def loss_at_constant(problem: Problem, params: Any, search: OutputSearch, data: Any = None) -> float:
-    """The loss of the best one output for all, with what else it asks of the parameters; on up to 2048 examples."""
+    """The loss of the best constant output, with what else it asks of the parameters; on up to 2048 examples."""
     loss, batch = as_partial(problem.loss), some_examples(problem.data, _MOST_EXAMPLES, 0) if data is None else data
     return float(compiled(_at_constant, (), (loss, params))(loss, params, batch, search.constant.outputs))
 
 
 def _affordable(loss: Any, params: Any, data: Any) -> int:
-    """How many examples one output for all is searched on: fewer where the criterion makes large values of them."""
+    """How many examples the constant output is searched on: fewer where the criterion makes large values of them."""
     num = min(_MOST_EXAMPLES, _length(data))
     while num > _EXAMPLES and _largest(*_layout(loss, params, some_examples(data, num, 0))) > _LARGEST:
         num //= 2

@@ -213,7 +213,7 @@ def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:
             "Try to fit sixteen examples, a rate ten times higher and lower, and a model known to learn this."
         )
         numbers = [measured("loss at the end of the short run", evidence.end)]
-        numbers.append(measured("loss of one output for all", base if base is not None else np.nan))
+        numbers.append(measured("loss of the best constant output", base if base is not None else np.nan))
         return make_finding("unexplained", text, numbers, cure, 1.0)
     if set(missing) & set(EXAMINATIONS):
         cure = advise("Give a larger budget or more seconds; what was not examined is listed.")

@@ -93,7 +93,9 @@ def leave_saddle(gradient_threshold: float, curvature_threshold: float, distance
 
 def standardize_inputs(factor: float, optimizer: IdentifiedRule) -> Prescription:
     """Inputs with mean 0 and standard deviation 1, by the training data, and the learning rate times `factor`."""
-    text = "Standardize the inputs: subtract each feature's mean over the training data, divide by its deviation."
+    text = (
+        "Standardize the inputs: subtract each feature's mean over the training data, divide by its standard deviation."
+    )
     if abs(factor - 1) < _SAME_RATE:
         return Prescription(text, lambda p, r: (data_changes.standardized(p), r), rates=(1.0,))
     return Prescription(
@@ -104,7 +106,7 @@ def standardize_inputs(factor: float, optimizer: IdentifiedRule) -> Prescription
 
 def clip_inputs() -> Prescription:
     """Inputs by their quartiles, without their tails."""
-    text = "Scale each input by its quartiles and clip it at five deviations, or take its logarithm or rank."
+    text = "Scale each input by its quartiles and clip it at five standard deviations, or take its logarithm or rank."
     return Prescription(text, lambda p, r: (data_changes.clipped(p), r))
 
 
@@ -116,7 +118,7 @@ def drop_examples(num: int) -> Prescription:
 
 def zero_inputs() -> Prescription:
     """Zeros for inputs that are not finite in any example."""
-    text = "Set the features that are in no example finite to 0: a constant is divided by its deviation, which is 0."
+    text = "Set the features that no example has finite to 0: a constant is divided by its standard deviation, 0."
     return Prescription(text, lambda p, r: (data_changes.zeroed(p), r))
 
 
@@ -165,7 +167,7 @@ def negate_loss() -> Prescription:
 def initialize_by_data() -> Prescription:
     """Initial weights scaled, layer by layer, so that every layer's outputs have mean 0 and deviation 1 on the data."""
     return Prescription(
-        "Scale the initial weights layer by layer so that each layer's outputs have mean 0 and deviation 1 on a batch.",
+        "Scale the initial weights layer by layer: mean 0, standard deviation 1 of each layer's outputs on a batch.",
         lambda p, r: (dataclasses.replace(p, init=LSUVInit(p)), r),
         restarts=True,
     )
@@ -240,7 +242,7 @@ def without_randomness() -> Prescription:
 
 def standardize_targets(leaf: int) -> Prescription:
     """Targets with mean 0 and standard deviation 1, by the training data."""
-    text = "Standardize the targets: subtract their mean over the training data, divide by their deviation."
+    text = "Standardize the targets: subtract their mean over the training data, divide by their standard deviation."
     return Prescription(text, lambda p, r: (data_changes.standardized_targets(p, leaf), r), rescales=True)
 
 

@@ -79,7 +79,7 @@ class Memorization(NamedTuple):
 
 
 class Penalty(NamedTuple):
-    """What the loss asks of the parameters beside the outputs: at one output for all, above that of zero parameters.
+    """What the loss asks of the parameters beside the outputs: at a constant output, above that of zero parameters.
 
     Attributes:
       start: at the point.

@@ -117,7 +117,7 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         steps, known = setting.total_steps or (run.num_steps if run else 1), setting.optimizer
         planned = read_schedule(rule, setting.params, steps, 0.0 if known.kind == "adaptive" else known.rho)
     except (TypeError, ValueError) as error:
-        return Skipped(f"the rule does not answer to gradients alone ({type(error).__name__})")
+        return Skipped(f"the rule does not depend on gradients alone ({type(error).__name__})")
     elasticities, shortened, cosines = np.transpose([each[:3] for each in found])
     alone = np.median([each[3] for each in found], 0)  # of each leaf
     return RuleChecks(

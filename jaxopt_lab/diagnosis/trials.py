@@ -2,7 +2,7 @@
 
 The score is the lowest validation loss on the way, as a run would be stopped there; without validation data the loss
 at the end, the mean of the last quarter's records. Where a change gives the loss other units, both are divided by the
-loss of one output for all. A rate is searched in a bracket of decades; the prescription names the best.
+loss of the best constant output. A rate is searched in a bracket of decades; the prescription names the best.
 """
 
 import dataclasses
@@ -48,7 +48,7 @@ class Trial:
       cause: that it removes.
       prescription: as it was tried.
       steps: of each run.
-      before: score without the change: a loss, or where units change a share of the loss of one output for all.
+      before: score without the change: a loss, or where units change a share of the loss of the best constant output.
       after: score with it; infinite where the run diverged.
       training: the two scores on the training data, where the others are of the validation data.
       scale: the size of the score that training is about.
@@ -229,7 +229,7 @@ def _size(problem: Problem, params: Any) -> int:
 
 
 def _units(evidence: Evidence, problem: Problem) -> tuple[float, float] | None:
-    """The losses of one output for all before and after a change of units; None where they are not known."""
+    """The losses of the best constant output before and after a change of units; None where they are not known."""
     before, params = evidence.point.baseline, evidence.setting.params
     search = search_outputs(problem.freeze(), params, evidence.setting.seed)
     after = constant_output(problem, params, search)[0]

@@ -1,4 +1,4 @@
-"""The loss of the best constant output: what a network earns by knowing nothing of its inputs.
+"""The loss of the best constant output: what a network reaches knowing nothing of its inputs.
 
 For C equally frequent classes and cross-entropy it is ln C; for squared errors, half the variance of the targets.
 """

@@ -5,7 +5,7 @@ Losses may have any sign and any unit, so that growth is measured in what the lo
 
     loss - best > blow_up max(|start|, |best|, |baseline|, reach)
 
-with the best loss so far, and where it matters the reach: what the constant output and the problem's own start earn.
+with the best loss so far, and where it matters the reach: the losses of a constant output and at the problem's start.
 """
 
 import dataclasses

@@ -89,13 +89,13 @@ def test_pytrees_of_arrays_stay_what_they_are(data):
     [
         (
             (part for part in parts()),
-            "mine: data is an iteration that can be gone through once. Give a function that starts",
+            "mine: data is an iterator that can be consumed once. Give a function that starts",
         ),
-        (iter(parts()), "can be gone through once"),
-        (itertools.repeat(parts()[0]), "can be gone through once"),
+        (iter(parts()), "can be consumed once"),
+        (itertools.repeat(parts()[0]), "can be consumed once"),
         (
             lambda: USED,
-            "data gives the same iteration at each call. Give a function that starts a new one",
+            "data returns the same iterator at each call. Give a function that starts a new one",
         ),
         (lambda: 3, r"calling it without arguments gives no iteration \(TypeError: it returns a int\)"),
         (lambda epoch: iter(parts()), r"gives no iteration \(TypeError: .*missing 1 required positional argument"),

@@ -50,7 +50,7 @@ def test_an_iteration_that_cannot_start_again_is_refused():
     once = iter([jnp.ones(3)])
     loss = lambda w, b, k: jnp.mean(b * w**2)  # noqa: E731
     with pytest.raises(
-        InputError, match=r"data gives the same iteration at each call\. Give a function that starts a new one"
+        InputError, match=r"data returns the same iterator at each call\. Give a function that starts a new one"
     ):
         curvature.hessian(problem_of(loss, jnp.ones(())), jnp.ones(()), data=lambda: once)
 

@@ -160,7 +160,7 @@ def test_rounding_that_has_eaten_a_product_is_said():
     data = jnp.linspace(0.5, 1.5, 8)
     lost = Problem(loss, None, data, name="lost")
     operator = curvature.hessian(lost, jnp.linspace(0.1, 0.2, 5), data=lambda: iter([data]))
-    with pytest.raises(InputError, match=r"the examples stay the same, rounding has eaten it. Repeat it in float64"):
+    with pytest.raises(InputError, match=r"the examples stay the same, it is lost to rounding. Repeat it in float64"):
         curvature.trace(operator)
 
 

@@ -25,7 +25,7 @@ PLACE = OutputPlace(0, (40, 4), ((5, "softmax"),), (0,), (1,), False)
 
 
 def evidence(problem=CLASSES, end=0.9, batch_size=None, rule=None, noise=None, **parts):
-    """A run from 1.1 to `end` where one output for all earns 1.0."""
+    """A run from 1.1 to `end` where the best constant output has the loss 1.0."""
     curve = np.linspace(1.1, end, 40)
     curve[20:] = end
     run = ProbeRun(np.arange(40), curve, np.ones(40), None, Status.COMPLETED, jnp.zeros(3), None, None)

@@ -55,7 +55,7 @@ def test_draws_with_replacement_are_no_repeats():
     [
         (cut(np.argsort(LABELS)), "sorted"),
         (cut(SHUFFLED, scale=255.0), "location or scale"),
-        (cut(np.tile(SHUFFLED[:64], 5)), "come again"),
+        (cut(np.tile(SHUFFLED[:64], 5)), "are repeated"),
     ],
     ids=["sorted", "scaled", "repeated"],
 )

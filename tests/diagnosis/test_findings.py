@@ -207,7 +207,7 @@ def test_what_was_tried_in_vain_is_an_observation_where_training_goes_badly(monk
     ("held", "best", "after", "told"),
     [
         (0.45, 0.31, 0.31, []), (0.45, 0.29, 0.29, ["overfitting"]),  # it has risen by half
-        (0.55, 0.50, 0.50, ["overfitting"]),  # more than half of what one output for all leaves
+        (0.55, 0.50, 0.50, ["overfitting"]),  # more than half of what the best constant output leaves
         (0.45, 0.31, 0.20, ["overfitting"]),  # the change helps
     ],
 )  # fmt: skip

@@ -42,7 +42,7 @@ def regression(mean=0.0, noise=0.1):
         (BOWL, 2.5, "learning-rate-too-high"),
     ],
 )
-def test_quadratics_with_one_illness(problem, rate, cause):
+def test_quadratics_with_one_fault(problem, rate, cause):
     assert lab.diagnose(problem, optax.sgd(rate), steps=40).causes[0] == cause
 
 

@@ -1,4 +1,4 @@
-"""Planted illnesses: `plant(family, cause, severity, seed)` is a training run of which it is known what is wrong."""
+"""Planted faults: `plant(family, cause, severity, seed)` is a training run of which it is known what is wrong."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def causes_of(family: str) -> tuple[str, ...]:
 
 
 def plant(family: str, cause: str, severity: float, seed: int) -> Case:
-    """A run with a known illness.
+    """A run with a known fault.
 
     Args:
       family: of `FAMILIES`.

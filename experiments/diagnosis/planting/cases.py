@@ -1,4 +1,4 @@
-"""`Case`: a training run with a known illness, and the cure that undoes nothing but that illness.
+"""`Case`: a training run with a known fault, and the cure that undoes nothing but that fault.
 
 The cure is what makes a label true: a case of cause c is a run that trains badly and that trains well once c alone is
 undone. Nothing here knows of `jaxopt_lab.diagnosis`.
@@ -26,7 +26,7 @@ CAUSES = (
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Case:
-    """A run with a known illness.
+    """A run with a known fault.
 
     Attributes:
       cause: what is wrong with it, of `CAUSES`.
@@ -39,7 +39,7 @@ class Case:
       params: where it stands; None for the problem's own start, which is then under suspicion too.
       steps: length of the run.
       batch_size: examples a step; None for all.
-      cure: the fields that undo the illness, with their values.
+      cure: the fields that undo the fault, with their values.
     """
 
     cause: str
@@ -55,7 +55,7 @@ class Case:
     cure: Mapping[str, Any]
 
     def cured(self) -> "Case":
-        """The same run without its illness."""
+        """The same run without its fault."""
         return dataclasses.replace(self, **{"cause": "healthy", "also": (), "cure": {}, **self.cure})
 
     def losses(self) -> tuple[float, float, float, float]:

@@ -1,4 +1,4 @@
-"""Illnesses of a convolutional network on the digits; `digits` says why each label holds."""
+"""Faults of a convolutional network on the digits; `digits` says why each label holds."""
 
 from experiments.diagnosis.planting.cases import adam
 from experiments.diagnosis.planting.digits import Kind, plants

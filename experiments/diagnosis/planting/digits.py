@@ -1,4 +1,4 @@
-"""Illnesses of networks on the 8 x 8 digits, for a perceptron and for a convolutional network alike.
+"""Faults of networks on the 8 x 8 digits, for a perceptron and for a convolutional network alike.
 
 A healthy run has He initialization, ReLU, standardized pixels and a rate at which the loss falls by half or more. Why a
 label holds:
@@ -215,5 +215,5 @@ _PLANTS: dict[str, Callable[[Kind, float, int], dict[str, Any]]] = {
 
 
 def plants(kind: Kind) -> dict[str, Callable[[float, int], dict[str, Any]]]:
-    """The illnesses of one kind of network."""
+    """The faults of one kind of network."""
     return {cause: functools.partial(make, kind) for cause, make in _PLANTS.items()}

@@ -1,4 +1,4 @@
-"""Illnesses of a perceptron on the digits; `digits` says why each label holds."""
+"""Faults of a perceptron on the digits; `digits` says why each label holds."""
 
 from experiments.diagnosis.planting.cases import descent
 from experiments.diagnosis.planting.digits import Kind, plants

@@ -1,4 +1,4 @@
-"""Illnesses of losses without data: a rotated bowl in 32 dimensions, saddles, a plateau, and a bowl with ripples.
+"""Faults of losses without data: a rotated bowl in 32 dimensions, saddles, a plateau, and a bowl with ripples.
 
 The bowl f(x) = 1/2 sum_i lambda_i (q_i (x - x*))^2 has the largest eigenvalue 1, so the best plain rate is near 1; its
 random start gives each mode about the same loss, and with kappa = 10 and rate 1 it is healthy. Why a label holds:

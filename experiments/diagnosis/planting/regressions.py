@@ -1,4 +1,4 @@
-"""Illnesses of linear models and other small models on tables of 16 features.
+"""Faults of linear models and other small models on tables of 16 features.
 
 The healthy run is least squares on 512 examples with independent standard features, 9 % of the targets' variance noise,
 at the rate 1 / L. Why a label holds:

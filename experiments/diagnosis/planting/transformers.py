@@ -1,4 +1,4 @@
-"""Illnesses of a small transformer on a Markov chain of 16 words, whose entropy rate is evidence.
+"""Faults of a small transformer on a Markov chain of 16 words, whose entropy rate is evidence.
 
 A healthy run is Adam at 0.01 on 800 windows; in 100 steps it comes within a few hundredths of the entropy rate.
 Residual connections and layer normalization keep signals alive, and two neighbouring words are all that there is to

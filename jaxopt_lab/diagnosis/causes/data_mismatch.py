@@ -27,10 +27,10 @@ def _examine_batches(evidence: Evidence) -> Finding | None:
     if fed is None:
         return None
     numbers = [
-        measured("classes that stick together in batches, Cramer's V", fed.grouping, GROUPED),
+        measured("association of class and batch, Cramer's V", fed.grouping, GROUPED),
         measured("chance of that in shuffled batches", fed.chance, SURE),
-        measured("examples that come again within one pass, share", fed.repeats, REPEATS),
-        measured("difference of the means from the data's, in deviations", fed.offset, OFFSET),
+        measured("share of the examples repeated within one pass", fed.repeats, REPEATS),
+        measured("difference of the means from the data's, in standard deviations", fed.offset, OFFSET),
         measured("ratio of the deviations", fed.scale, SCALE),
     ]
     if fed.grouping > GROUPED and fed.chance < SURE:
@@ -38,9 +38,9 @@ def _examine_batches(evidence: Evidence) -> Finding | None:
         cure = advise("Shuffle the examples before they are cut into batches, in each epoch anew.")
     elif fed.offset > OFFSET or max(fed.scale, 1 / max(fed.scale, 1e-300)) > SCALE:
         text = "The batches' inputs differ from the data's in location or scale."
-        cure = advise("Look at what the loop does to a batch: it is to be what the data are.")
+        cure = advise("Compare the loop's batches with the data: both need the same preprocessing.")
     elif fed.repeats > REPEATS:
-        text = f"{fed.repeats:.0%} of the examples come again before the others have come once."
+        text = f"{fed.repeats:.0%} of the examples are repeated before every example has been seen once."
         cure = advise("Draw each epoch's batches without replacement, from all of the data.")
     else:
         return None
@@ -48,7 +48,7 @@ def _examine_batches(evidence: Evidence) -> Finding | None:
 
 
 def _is_poor(evidence: Evidence) -> bool:
-    """Whether more than a fifth of what one output for all costs is left on the validation data."""
+    """Whether more than a fifth of what the best constant output costs is left on the validation data."""
     held, base = evidence.validation, evidence.point.baseline
     return held is None or base is None or held.loss.value > LITTLE * base
 
@@ -56,7 +56,7 @@ def _is_poor(evidence: Evidence) -> bool:
 def _other_labels(evidence: Evidence) -> bool:
     """Whether probes tell the labels of the training data, and those of the validation data no better than chance.
 
-    A model that halves the loss of one output for all on the validation data tells them.
+    A model that halves the loss of the best constant output on the validation data tells them.
     """
     data, held = evidence.data, evidence.validation
     return (
@@ -88,7 +88,7 @@ def examine(evidence: Evidence) -> Finding | None:
     split, numbers = None if evidence.data is None else evidence.data.split, []
     if split is not None:
         numbers = [
-            measured("difference of the means, in deviations", split.offset, OFFSET),
+            measured("difference of the means, in standard deviations", split.offset, OFFSET),
             measured("ratio of the deviations", split.scale, SCALE),
             measured("validation examples that occur in the training data, share", split.duplicates, DUPLICATES),
             measured("distance between the shares of the classes", split.labels, LABELS),
@@ -96,7 +96,8 @@ def examine(evidence: Evidence) -> Finding | None:
         ]
     if split is not None and (split.offset > OFFSET or max(split.scale, 1 / max(split.scale, 1e-300)) > SCALE):
         text = (
-            "Training and validation inputs differ in location or scale: what is learned on the ones misses the others."
+            "Training and validation inputs differ in location or scale: what is learned on one does not carry over to"
+            " the other."
         )
         cure = match_validation()
     elif split is not None and split.labels > LABELS:

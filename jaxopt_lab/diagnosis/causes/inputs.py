@@ -49,7 +49,7 @@ def examine(evidence: Evidence) -> Finding | None:
     if diverged and inputs.raw.largest < 4 * inputs.standardized.largest and not np.isnan(calm):
         return None
     measurements = [
-        measured("mean over deviation of the features", inputs.offset, OFFSET, SOURCE),
+        measured("mean over standard deviation of the features", inputs.offset, OFFSET, SOURCE),
         measured("largest over smallest deviation", inputs.spread, SPREAD),
         measured("condition number of a linear model on them", Estimate(inputs.raw.condition_number)),
         measured("the same by the closed form for equal scales", _closed_form(inputs), source=SOURCE),
@@ -77,7 +77,7 @@ def _crushed(evidence: Evidence, inputs: InputStatistics) -> Finding:
         f"A few values set the scale of the inputs ({inputs.path or 'data'}): half of the others lie within 1 /"
         f" {inputs.tail:.3g} of a deviation."
     )
-    numbers = [measured("deviation over what the quartiles give, median of the features", inputs.tail, TAIL)]
+    numbers = [measured("standard deviation over what the quartiles give, median of the features", inputs.tail, TAIL)]
     gain = min(inputs.tail, MOST)
     return make_finding(
         "unnormalized-inputs", text, numbers, clip_inputs(), gain, horizon=horizon_for(evidence, gain)

@@ -117,7 +117,7 @@ def examine_uninformative(evidence: Evidence) -> Finding | None:
     numbers = [
         measured("chance of what the best probe predicts, if labels were drawn at random", chance, CHANCE),
         measured("validation loss", validation.loss if validation is not None else np.nan),
-        measured("loss of one output for all", base if base is not None else np.nan),
+        measured("loss of the best constant output", base if base is not None else np.nan),
     ]
     text = "Neither neighbours nor a linear nor a boosted model predict the labels of unseen examples from the inputs."
     cure = advise("Look whether inputs and labels are still in the same order: shuffle and split them together.")

@@ -4,10 +4,10 @@
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
 Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or a lower rate ends three
-times lower, or the validation loss is three times that of one output for all, or the rule forgets no gradient. Where
-less than a fifth was learned of what one output for all leaves, one and a half times lower is enough; where nothing
-was, a tenth, and less than that shows that the rate is not to blame. A share of the edge of 1 and more alone is no
-illness: networks train there (Cohen et al. 2021). Nor is the climb of a loss that is a surrogate.
+times lower, or the validation loss is three times that of the best constant output, or the rule forgets no gradient.
+Where less than a fifth was learned of what the best constant output leaves, one and a half times lower is enough; where
+nothing was, a tenth, and less than that shows that the rate is not to blame. A share of the edge of 1 and more alone is
+no fault: networks train there (Cohen et al. 2021). Nor is the climb of a loss that is a surrogate.
 Too low: ten times the rate takes at least four times fewer steps to where this one ends, or ends at half of its loss.
 For a rule whose edge is known the share must be below 0.2 too: from there a factor of four is left with room to the
 edge (`theory.stability.two_step_edge`). With data, training must suffer: a fifth of a constant output's loss is left.
@@ -62,7 +62,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
     measurements += [
         measured("climb of the loss, over its scale", (run.end - evidence.point.loss) / evidence.scale, CLIMBED),
         measured("loss above the lowest known, over that at a lower rate", better, LOWER),
-        measured("validation loss over that of one output for all", held, LOWER),
+        measured("validation loss over that of the best constant output", held, LOWER),
         measured("median cosine of successive updates", run.cosine),
     ]
     astray = held >= LOWER  # whether a lower rate helps is tried
@@ -71,7 +71,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
         return None
     text = "The steps are longer than the curvature allows: the loss does not fall, and at a lower rate it does."
     if astray and not stuck:
-        text = "The steps are too long: the validation loss is far above that of one output for all."
+        text = "The steps are too long: the validation loss is far above that of the best constant output."
     falls = run.losses[-1] < run.losses[0]  # if not, it gains nothing, however long it runs
     gain = min(max(better, LOWER), 1e6) if np.isfinite(better) and falls else float(evidence.num_steps)
     return make_finding(
@@ -99,7 +99,7 @@ def _accumulating(evidence: Evidence) -> Finding:
 
 
 def _left(evidence: Evidence) -> float:
-    """The loss at the end of the run over that of one output for all; NaN where that is not known."""
+    """The loss at the end of the run over that of the best constant output; NaN where that is not known."""
     base = evidence.point.baseline
     return float("nan") if base is None else evidence.end / max(base, 1e-300)
 
@@ -240,7 +240,7 @@ def _uphill_beyond_noise(evidence: Evidence) -> bool:
 
 
 def _validation_over_baseline(evidence: Evidence) -> float:
-    """The validation loss at the end of the run over that of one output for all; NaN where either is not known."""
+    """Validation loss at the end of the run over that of the best constant output; NaN where either is not known."""
     base, found = evidence.point.baseline, evidence.validation
     return float("nan") if base is None or found is None or not base > 0 else found.loss.value / base
 

@@ -1,9 +1,9 @@
 """cannot-memorize: the model does not fit sixteen of its own examples at any rate that was tried.
 
-Threshold: at least half of the loss of one output for all is left, both less what outputs that know every target leave:
-soft targets and likelihoods do not end at zero. Networks of the usual size fit any labels (Zhang et al. 2017, arXiv
-1611.03530): one that does not is too small, or broken. With fewer parameters than outputs of these examples, and no
-probe ahead of it, it leaves noise.
+Threshold: at least half of the loss of the best constant output is left, both less what outputs that know every target
+leave: soft targets and likelihoods do not end at zero. Networks of the usual size fit any labels (Zhang et al. 2017,
+arXiv 1611.03530): one that does not is too small, or broken. With fewer parameters than outputs of these examples, and
+no probe ahead of it, it leaves noise.
 """
 
 import numpy as np
@@ -34,7 +34,7 @@ def examine(evidence: Evidence) -> Finding | None:
     above = ", both above that of free outputs" if floor else ""
     numbers = [
         measured("least loss of sixteen examples", found.least),
-        measured(f"the same over the loss of one output for all{above}", left, LEFT),
+        measured(f"the same over the loss of the best constant output{above}", left, LEFT),
         measured("Adam's rate of that run", found.rate),
     ]
     text = "The model does not fit sixteen of its own examples at any rate that was tried: it is too small, or broken."

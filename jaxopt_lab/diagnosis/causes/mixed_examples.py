@@ -46,7 +46,7 @@ def examine(evidence: Evidence) -> Finding | None:
     numbers = [
         measured("turn of an example's derivative with its neighbours", search.coupling, COUPLING),
         measured("least loss with the outputs free", search.reachable.loss),
-        measured("loss of one output for all", search.constant.loss),
+        measured("loss of the best constant output", search.constant.loss),
     ]
     gain = search.reachable.loss / max(1e-2 * search.scale, 1e-30)
     return make_finding("mixed-examples", text, numbers, cure, max(gain, 1.0), gain_in="loss")

@@ -1,13 +1,13 @@
 """unreachable-loss and unbounded-loss: what the criterion and the output activation let any outputs reach.
 
 Unreachable: with the outputs as free variables the loss stays high, and falls without the output activation by at least
-a tenth of what a constant output earns; or floating targets lie thirty times farther off than the outputs are large,
-so that a run spends its steps on their mean; or outputs that know every target earn less than a twentieth over one
-output for all; or a softmax shares one unit among labels that do not exclude each other; or outputs that know every
-class keep six tenths of what one output for all costs.
-Unbounded: the loss of free outputs falls without end on class numbers, or that of one output for all examples does; or
+a tenth of the loss of a constant output; or floating targets lie thirty times farther off than the outputs are large,
+so that a run spends its steps on their mean; or outputs fitted to every target are less than a twentieth better than a
+constant one; or a softmax shares one unit among labels that do not exclude each other; or outputs that know every
+class keep six tenths of what the best constant output costs.
+Unbounded: the loss of free outputs falls without end on class numbers, or that of the best constant output does; or
 a loss of probabilities lies below zero, but where numbers of both signs weigh the classes: the objective of a policy
-may be negative. A likelihood with a variance of its own may do so for free outputs; for one output for all it does not,
+may be negative. A likelihood with a variance of its own may do so for free outputs; for a constant output it does not,
 and a run brings it down by a logarithm only: one that comes thirty times its first loss below zero, and still falls,
 has no end. A run that settles below zero has met a lower end, whatever free outputs do: a penalty may hold them.
 """
@@ -57,14 +57,14 @@ def examine_unreachable(evidence: Evidence) -> Finding | None:
 
 
 def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:
-    """A finding where outputs that know every target earn next to nothing over one output for all."""
+    """A finding where outputs fitted to every target are hardly better than the best constant output."""
     paid = evidence.penalty.start  # by the parameters, whatever the outputs are
     best, same = search.reachable.loss - paid, search.constant.loss - paid
     is_near = 0 < same < np.inf and search.loss - paid < NEAR * same  # from far off the search may not get there
     if not (search.slope > 0 and is_near and 0 < same - best < ALIKE * same):
         return None
     text = (
-        f"The criterion hardly tells the targets apart: outputs that know each of them earn {best:.4g}, one output for"
+        f"The criterion hardly tells the targets apart: outputs fitted to each of them reach {best:.4g}, one output for"
         f" all {same:.4g}."
     )
     cure = advise("Look at what the loss makes of its targets: smoothing, weights, a tolerance, a mask, a temperature.")
@@ -86,7 +86,7 @@ def _shared_unit(evidence: Evidence, search: OutputSearch) -> Finding | None:
     measurements = [
         *_numbers(search),
         measured("share of the examples that have several labels", several, SEVERAL),
-        measured("least loss over that of one output for all", left, GAP),
+        measured("least loss over that of the best constant output", left, GAP),
     ]
     text = f"A softmax shares one unit among the labels of an example, of which {100 * several:.3g} % have several."
     cure = advise("Take a criterion of each label by itself: optax.sigmoid_binary_cross_entropy.")
@@ -105,14 +105,14 @@ def _held_up(evidence: Evidence, search: OutputSearch) -> Finding | None:
     if not (found[0].size and 0 <= found[0].min() <= found[0].max() < search.place.shape[-1]) or not left >= HELD:
         return None
     text = (
-        f"Outputs that know each class bring the loss to {search.reachable.loss:.3g}, one output for all to"
+        f"Outputs that know each class bring the loss to {search.reachable.loss:.3g}, the best constant output to"
         f" {search.constant.loss:.3g}: the criterion lets them come no lower."
     )
     cure = advise(
         "Look over which axis the softmax runs (the classes', the last one for optax's criteria), and what the loss"
         " makes of its targets."
     )
-    measurements = [*_numbers(search), measured("least loss over that of one output for all", left, HELD)]
+    measurements = [*_numbers(search), measured("least loss over that of the best constant output", left, HELD)]
     return make_finding(
         "unreachable-loss", text, measurements, cure, 1 / max(1 - left, GAP), gain_in="loss", horizon=evidence.num_steps
     )
@@ -225,7 +225,7 @@ def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
 
 
 def _left(evidence: Evidence, search: OutputSearch) -> float:
-    """What free outputs leave of what one output for all costs, without what the loss asks of the parameters."""
+    """What free outputs leave of what the best constant output costs, without what the loss asks of the parameters."""
     paid = evidence.penalty.start
     return (search.reachable.loss - paid) / max(search.constant.loss - paid, 1e-30)
 
@@ -238,5 +238,5 @@ def _numbers(search: OutputSearch) -> list[Measurement]:
     return [
         measured("loss at the model's outputs", search.loss),
         measured("least loss with the outputs free", search.reachable.loss),
-        measured("loss of one output for all", search.constant.loss),
+        measured("loss of the best constant output", search.constant.loss),
     ]

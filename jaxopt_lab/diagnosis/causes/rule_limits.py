@@ -107,7 +107,8 @@ def _against_metric(evidence: Evidence) -> Finding | None:
         return None
     name, start, end = fallen[0]
     text = (
-        f"The loss falls, and {name} on the same data with it, from {start:.3g} to {end:.3g}: what is good costs more."
+        f"The loss falls, and {name} on the same data with it, from {start:.3g} to {end:.3g}: the loss rewards what the"
+        " metric does not."
     )
     cure = advise(
         "Look at the sign of the loss: of a similarity, an overlap or a reward take the negative, or 1 less it."
@@ -132,8 +133,8 @@ def _opposed(evidence: Evidence, leaves: tuple[str, ...]) -> Finding:
 
 def _rising(evidence: Evidence, rising: tuple[str, ...]) -> Finding:
     text = (
-        f"The updates of {listed(rising)} point along their gradient, not against it: optax.masked hands on what it"
-        " leaves out."
+        f"The updates of {listed(rising)} point along their gradient, not against it: optax.masked passes on the"
+        " gradients of what it leaves out."
     )
     numbers = [
         measured("leaves whose update points along the gradient", len(rising), 0.0),

@@ -79,9 +79,9 @@ def _recurrence(evidence: Evidence, signals: Signals, cause: str) -> Finding:
     size = min(max(change, 1 / max(change, 1e-9)), 1e9)
     turns = max(layer.turns for layer in layers)
     verb, limit = ("grows", TOO_MUCH) if change > 1 else ("shrinks", 1 / TOO_MUCH)
-    text = f"On its way back through {turns} turns of a recurrence the gradient {verb} {size:.3g} times."
+    text = f"On its way back through {turns} steps of a recurrence the gradient {verb} {size:.3g} times."
     numbers = [
-        measured("gradient at the first turn of a recurrence over that at its last", change, limit, RECURRENCE),
+        measured("gradient at the first step of a recurrence over that at its last", change, limit, RECURRENCE),
         measured("turns", turns),
     ]
     units, names = {layer.num_units for layer in layers}, tuple(dict.fromkeys(layer.name for layer in layers))

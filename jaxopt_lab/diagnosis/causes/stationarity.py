@@ -123,7 +123,7 @@ def _left_by_another_rule(evidence: Evidence) -> Finding:
     assert base is not None
     measurements = [
         measured("gradient norm", evidence.point.gradient_norm),
-        measured("loss at the end of the run over that of one output for all", evidence.end / base, LEFT),
+        measured("loss at the end of the run over that of the best constant output", evidence.end / base, LEFT),
         measured("least loss of sixteen examples over it, by Adam from the same point", few.least / base, LEFT),
     ]
     text = "The run stands still where Adam fits sixteen examples from the same point: the way is flat, not barred."
@@ -174,7 +174,7 @@ def is_exhausted(evidence: Evidence) -> bool:
 
 
 def _bent_share(evidence: Evidence) -> float:
-    """Learning rate times the largest curvature, up or down, over the edge of the rule in use; 1 where not evidence."""
+    """Learning rate times the largest curvature, up or down, over the rule's edge; 1 where it is not known."""
     model, use = evidence.model_at_point, evidence.setting.optimizer
     if model is None or not np.isfinite(use.edge):
         return 1.0

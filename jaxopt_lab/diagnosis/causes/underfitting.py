@@ -3,7 +3,7 @@
 a probe predicts unseen examples with less than half of the model's errors once the run is whole, or falls in its last
     quarter by less than a tenth of the difference, but where the training examples are known by heart; or
 weight decay takes at least half as much from the weights as the gradient gives; or
-the run goes badly and the loss's own penalty on the weights is at least half of what one output for all costs; or
+the run goes badly and the loss's own penalty on the weights is at least half of what the best constant output costs; or
 no way leads down from where the run stands still, no lower loss is known, and half of that loss is left
 """
 
@@ -83,7 +83,7 @@ def _outdone(evidence: Evidence, skill: Skill) -> Finding:
 def _penalized(evidence: Evidence, pulled: float) -> Finding:
     text = "The loss asks more of the parameters than of the outputs: its penalty on the weights holds training back."
     numbers = [
-        measured("penalty on the parameters over the loss of one output for all", pulled, PULLED),
+        measured("penalty on the parameters over the loss of the best constant output", pulled, PULLED),
         measured("penalty at the point", evidence.penalty.start),
         measured("penalty at the end of the short run", evidence.penalty.end),
     ]
