@@ -71,6 +71,7 @@ class RuleChecks:
       schedule: or None where the rule's answers to a constant gradient do not tell it.
       descent: cosine of the update with the negative gradient, in the median; NaN where an update is not finite.
       idle: share of the steps, of the planned run or of the short one, whose update is zero.
+      is_inert: whether that is all of them, and the rule counts no steps after which it would be another.
       is_finite: whether the update to each finite gradient is.
       rising: paths of the leaves whose own update points along their gradient, in the median.
     """
@@ -83,6 +84,7 @@ class RuleChecks:
     schedule: Schedule | None
     descent: float = 1.0
     idle: float = 0.0
+    is_inert: bool = False
     is_finite: bool = True
     rising: tuple[str, ...] = ()
 
@@ -120,15 +122,17 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         return Skipped(f"the rule does not depend on gradients alone ({type(error).__name__})")
     elasticities, shortened, cosines = np.transpose([each[:3] for each in found])
     alone = np.median([each[3] for each in found], 0)  # of each leaf
+    state, idle = rule.init(setting.params), 0.0 if planned is None else float(np.mean(planned.rates == 0))
     return RuleChecks(
-        is_adaptive=bool(optax.tree.get_all_with_path(rule.init(setting.params), "nu")),
+        is_adaptive=bool(optax.tree.get_all_with_path(state, "nu")),
         elasticity=float(np.nanmedian(elasticities)) if np.isfinite(elasticities).any() else np.nan,
         shortened=float(np.median(shortened)),
         lost=lost,
         dtype=dtype,
         schedule=planned and dataclasses.replace(planned, is_planned=setting.total_steps is not None),
         descent=float(np.median(cosines)),
-        idle=0.0 if planned is None else float(np.mean(planned.rates == 0)),
+        idle=idle,
+        is_inert=idle == 1 and not _counts_steps(state),
         is_finite=bool(np.isfinite(cosines).all()),
         rising=tuple(np.array(vectors.parameter_paths(setting.params))[alone < ASCENT].tolist()),
     )
@@ -164,8 +168,10 @@ def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int, r
         return None
     small = jax.tree.map(lambda leaf: jnp.zeros((1,) * jnp.ndim(leaf), jnp.float32), params)
     rates = np.asarray(steps_of_ones(steps, rule, small), np.float64)
-    if not np.isfinite(rates).all() or not rates.max() > 0:
+    if not np.isfinite(rates).all():
         return None
+    if not rates.any():
+        return Schedule(steps, rates, 0, 0)
     if 0 < rho < 1:
         rates = rates / (1 - rho ** np.arange(1, steps + 1))
     rates = rates / rates.max()
@@ -188,6 +194,12 @@ def held_at(rule: optax.GradientTransformation, step: int) -> optax.GradientTran
         return updates, hold(state)
 
     return optax.GradientTransformationExtraArgs(lambda params: hold(inner.init(params)), update)
+
+
+def _counts_steps(state: Any) -> bool:
+    """Whether a schedule, or an accumulation of gradients, is in a rule's state."""
+    counts = lambda node: _is_schedule(node) or hasattr(node, "mini_step")  # noqa: E731
+    return any(map(counts, jax.tree.leaves(state, is_leaf=counts)))
 
 
 def _is_schedule(node: Any) -> bool:

@@ -1,8 +1,8 @@
-"""no-gradient: parameters that the loss never moves, for no data, before and after a run.
+"""no-gradient: parameters that the loss, or the rule, never moves, for no data, before and after a run.
 
 Exactly zero, for all examples: a stop_gradient, a loss that is constant, a weight that the loss never reads; or a
-weight that is drawn anew in each call and so is no parameter; or outputs that the inputs do not reach. What a rule
-freezes has a gradient and no update: it is no finding.
+weight that is drawn anew in each call and so is no parameter; or outputs that the inputs do not reach; or a rule whose
+updates are all zero. What a rule freezes beside others that it moves is no finding.
 """
 
 from jaxopt_lab.diagnosis.evidence import Evidence
@@ -13,6 +13,9 @@ from jaxopt_lab.diagnosis.program_checks import LEAST_SHARE
 
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where a weight gets no gradient, or is no parameter."""
+    rule = evidence.update.rule
+    if rule is not None and rule.is_inert:
+        return _inert(evidence)
     flow = None if evidence.program is None else evidence.program.gradients
     if flow is None:
         return None
@@ -36,6 +39,13 @@ def examine(evidence: Evidence) -> Finding | None:
         float("inf") if whole else 1 / max(1 - flow.share, 1e-3), horizon=evidence.num_steps,
         follows_from=("dead-units", "vanishing-signal") if not whole else (),
     )  # fmt: skip
+
+
+def _inert(evidence: Evidence) -> Finding:
+    text = "The rule answers every gradient with an update of exactly zero: no parameter moves."
+    cure = advise("Check that no gradient is cleared before the step, and that no factor of the rule is zero.")
+    numbers = [measured("share of the steps without an update", 1.0, 1.0)]
+    return make_finding("no-gradient", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
 
 
 def _ignored(evidence: Evidence) -> Finding:

@@ -183,11 +183,11 @@ def examine_schedule(evidence: Evidence) -> Finding | None:
     checks = evidence.update.rule
     if checks is None or not evidence.is_underperforming:
         return None
-    if checks.idle > IDLE:
+    if checks.idle > IDLE and not checks.is_inert:
         text = f"{checks.idle:.1%} of the steps have no update: the parameters stay where they are."
         numbers = [measured("share of the steps without an update", checks.idle, IDLE)]
         cure = advise("Accumulate the gradients of fewer batches for each update, or plan as many steps more.")
-        return make_finding("schedule", text, numbers, cure, 1 / (1 - checks.idle), horizon=evidence.num_steps)
+        return make_finding("schedule", text, numbers, cure, 1 / max(1 - checks.idle, 1e-3), horizon=evidence.num_steps)
     schedule = checks.schedule
     if schedule is None:
         return None
