@@ -51,7 +51,8 @@ class IdentifiedRule:
       kind: "gradient descent", "heavy ball" or "Nesterov"; "adaptive" for a rule of Adam's family; "accumulating" for
         one that adds up all gradients, none of which it forgets; "linear" for another linear filter of the gradients;
         "unknown", also where groups of leaves are moved in different ways.
-      learning_rate: of the first step, or the largest of the first 2,000 where it rises; NaN if not known.
+      learning_rate: of the first step, or the largest of the first 2,000 where it rises; NaN if not known. Of a rule
+        that does not correct the bias of its second moment, as RMSProp, what its steps settle at, not its longer first.
       rho: the momentum, 0 without.
       lookahead: as in `theory.stability.two_step_edge`: 0, or rho for Nesterov.
       effective_rate: the sum of the impulse response, lr / (1 - rho) for those named.
@@ -123,7 +124,7 @@ def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
     for place, end in enumerate(ends):
         entries = slice(end - int(np.diff(ends, prepend=0)[place]), end)
         parts = parts_of(answers[..., entries], gradients[..., entries])
-        found = _agreed([_told([part[level] for part in parts], first) for level in range(len(LEVELS))])
+        found = _agreed([_told([part[level] for part in parts], first, second) for level in range(len(LEVELS))])
         found = dataclasses.replace(found, weight_decay=float(-steps[1, -1, place]) + 0.0)
         leaves.append(dataclasses.replace(found, b2=second) if found.kind == "adaptive" else found)
     paths = [path for path, leaf in zip(parameter_paths(params), jax.tree.leaves(params), strict=True) if leaf.size]
@@ -187,12 +188,13 @@ def _same(one: IdentifiedRule, other: IdentifiedRule) -> bool:
     return one.kind == other.kind and bool(np.allclose(*numbers, rtol=2 * CLOSE, equal_nan=True))
 
 
-def _told(parts: list[np.ndarray], first: float) -> tuple[IdentifiedRule, bool]:
+def _told(parts: list[np.ndarray], first: float, second: float) -> tuple[IdentifiedRule, bool]:
     """A leaf by its answers of one level.
 
     Args:
       parts: of its steps, as `_parts` gives them, each [sizes, shapes, points, sequences, steps].
       first: decay of the first moment.
+      second: decay of the second moment.
 
     Returns:
       What is known, and whether all steps have the gradient's direction, of whatever length.
@@ -207,7 +209,10 @@ def _told(parts: list[np.ndarray], first: float) -> tuple[IdentifiedRule, bool]:
     is_parallel = bool(rest.max() <= CLOSE * size)
     if is_parallel and np.ptp(answers, axis=0).max() <= CLOSE * size:
         return _named(answers.mean(0)), True
-    signs, around = sign.reshape(runs)[:, -1], spread.reshape(runs)[:, -1]  # to a gradient that stays
+    signs, around = (
+        _without_start(sign.reshape(runs)[:, -1], second),
+        spread.reshape(runs)[:, -1],
+    )  # to a gradient that stays
     moving = np.flatnonzero(np.abs(signs).max(0) > 0)
     rates = -signs[:, moving[0]] if len(moving) else np.zeros(1)
     if rates.min() <= 0 or max(np.ptp(rates), around[:, moving[0]].max()) > CLOSE * rates.max():
@@ -217,6 +222,19 @@ def _told(parts: list[np.ndarray], first: float) -> tuple[IdentifiedRule, bool]:
     if not 0 <= rho < 1:  # gradients are added up for ever before they are normalized
         return IdentifiedRule("accumulating"), is_parallel
     return IdentifiedRule("adaptive", rate, rho, effective_rate=rate), is_parallel
+
+
+def _without_start(answers: np.ndarray, b2: float) -> np.ndarray:
+    """Answers to a gradient that stays [..., steps], without the start of a second moment whose bias stays in.
+
+    Its step k is 1 / sqrt(1 - b2^k) times too long. That a rule does so is told by its answers: they are smoother
+    without it, whatever its schedule.
+    """
+    if not 0 < b2 < 1:
+        return answers
+    settled = answers * np.sqrt(1 - b2 ** np.arange(1, answers.shape[-1] + 1))
+    bends = [np.abs(np.diff(each[..., :STARTS], 2)).max() for each in (answers, settled)]
+    return settled if bends[1] < bends[0] / 2 else answers
 
 
 def _named(responses: np.ndarray) -> IdentifiedRule:
@@ -264,6 +282,7 @@ def _at_its_peak(rule: optax.GradientTransformation, small: Any, found: Identifi
     answers = np.asarray(compiled(steps_of_ones, (_WARM_UP, rule), small)(small), np.float64)
     if not np.isfinite(answers).all():
         return found
+    answers = _without_start(answers, found.b2)
     if found.kind != "adaptive" and found.rho:
         shares = found.rho ** np.arange(_WARM_UP)
         answers = answers / np.cumsum(_nesterov_shares(found.rho, _WARM_UP) if found.lookahead else shares)
