@@ -110,6 +110,7 @@ class Prescription:
       change: (problem, rule) -> (problem, rule), or None where only a person can make it.
       restarts: whether the change is to the initial parameters, so that a run must begin anew.
       rescales: whether the loss has other units afterwards.
+      changes_loss: whether it is another function of the outputs afterwards, by which the run in use is judged too.
       rates: factors of the learning rate that come with the change; a trial chooses among them.
     """
 
@@ -117,6 +118,7 @@ class Prescription:
     change: Change | None = None
     restarts: bool = False
     rescales: bool = False
+    changes_loss: bool = False
     rates: tuple[float, ...] = ()
 
     def apply(self, problem: Problem, rule: Rule) -> tuple[Problem, Rule]:

@@ -132,7 +132,9 @@ def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     helping.pop("learning-rate-too-low", None)  # larger steps make up for what is lost or clipped
     rivals = [each for each in findings if each.cause in helping and _RAW not in each.follows_from]
     most = _Most(max(helping.values(), default=1.0), max((helping[each.cause] for each in rivals), default=1.0))
-    waiting = sorted(findings, key=lambda found: (is_mended and _harms(found), *_order(found, most)))
+    waiting = sorted(
+        findings, key=lambda found: (is_mended and found.trial is not None and found.trial.harms, *_order(found, most))
+    )
     ranked: list[Finding] = []
     while waiting:
         free = [found for found in waiting if not any(_explains(other, found, most) for other in waiting)]
@@ -173,12 +175,6 @@ def _mends(found: Finding) -> bool:
     if trial is None or not trial.helps:
         return False
     return max(trial.gain, trial.speed / _LARGE) >= _AS_GOOD or trial.before >= NOTHING * trial.scale
-
-
-def _harms(found: Finding) -> bool:
-    """Whether the change against it was tried and ends higher, or at no finite number, where the run ended at one."""
-    trial = found.trial
-    return trial is not None and not trial.helps and not trial.after <= trial.before
 
 
 def _order(found: Finding, most: _Most) -> tuple[float, ...]:

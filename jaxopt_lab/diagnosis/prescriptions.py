@@ -155,7 +155,7 @@ def leave_out_duplicates() -> Prescription:
 def shape_targets(leaf: int, shape: tuple[int, ...]) -> Prescription:
     """Targets of the outputs' shape."""
     text = f"Give the targets the shape of the outputs, [examples{''.join(f', {size}' for size in shape)}]."
-    return Prescription(text, lambda p, r: (data_changes.shaped(p, leaf, shape), r))
+    return Prescription(text, lambda p, r: (data_changes.shaped(p, leaf, shape), r), changes_loss=True)
 
 
 def negate_loss() -> Prescription:

@@ -14,10 +14,11 @@ import numpy as np
 
 from jaxopt_lab import training
 from jaxopt_lab.core import InputError, Problem
+from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import ASIDE, LOSS, Budget, step_cost
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Prescription
-from jaxopt_lab.diagnosis.gradient_noise import constant_output
+from jaxopt_lab.diagnosis.gradient_noise import constant_output, value
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.prescriptions import scale_rate, standardize_inputs
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule, speed_up
@@ -89,6 +90,11 @@ class Trial:
         if fall > max(_HELPS * abs(self.before), (_HALVED if halved else _VISIBLE) * self.scale):
             return True
         return self.speed >= _FASTER and fall > -_VISIBLE * self.scale
+
+    @property
+    def harms(self) -> bool:
+        """Whether the score is as much higher as it would have to be lower to help."""
+        return self.after > self.before + max(_HELPS * abs(self.before), _VISIBLE * self.scale)
 
     @property
     def gain(self) -> float:
@@ -206,6 +212,8 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
     units = _units(evidence, problem) if prescription.rescales else (1.0, 1.0)
     if units is None:
         return None
+    if prescription.changes_loss:
+        base = dataclasses.replace(_judged_by(problem, base), curves=after.curves)
     pair = None
     if base.training is not None and after.training is not None:
         pair = _finite(base.training[0] / units[0]), _finite(after.training[best] / units[1])
@@ -236,10 +244,6 @@ def _units(evidence: Evidence, problem: Problem) -> tuple[float, float] | None:
     return (before, after) if before is not None and before > 0 and after is not None and after > 0 else None
 
 
-def _finite(score: float) -> float:
-    return float(score) if np.isfinite(score) else float("inf")
-
-
 @dataclasses.dataclass(frozen=True)
 class _Scores:
     """Losses at the end of runs, NaN where one diverged: what decides; on the training data where that is another."""
@@ -248,17 +252,30 @@ class _Scores:
     training: np.ndarray | None
     steps: np.ndarray
     curves: np.ndarray
+    params: Any
+    model_state: Any
+
+
+def _judged_by(problem: Problem, base: _Scores) -> _Scores:
+    """The run in use, by the loss of another problem where it ended."""
+    loss = as_partial(problem.freeze(base.model_state).loss)
+    ends, training = (
+        None if data is None else np.array([float(value(loss, base.params, data))])
+        for data in (problem.validation, problem.data)
+    )
+    return dataclasses.replace(
+        base, ends=training if ends is None else ends, training=None if ends is None else training
+    )
+
+
+def _finite(score: float) -> float:
+    return float(score) if np.isfinite(score) else float("inf")
 
 
 def _scores(
-    problem: Problem,
-    rule: Any,
-    factors: list[float],
-    evidence: Evidence,
-    steps: int,
-    restarts: bool = False,
+    problem: Problem, rule: Any, factors: list[float], evidence: Evidence, steps: int, restarts: bool = False,
     draw: int = 0,
-) -> _Scores:
+) -> _Scores:  # fmt: skip
     """Where runs of the rule at its rate times each factor end."""
     setting = evidence.setting
     on_validation = problem.validation is not None
@@ -266,9 +283,7 @@ def _scores(
     size = setting.batch_size
     if size is not None and problem.num_examples is not None:
         size = min(size, problem.num_examples)
-    params = setting.params
-    if restarts:
-        params = problem.init(jax.random.key(setting.seed + draw))
+    params = problem.init(jax.random.key(setting.seed + draw)) if restarts else setting.params
     scaled: tuple[Any, ...] = (rule,) if factors == [1.0] else (ScaledRule(rule), {"factor": np.array(factors)})
     trace = training.run(
         problem, *scaled, steps=steps, every=max(1, steps // _RECORDS),
@@ -280,6 +295,5 @@ def _scores(
         curves = trace[probe.name]
         tail = curves[:, -max(1, curves.shape[1] // 4) :].mean(1)
         ends[probe.name] = np.where(finite, tail if probe.name == "loss" else curves.min(1), np.nan)
-    if not on_validation:
-        return _Scores(ends["loss"], None, trace.steps, trace["loss"])
-    return _Scores(ends["validation_loss"], ends["loss"], trace.steps, trace["validation_loss"])
+    name, also = ("validation_loss", ends["loss"]) if on_validation else ("loss", None)
+    return _Scores(ends[name], also, trace.steps, trace[name], trace.params_of(), trace.model_state_of())

@@ -122,6 +122,14 @@ def test_targets_get_the_shape_of_the_outputs():
     assert finding.cause == "mixed-examples"
     chex.assert_shape(changed[0].data[1], (60, 1))
     assert finding.trial.helps
+    run = lab.run(
+        lab.from_loss(mixing, jnp.zeros((4, 1)), (INPUTS, truth)),
+        optax.sgd(0.01),
+        steps=finding.trial.steps,
+        batch_size=20,
+    )
+    judged = np.mean((INPUTS @ np.asarray(run.params_of()) - truth[:, None]) ** 2)
+    np.testing.assert_allclose(finding.trial.before, judged, rtol=1e-4)  # by the loss that it should have had
 
 
 def test_a_likelihood_that_is_minimized_is_negated():

@@ -24,7 +24,14 @@ def found(cause, predicted=2.0, gain=None, helps=True, follows=(), before=1.0, a
         None
         if gain is None
         else types.SimpleNamespace(
-            gain=gain, weight=gain, helps=helps, before=before, after=after, speed=speed, scale=scale
+            gain=gain,
+            weight=gain,
+            helps=helps,
+            harms=after > 1.2 * before,
+            before=before,
+            after=after,
+            speed=speed,
+            scale=scale,
         )
     )
     return type(finding)(**{**vars(finding), "trial": trial})
@@ -229,6 +236,15 @@ def test_a_change_by_which_the_loss_makes_pairs_of_all_examples_is_not_tried():
     assert _size(lab.from_loss(lambda w, batch, key: jnp.mean(batch[0]), jnp.zeros(3), data), jnp.zeros(3)) < 2100**2
     cure = Prescription("Give the targets another shape.", lambda problem, rule: (big, rule))
     assert _try(evidence(), found("mixed-examples"), cure, 10, None) is None  # before anything is run
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "harms"), [(1.0, 1.19, False), (1.0, 1.21, True), (0.01, 0.05, False), (0.01, 0.06, True),
+                                   (1.0, np.inf, True), (np.inf, np.inf, False)]
+)  # fmt: skip
+def test_a_change_harms_where_the_score_is_a_fifth_higher(before, after, harms):
+    trial = Trial("mixed-examples", Prescription(""), 400, before, after, None, 2.3, 1.0, True)
+    assert trial.harms == harms
 
 
 def test_of_changes_that_end_a_divergence_that_counts_more_which_ends_lower():
