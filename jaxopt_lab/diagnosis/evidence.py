@@ -208,7 +208,7 @@ class Evidence:
 
     @property
     def learned_nothing(self) -> bool:
-        """Whether the run ends no lower than the best constant output, or diverges, or its loss has no lower end."""
+        """Whether the run ends no lower than a constant output or on others' targets, diverges, or falls for ever."""
         base, run = self.point.baseline, self.run
         if run is None or run.diverged:
             return run is not None
@@ -216,8 +216,8 @@ class Evidence:
             return False
         if (search := self.part("program.outputs")) is not None and search.constant_runs_away and not self.is_settled:
             return True
-        if base is None:
-            return False
+        if base is None or self.part("program.examples.is_unpaired"):
+            return base is not None
         base -= self.penalty.start
         held = np.inf if self.validation is None else self.validation.loss.value - self.penalty.end
         return bool(min(self.end - self.penalty.end, held) >= NOTHING * base or base <= held < np.inf)

@@ -10,12 +10,17 @@ import jax
 import numpy as np
 
 from jaxopt_lab.core import Problem, meshes
+from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.diagnosis.budget import some_examples
+from jaxopt_lab.diagnosis.gradient_noise import value
 from jaxopt_lab.diagnosis.output_search import find_place, outputs_of
+from jaxopt_lab.tracing.targets import own_targets
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
 _EXAMPLES = 31  # no other axis of the outputs is likely to have as many
+_MOST_PAIRED, _DEALS, _UNPAIRED = 512, 4, 0.02
 _GAINS = (1.0, 4.0, 16.0)  # sigmoids shrink what they see four times a layer: small weights would hide it
 _SAME = 1e-5  # of the outputs' size: the rounding of sums in another order
 
@@ -29,10 +34,18 @@ class ExampleChecks(NamedTuple):
         a normalization over the batch on the neighbours alone. NaN where that is not seen, or where each step takes
         all data: of one graph or one series the order may be meant.
       ignored: whether they are the same for examples that differ, at parameters drawn anew too.
+      paired: how much lower the loss is for examples with their own targets than with each other's, over its scale; at
+        the end of the run, on validation data where there are some. NaN where no targets are told from inputs.
     """
 
     reordered: float
     ignored: bool
+    paired: float = float("nan")
+
+    @property
+    def is_unpaired(self) -> bool:
+        """Whether the examples' own targets cost the model as much as each other's do."""
+        return self.paired < _UNPAIRED
 
 
 def check_examples(evidence: "Evidence") -> ExampleChecks | None:
@@ -60,7 +73,24 @@ def check_examples(evidence: "Evidence") -> ExampleChecks | None:
             by_order = _distance(moved, np.take(outputs, order, axes[0]))
             kept = np.arange(0, _EXAMPLES, 2)
             reordered = min(by_order, _distance(np.take(beside, kept, axes[0]), np.take(outputs, kept, axes[0])))
-    return ExampleChecks(reordered, _ignored(problem, params, batch, outputs, axes[0], setting.seed))
+    ignored = _ignored(problem, params, batch, outputs, axes[0], setting.seed)
+    return ExampleChecks(reordered, ignored, _paired(problem, params, setting.seed) / evidence.scale)
+
+
+def _paired(problem: Problem, params: Any, seed: int) -> float:
+    """By how much the loss rises when the targets are dealt out anew."""
+    whole = problem.data if problem.validation is None else problem.validation
+    data, place = some_examples(whole, _MOST_PAIRED, seed), find_place(problem, params)
+    leaf = None if place is None else own_targets(place, data)
+    if leaf is None:
+        return float("nan")
+    leaves, structure = jax.tree.flatten(data)
+    generator, loss, others = np.random.default_rng((seed, 4)), as_partial(problem.loss), []
+    for _ in range(_DEALS):
+        dealt = np.asarray(leaves[leaf])[generator.permutation(len(leaves[leaf]))]
+        batch = structure.unflatten([dealt if k == leaf else each for k, each in enumerate(leaves)])
+        others.append(float(value(loss, params, batch)))
+    return float(np.mean(others)) - float(value(loss, params, data))
 
 
 def _ignored(problem: Problem, params: Any, batch: Any, outputs: np.ndarray, axis: int, seed: int) -> bool:

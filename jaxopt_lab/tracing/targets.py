@@ -72,6 +72,12 @@ def target_leaf(place: OutputPlace, data: Any) -> int | None:
     return found[0] if len(found) == 1 and classes_of(place, data) is None else None
 
 
+def own_targets(place: OutputPlace, data: Any) -> int | None:
+    """Which leaf of the data holds the targets, classes or not, and no inputs; None without."""
+    found = [number for number in (class_leaf(place, data), target_leaf(place, data)) if number is not None]
+    return found[0] if found and found[0] not in place.inputs else None
+
+
 def target_size(place: OutputPlace, data: Any) -> float:
     """The size of what the outputs are compared with: that of floating targets, at least 1."""
     if (number := target_leaf(place, data)) is None:

@@ -56,6 +56,22 @@ def masked(kept):
     return outputs
 
 
+@pytest.mark.parametrize(("order", "paired"), [(np.arange(96), True), (RNG.permutation(96), False)])
+def test_a_loss_is_held_against_that_on_other_examples_targets(order, paired):
+    """As pictures and masks that were shuffled apart: what the model knows of the places it knows of any picture."""
+
+    def loss(params, batch, key):
+        return jnp.mean((batch[0] @ params["w"] + params["b"] - batch[1]) ** 2)
+
+    places = np.linspace(-3, 3, 5)[:, None].astype(np.float32)
+    problem = lab.from_loss(
+        loss, {"w": jnp.zeros((3, 1)), "b": jnp.zeros((5, 1))}, (SERIES, places + SERIES.sum(2, keepdims=True)[order])
+    )
+    found = lab.diagnose(problem, optax.adam(0.1), steps=200, batch_size=32)
+    assert (found.evidence.program.examples.paired > 0.1) == paired
+    assert (found.causes == ("uninformative-labels",)) == (not paired)
+
+
 def test_inputs_that_a_mask_keeps_out_are_told():
     found = told(masked(lambda x: jnp.zeros(x.shape[1:2], bool)[:, None]))
     assert found.evidence.program.examples.ignored

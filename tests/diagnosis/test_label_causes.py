@@ -8,6 +8,7 @@ import pytest
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis.causes import labels
 from jaxopt_lab.diagnosis.data_checks import DataChecks, Labels
+from jaxopt_lab.diagnosis.example_checks import ExampleChecks
 from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.program_checks import ProgramChecks
 from jaxopt_lab.diagnosis.validation import Validation
@@ -42,6 +43,16 @@ def test_labels_are_uninformative_where_no_probe_tells_them_and_the_model_does_n
 def test_a_class_is_silent_where_another_is_not(silent, found):
     checks = DataChecks(Labels({0: 20, 1: 20}, 1, 0.5, silent), None, None)
     assert (labels.examine_range(evidence(data=checks)) is not None) == found
+
+
+@pytest.mark.parametrize(("paired", "found"), [(0.019, True), (0.021, False), (float("nan"), False)])
+def test_a_model_that_does_as_well_on_others_targets_has_learned_nothing_of_the_inputs(paired, found):
+    """Outputs of many places end far below one number for all of them, whatever the inputs are."""
+    program = ProgramChecks(examples=ExampleChecks(0.0, False, paired))
+    held = Validation(Estimate(0.5, 0.01), 1.0, 1.0, 0.0)
+    made = evidence(end=0.5, data=DataChecks(None, 0.5, None), validation=held, program=program)
+    assert made.learned_nothing == found
+    assert (labels.examine_uninformative(made) is not None) == found
 
 
 @pytest.mark.parametrize(

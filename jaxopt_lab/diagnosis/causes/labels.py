@@ -106,11 +106,11 @@ def _are_classes(evidence: Evidence, labels: Labels) -> bool:
 
 def examine_uninformative(evidence: Evidence) -> Finding | None:
     """A finding where nothing predicts the labels of unseen examples."""
-    chance = None if evidence.data is None else evidence.data.probe
+    chance, examples = evidence.part("data.probe"), evidence.part("program.examples")
     if chance is None or (chance < CHANCE and not _is_slight(evidence, chance)):
         return None
     validation, base = evidence.validation, evidence.point.baseline
-    if validation is not None and base is not None:
+    if validation is not None and base is not None and not (examples and examples.is_unpaired):
         error = validation.loss.standard_error or 0.0
         if validation.loss.value + 2 * error < NO_BETTER * base:
             return None
@@ -119,6 +119,8 @@ def examine_uninformative(evidence: Evidence) -> Finding | None:
         measured("validation loss", validation.loss if validation is not None else np.nan),
         measured("loss of the best constant output", base if base is not None else np.nan),
     ]
+    if examples and np.isfinite(examples.paired):
+        numbers.append(measured("rise of the loss on other examples' targets, over its scale", examples.paired))
     text = "Neither neighbours nor a linear nor a boosted model predict the labels of unseen examples from the inputs."
     cure = advise("Look whether inputs and labels are still in the same order: shuffle and split them together.")
     return make_finding("uninformative-labels", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
