@@ -58,13 +58,17 @@ def test_columns_that_stay_alike_are_a_bad_start(same, end, outputs, found):
     assert told is None or "columns of factors" in told.explanation
 
 
-@pytest.mark.parametrize(("probe", "fall", "found"), [(0.8, 0.04, True), (0.8, 0.06, False), (0.6, 0.04, False)])
-def test_a_run_that_crawls_is_outdone_before_it_is_over(probe, fall, found):
+@pytest.mark.parametrize(
+    ("probe", "fall", "spacing", "found"),
+    [(0.8, 0.04, 6, True), (0.8, 0.06, 6, False), (0.6, 0.04, 6, False), (0.8, 0.04, 5, False)],
+)
+def test_a_run_that_crawls_is_outdone_before_it_is_over(probe, fall, spacing, found):
     data = DataChecks(None, None, None, skill=Skill(0.3, probe, 0.01))
     made = evidence(data=data)
     curve = np.concatenate([np.linspace(1.1, 0.7 + fall, 30), np.full(10, 0.7)])
     curve[20:30] = 0.7 + fall
-    moving = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve))
+    run = dataclasses.replace(made.run, losses=curve, steps=spacing * made.run.steps)
+    moving = dataclasses.replace(made, run=run)
     assert not moving.is_whole
     assert (underfitting.examine(moving) is not None) == found
 

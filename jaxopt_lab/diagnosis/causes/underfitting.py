@@ -1,7 +1,8 @@
 """underfitting: the model, as it is trained, cannot do better.
 
 a probe predicts unseen examples with less than half of the model's errors once the run is whole, or falls in its last
-    quarter by less than a tenth of the difference, but where the training examples are known by heart; or
+    quarter, of 200 steps or more, by less than a tenth of the difference, but where the training examples are known by
+    heart; or
 weight decay takes at least half as much from the weights as the gradient gives; or
 the run goes badly and the loss's own penalty on the weights is at least half of what the best constant output costs; or
 no way leads down from where the run stands still, no lower loss is known, and half of that loss is left
@@ -18,7 +19,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise, lighten_penalty, stop_dec
 
 HELD = 0.5
 PULLED = 0.5
-CRAWLS = 0.1
+CRAWLS, MANY_STEPS = 0.1, 200
 _STANDING = ("local-minimum", "saddle", "plateau", "gradient-noise")
 
 
@@ -61,7 +62,7 @@ def examine(evidence: Evidence) -> Finding | None:
 
 def _crawls(evidence: Evidence, skill: Skill) -> bool:
     """Whether the loss falls in the last quarter by less than a tenth of what the probe shows to be left."""
-    if evidence.run is None:
+    if evidence.run is None or evidence.num_steps < MANY_STEPS:
         return False
     third, last = evidence.run.late_losses
     return third - last < CRAWLS * (skill.probe - skill.model) * evidence.scale
