@@ -24,12 +24,12 @@ SGD = IdentifiedRule("gradient descent", 0.1, effective_rate=0.1)
 PLACE = OutputPlace(0, (40, 4), ((5, "softmax"),), (0,), (1,), False)
 
 
-def evidence(problem=CLASSES, end=0.9, batch_size=None, rule=None, noise=None, **parts):
+def evidence(problem=CLASSES, end=0.9, batch_size=None, rule=None, noise=None, total_steps=None, **parts):
     """A run from 1.1 to `end` where the best constant output has the loss 1.0."""
     curve = np.linspace(1.1, end, 40)
     curve[20:] = end
     run = ProbeRun(np.arange(40), curve, np.ones(40), None, Status.COMPLETED, jnp.zeros(3), None, None)
-    setting = Setting(problem, optax.sgd(0.1), jnp.zeros(64), True, 39, batch_size, 0, None, None, SGD)
+    setting = Setting(problem, optax.sgd(0.1), jnp.zeros(64), True, 39, batch_size, 0, None, None, SGD, total_steps)
     return Evidence(setting, PointState(1.1, 1.0, baseline=1.0), run=run, update=Update(noise, rule), **parts)
 
 

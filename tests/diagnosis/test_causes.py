@@ -76,7 +76,7 @@ def test_a_run_that_crawls_is_outdone_before_it_is_over(probe, fall, spacing, fo
 @pytest.mark.parametrize(("end", "found"), [(0.04, False), (0.06, True)])
 def test_examples_known_by_heart_are_overfitted_and_not_underfitted(end, found):
     data = DataChecks(None, None, None, skill=Skill(0.3, 0.8, 0.01))
-    made = evidence(end=end, data=data, validation=Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0))
+    made = evidence(end=end, total_steps=39, data=data, validation=Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0))
     assert generalization.examine(made) is not None
     assert (underfitting.examine(made) is not None) == found
     shared = dataclasses.replace(made, validation=Validation(Estimate(end, 1e-3), 0.8, 1.2, 0.0))
@@ -196,7 +196,7 @@ def test_where_a_rule_steps_by_signs_weight_decay_is_held_against_those():
     [(0.5, 0.74, 0.01, False), (0.5, 0.76, 0.01, True), (0.85, 0.94, 0.01, False), (0.5, 0.76, 0.09, False)],
 )
 def test_a_probe_that_leaves_half_of_the_errors_tells_underfitting(model, probe, error, found):
-    made = evidence(end=0.6, data=DataChecks(None, None, None, skill=Skill(model, probe, error)))
+    made = evidence(end=0.6, total_steps=39, data=DataChecks(None, None, None, skill=Skill(model, probe, error)))
     assert (underfitting.examine(made) is not None) == found
     cut_short = dataclasses.replace(made, setting=dataclasses.replace(made.setting, total_steps=1000))
     falling = dataclasses.replace(made.run, losses=np.linspace(1.1, 0.6, 40))

@@ -1,8 +1,7 @@
 """underfitting: the model, as it is trained, cannot do better.
 
-a probe predicts unseen examples with less than half of the model's errors once the run is whole, or falls in its last
-    quarter, of 200 steps or more, by less than a tenth of the difference, but where the training examples are known by
-    heart; or
+a probe predicts unseen examples with less than half of the model's errors once the planned steps are done, or 200 of
+    which the last quarter gains less than a tenth of that, but where the training examples are known by heart; or
 weight decay takes at least half as much from the weights as the gradient gives; or
 the run goes badly and the loss's own penalty on the weights is at least half of what the best constant output costs; or
 no way leads down from where the run stands still, no lower loss is known, and half of that loss is left
@@ -34,7 +33,7 @@ def examine(evidence: Evidence) -> Finding | None:
         return _penalized(evidence, pulled)
     is_held = held >= HELD and not evidence.is_converged
     skill = None if evidence.data is None else evidence.data.skill
-    if skill is not None and not is_held and skill.is_outdone and (evidence.is_whole or _crawls(evidence, skill)):
+    if skill is not None and not is_held and skill.is_outdone and _is_over(evidence, skill):
         memorized = evidence.is_converged and generalization.examine(evidence) is not None
         return None if memorized else _outdone(evidence, skill)
     if held < HELD and stationarity.fits_a_few(evidence):
@@ -60,12 +59,12 @@ def examine(evidence: Evidence) -> Finding | None:
     )  # fmt: skip
 
 
-def _crawls(evidence: Evidence, skill: Skill) -> bool:
-    """Whether the loss falls in the last quarter by less than a tenth of what the probe shows to be left."""
-    if evidence.run is None or evidence.num_steps < MANY_STEPS:
+def _is_over(evidence: Evidence, skill: Skill) -> bool:
+    """Whether the planned steps are done, or many, of which the last quarter gains little of what the probe shows."""
+    if evidence.run is None or evidence.num_steps < min(MANY_STEPS, evidence.setting.total_steps or MANY_STEPS):
         return False
     third, last = evidence.run.late_losses
-    return third - last < CRAWLS * (skill.probe - skill.model) * evidence.scale
+    return evidence.is_whole or third - last < CRAWLS * (skill.probe - skill.model) * evidence.scale
 
 
 def _outdone(evidence: Evidence, skill: Skill) -> Finding:
