@@ -61,11 +61,11 @@ def _course(progress: float) -> str:
       >>> _course(0.25), _course(-0.04)
       ('The short run takes 25 % off the loss.', 'The short run adds 4 % to the loss.')
       >>> _course(0.001)
-      'The short run leaves the loss as it is, within 1 %.'
+      'The short run leaves the loss as it is, within 1%.'
     """
     if abs(progress) < 0.01:
-        return "The short run leaves the loss as it is, within 1 %."
-    share = f"{100 * abs(progress):.0f} %"
+        return "The short run leaves the loss as it is, within 1%."
+    share = f"{100 * abs(progress):.0f}%"
     return (
         f"The short run reduces the loss by {share}." if progress > 0 else f"The short run raises the loss by {share}."
     )

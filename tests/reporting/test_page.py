@@ -140,7 +140,8 @@ def test_in_a_notebook_the_style_is_the_pages_own_and_nobody_elses():
     assert style.startswith("<style>.jaxopt-lab.jaxopt-lab.jaxopt-lab {")
     assert style.count("{") == style.count("}")
     assert not re.search(r"(?m)^\s*(:root|html|body) \{", style)
-    assert "background: #fff" in style  # legible in a dark notebook
+    assert "--page: #fff" in style  # legible in a dark notebook
+    assert "dark" not in style
     checked(body)
 
 
@@ -152,6 +153,21 @@ def test_every_text_colour_of_the_style_can_be_read():
     for name in re.findall(r"(?<![-\w])color: var\(--(\w+)\)", css):
         assert contrast_on_white(named[name]) / lightest >= LEAST_CONTRAST, name
     assert re.findall(r"(?<![-\w])color: #", css) == []
+
+
+def test_a_dark_screen_has_every_colour_of_its_own():
+    templates = pathlib.Path(page_module.__file__).parent / "templates"
+    light, dark = (
+        dict(re.findall(r"--(\w+): (#[0-9a-f]{6}|#[0-9a-f]{3,4})\b", (templates / name).read_text().split("}")[0]))
+        for name in ("report.css", "dark.css")
+    )
+    assert dark.keys() >= light.keys() - {"shade"}
+    for name in ("ink", "soft", "link", "good", "bad"):
+        for ground in ("page", "wash"):
+            apart = contrast_on_white(dark[ground]) / contrast_on_white(dark[name])
+            assert apart >= LEAST_CONTRAST, (name, ground)
+    page = render_page([result()])
+    assert 'media="screen and (prefers-color-scheme: dark)"' in page
 
 
 def test_numbers_are_shown_for_reading():
