@@ -60,6 +60,7 @@ def test_of_an_unplanned_run_the_schedule_is_gone_after_a_tenth(ends, peak, foun
 @pytest.mark.parametrize(("idle", "found"), [(0.88, False), (0.92, True)])
 def test_nine_of_ten_steps_have_no_update(idle, found):
     assert (rule_limits.examine_schedule(evidence(rule=checks(idle=idle))) is not None) == found
+    assert rule_limits.examine_schedule(evidence(rule=checks(idle=idle, is_inert=True))) is None  # no-gradient tells
     assert rule_limits.examine_schedule(evidence(end=0.1, rule=checks(idle=idle))) is None
 
 

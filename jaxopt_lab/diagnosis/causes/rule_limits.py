@@ -181,9 +181,9 @@ def examine_clipped(evidence: Evidence) -> Finding | None:
 def examine_schedule(evidence: Evidence) -> Finding | None:
     """A finding where the schedule, or the end of the planned run, stops training."""
     checks = evidence.update.rule
-    if checks is None or not evidence.is_underperforming:
+    if checks is None or checks.is_inert or not evidence.is_underperforming:
         return None
-    if checks.idle > IDLE and not checks.is_inert:
+    if checks.idle > IDLE:
         text = f"{checks.idle:.1%} of the steps have no update: the parameters stay where they are."
         numbers = [measured("share of the steps without an update", checks.idle, IDLE)]
         cure = advise("Accumulate the gradients of fewer batches for each update, or plan as many steps more.")
