@@ -2,11 +2,15 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import jaxopt_lab as lab
 from jaxopt_lab.core import Stateful
-from jaxopt_lab.diagnosis.causes import signals
+from jaxopt_lab.diagnosis.causes import no_gradient, signals
 from jaxopt_lab.diagnosis.evidence import Layers
 from jaxopt_lab.diagnosis.program_checks import GradientFlow
 from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
@@ -30,6 +34,30 @@ def test_half_of_a_layers_units_are_dead_or_three_quarters_saturated(dead, satur
     made = evidence(layers=layered(dead=dead, saturated=saturated))
     assert (signals.examine_dead(made) is not None) == found
     assert signals.examine_dead(evidence(end=0.1, layers=layered(dead=dead, saturated=saturated))) is None
+
+
+@pytest.mark.parametrize(("reachable", "slope", "found"), [(0.54, 0.0, True), (0.56, 0.0, False), (0.54, 1e-9, False)])
+def test_an_output_activation_that_is_flat_at_all_outputs_is_dead(reachable, slope, found):
+    program = search(reachable=reachable)
+    program = dataclasses.replace(program, outputs=dataclasses.replace(program.outputs, slope=slope))
+    flow = GradientFlow(("0/weight",), (), 1.0, ())
+    made = evidence(layers=layered(), program=dataclasses.replace(program, gradients=flow))
+    told = signals.examine_dead(made)
+    assert (told is not None) == found
+    assert told is None or "softmax on the outputs" in told.explanation
+    assert (no_gradient.examine(made) is None) == found  # one of the two
+
+
+def test_a_relu_behind_the_outputs_that_is_dead_from_the_start_is_told():
+    inputs = np.linspace(-1.7, 1.7, 64, dtype=np.float32)[:, None]
+
+    def loss(params, batch, key):
+        return jnp.mean((jax.nn.relu(batch[0] @ params["in"] + params["bias"])[:, 0] - batch[1]) ** 2)
+
+    start = {"in": jnp.ones((1, 1)), "bias": jnp.full(1, -5.0)}
+    found = lab.diagnose(lab.from_loss(loss, start, (inputs, 2 + inputs[:, 0])), optax.sgd(0.1), steps=60, budget=60)
+    assert found.causes[0] == "dead-units"
+    assert "relu on the outputs" in found.findings[0].explanation
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ weight that is drawn anew in each call and so is no parameter; or outputs that t
 updates are all zero. What a rule freezes beside others that it moves is no finding.
 """
 
+from jaxopt_lab.diagnosis.causes import signals
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise
@@ -27,7 +28,7 @@ def examine(evidence: Evidence) -> Finding | None:
         cure = advise("Make the layer once, outside of the call, and pass it to the loss among the parameters.")
         numbers = [measured("products with a weight that is drawn anew", len(flow.redrawn), 1.0)]
         return make_finding("no-gradient", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
-    if not flow.without or flow.share < LEAST_SHARE:
+    if not flow.without or flow.share < LEAST_SHARE or signals.dead_outputs(evidence) is not None:
         return None
     why = "the loss does not read them" if set(flow.unread) == set(flow.without) else "a stop_gradient, or a constant"
     text = f"The gradient of {listed(flow.without)} is exactly zero for all data ({why}): they stay as they are."

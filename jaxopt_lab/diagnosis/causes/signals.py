@@ -5,7 +5,8 @@ both keep their size from layer to layer; off it they change by sqrt(chi) a laye
 about 6 / |ln chi| (Schoenholz et al. 2017): a change of more than e^3 = 20 in all is too much, and so is one through
 the turns of a recurrence, whose best layer counts.
 Dead: half of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of
-2^-n is expected. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
+2^-n is expected; or the activation on the outputs is flat at all of them, and outputs from elsewhere cost less than
+half. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
 Initialization: the loss before the first step exceeds ln C by 3 (or is four times that of a constant output), or units
 are copies of each other, or saturated before the first step, or the rows or columns of a leaf are the same before and
 after the run, or the signal changes twentyfold within three layers: not depth makes it, but the weights.
@@ -33,7 +34,7 @@ RECURRENCE = "Bengio, Simard, Frasconi 1994; Pascanu, Mikolov, Bengio 2013"
 TOO_MUCH = 20.0
 DEAD, SATURATED = 0.5, 0.75
 EXCESS, COPIES = 3.0, 0.5
-CONFIDENT, RECOVERED = 10.0, 0.5
+CONFIDENT, RECOVERED, LEFT_ELSEWHERE = 10.0, 0.5, 0.5
 _FEW = 3
 _NAMES = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 
@@ -94,7 +95,9 @@ def _recurrence(evidence: Evidence, signals: Signals, cause: str) -> Finding:
 
 def examine_dead(evidence: Evidence) -> Finding | None:
     """A finding where half of a layer's units are dead, or three quarters of its entries saturated."""
-    signals = _suffering(evidence)
+    signals, activation = _suffering(evidence), dead_outputs(evidence)
+    if signals is not None and activation is not None:
+        return _dead_outputs(evidence, activation)
     if signals is None or not signals.activations:
         return None
     dead = max(each.dead for each in signals.activations)
@@ -111,6 +114,25 @@ def examine_dead(evidence: Evidence) -> Finding | None:
     return make_finding(
         "dead-units", text, measurements, initialize_by_data(), 1 / alive, horizon=horizon_for(evidence, 1 / alive),
         follows_from=("bad-initialization", "exploding-signal", "unnormalized-inputs", *_decayed(evidence)),
+    )  # fmt: skip
+
+
+def dead_outputs(evidence: Evidence) -> str | None:
+    """The activation on the outputs where it is flat at all of them, and outputs elsewhere cost little; else None."""
+    search = evidence.part("program.outputs")
+    if search is None or search.slope > 0 or not search.place.activations:
+        return None
+    return search.place.activations[-1][1] if search.reachable.loss < LEFT_ELSEWHERE * search.scale else None
+
+
+def _dead_outputs(evidence: Evidence, activation: str) -> Finding:
+    text = f"The {activation} on the outputs passes no gradient on any example: nothing is learned from here."
+    search = evidence.part("program.outputs")
+    left = search.reachable.loss / search.scale
+    numbers = [measured("least loss of outputs that begin elsewhere, over its scale", left, LEFT_ELSEWHERE)]
+    return make_finding(
+        "dead-units", text, numbers, initialize_by_data(), float("inf"), horizon=evidence.num_steps,
+        follows_from=("bad-initialization", "unnormalized-inputs"),
     )  # fmt: skip
 
 
