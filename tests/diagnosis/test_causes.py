@@ -35,9 +35,11 @@ def test_a_penalty_is_half_of_what_one_output_for_all_costs(penalty, found):
     assert underfitting.examine(learned) is None
 
 
-@pytest.mark.parametrize(("held", "found"), [(2.9, False), (3.1, True)])
-def test_a_validation_loss_of_three_outputs_for_all_blames_the_rate(held, found):
-    made = evidence(end=0.1, validation=Validation(Estimate(held, 0.1), None, 0.9, 1.0))
+@pytest.mark.parametrize(
+    ("end", "held", "found"), [(0.1, 2.9, False), (0.1, 3.1, True), (1.05, 3.1, False), (1.05, 3.2, True)]
+)
+def test_a_validation_loss_of_three_constant_outputs_and_three_times_the_trainings_blames_the_rate(end, held, found):
+    made = evidence(end=end, validation=Validation(Estimate(held, 0.1), None, 0.9, 1.0))
     assert (learning_rates.examine_high(made) is not None) == found
 
 

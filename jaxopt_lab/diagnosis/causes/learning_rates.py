@@ -4,7 +4,8 @@
     edge = 2 (descent), 2 (1 + rho) (heavy ball), 2 (1 + rho) / (1 + 2 rho) (Nesterov), 2 (1 + b1) / (1 - b1) (Adam)
 
 Too high: the run diverged or climbed, or it stands past its edge and has learned nothing, or a lower rate ends three
-times lower, or the validation loss is three times that of the best constant output, or the rule forgets no gradient.
+times lower, or the validation loss is three times that of the best constant output and of the training, or the rule
+forgets no gradient.
 Where less than a fifth was learned of what the best constant output leaves, one and a half times lower is enough; where
 nothing was, a tenth, and less than that shows that the rate is not to blame. A share of the edge of 1 and more alone is
 no fault: networks train there (Cohen et al. 2021). Nor is the climb of a loss that is a surrogate.
@@ -65,7 +66,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
         measured("validation loss over that of the best constant output", held, LOWER),
         measured("median cosine of successive updates", run.cosine),
     ]
-    astray = held >= LOWER  # whether a lower rate helps is tried
+    astray = held >= LOWER * max(_left(evidence), 1.0)  # whether a lower rate helps is tried
     noisy = not share >= 0.5 and noise.examine(evidence) is not None
     if not (stuck or astray or ((climbed or _lower_is_better(evidence, better)) and not noisy)):
         return None
