@@ -94,7 +94,7 @@ class Trial:
     @property
     def harms(self) -> bool:
         """Whether the score is as much higher as it would have to be lower to help."""
-        return self.after > self.before + max(_HELPS * abs(self.before), _VISIBLE * self.scale)
+        return not self.helps and self.after > self.before + max(_HELPS * abs(self.before), _VISIBLE * self.scale)
 
     @property
     def gain(self) -> float:

@@ -209,10 +209,8 @@ def _told(parts: list[np.ndarray], first: float, second: float) -> tuple[Identif
     is_parallel = bool(rest.max() <= CLOSE * size)
     if is_parallel and np.ptp(answers, axis=0).max() <= CLOSE * size:
         return _named(answers.mean(0)), True
-    signs, around = (
-        _without_start(sign.reshape(runs)[:, -1], second),
-        spread.reshape(runs)[:, -1],
-    )  # to a gradient that stays
+    signs = _without_start(sign.reshape(runs)[:, -1], second)  # to a gradient that stays
+    around = spread.reshape(runs)[:, -1]
     moving = np.flatnonzero(np.abs(signs).max(0) > 0)
     rates = -signs[:, moving[0]] if len(moving) else np.zeros(1)
     if rates.min() <= 0 or max(np.ptp(rates), around[:, moving[0]].max()) > CLOSE * rates.max():
@@ -270,7 +268,7 @@ def _nesterov_shares(rho: float, count: int) -> np.ndarray:
 def _rises(answers: np.ndarray, found: IdentifiedRule) -> bool:
     """Whether the rate begins at zero or grows: steps that answer at once, or those of a gradient that stays."""
     if found.kind == "adaptive":
-        rates, least = np.abs(answers[..., -1, :, :]).sum((0, 1, 2, 3, 5)), _GROWS
+        rates, least = _without_start(np.abs(answers[..., -1, :, :]).sum((0, 1, 2, 3, 5)), found.b2), _GROWS
     else:
         at_once = np.diagonal(answers[..., :STARTS, :STARTS, :], axis1=4, axis2=5)
         rates, least = np.abs(at_once).sum((0, 1, 2, 3, 4)), 1 + CLOSE

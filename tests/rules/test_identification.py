@@ -69,6 +69,7 @@ def test_what_gradients_of_two_sizes_and_shapes_do_not_agree_on_is_unknown(rule)
         (optax.rmsprop(1e-3, decay=0.99), "adaptive", 1e-3, 0.0),
         (optax.rmsprop(1e-3, decay=0.99, bias_correction=True), "adaptive", 1e-3, 0.0),
         (optax.rmsprop(optax.linear_schedule(0.0, 1e-3, 100), decay=0.99), "adaptive", 1e-3, 0.0),
+        (optax.rmsprop(optax.linear_schedule(1e-4, 1e-3, 50), decay=0.99), "adaptive", 1e-3, 0.0),
         (optax.rmsprop(optax.cosine_decay_schedule(1e-3, 20)), "adaptive", 1e-3, 0.0),
         (optax.sgd(optax.cosine_decay_schedule(0.1, 20), momentum=0.9, nesterov=True), "Nesterov", 0.1, 0.9),
         (optax.adam(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 100, 1000)), "adaptive", 1e-3, 0.9),
