@@ -17,6 +17,7 @@ from jaxopt_lab.diagnosis.rule_checks import held_at
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
 from jaxopt_lab.rules.identification import IdentifiedRule
 from jaxopt_lab.tracing.initializers import LSUVInit, RecurrentInit
+from jaxopt_lab.tracing.non_finite import GUARD, GuardLine
 from jaxopt_lab.tracing.outputs import BypassActivation, LighterPenalty, NormalizeOutputs
 
 _SAME_RATE = 0.05
@@ -231,13 +232,16 @@ def normalize_outputs() -> Prescription:
     return Prescription(text, lambda p, r: (_with_losses(p, NormalizeOutputs()), r), rescales=True)
 
 
+def guard_line(line: str) -> Prescription:
+    """The loss with the arguments of a line's logarithms, roots and divisions kept away from zero."""
+    text = f"At {line} keep what is taken the logarithm or the root of, or divided by, above {GUARD:g}: jnp.maximum."
+    return Prescription(text, lambda p, r: (_with_losses(p, GuardLine(line)), r))
+
+
 def without_randomness() -> Prescription:
     """The loss of training mode without its key: no dropout, no noise."""
-
-    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
-        return _with_losses(problem, _without_key), rule
-
-    return Prescription("Lower the dropout (or other noise) of training mode; without any is what was tried.", change)
+    text = "Lower the dropout (or other noise) of training mode; without any is what was tried."
+    return Prescription(text, lambda p, r: (_with_losses(p, _without_key), r))
 
 
 def standardize_targets(leaf: int) -> Prescription:

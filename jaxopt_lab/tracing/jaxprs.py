@@ -14,6 +14,7 @@ from typing import Any
 
 import jax
 import jax.extend
+import jax.numpy as jnp
 
 Literal = jax.extend.core.Literal
 
@@ -128,10 +129,16 @@ def evaluate(
     values = {**program.constants, **dict(zip(program.inputs, arguments, strict=True))}
     for place, operation in enumerate(program.operations):
         inputs = [value_of(atom, values) for atom in operation.inputs]
-        outputs = instead[place](inputs) if place in instead else _bind(operation.equation, inputs)
+        outputs = instead[place](inputs) if place in instead else bind(operation.equation, inputs)
         for number, value in zip(operation.outputs, outputs, strict=True):
             values[number] = change(number, value)
     return values
+
+
+def results_of(program: Program, values: Mapping[int, Any], like: Any) -> Any:
+    """What the program gives, as a pytree like another."""
+    found = [jnp.asarray(value_of(atom, values)) for atom in program.outputs]
+    return jax.tree.unflatten(jax.tree.structure(like), found)
 
 
 def value_of(atom: Any, values: Mapping[int, Any]) -> Any:
@@ -256,7 +263,8 @@ def _holds_kernel(jaxpr: Any) -> bool:
     return any(_holds_kernel(inner) for inner in jax.extend.core.subjaxprs(jaxpr))
 
 
-def _bind(equation: Any, inputs: list[Any]) -> list[Any]:
+def bind(equation: Any, inputs: list[Any]) -> list[Any]:
+    """The outputs of one equation for other inputs."""
     found = equation.primitive.get_bind_params(equation.params)
     functions, params = found if isinstance(found, tuple) else ((), found)
     with equation.ctx.manager:

@@ -6,6 +6,7 @@ until they meet (inf - inf).
 """
 
 import dataclasses
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.problem import Batch, Key, Params, as_partial
-from jaxopt_lab.tracing.jaxprs import Program, evaluate, is_number, lay_out, line_of
+from jaxopt_lab.tracing.jaxprs import Operation, Program, bind, evaluate, is_number, lay_out, line_of, results_of
 
 _REASONS = {
     "log": "the logarithm of a number that is not positive", "log1p": "the logarithm of a number that is not positive",
@@ -27,6 +28,8 @@ _REASONS = {
     "mul": "a product too large, or 0 times infinity", "reduce_sum": "a sum too large",
     "square": "a number too large for its type", "sub": "infinity minus infinity",
 }  # fmt: skip
+GUARD = 1e-6
+GUARDED = {"log": GUARD, "log1p": GUARD - 1, "sqrt": GUARD, "rsqrt": GUARD, "div": GUARD}
 _BY_DESIGN = -1
 _SHOWN = 5
 _SMALL = 2.0**-64
@@ -81,6 +84,39 @@ class NonFiniteOrigin:
             f"The loss is finite ({self.value:g}), {what} is not. The first to make it so is {made}. A where() around"
             " it does not help: guard its argument."
         )
+
+
+@dataclasses.dataclass(frozen=True)
+class GuardLine:
+    """(function, params, *rest) -> function(params, *rest) with the logarithms, roots and divisions of a line guarded.
+
+    Attributes:
+      line: `file:line`, as `NonFiniteOrigin` gives it.
+    """
+
+    line: str
+
+    def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
+        """The function's value."""
+        program = lay_out(function, params, *rest, open_derivatives=False)
+        guarded = {
+            place: functools.partial(_guarded, operation)
+            for place, operation in enumerate(program.operations)
+            if operation.name in GUARDED and line_of(operation) == self.line
+        }
+        values = evaluate(program, jax.tree.leaves((params, *rest)), instead=guarded)
+        return results_of(program, values, jax.eval_shape(function, params, *rest))
+
+
+def _guarded(operation: Operation, inputs: list[Any]) -> list[Any]:
+    """The operation's outputs, its last input kept above the least that it takes; of a division, away from zero."""
+    *before, last = inputs
+    least = GUARDED[operation.name]
+    if operation.name == "div":
+        last = jnp.where(jnp.abs(last) < least, jnp.where(last < 0, -least, least).astype(last.dtype), last)
+    else:
+        last = jnp.maximum(last, jnp.asarray(least, last.dtype))
+    return bind(operation.equation, [*before, last])
 
 
 def find_non_finite(

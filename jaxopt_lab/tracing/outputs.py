@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, ancestors, evaluate, is_number, lay_out
+from jaxopt_lab.tracing.jaxprs import LAYERS, Operation, Program, ancestors, evaluate, is_number, lay_out, results_of
 from jaxopt_lab.tracing.layer_detection import find_places
 
 _MOST_ACTIVATIONS = 3
@@ -146,8 +146,7 @@ def _changed(changes: Any, function: Any, params: Any, *rest: Any) -> Any:
     if change is None:
         return function(params, *rest)
     values = evaluate(program, jax.tree.leaves((params, *rest)), change)
-    found = [values[atom] if is_number(atom) else jnp.asarray(atom.val) for atom in program.outputs]
-    return jax.tree.unflatten(jax.tree.structure(jax.eval_shape(function, params, *rest)), found)
+    return results_of(program, values, jax.eval_shape(function, params, *rest))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,10 +3,11 @@ import inspect
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.tracing.non_finite import find_non_finite
+from jaxopt_lab.tracing.non_finite import GuardLine, find_non_finite
 
 
 def logarithm(params, batch, key):
@@ -110,3 +111,42 @@ def test_numbers_that_a_partial_binds_are_the_losss_own():
     assert culprit_of(bound, [1.0, 1.0]).kind == "constant"
     bound = jax.tree_util.Partial(lambda scale, w, batch, key: jnp.sum(jnp.log(w * scale)), jnp.asarray(0.0))
     assert culprit_of(bound, [1.0, 1.0]).name == "log"
+
+
+def three(params, batch, key):
+    first = jnp.log(params[0]) / params[1]
+    second = jnp.sqrt(params[2]) + jax.lax.rsqrt(params[3]) + jnp.log1p(params[4])
+    return first, jnp.log(params[0]), second
+
+
+@pytest.mark.parametrize(("divisor", "quotient"), [(0.0, 1e6), (-1e-9, -1e6), (2.0, 0.5)])
+def test_a_guarded_line_keeps_the_arguments_of_its_operations_away_from_zero(divisor, quotient):
+    def line(text):
+        return GuardLine(f"{__file__}:{line_in(three, text)}")
+
+    point = jnp.array([0.0, divisor, -1.0, 0.0, -2.0])
+    first, other, second = line("first =")(three, point, None, None)
+    np.testing.assert_allclose(first, np.log(1e-6) * quotient, rtol=1e-5)
+    assert np.isneginf(other)
+    assert not np.isfinite(second)
+    assert np.isfinite(line("second =")(three, point, None, None)[2])
+    np.testing.assert_allclose(line("second =")(three, point, None, None)[2], 1e-3 + 1e3 + np.log(1e-6), rtol=1e-2)
+    slope = jax.grad(lambda point: line("second =")(three, point, None, None)[2])(point)
+    assert np.isfinite(slope).all()
+
+
+def test_a_logarithm_that_meets_zero_on_the_way_is_guarded_and_tried():
+    inputs = np.linspace(-1, 1, 64, dtype=np.float32)[:, None]
+
+    def loss(params, batch, key):
+        return jnp.mean((jnp.log(batch[0] @ params["w"] + params["b"])[:, 0] - batch[1]) ** 2)
+
+    problem = lab.from_loss(
+        loss, {"w": jnp.ones((1, 1)), "b": jnp.full(1, 1.2)}, (inputs, np.log(2 + 1.9 * inputs[:, 0]))
+    )
+    found = lab.diagnose(problem, optax.sgd(0.5), batch_size=16)
+    cause = found.findings[0]
+    assert cause.cause == "non-finite"
+    assert f":{line_in(loss, 'return')} keep" in cause.prescription.text
+    assert np.isfinite(cause.trial.after)
+    assert not np.isfinite(cause.trial.before)

@@ -11,7 +11,8 @@ import numpy as np
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.inputs import find_inputs
-from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples, keep_precision, zero_inputs
+from jaxopt_lab.diagnosis.prescriptions import advise, drop_examples, guard_line, keep_precision, zero_inputs
+from jaxopt_lab.tracing.non_finite import GUARDED
 
 
 def examine(evidence: Evidence) -> Finding | None:
@@ -32,6 +33,8 @@ def examine(evidence: Evidence) -> Finding | None:
     measurements.append(measured("gradient norm at the point", evidence.point.gradient_norm))
     count = len(origin.examples)
     cure = drop_examples(count) if count else advise("Fix the operation that is named, or its input.")
+    if origin.name in GUARDED and origin.line:
+        cure = guard_line(origin.line)
     if _has_empty_features(evidence):
         cure = zero_inputs()
     step = None if evidence.run is None else evidence.run.non_finite_step
