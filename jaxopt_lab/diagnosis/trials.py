@@ -259,13 +259,10 @@ class _Scores:
 def _judged_by(problem: Problem, base: _Scores) -> _Scores:
     """The run in use, by the loss of another problem where it ended."""
     loss = as_partial(problem.freeze(base.model_state).loss)
-    ends, training = (
-        None if data is None else np.array([float(value(loss, base.params, data))])
-        for data in (problem.validation, problem.data)
-    )
-    return dataclasses.replace(
-        base, ends=training if ends is None else ends, training=None if ends is None else training
-    )
+    on = lambda data: np.array([float(value(loss, base.params, data))])  # noqa: E731
+    if problem.validation is None:
+        return dataclasses.replace(base, ends=on(problem.data), training=None)
+    return dataclasses.replace(base, ends=on(problem.validation), training=on(problem.data))
 
 
 def _finite(score: float) -> float:
