@@ -1,5 +1,7 @@
 """A model that goes from example to example, and one that the inputs do not reach, beside their sound twins."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
+from jaxopt_lab.diagnosis.example_checks import _paired
 
 RNG = np.random.default_rng(0)
 SERIES = RNG.normal(size=(96, 5, 3)).astype(np.float32)  # examples, time, features
@@ -70,6 +73,22 @@ def test_a_loss_is_held_against_that_on_other_examples_targets(order, paired):
     found = lab.diagnose(problem, optax.adam(0.1), steps=200, batch_size=32)
     assert (found.evidence.program.examples.paired > 0.1) == paired
     assert (found.causes == ("uninformative-labels",)) == (not paired)
+
+
+def test_pairs_are_those_of_the_validation_data_and_an_autoencoder_has_none():
+    inputs, targets = SERIES[:, 0], SERIES[:, 0].sum(1, keepdims=True)
+    solved = {"w": jnp.ones((3, 1))}
+
+    def loss(params, batch, key):
+        return jnp.mean((batch[0] @ params["w"] - batch[-1]) ** 2)
+
+    shuffled = (inputs, targets[RNG.permutation(96)])
+    spread = 2 * targets.var()  # of a difference of two of them
+    problem = lab.from_loss(loss, solved, shuffled, validation=(inputs, targets))
+    np.testing.assert_allclose(_paired(problem, solved, 0), spread, rtol=0.2)
+    assert abs(_paired(dataclasses.replace(problem, validation=None), solved, 0)) < 0.2 * spread
+    square = lambda params, batch, key: jnp.mean((batch[0] @ params - batch[0]) ** 2)  # noqa: E731
+    assert np.isnan(_paired(lab.from_loss(square, jnp.eye(3), (inputs,)), jnp.eye(3), 0))
 
 
 def test_inputs_that_a_mask_keeps_out_are_told():
