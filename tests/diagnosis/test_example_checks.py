@@ -75,7 +75,7 @@ def test_a_loss_is_held_against_that_on_other_examples_targets(order, paired):
     assert (found.causes == ("uninformative-labels",)) == (not paired)
 
 
-def test_pairs_are_those_of_the_validation_data_and_an_autoencoder_has_none():
+def test_pairs_are_those_of_the_validation_data_and_what_predicts_itself_has_none():
     inputs, targets = SERIES[:, 0], SERIES[:, 0].sum(1, keepdims=True)
     solved = {"w": jnp.ones((3, 1))}
 
@@ -89,6 +89,13 @@ def test_pairs_are_those_of_the_validation_data_and_an_autoencoder_has_none():
     assert abs(_paired(dataclasses.replace(problem, validation=None), solved, 0)) < 0.2 * spread
     square = lambda params, batch, key: jnp.mean((batch[0] @ params - batch[0]) ** 2)  # noqa: E731
     assert np.isnan(_paired(lab.from_loss(square, jnp.eye(3), (inputs,)), jnp.eye(3), 0))
+    tokens = RNG.integers(0, 5, (96, 6))
+
+    def next_token(params, batch, key):
+        logits = jax.nn.one_hot(batch[0][:, :-1], 5) @ params
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch[0][:, 1:]))
+
+    assert np.isnan(_paired(lab.from_loss(next_token, jnp.eye(5), (tokens,)), jnp.eye(5), 0))
 
 
 def test_inputs_that_a_mask_keeps_out_are_told():
