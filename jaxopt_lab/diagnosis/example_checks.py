@@ -35,7 +35,8 @@ class ExampleChecks(NamedTuple):
         all data: of one graph or one series the order may be meant.
       ignored: whether they are the same for examples that differ, at parameters drawn anew too.
       paired: how much lower the loss is for examples with their own targets than with each other's, over its scale; at
-        the end of the run, on validation data where there are some. NaN where no targets are told from inputs.
+        the end of the run, on validation data where there are some. NaN where no targets are told from inputs, or
+        where the loss compares examples.
     """
 
     reordered: float
@@ -81,14 +82,14 @@ def _paired(problem: Problem, params: Any, seed: int) -> float:
     """By how much the loss rises when the targets are dealt out anew."""
     whole = problem.data if problem.validation is None else problem.validation
     data, place = some_examples(whole, _MOST_PAIRED, seed), find_place(problem, params)
-    leaf = None if place is None else own_targets(place, data)
-    if leaf is None:
+    targets = set() if place is None or place.is_pairwise else own_targets(place, data)
+    if not targets:
         return float("nan")
     leaves, structure = jax.tree.flatten(data)
     generator, loss, others = np.random.default_rng((seed, 4)), as_partial(problem.loss), []
     for _ in range(_DEALS):
-        dealt = np.asarray(leaves[leaf])[generator.permutation(len(leaves[leaf]))]
-        batch = structure.unflatten([dealt if k == leaf else each for k, each in enumerate(leaves)])
+        order = generator.permutation(len(leaves[0]))
+        batch = structure.unflatten([each[order] if k in targets else each for k, each in enumerate(leaves)])
         others.append(float(value(loss, params, batch)))
     return float(np.mean(others)) - float(value(loss, params, data))
 

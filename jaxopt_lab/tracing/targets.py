@@ -72,10 +72,10 @@ def target_leaf(place: OutputPlace, data: Any) -> int | None:
     return found[0] if len(found) == 1 and classes_of(place, data) is None else None
 
 
-def own_targets(place: OutputPlace, data: Any) -> int | None:
-    """Which leaf of the data holds the targets, classes or not, and no inputs; None without."""
-    found = [number for number in (class_leaf(place, data), target_leaf(place, data)) if number is not None]
-    return found[0] if found and found[0] not in place.inputs else None
+def own_targets(place: OutputPlace, data: Any) -> set[int]:
+    """Which leaves of the data stand beside the outputs, and are no inputs; empty where none of them is told."""
+    beside = set(place.targets) - set(place.inputs)
+    return beside if beside & {class_leaf(place, data), target_leaf(place, data)} else set()
 
 
 def target_size(place: OutputPlace, data: Any) -> float:

@@ -89,6 +89,13 @@ def test_pairs_are_those_of_the_validation_data_and_what_predicts_itself_has_non
     assert abs(_paired(dataclasses.replace(problem, validation=None), solved, 0)) < 0.2 * spread
     square = lambda params, batch, key: jnp.mean((batch[0] @ params - batch[0]) ** 2)  # noqa: E731
     assert np.isnan(_paired(lab.from_loss(square, jnp.eye(3), (inputs,)), jnp.eye(3), 0))
+    marked = lambda params, batch, key: jnp.mean(batch[2] * (batch[0] @ params["w"] - batch[1]) ** 2)  # noqa: E731
+    weights = np.where(RNG.random((96, 1)) < 0.5, 0.0, 1.0).astype(np.float32)  # beside the targets, as theirs
+    weighted = lab.from_loss(marked, solved, (inputs, targets, weights))
+    np.testing.assert_allclose(_paired(weighted, solved, 0), spread / 2, rtol=0.4)
+    critic = lambda params, batch, key: jnp.mean((batch[0] - batch[1]) @ params["w"])  # noqa: E731
+    both = lab.from_loss(critic, solved, (inputs, SERIES[:, 1]))
+    assert np.isnan(_paired(both, solved, 0))
     tokens = RNG.integers(0, 5, (96, 6))
 
     def next_token(params, batch, key):
