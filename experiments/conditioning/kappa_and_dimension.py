@@ -2,7 +2,7 @@
 
 What the lecture says: a bad condition number, "this problem actually becomes much more common in high dimensions".
 
-What is true: it hangs on the spectrum, not on the dimension. Least squares on n examples of d independent inputs has
+What is true: it depends on the spectrum, not on the dimension. Least squares on n examples of d independent inputs has
 ((1 + sqrt(g)) / (1 - sqrt(g)))^2, g = d / n, whatever d is: 9.00 at four examples a parameter, 33.97 at two, also at
 1e8 parameters. It grows where examples and parameters come in proportion 1: as many examples as parameters give a
 matrix whose condition number is about 4.65 d, and the Hessian its square. A random symmetric Hessian (a saddle) has

@@ -141,7 +141,7 @@ def draw(config: Config, rows: Rows, maker: FigureMaker) -> Any:
         name = f"Adam, axes {row['axes']}" if color else "gradient\ndescent, both" if straight else ""
         maker.label_end(top, row["rates"][-1:], row["loss"][-1:], name, color=color)
     top.set(xscale="log", yscale="log", xlim=(None, 30), xlabel="learning rate",
-            ylabel=f"loss after {config.steps:,} steps", title="Adam's gain hangs on the axes")  # fmt: skip
+            ylabel=f"loss after {config.steps:,} steps", title="Adam's gain depends on the axes")  # fmt: skip
     for row in rows.where(kind="classes"):
         color, equal = int(row["method"] == "Adam"), row["frequencies"] == "equal"
         curve = row["curve"][: int(row["best"]) + 1] if np.isfinite(row["best"]) else row["curve"]

@@ -3,7 +3,7 @@
 What the lecture says: both overshoot the minimum, "because they're building up velocity", and Nesterov is "not
 overshooting quite as drastically".
 
-What is true: along one eigenvector everything hangs on h = learning_rate * eigenvalue. Where h is a good part of 1
+What is true: along one eigenvector everything depends on h = learning_rate * eigenvalue. Where h is a good part of 1
 (sharp directions) Nesterov overshoots far less; where h is far below the damping (1 - rho)^2 scale (flat ones) it
 overshoots as much; above h = 2 (1 + rho) / (1 + 2 rho) it diverges, where heavy ball and even plain descent still
 converge. And the point that libraries report for Nesterov, x + rho v, overshoots more than x: at h = 1 by rho.

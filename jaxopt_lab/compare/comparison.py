@@ -271,7 +271,7 @@ def _searched(store: ComparisonStore, problem: str, rule: str, log: Callable[[st
 
 
 def target_of(final_runs: FinalRuns | None, entry: Any, share: float) -> Target:
-    """The baseline's medians after the first part of its budget; NaN, which nobody reaches, if it missed."""
+    """The baseline's medians after the first part of its budget; NaN, which no rule reaches, if it missed."""
     if final_runs is None:
         return Target(float("nan"), float("nan"))
     found = [

@@ -16,7 +16,7 @@ HOLDS, FAILS, WRONG_INPUT, CRASHED, STOPPED = 0, 1, 2, 3, 130
 def guarded(action: Callable[[], int]) -> int:
     """Runs `action` and returns its exit code.
 
-    Wrong input becomes one sentence on standard error; an error that nobody foresaw keeps its traceback, and is no
+    Wrong input becomes one sentence on standard error; an unforeseen error keeps its traceback, and is no
     claim that fails; output into a pipe that was closed ends quietly.
     """
     try:

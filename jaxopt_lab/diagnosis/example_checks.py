@@ -1,4 +1,4 @@
-"""What a model's outputs make of the examples: whether they hang on their order, whether they look at them at all.
+"""What a model's outputs make of the examples: whether they depend on their order, whether they look at them at all.
 
 Over independent examples a model gives the same for each, wherever it stands in the batch. One that gives the same for
 all of them, whatever its parameters are, has lost them on the way: behind a mask, an index or an axis.
@@ -30,7 +30,7 @@ class ExampleChecks(NamedTuple):
 
     Attributes:
       reordered: by how much they change, of their size, when the batch stands in another order, or when every other
-        example is exchanged and these stay in their places, whichever is less: fixed noise hangs on the place alone,
+        example is exchanged and these stay in their places, whichever is less: fixed noise depends on the place alone,
         a normalization over the batch on the neighbours alone. NaN where that is not seen, or where each step takes
         all data: of one graph or one series the order may be meant.
       ignored: whether they are the same for examples that differ, at parameters drawn anew too.

@@ -59,7 +59,7 @@ def _course(progress: float) -> str:
 
     Example:
       >>> _course(0.25), _course(-0.04)
-      ('The short run takes 25 % off the loss.', 'The short run adds 4 % to the loss.')
+      ('The short run reduces the loss by 25%.', 'The short run raises the loss by 4%.')
       >>> _course(0.001)
       'The short run leaves the loss as it is, within 1%.'
     """

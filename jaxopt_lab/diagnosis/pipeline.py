@@ -196,7 +196,7 @@ def _tried(
 def _stops_in_time(evidence: Evidence, trial: Trial) -> bool:
     """Whether the validation loss is low and has hardly risen: to stop earlier gains less than a third of it.
 
-    Not where the training examples are known by heart.
+    Not where the training examples are memorized.
     """
     held = evidence.validation
     if held is None or evidence.generalizes_badly or evidence.end < BY_HEART * held.loss.value:

@@ -54,7 +54,7 @@ class Validation:
       shrink_gain: how many times lower it is there.
       weight_curvature: of the training loss along the weights themselves, w'Hw / w'w.
       alike: training loss, in evaluation mode, on as many examples at once as the validation loss was taken on: a loss
-        that is no mean over its examples hangs on their number.
+        that is no mean over its examples depends on their number.
     """
 
     loss: Estimate

@@ -106,7 +106,7 @@ def _decided(source: Source, parts: Parts, shapes: Any, data: Batch) -> Function
     """The form with every variable trained, frozen, or moved by the module.
 
     What a training step leaves as it is, is frozen: a whole number or an array that is no variable always, a floating
-    variable where `wrt` was given; where it was not, nobody knows whether it was meant to train.
+    variable where `wrt` was given; where it was not, it cannot be told whether it was meant to train.
     """
     left = unmoved(parts, source.form, shapes, data)
     doubtful = [unknown for unknown in left if unknown.floating and unknown.kind]

@@ -171,7 +171,7 @@ def _watch(plan: SweepPlan, store: SweepStore, workers: Workers, log: Log) -> No
 
 
 def _run(runner: Runner, first: Timing | None, store: SweepStore | None, wait: bool) -> Sweep:
-    """Finds what is stored, computes what nobody computes, keeps it, and tells how the work ended."""
+    """Finds what is stored, computes what no other worker computes, keeps it, and tells how the work ended."""
     plan, log = runner.plan, runner.plan.execution.log or _silent
     for line in str(plan).splitlines()[1:]:
         log(line)

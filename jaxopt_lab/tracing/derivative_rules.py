@@ -33,7 +33,7 @@ def holds_back(program: Program, num_params: int, read: set[int]) -> bool:
 
 
 def _is_largest(made: dict[int, Operation], number: Any) -> bool:
-    """Whether a value is a largest one, as a softmax subtracts: what it gives does not hang on that."""
+    """Whether a value is a largest one, as a softmax subtracts: what it gives does not depend on that."""
     if not is_number(number) or (operation := made.get(number)) is None:
         return False
     if operation.name == "reduce_max":

@@ -38,7 +38,7 @@ _FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
 _FLAT = 0.05
 _NONE = 1e-3
 _EQUAL = 1e-6
-_MOST_NUMBERS = 2**24  # kept of loops, which would hold each turn of long sequences
+_MOST_NUMBERS = 2**24  # kept of loops, which would hold each step of long sequences
 
 
 def measure_signals(problem: Problem, params: Params, *, num_examples: int = 256, seed: int = 0) -> Signals:
@@ -99,7 +99,7 @@ class _Known:
 
 @jax.jit
 def _size_of_loops(loss: Any, params: Params, batch: Batch) -> _Known:
-    """Numbers in what the layers and activations of all loops are over all turns."""
+    """Numbers in what the layers and activations of all loops are over all steps."""
     program = lay_out(lambda params, batch: loss(params, batch, None), params, batch, open_derivatives=False)
     sizes = (
         program.operations[loop.step].equation.params["length"] * math.prod(loop.body.shapes[place.value].shape)

@@ -1,4 +1,4 @@
-"""Loops (`scan`) with layers inside, run so that what each turn adds to a layer can be told from the others'."""
+"""Loops (`scan`) with layers inside, run so that what each step adds to a layer can be told from the others'."""
 
 from typing import Any
 
@@ -20,12 +20,12 @@ def zero_taps(loop: LoopPlace, operation: Operation) -> Taps:
 
 
 def run_loop(loop: LoopPlace, operation: Operation, taps: Taps, inputs: list[Any]) -> tuple[list[Any], Taps]:
-    """The loop's outputs, and the values of its layers and activations at every turn, [turns, ...].
+    """The loop's outputs, and the values of its layers and activations at every step, [steps, ...].
 
     Args:
       loop: where its layers stand.
       operation: the loop.
-      taps: what is added to the layers' outputs at each turn, as `zero_taps` gives it.
+      taps: what is added to the layers' outputs at each step, as `zero_taps` gives it.
       inputs: of the operation.
     """
     params, (first, last) = operation.equation.params, carried_part(operation)
@@ -46,7 +46,7 @@ def run_loop(loop: LoopPlace, operation: Operation, taps: Taps, inputs: list[Any
 
 
 def gain_over_turns(operation: Operation, grads: jax.Array) -> jax.Array:
-    """Rms of the gradient at the loop's first turn over that at its last, from gradients [turns, ...]."""
+    """Rms of the gradient at the loop's first step over that at its last, from gradients [steps, ...]."""
     begin, end = (-1, 0) if operation.equation.params["reverse"] else (0, -1)
     first, last = (_rms(grads[turn]) for turn in (begin, end))
     return first / last

@@ -1,7 +1,7 @@
 """Where a number that is not finite comes from: a parameter, an example, or the line of the loss that makes it first.
 
 The loss's program, with its gradient, is run with every value looked at. A value that is not finite is traced back to
-the inputs that made it so; infinities written into the program, such as the mask of an attention, are nobody's fault
+the inputs that made it so; infinities written into the program, such as the mask of an attention, are no fault
 until they meet (inf - inf).
 """
 

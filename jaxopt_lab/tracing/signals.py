@@ -28,7 +28,7 @@ class LayerSignal:
       copies: share of units that equal another unit on all examples, up to 1e-6 of their size.
       centres: the examples' mean of each unit's output, [num_units].
       turns: of the loop that it stands in, over which the numbers above are taken; 1 outside of loops.
-      over_turns: rms of the gradient with respect to its output at the first turn, over that at the last; NaN outside.
+      over_turns: rms of the gradient with respect to its output at the first step, over that at the last; NaN outside.
       is_recurrent: whether its data are carried from turn to turn.
       loop: tells loops apart; 0 outside.
     """
@@ -108,7 +108,7 @@ class Signals:
 
     @property
     def recurrent_gain(self) -> float:
-        """What the gradient changes by from a loop's last turn to its first, in the loop where that is furthest from 1.
+        """What the gradient changes by from a loop's last step to its first, in the loop where that is furthest from 1.
 
         Of several layers in one loop the largest counts, the best way back; 1 without a recurrent layer.
         """

@@ -117,7 +117,7 @@ class Feed:
             yield from self._batches()
 
     def _put(self, value: Any) -> bool:
-        """Waits for a place; False where nobody takes any more."""
+        """Waits for a place; False once no batch is taken any more."""
         while not self._stopped.is_set():
             try:
                 self._queue.put(value, timeout=0.1)

@@ -107,7 +107,9 @@ def test_batch_statistics_of_chunks_are_refused(factory):
 def test_the_noise_scale_of_unfrozen_batch_statistics_is_refused():
     problem = make_problem()
     params = problem.init(jax.random.key(0))
-    with pytest.raises(InputError, match=r"touch each other .*: its batch statistics are not frozen.*freeze\(...\)"):
+    with pytest.raises(
+        InputError, match=r"depend on each other .*: its batch statistics are not frozen.*freeze\(...\)"
+    ):
         curvature.noise_scale(problem, params)
     assert curvature.noise_scale(problem.freeze(), params).num_groups == NUM
 

@@ -224,7 +224,7 @@ def constant_columns(mended: bool, seed: int) -> Setup:
 
 @fault(
     "few-examples", ["overfitting"], "github davidsandberg/facenet issue 956",
-    "four images of each class and a large network: all of them are known by heart",
+    "four images of each class and a large network: all of them are memorized",
 )  # fmt: skip
 def few_examples(mended: bool, seed: int) -> Setup:
     """Forty examples."""

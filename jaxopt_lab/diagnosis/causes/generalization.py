@@ -2,7 +2,7 @@
 
 Threshold: the gap exceeds a quarter of the loss of the best constant output (or of the scale of the loss where that is
 not known), and three of its standard errors. A quarter: what was learned and does not carry over is then at least a
-third of what does. Where the training loss is a tenth of the validation loss, and thus known by heart, three fifths of
+third of what does. Where the training loss is a tenth of the validation loss, and thus memorized, three fifths of
 that gap are enough.
 """
 

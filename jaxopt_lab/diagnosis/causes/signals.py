@@ -3,7 +3,7 @@
 Forward: rms of the layers' outputs. Backward: rms of the gradient with respect to them. At mean-field's critical point
 both keep their size from layer to layer; off it they change by sqrt(chi) a layer, and networks train to a depth of
 about 6 / |ln chi| (Schoenholz et al. 2017): a change of more than e^3 = 20 in all is too much, and so is one through
-the turns of a recurrence, whose best layer counts.
+the steps of a recurrence, whose best layer counts.
 Dead: half of a layer's units pass no gradient on any example; with zero biases and n centred examples a share of
 2^-n is expected; or the activation on the outputs is flat at all of them, and outputs from elsewhere cost less than
 half. Saturated: three quarters of the entries have a derivative below 5 % of its largest.
@@ -251,7 +251,7 @@ def _decayed(evidence: Evidence) -> tuple[str, ...]:
 
 
 def _recurs(signals: Signals) -> bool:
-    """Whether the signal changes too much through the turns of a recurrence, which are a depth of their own."""
+    """Whether the signal changes too much through the steps of a recurrence, which are a depth of their own."""
     return not 1 / TOO_MUCH <= signals.recurrent_gain <= TOO_MUCH
 
 

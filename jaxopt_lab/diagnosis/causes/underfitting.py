@@ -1,7 +1,7 @@
 """underfitting: the model, as it is trained, cannot do better.
 
 a probe predicts unseen examples with less than half of the model's errors once the planned steps are done, or 200 of
-    which the last quarter gains less than a tenth of that, but where the training examples are known by heart; or
+    which the last quarter gains less than a tenth of that, but where the training examples are memorized; or
 weight decay takes at least half as much from the weights as the gradient gives; or
 the run goes badly and the loss's own penalty on the weights is at least half of what the best constant output costs; or
 no way leads down from where the run stands still, no lower loss is known, and half of that loss is left
