@@ -14,6 +14,7 @@ from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import some_examples
 from jaxopt_lab.diagnosis.gradient_noise import value
 from jaxopt_lab.diagnosis.output_search import find_place, outputs_of
+from jaxopt_lab.tracing.outputs import OutputPlace
 from jaxopt_lab.tracing.targets import own_targets
 
 if TYPE_CHECKING:
@@ -74,14 +75,15 @@ def check_examples(evidence: "Evidence") -> ExampleChecks | None:
             by_order = _distance(moved, np.take(outputs, order, axes[0]))
             kept = np.arange(0, _EXAMPLES, 2)
             reordered = min(by_order, _distance(np.take(beside, kept, axes[0]), np.take(outputs, kept, axes[0])))
-    ignored = _ignored(problem, params, batch, outputs, axes[0], setting.seed)
-    return ExampleChecks(reordered, ignored, _paired(problem, params, setting.seed) / evidence.scale)
+    place = find_place(problem, params)
+    ignored = _ignored(problem, params, place, batch, outputs, axes[0], setting.seed)
+    return ExampleChecks(reordered, ignored, _paired(problem, params, place, setting.seed) / evidence.scale)
 
 
-def _paired(problem: Problem, params: Any, seed: int) -> float:
+def _paired(problem: Problem, params: Any, place: OutputPlace | None, seed: int) -> float:
     """By how much the loss rises when the targets are dealt out anew."""
     whole = problem.data if problem.validation is None else problem.validation
-    data, place = some_examples(whole, _MOST_PAIRED, seed), find_place(problem, params)
+    data = some_examples(whole, _MOST_PAIRED, seed)
     targets = set() if place is None or place.is_pairwise else own_targets(place, data)
     if not targets:
         return float("nan")
@@ -94,8 +96,9 @@ def _paired(problem: Problem, params: Any, seed: int) -> float:
     return float(np.mean(others)) - float(value(loss, params, data))
 
 
-def _ignored(problem: Problem, params: Any, batch: Any, outputs: np.ndarray, axis: int, seed: int) -> bool:
-    place = find_place(problem, params)
+def _ignored(
+    problem: Problem, params: Any, place: OutputPlace | None, batch: Any, outputs: np.ndarray, axis: int, seed: int
+) -> bool:
     inputs = [] if place is None else [np.asarray(jax.tree.leaves(batch)[number]) for number in place.inputs]
     if not any((leaf != leaf[:1]).any() for leaf in inputs) or not _are_alike(outputs, axis):
         return False

@@ -10,6 +10,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.example_checks import _paired
+from jaxopt_lab.diagnosis.output_search import find_place
 
 RNG = np.random.default_rng(0)
 SERIES = RNG.normal(size=(96, 5, 3)).astype(np.float32)  # examples, time, features
@@ -75,6 +76,10 @@ def test_a_loss_is_held_against_that_on_other_examples_targets(order, paired):
     assert (found.causes == ("uninformative-labels",)) == (not paired)
 
 
+def paired_of(problem, params):
+    return _paired(problem, params, find_place(problem, params), 0)
+
+
 def test_pairs_are_those_of_the_validation_data_and_what_predicts_itself_has_none():
     inputs, targets = SERIES[:, 0], SERIES[:, 0].sum(1, keepdims=True)
     solved = {"w": jnp.ones((3, 1))}
@@ -85,24 +90,24 @@ def test_pairs_are_those_of_the_validation_data_and_what_predicts_itself_has_non
     shuffled = (inputs, targets[RNG.permutation(96)])
     spread = 2 * targets.var()  # of a difference of two of them
     problem = lab.from_loss(loss, solved, shuffled, validation=(inputs, targets))
-    np.testing.assert_allclose(_paired(problem, solved, 0), spread, rtol=0.2)
-    assert abs(_paired(dataclasses.replace(problem, validation=None), solved, 0)) < 0.2 * spread
+    np.testing.assert_allclose(paired_of(problem, solved), spread, rtol=0.2)
+    assert abs(paired_of(dataclasses.replace(problem, validation=None), solved)) < 0.2 * spread
     square = lambda params, batch, key: jnp.mean((batch[0] @ params - batch[0]) ** 2)  # noqa: E731
-    assert np.isnan(_paired(lab.from_loss(square, jnp.eye(3), (inputs,)), jnp.eye(3), 0))
+    assert np.isnan(paired_of(lab.from_loss(square, jnp.eye(3), (inputs,)), jnp.eye(3)))
     marked = lambda params, batch, key: jnp.mean(batch[2] * (batch[0] @ params["w"] - batch[1]) ** 2)  # noqa: E731
     weights = np.where(RNG.random((96, 1)) < 0.5, 0.0, 1.0).astype(np.float32)  # beside the targets, as theirs
     weighted = lab.from_loss(marked, solved, (inputs, targets, weights))
-    np.testing.assert_allclose(_paired(weighted, solved, 0), spread / 2, rtol=0.4)
+    np.testing.assert_allclose(paired_of(weighted, solved), spread / 2, rtol=0.4)
     critic = lambda params, batch, key: jnp.mean((batch[0] - batch[1]) @ params["w"])  # noqa: E731
     both = lab.from_loss(critic, solved, (inputs, SERIES[:, 1]))
-    assert np.isnan(_paired(both, solved, 0))
+    assert np.isnan(paired_of(both, solved))
     tokens = RNG.integers(0, 5, (96, 6))
 
     def next_token(params, batch, key):
         logits = jax.nn.one_hot(batch[0][:, :-1], 5) @ params
         return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch[0][:, 1:]))
 
-    assert np.isnan(_paired(lab.from_loss(next_token, jnp.eye(5), (tokens,)), jnp.eye(5), 0))
+    assert np.isnan(paired_of(lab.from_loss(next_token, jnp.eye(5), (tokens,)), jnp.eye(5)))
 
 
 def test_inputs_that_a_mask_keeps_out_are_told():
