@@ -283,11 +283,9 @@ class Evidence:
     def method(self) -> Method | None:
         """The rule in use as a two-step method on the (preconditioned) model, or None where that is not known."""
         rule, model = self.setting.optimizer, self.current_model
-        if rule.kind in ("gradient descent", "heavy ball", "Nesterov"):
-            return Method(rule.learning_rate, rule.rho, rule.lookahead)
-        if rule.kind == "adaptive" and model is not None and model.preconditioned:
-            return Method(rule.learning_rate * (1 - rule.rho), rule.rho)
-        return None
+        if not np.isfinite(rule.edge) or (rule.kind == "adaptive" and (model is None or not model.preconditioned)):
+            return None
+        return Method(rule.two_step_rate, rule.rho, rule.lookahead)
 
     @property
     def relative_sharpness(self) -> float:

@@ -10,7 +10,7 @@ import optax
 from jaxopt_lab.core import vectors
 
 _SETTLED, _HANDED_ON = 100, 12
-_STEPS, STARTS = 8, 6
+_STEPS, STARTS, SHARES = 8, 6, 4
 LEVELS = ((4e-3, 8e-3), (0.05, 0.1), (0.4, 2.0))  # norms of all gradients together; of their smallest entries
 _POINTS = (0.0, 1.0, -1.0)
 CLOSE = 2e-3
@@ -70,6 +70,69 @@ def parts_of(answers: np.ndarray, gradients: np.ndarray) -> list[np.ndarray]:
     return [coefficient, rest, sign, np.max(np.abs(u - sign[..., None] * signs), -1)]
 
 
+def two_step_of(shares: np.ndarray) -> tuple[float, float] | None:
+    """Momentum and lookahead of the two-step method whose impulse response over its first entry is `shares`; or None.
+
+    Nesterov's is 1 + rho, rho^2, rho^3, ...
+    """
+    if np.abs(shares[1:]).max() < CLOSE:
+        return 0.0, 0.0
+    rho = float(shares[2] / shares[1]) if abs(shares[1]) > CLOSE else 0.0
+    if not 0 < rho < 1:
+        return None
+    powers = rho ** np.arange(len(shares))
+    if np.allclose(shares, powers, rtol=0, atol=CLOSE):
+        return rho, 0.0
+    is_nesterov = np.allclose(shares[1:], powers[1:] * rho / (1 + rho), rtol=0, atol=CLOSE)
+    return (rho, rho) if is_nesterov else None
+
+
+def velocity_behind(impulses: np.ndarray, b2: float) -> tuple[float, float] | None:
+    """Momentum and lookahead of a velocity that sums normalized steps, by the rule's answers to single gradients.
+
+    The schedule stands before the velocity, as in `optax.rmsprop`, or after it, and then moves all answers of a step.
+
+    Args:
+      impulses: steps of one entry [sequences, steps].
+      b2: decay of the second moment, NaN without.
+    """
+    at_once = np.diagonal(impulses[:STARTS, :STARTS])
+    start = int(np.argmax(at_once != 0))
+    used = slice(start, start + SHARES)
+    if start + SHARES > STARTS or not at_once[used].all():
+        return None
+    after = (impulses[start, used] / at_once[used] * each[used] / each[start] for each in _corrections(b2, STARTS))
+    before = impulses[start, used] / at_once[start]
+    found = (two_step_of(shares) for shares in (before, *after))
+    return next((each for each in found if each is not None), None)
+
+
+def per_step(answers: np.ndarray, b2: float, rho: float = 0.0, lookahead: float = 0.0) -> np.ndarray:
+    """Learning rates behind the steps [..., steps] that answer a gradient that stays.
+
+    A velocity sums such steps up, before their schedule or after it. Of a second moment whose bias stays in, step k is
+    1 / sqrt(1 - b2^k) times too long. What a rule does is told by its answers: without it they are the smoothest,
+    whatever the schedule.
+    """
+    count, share = answers.shape[-1], lookahead / (1 + lookahead)
+    response = rho ** np.arange(count) if not lookahead else np.append(1 + rho, rho ** np.arange(2, count + 1))
+    powers = share ** np.arange(count)
+    inverse = (powers - rho * np.append(0.0, powers[:-1])) / (1 + lookahead)
+    alone = np.apply_along_axis(lambda row: np.convolve(row, inverse)[:count], -1, answers)
+    corrections = _corrections(b2, count)
+    rates = [answers / np.convolve(1 / each, response)[:count] for each in corrections]
+    rates += [alone * each for each in corrections]
+    bends = [np.abs(np.diff(each[..., :STARTS], 2)).max() for each in rates]
+    best = int(np.argmin(bends))
+    return rates[best] if bends[best] < bends[0] / 2 else rates[0]
+
+
+def _corrections(b2: float, steps: int) -> list[np.ndarray]:
+    """Factors [steps] that take the bias out of the root of a second moment: none, and those of one whose stays in."""
+    factors = [np.ones(steps)]
+    return [*factors, np.sqrt(1 - b2 ** np.arange(1, steps + 1))] if 0 < b2 < 1 else factors
+
+
 def _flat(tree: Any) -> jax.Array:
     return jnp.concatenate([leaf.ravel().astype(jnp.float32) for leaf in jax.tree.leaves(tree) if leaf.size])
 
@@ -84,12 +147,12 @@ def _pattern(leaf: jax.Array) -> jax.Array:
     return jnp.where(places % 3 == 1, -2.0, 1.0 - 2.0 * (places % 7 == 3)).reshape(leaf.shape)
 
 
-def at_rest(rule: optax.GradientTransformation, small: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+def at_rest(rule: optax.GradientTransformation, small: Any) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """Runs whose gradients end with their first step: at zero parameters, where it is one, and at ones without any.
 
     Returns:
-      The mean step of each leaf [2, steps, leaves], and the first entries of the first and of the second moments that
-      the state holds [2, steps, leaves of all of them].
+      The mean step of each leaf [2, steps, leaves], and the first entries of the first moments, the second moments and
+      the velocities that the state holds [2, steps, leaves of all of them].
     """
     ones = jax.tree.map(jnp.ones_like, small)
 
@@ -100,7 +163,7 @@ def at_rest(rule: optax.GradientTransformation, small: Any) -> tuple[jax.Array, 
             factor = jnp.where(place == 0, size, 0.0)
             updates, state = rule.update(jax.tree.map(lambda leaf: factor * leaf, ones), state, params)
             means = [jnp.mean(leaf).astype(jnp.float32) for leaf in jax.tree.leaves(updates) if leaf.size]
-            return state, (jnp.stack(means), *(_entries(state, name) for name in ("mu", "nu")))
+            return state, (jnp.stack(means), *(_entries(state, name) for name in ("mu", "nu", "trace")))
 
         return jax.lax.scan(step, rule.init(params), jnp.arange(_SETTLED))[1]
 

@@ -26,17 +26,20 @@ from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.rules.answers import (
     CLOSE,
     LEVELS,
+    SHARES,
     STARTS,
     answer_gradients,
     at_rest,
     parts_of,
+    per_step,
     ratio_of,
     small_params,
     steps_of_ones,
+    two_step_of,
+    velocity_behind,
 )
 from jaxopt_lab.rules.monitor import without_sharpness
 
-_SHARES = 4
 _FORGOTTEN = 1e-5  # of a gradient in a step, at least
 _SHOWN = 3
 _WARM_UP = 2000
@@ -54,8 +57,9 @@ class IdentifiedRule:
       learning_rate: of the first step, or the largest of the first 2,000 where it rises; NaN if not known. Of a rule
         that does not correct the bias of its second moment, as RMSProp, what its steps settle at, not its longer first.
       rho: the momentum, 0 without.
-      lookahead: as in `theory.stability.two_step_edge`: 0, or rho for Nesterov.
-      effective_rate: the sum of the impulse response, lr / (1 - rho) for those named.
+      lookahead: as in `theory.stability.two_step_edge`: 0, or rho for Nesterov's momentum.
+      effective_rate: the sum of the impulse response: lr / (1 - rho) where the velocity is a sum of steps, as in heavy
+        ball, Nesterov and RMSProp with momentum; lr where it is an average, as in Adam.
       weight_decay: the share of themselves by which it shrinks the parameters in a step without a gradient, once its
         momentum has come to rest; the largest of the groups'.
       b2: decay of a second moment, NaN without.
@@ -75,9 +79,20 @@ class IdentifiedRule:
     @property
     def edge(self) -> float:
         """Largest stable learning rate times (preconditioned) eigenvalue; NaN where it is not known."""
-        if self.kind in ("gradient descent", "heavy ball", "Nesterov"):
-            return float(theory.stability.two_step_edge(self.rho, self.lookahead))
-        return float(theory.stability.averaged_heavy_ball_edge(self.rho)) if self.kind == "adaptive" else float("nan")
+        if self.kind not in ("gradient descent", "heavy ball", "Nesterov", "adaptive"):
+            return float("nan")
+        edge = float(theory.stability.two_step_edge(self.rho, self.lookahead))
+        return edge * self.learning_rate / self.two_step_rate
+
+    @property
+    def two_step_rate(self) -> float:
+        """Learning rate as a two-step method whose velocity is a sum: lr (1 - rho) where the velocity is an average."""
+        return self.effective_rate * (1 - self.rho)
+
+    def per_step(self, answers: np.ndarray) -> np.ndarray:
+        """Learning rates behind the rule's steps [..., steps] that answer a gradient that stays."""
+        is_sum = np.isclose(self.two_step_rate, self.learning_rate)
+        return per_step(answers, self.b2, *((self.rho, self.lookahead) if is_sum else ()))
 
     def relative_sharpness(self, curvature: float) -> float:
         """Learning rate times a (preconditioned) curvature over the edge; NaN where the edge is not known."""
@@ -116,15 +131,17 @@ def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
     try:
         rule = without_sharpness(rule, small)
         answers, gradients = jax.device_get(compiled(answer_gradients, (rule,), small)(small))
-        steps, first, second = jax.device_get(compiled(at_rest, (rule,), small)(small))
+        steps, *moments = jax.device_get(compiled(at_rest, (rule,), small)(small))
     except (TypeError, ValueError):
         return IdentifiedRule("unknown")
-    first, second = (ratio_of(each[0]) for each in (first, second))
+    first, second, velocity = (ratio_of(each[0]) for each in moments)
     leaves, ends = [], np.cumsum([leaf.size for leaf in jax.tree.leaves(small) if leaf.size])
     for place, end in enumerate(ends):
         entries = slice(end - int(np.diff(ends, prepend=0)[place]), end)
         parts = parts_of(answers[..., entries], gradients[..., entries])
-        found = _agreed([_told([part[level] for part in parts], first, second) for level in range(len(LEVELS))])
+        found = _agreed(
+            [_told([part[level] for part in parts], first, second, velocity) for level in range(len(LEVELS))]
+        )
         found = dataclasses.replace(found, weight_decay=float(-steps[1, -1, place]) + 0.0)
         leaves.append(dataclasses.replace(found, b2=second) if found.kind == "adaptive" else found)
     paths = [path for path, leaf in zip(parameter_paths(params), jax.tree.leaves(params), strict=True) if leaf.size]
@@ -188,13 +205,14 @@ def _same(one: IdentifiedRule, other: IdentifiedRule) -> bool:
     return one.kind == other.kind and bool(np.allclose(*numbers, rtol=2 * CLOSE, equal_nan=True))
 
 
-def _told(parts: list[np.ndarray], first: float, second: float) -> tuple[IdentifiedRule, bool]:
+def _told(parts: list[np.ndarray], first: float, second: float, velocity: float) -> tuple[IdentifiedRule, bool]:
     """A leaf by its answers of one level.
 
     Args:
       parts: of its steps, as `_parts` gives them, each [sizes, shapes, points, sequences, steps].
       first: decay of the first moment.
       second: decay of the second moment.
+      velocity: decay of a velocity, each NaN where there is none.
 
     Returns:
       What is known, and whether all steps have the gradient's direction, of whatever length.
@@ -209,66 +227,50 @@ def _told(parts: list[np.ndarray], first: float, second: float) -> tuple[Identif
     is_parallel = bool(rest.max() <= CLOSE * size)
     if is_parallel and np.ptp(answers, axis=0).max() <= CLOSE * size:
         return _named(answers.mean(0)), True
-    signs = _without_start(sign.reshape(runs)[:, -1], second)  # to a gradient that stays
-    around = spread.reshape(runs)[:, -1]
+    impulses, around = sign.reshape(runs), spread.reshape(runs)[:, -1]
+    if any(decay > 1 - _FORGOTTEN for decay in (first, velocity)):  # gradients are added up for ever
+        return IdentifiedRule("accumulating"), is_parallel
+    averages = np.isfinite(first)
+    if averages and (np.isfinite(velocity) or not impulses[:, 0, 1:].any()):
+        return unknown, is_parallel  # two momenta, or a second moment around the first: no step without a gradient
+    behind = (0.0, 0.0) if averages else velocity_behind(impulses.mean(0), second)
+    if behind is None:
+        return unknown, is_parallel
+    signs = per_step(impulses[:, -1], second, *behind)
     moving = np.flatnonzero(np.abs(signs).max(0) > 0)
     rates = -signs[:, moving[0]] if len(moving) else np.zeros(1)
     if rates.min() <= 0 or max(np.ptp(rates), around[:, moving[0]].max()) > CLOSE * rates.max():
         return unknown, is_parallel
     rate = float(rates.mean())
-    rho = first if np.isfinite(first) else 0.0
-    if not 0 <= rho < 1:  # gradients are added up for ever before they are normalized
-        return IdentifiedRule("accumulating"), is_parallel
-    return IdentifiedRule("adaptive", rate, rho, effective_rate=rate), is_parallel
-
-
-def _without_start(answers: np.ndarray, b2: float) -> np.ndarray:
-    """Answers to a gradient that stays [..., steps], without the start of a second moment whose bias stays in.
-
-    Its step k is 1 / sqrt(1 - b2^k) times too long. That a rule does so is told by its answers: they are smoother
-    without it, whatever its schedule.
-    """
-    if not 0 < b2 < 1:
-        return answers
-    settled = answers * np.sqrt(1 - b2 ** np.arange(1, answers.shape[-1] + 1))
-    bends = [np.abs(np.diff(each[..., :STARTS], 2)).max() for each in (answers, settled)]
-    return settled if bends[1] < bends[0] / 2 else answers
+    rho = first if averages else behind[0]
+    return IdentifiedRule("adaptive", rate, rho, behind[1], rate / (1 - behind[0])), is_parallel
 
 
 def _named(responses: np.ndarray) -> IdentifiedRule:
     """The two-step method with these responses to a gradient at step 0, 1, ..., [sequences, steps]."""
     at_once = np.diagonal(responses[:STARTS, :STARTS])
     begins = np.flatnonzero(at_once != 0)
-    if not len(begins) or begins[0] + _SHARES > STARTS or at_once[begins[0]] > 0:
+    if not len(begins) or begins[0] + SHARES > STARTS or at_once[begins[0]] > 0:
         return IdentifiedRule("unknown")
     start = begins[0]
-    rates = at_once[start : start + _SHARES]
+    rates = at_once[start : start + SHARES]
     if (rates == 0).any():
         return IdentifiedRule("unknown")
-    shares = responses[start, start : start + _SHARES] / rates  # the schedule has moved them alike
-    if np.abs(shares[1:]).max() < CLOSE:
-        return IdentifiedRule("gradient descent", -rates[0], effective_rate=-rates[0])
-    rho = float(shares[2] / shares[1]) if abs(shares[1]) > CLOSE else 0.0
-    if shares[1] > 0 and rho > 1 - _FORGOTTEN:
+    shares = responses[start, start : start + SHARES] / rates  # the schedule has moved them alike
+    if shares[1] > CLOSE and shares[2] / shares[1] > 1 - _FORGOTTEN:
         return IdentifiedRule("accumulating")
-    if 0 < rho < 1:
-        for kind, lookahead in (("heavy ball", 0.0), ("Nesterov", rho)):
-            expected = rho ** np.arange(_SHARES) if not lookahead else _nesterov_shares(rho, _SHARES)
-            if np.allclose(shares, expected, rtol=0, atol=CLOSE):
-                rate = float(-rates[0] / (1 + lookahead))
-                return IdentifiedRule(kind, rate, rho, lookahead, float(rate / (1 - rho)))
-    return IdentifiedRule("linear")
-
-
-def _nesterov_shares(rho: float, count: int) -> np.ndarray:
-    shares = rho ** np.arange(1, count + 1) * rho / (1 + rho)
-    return np.concatenate([[1.0], shares[: count - 1]])
+    found = two_step_of(shares)
+    if found is None:
+        return IdentifiedRule("linear")
+    rate = float(-rates[0] / (1 + found[1]))
+    kind = "Nesterov" if found[1] else "heavy ball" if found[0] else "gradient descent"
+    return IdentifiedRule(kind, rate, *found, rate / (1 - found[0]))
 
 
 def _rises(answers: np.ndarray, found: IdentifiedRule) -> bool:
     """Whether the rate begins at zero or grows: steps that answer at once, or those of a gradient that stays."""
     if found.kind == "adaptive":
-        rates, least = _without_start(np.abs(answers[..., -1, :, :]).sum((0, 1, 2, 3, 5)), found.b2), _GROWS
+        rates, least = found.per_step(np.abs(answers[..., -1, :, :]).sum((0, 1, 2, 3, 5))), _GROWS
     else:
         at_once = np.diagonal(answers[..., :STARTS, :STARTS, :], axis1=4, axis2=5)
         rates, least = np.abs(at_once).sum((0, 1, 2, 3, 4)), 1 + CLOSE
@@ -280,10 +282,7 @@ def _at_its_peak(rule: optax.GradientTransformation, small: Any, found: Identifi
     answers = np.asarray(compiled(steps_of_ones, (_WARM_UP, rule), small)(small), np.float64)
     if not np.isfinite(answers).all():
         return found
-    answers = _without_start(answers, found.b2)
-    if found.kind != "adaptive" and found.rho:
-        shares = found.rho ** np.arange(_WARM_UP)
-        answers = answers / np.cumsum(_nesterov_shares(found.rho, _WARM_UP) if found.lookahead else shares)
+    answers = found.per_step(answers)
     factor = float(answers.max() / answers[answers > 0][0])
     rate, whole = factor * found.learning_rate, factor * found.effective_rate
     return dataclasses.replace(found, learning_rate=rate, effective_rate=whole)

@@ -41,7 +41,7 @@ def test_other_filters_and_rules_that_need_more_are_not_given_a_name():
 
 
 @pytest.mark.parametrize("rule", [
-    optax.chain(optax.trace(1.0), optax.adam(1e-3)), optax.sgd(0.1, momentum=1.0),
+    optax.chain(optax.trace(1.0), optax.adam(1e-3)), optax.rmsprop(0.1, momentum=1.0), optax.sgd(0.1, momentum=1.0),
     optax.sgd(0.1, momentum=1.0, nesterov=True), optax.sgd(0.1, momentum=1.01),
 ])  # fmt: skip
 def test_a_rule_that_never_forgets_a_gradient_has_no_edge(rule):
@@ -55,6 +55,10 @@ def test_a_rule_that_never_forgets_a_gradient_has_no_edge(rule):
 )
 def test_what_gradients_of_two_sizes_and_shapes_do_not_agree_on_is_unknown(rule):
     assert rules.identify(rule, PARAMS).kind == "unknown"
+
+
+def velocity_after_rms(rate):
+    return optax.chain(optax.scale_by_rms(), optax.trace(0.9), optax.scale_by_learning_rate(rate))
 
 
 @pytest.mark.parametrize(
@@ -71,6 +75,13 @@ def test_what_gradients_of_two_sizes_and_shapes_do_not_agree_on_is_unknown(rule)
         (optax.rmsprop(optax.linear_schedule(0.0, 1e-3, 100), decay=0.99), "adaptive", 1e-3, 0.0),
         (optax.rmsprop(optax.linear_schedule(1e-4, 1e-3, 50), decay=0.99), "adaptive", 1e-3, 0.0),
         (optax.rmsprop(optax.cosine_decay_schedule(1e-3, 20)), "adaptive", 1e-3, 0.0),
+        (optax.rmsprop(1e-3, momentum=0.9), "adaptive", 1e-3, 0.9),
+        (optax.rmsprop(1e-3, decay=0.99, momentum=0.5, nesterov=True), "adaptive", 1e-3, 0.5),
+        (optax.rmsprop(1e-3, momentum=0.9, bias_correction=True), "adaptive", 1e-3, 0.9),
+        (optax.rmsprop(optax.linear_schedule(0.0, 1e-3, 100), momentum=0.9), "adaptive", 1e-3, 0.9),
+        (optax.rmsprop(optax.cosine_decay_schedule(1e-3, 20), momentum=0.9, nesterov=True), "adaptive", 1e-3, 0.9),
+        (velocity_after_rms(optax.linear_schedule(0.0, 1e-3, 100)), "adaptive", 1e-3, 0.9),
+        (velocity_after_rms(optax.cosine_decay_schedule(1e-3, 20)), "adaptive", 1e-3, 0.9),
         (optax.sgd(optax.cosine_decay_schedule(0.1, 20), momentum=0.9, nesterov=True), "Nesterov", 0.1, 0.9),
         (optax.adam(optax.warmup_cosine_decay_schedule(0.0, 1e-3, 100, 1000)), "adaptive", 1e-3, 0.9),
         (optax.chain(optax.clip_by_global_norm(0.01), optax.sgd(0.1)), "gradient descent", 0.1, 0.0),
@@ -82,6 +93,30 @@ def test_schedules_and_limits_are_told_from_momentum(rule, kind, rate, rho):
     found = rules.identify(rule, PARAMS)
     assert found.kind == kind
     np.testing.assert_allclose([found.learning_rate, found.rho], [rate, rho], rtol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("rule", "edge"),
+    [
+        (optax.adam(1e-3), 38.0),
+        (optax.rmsprop(1e-3, momentum=0.9), 3.8),
+        (optax.rmsprop(1e-3, momentum=0.9, nesterov=True), 3.8 / 2.8),
+    ],
+)
+def test_the_edge_of_a_velocity_that_sums_is_that_of_heavy_ball(rule, edge):
+    assert rules.identify(rule, PARAMS).edge == pytest.approx(edge, rel=2e-3)
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        optax.rmsprop(1e-3, centered=True),
+        optax.rmsprop(1e-3, centered=True, momentum=0.9),
+        optax.chain(optax.scale_by_adam(), optax.trace(0.5), optax.scale(-1e-3)),
+    ],
+)
+def test_two_momenta_and_a_second_moment_around_the_first_are_unknown(rule):
+    assert rules.identify(rule, PARAMS).kind == "unknown"
 
 
 def partitioned(**parts):
