@@ -49,7 +49,7 @@ def main() -> None:
     del ends
     began = time.perf_counter()
     density = curvature.spectral_density(
-        operator, axis="log", num_probes=PROBES, num_steps=arguments.steps, reorthogonalize=False
+        operator, axis="log", num_probes=PROBES, num_steps=arguments.steps, basis="none"
     )
     _say("density", density.products, began)
     print(f"  {density.near_zero:.3%} of the eigenvalues are near zero")

@@ -55,9 +55,7 @@ def main() -> None:
     print(" ", ", ".join(f"{v:.5g} +- {e:.1g}" for v, e in zip(ends.largest.values, ends.largest.errors, strict=True)))
     del ends
     began = time.perf_counter()
-    density = curvature.spectral_density(
-        operator, axis="log", num_probes=PROBES, num_steps=STEPS, reorthogonalize=False
-    )
+    density = curvature.spectral_density(operator, axis="log", num_probes=PROBES, num_steps=STEPS, basis="none")
     _say("density", density.products, began)
     print(f"  {density.near_zero:.2%} of the eigenvalues are near zero")
 

@@ -15,6 +15,11 @@ def available_memory() -> int:
         stats = device.memory_stats() or {}
         if "bytes_limit" in stats:
             return stats["bytes_limit"] - stats.get("bytes_in_use", 0)
+    return available_host_memory()
+
+
+def available_host_memory() -> int:
+    """Bytes that the system and the container's limit leave to the host."""
     return min(_system_memory(), _container_memory())
 
 

@@ -61,7 +61,7 @@ def spectral_density(
     num_points: int = 400,
     width: float | None = None,
     decades: float = 8.0,
-    reorthogonalize: bool = True,
+    basis: str = "device",
     key: jax.Array | None = None,
 ) -> Density:
     """The density of eigenvalues.
@@ -74,13 +74,14 @@ def spectral_density(
       num_points: g points of the grid.
       width: standard deviation of the kernel: by default a hundredth of the range, or a tenth of a decade.
       decades: the log axis reaches so far below the largest |eigenvalue|.
-      reorthogonalize: keep the k vectors of each probe. Without it 5 vectors are enough for any k; what rounding does
-        is then taken to be sqrt(epsilon) of the largest |eigenvalue|, below which the log axis counts all as near zero.
+      basis: where the k vectors of a probe are kept: "device", "bfloat16", "host" or "none", as in
+        `gauss_quadratures`. With "bfloat16" and "none", where 5 vectors are enough for any k, what rounding does is
+        taken to be sqrt(epsilon) of the largest |eigenvalue|, below which the log axis counts all as near zero.
       key: PRNG key; 0 by default.
 
     Returns:
       The density; it integrates to 1 over the axis, with `near_zero` on the log axis. Cost: at most s k products; k + 3
-      vectors of memory, or 5.
+      vectors of memory, or 5 on the device.
 
     Raises:
       InputError: an argument out of its range, or too little memory.
@@ -98,7 +99,7 @@ def spectral_density(
     if width is not None:
         require_positive("spectral_density", "width", width)
     return density_of(
-        gauss_quadratures(operator, num_probes, num_steps, key, reorthogonalize=reorthogonalize),
+        gauss_quadratures(operator, num_probes, num_steps, key, basis=basis),
         axis,
         num_points=num_points,
         width=width,

@@ -120,7 +120,7 @@ def _extend(num_rows: int, basis: Basis) -> Basis:
 def _append(basis: Basis, count: jax.Array, vector: Vector) -> tuple[Basis, jax.Array, jax.Array]:
     rest, inner, norm = orthogonalize(basis, count, vector)
     unit = vectors.scale(1 / jnp.where(norm > 0, norm, 1), rest)
-    return jax.tree.map(lambda rows, leaf: _put(rows, leaf, count), basis, unit), inner, norm
+    return jax.tree.map(lambda rows, leaf: put(rows, leaf, count), basis, unit), inner, norm
 
 
 @jax.jit
@@ -135,12 +135,13 @@ def _rotate(basis: Basis, weights: jax.Array, kept: jax.Array) -> Basis:
     num_new = weights.shape[0]
 
     def fill(rows: jax.Array, turned: jax.Array, leaf: jax.Array) -> jax.Array:
-        return _put(lax.dynamic_update_slice_in_dim(rows, turned, 0, 0), leaf, num_new)
+        return put(lax.dynamic_update_slice_in_dim(rows, turned, 0, 0), leaf, num_new)
 
     return jax.tree.map(fill, basis, new, last)
 
 
-def _put(rows: jax.Array, leaf: jax.Array, place: Any) -> jax.Array:
+def put(rows: jax.Array, leaf: jax.Array, place: Any) -> jax.Array:
+    """One leaf's rows with a vector's leaf, in their dtype, at a place."""
     return lax.dynamic_update_index_in_dim(rows, leaf.astype(rows.dtype), place, 0)
 
 

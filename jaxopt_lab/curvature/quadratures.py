@@ -6,9 +6,9 @@ k products give the k nodes and weights that integrate polynomials up to degree 
 one more node put at x, the weights before x are at most the mass before x, and with the weight at x at least the mass
 up to x (Chebyshev, Markov, Stieltjes).
 
-Without reorthogonalization three vectors do in place of k. Rounding then puts several nodes, ghosts, where one
-eigenvalue has converged; they share its weight. The rule is that of a matrix whose eigenvalues lie close to those of
-the operator: nodes are taken to be off by sqrt(epsilon) |A| and masses by sqrt(epsilon), far above what is seen.
+Without a basis three vectors do in place of k. Rounding then puts several nodes, ghosts, where one eigenvalue has
+converged; they share its weight. The rule is that of a matrix whose eigenvalues lie close to those of the operator:
+nodes are taken to be off by sqrt(epsilon) |A| and masses by sqrt(epsilon), far above what is seen.
 
 Reference: Golub and Meurant 2010, Matrices, moments and quadrature with applications, chapter 6; Szego 1939, Orthogonal
 polynomials, section 3.41; Greenbaum 1989, Behavior of slightly perturbed Lanczos and conjugate-gradient recurrences.
@@ -16,22 +16,29 @@ polynomials, section 3.41; Greenbaum 1989, Behavior of slightly perturbed Lanczo
 
 import dataclasses
 import functools
-import math
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import fail, meshes, vectors
-from jaxopt_lab.core.errors import require_count, require_memory
-from jaxopt_lab.core.memory import available_memory
+from jaxopt_lab.core import fail, vectors
+from jaxopt_lab.core.errors import require_choice, require_count, require_memory
+from jaxopt_lab.core.memory import available_host_memory, available_memory
 from jaxopt_lab.curvature import krylov
 from jaxopt_lab.curvature.operators import Operator, random_vector
-from jaxopt_lab.curvature.projections import grow, not_finite, start_from
+from jaxopt_lab.curvature.projections import grow, start_from
+from jaxopt_lab.curvature.recurrences import (
+    Basis,
+    HostBasis,
+    NoBasis,
+    RoundedBasis,
+    projection_on,
+    require_addressable,
+    slack_of,
+)
 from jaxopt_lab.curvature.soundness import require_sound
 
-_RECURRENCE = 2  # vectors that the recurrence keeps from step to step
+BASES = ("device", "bfloat16", "host", "none")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Quadrature:
 
 
 def gauss_quadratures(
-    operator: Operator, num_probes: int, num_steps: int, key: jax.Array | None = None, *, reorthogonalize: bool = True
+    operator: Operator, num_probes: int, num_steps: int, key: jax.Array | None = None, *, basis: str = "device"
 ) -> list[Quadrature]:
     """Gauss rules of independent random sign vectors.
 
@@ -93,13 +100,16 @@ def gauss_quadratures(
       num_probes: s.
       num_steps: k products for each; fewer where the Krylov space closes.
       key: PRNG key; 0 by default.
-      reorthogonalize: keep the basis; without it rounding makes ghosts, and nodes and masses are less sure.
+      basis: where the k vectors are kept: "device"; "bfloat16", there in two bytes an entry; "host", in the host's
+        memory, to which each product takes one vector and back; "none", so that rounding makes ghosts. With
+        "bfloat16" and "none" nodes and masses are sure up to sqrt(epsilon) only.
 
     Returns:
-      s quadratures. Cost: at most s k products; k + 3 vectors of memory, or 5 without reorthogonalization.
+      s quadratures. Cost: at most s k products; k + 3 vectors of memory, in bfloat16 k of half size and 6, else 5.
 
     Raises:
-      InputError: a count below 1, too little memory, or a product that is not finite, not symmetric or not repeatable.
+      InputError: a count below 1, too little memory, vectors that several processes share with basis="host", or a
+        product that is not finite, not symmetric or not repeatable.
 
     Example:
       >>> import jax.numpy as jnp
@@ -110,13 +120,19 @@ def gauss_quadratures(
     """
     require_count("gauss_quadratures", "num_probes", num_probes)
     require_count("gauss_quadratures", "num_steps", num_steps)
+    require_choice("gauss_quadratures", "basis", basis, BASES)
     steps = min(num_steps, operator.size)
-    _require_room("gauss_quadratures", operator, steps if reorthogonalize else min(steps, _RECURRENCE))
+    _require_room("gauss_quadratures", operator, steps, basis)
     operator, spent = require_sound(operator)
-    measure = _quadrature if reorthogonalize else _short_quadrature
+
+    def measure(start: Any, key: jax.Array) -> Quadrature:
+        if basis == "device":
+            return _quadrature(operator, steps, start, key)
+        return _short_quadrature(operator, steps, start, _empty_basis(basis, operator, steps))
+
     keys = jax.random.split(jax.random.key(0) if key is None else key, num_probes)
     starts = (random_vector(probe, operator.like, "rademacher") for probe in keys)
-    first, *rest = (measure(operator, steps, start, probe) for start, probe in zip(starts, keys, strict=True))
+    first, *rest = (measure(start, probe) for start, probe in zip(starts, keys, strict=True))
     return [dataclasses.replace(first, products=first.products + spent), *rest]
 
 
@@ -145,7 +161,7 @@ def gauss_quadrature_of(operator: Operator, start: Any, num_steps: int, key: jax
     """
     require_count("gauss_quadrature_of", "num_steps", num_steps)
     steps = min(num_steps, operator.size)
-    _require_room("gauss_quadrature_of", operator, steps)
+    _require_room("gauss_quadrature_of", operator, steps, "device")
     if not float(vectors.norm(start)) > 0:
         raise fail("gauss_quadrature_of", "the vector has length zero", "It has no spectral measure.")
     operator, spent = require_sound(operator)
@@ -153,11 +169,25 @@ def gauss_quadrature_of(operator: Operator, start: Any, num_steps: int, key: jax
     return dataclasses.replace(found, products=found.products + spent)
 
 
-def _require_room(where: str, operator: Operator, num_steps: int) -> None:
-    require_memory(
-        where, (num_steps + 3) * operator.vector_bytes, available_memory(), f"a basis of {num_steps} vectors",
-        f"{max(available_memory() // operator.vector_bytes - 3, 0)} would fit: lower num_steps to that.",
-    )  # fmt: skip
+def _require_room(where: str, operator: Operator, num_steps: int, basis: str) -> None:
+    """Raises where the vectors on the device, or the basis in the host's memory, do not fit."""
+    whole, available = operator.vector_bytes, available_memory()
+    kept = {"device": whole, "bfloat16": 2 * operator.size}.get(basis, 0)
+    held = {"device": 3, "bfloat16": 6}.get(basis, 5)
+    if basis == "host":
+        require_addressable(where, operator)
+        require_memory(where, num_steps * whole, available_host_memory(), f"a basis of {num_steps} vectors")
+    what, remedy = f"a recurrence of {held} vectors", "Take a block of the parameters."
+    if kept:
+        what, fits = f"a basis of {num_steps} vectors", max((available - held * whole) // kept, 0)
+        remedy = f"{fits} would fit: lower num_steps to that, or take basis='none'."
+    require_memory(where, num_steps * kept + held * whole, available, what, remedy)
+
+
+def _empty_basis(basis: str, operator: Operator, num_steps: int) -> Basis:
+    if basis == "none":
+        return NoBasis()
+    return (HostBasis if basis == "host" else RoundedBasis)(operator.like, num_steps)
 
 
 def _quadrature(operator: Operator, num_steps: int, start: Any, key: jax.Array) -> Quadrature:
@@ -170,37 +200,13 @@ def _quadrature(operator: Operator, num_steps: int, start: Any, key: jax.Array) 
     return Quadrature(state.matrix[used, used], coupling, slack * state.scale, slack, state.products)
 
 
-def _short_quadrature(operator: Operator, num_steps: int, start: Any, key: jax.Array) -> Quadrature:
-    """The rule by the three-term recurrence alone."""
-    current = vectors.scale(1 / vectors.norm(start), start)
-    previous, beta = vectors.zeros_like(current), jnp.zeros(())
-    diagonal, beside, scale = [], [], 0.0
-    while len(diagonal) < num_steps:
-        product = operator(current)
-        previous, current, alpha, beta = meshes.settled(_recur(previous, current, product, beta))
-        if not (np.isfinite(alpha) and np.isfinite(beta)):
-            raise not_finite(operator, len(diagonal) + 1)
-        below = beside[-1] if beside else 0.0
-        diagonal, beside = [*diagonal, float(alpha)], [*beside, float(beta)]
-        scale = max(scale, math.hypot(below, diagonal[-1], beside[-1]))
-        if beside[-1] <= krylov.BREAKDOWN * operator.epsilon * scale:
-            beside[-1] = 0.0
-            break
-    coupling = np.zeros(len(diagonal))
-    coupling[-1] = beside[-1]
-    matrix = np.diag(diagonal) + np.diag(beside[:-1], 1) + np.diag(beside[:-1], -1)
-    slack = math.sqrt(operator.epsilon)
-    return Quadrature(matrix, coupling, slack * scale, slack, len(diagonal))
-
-
-@functools.partial(jax.jit, donate_argnums=0)
-def _recur(previous: Any, current: Any, product: Any, beta: jax.Array) -> tuple[Any, Any, jax.Array, jax.Array]:
-    """One step: (current, next direction, its entry on the diagonal of T, the one beside it)."""
-    rest = vectors.axpy(-beta, previous, product)
-    alpha = vectors.dot(current, rest)
-    rest = vectors.axpy(-alpha, current, rest)
-    beta = vectors.norm(rest)
-    return current, vectors.scale(1 / jnp.where(beta > 0, beta, 1), rest), alpha, beta
+def _short_quadrature(operator: Operator, num_steps: int, start: Any, kept: Basis) -> Quadrature:
+    """The rule by the three-term recurrence."""
+    matrix, beta, scale = projection_on(operator, num_steps, start, kept)
+    coupling = np.zeros(len(matrix))
+    coupling[-1] = beta
+    slack = slack_of(kept, operator.epsilon)
+    return Quadrature(matrix, coupling, slack * scale, slack, len(matrix))
 
 
 def _nodes(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

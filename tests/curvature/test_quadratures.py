@@ -79,10 +79,10 @@ GHOSTLY = {
 
 @pytest.mark.parametrize("name", GHOSTLY)
 @pytest.mark.parametrize("seed", range(3))
-def test_without_reorthogonalization_the_bounds_on_masses_hold_although_there_are_ghosts(name, seed):
+def test_without_a_basis_the_bounds_on_masses_hold_although_there_are_ghosts(name, seed):
     rng = np.random.default_rng(seed)
     truth, key = GHOSTLY[name](rng), jax.random.key(seed)
-    (rule,) = gauss_quadratures(of(truth), 1, 120, key, reorthogonalize=False)
+    (rule,) = gauss_quadratures(of(truth), 1, 120, key, basis="none")
     if name in ("outliers", "gaps"):
         nodes = rule.rule[0]
         assert (np.abs(nodes - truth.max()) < 1e-4 * truth.max()).sum() > 1, "no ghosts: the case is too easy"
@@ -92,30 +92,63 @@ def test_without_reorthogonalization_the_bounds_on_masses_hold_although_there_ar
         assert np.mean(truth <= point) <= high
 
 
-def test_without_reorthogonalization_the_density_is_the_same_within_its_bound():
+def test_without_a_basis_the_density_is_the_same_within_its_bound():
     truth = GHOSTLY["outliers"](np.random.default_rng(0))
     kept, dropped = (
-        curvature.spectral_density(of(truth), num_probes=2, num_steps=60, width=0.5, reorthogonalize=keep)
-        for keep in (True, False)
+        curvature.spectral_density(of(truth), num_probes=2, num_steps=60, width=0.5, basis=basis)
+        for basis in ("device", "none")
     )
     masses = [np.cumsum(density.values) * np.diff(density.grid)[0] for density in (kept, dropped)]
     np.testing.assert_allclose(*masses, atol=np.sqrt(2.0**-23))
-    logarithmic = curvature.spectral_density(of(truth), axis="log", num_steps=60, reorthogonalize=False)
+    logarithmic = curvature.spectral_density(of(truth), axis="log", num_steps=60, basis="none")
     assert logarithmic.near_zero == pytest.approx(np.mean(truth < 80 * np.sqrt(2.0**-23)), abs=0.05)
 
 
-def test_without_reorthogonalization_a_closed_space_gives_the_measure_itself():
-    (rule,) = gauss_quadratures(of([1.0, 1.0, 3.0, 3.0]), 1, 4, reorthogonalize=False)
+def test_without_a_basis_a_closed_space_gives_the_measure_itself():
+    (rule,) = gauss_quadratures(of([1.0, 1.0, 3.0, 3.0]), 1, 4, basis="none")
     assert (rule.exact, rule.products) == (True, 2)
     np.testing.assert_allclose(rule.rule, [[1, 3], [0.5, 0.5]], rtol=1e-5)
 
 
-def test_without_reorthogonalization_the_memory_does_not_grow_with_the_steps(monkeypatch):
+def test_without_a_basis_the_memory_does_not_grow_with_the_steps(monkeypatch):
     monkeypatch.setattr("jaxopt_lab.curvature.quadratures.available_memory", lambda: 5 * 400)
-    assert gauss_quadratures(of(np.linspace(1, 2, 100)), 1, 50, reorthogonalize=False)[0].products > 5
+    assert gauss_quadratures(of(np.linspace(1, 2, 100)), 1, 50, basis="none")[0].products > 5
     monkeypatch.setattr("jaxopt_lab.curvature.quadratures.available_memory", lambda: 4 * 400)
-    with pytest.raises(InputError, match="lower num_steps"):
-        gauss_quadratures(of(np.linspace(1, 2, 100)), 1, 50, reorthogonalize=False)
+    with pytest.raises(InputError, match="a recurrence of 5 vectors needs"):
+        gauss_quadratures(of(np.linspace(1, 2, 100)), 1, 50, basis="none")
+
+
+@pytest.mark.parametrize("basis", ["bfloat16", "host"])
+@pytest.mark.parametrize("name", [*GHOSTLY, "whole"])
+def test_a_rounded_or_distant_basis_gives_the_nodes_of_the_one_on_the_device(name, basis):
+    rng, key = np.random.default_rng(1), jax.random.key(1)
+    truth = GHOSTLY[name](rng) if name in GHOSTLY else np.concatenate([rng.normal(0, 0.1, 90), [5, 6, 7, -4]])
+    steps = min(120, len(truth))
+    (expected,), (rule,) = (gauss_quadratures(of(truth), 1, steps, key, basis=each) for each in ("device", basis))
+    np.testing.assert_allclose(rule.rule[0], expected.rule[0], rtol=0, atol=rule.rounding / 4)
+    for point in np.quantile(truth, np.linspace(0.01, 0.99, 25)):
+        low, high = rule.mass_below(point)
+        assert low <= np.mean(truth < point) + 1e-9
+        assert np.mean(truth <= point) - 1e-9 <= high
+
+
+def test_a_rounded_basis_takes_half_of_the_memory_and_one_on_the_host_none(monkeypatch):
+    room, matrix = "jaxopt_lab.curvature.quadratures.available_memory", of(np.linspace(1, 2, 100))
+    for basis, vectors in (("device", 53), ("bfloat16", 31), ("host", 5)):
+        monkeypatch.setattr(room, lambda vectors=vectors: vectors * 400)
+        assert gauss_quadratures(matrix, 1, 50, basis=basis)[0].rounding < 1e-3
+        monkeypatch.setattr(room, lambda vectors=vectors: vectors * 400 - 1)
+        with pytest.raises(InputError, match="needs"):
+            gauss_quadratures(matrix, 1, 50, basis=basis)
+    monkeypatch.setattr(room, lambda: 5 * 400)
+    monkeypatch.setattr("jaxopt_lab.curvature.quadratures.available_host_memory", lambda: 49 * 400)
+    with pytest.raises(InputError, match="a basis of 50 vectors"):
+        gauss_quadratures(matrix, 1, 50, basis="host")
+
+
+def test_an_unknown_basis_is_refused():
+    with pytest.raises(InputError, match="basis must be"):
+        curvature.spectral_density(of([1.0, 2.0]), basis="float16")
 
 
 def test_the_log_axis_keeps_signs_apart_and_counts_what_is_near_zero():

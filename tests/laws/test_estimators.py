@@ -28,9 +28,12 @@ ESTIMATORS = {
     "whole_trace": lambda operator, key: curvature.trace(operator, num_products=60, key=key).value,
     "frobenius": lambda operator, key: curvature.frobenius(operator, num_products=12, key=key).interval,
     "density": lambda operator, key: curvature.spectral_density(operator, key=key, **PROBES).values,
-    "density without a basis": lambda operator, key: curvature.spectral_density(
-        operator, key=key, reorthogonalize=False, **PROBES
-    ).values,
+    **{
+        f"density, basis {basis}": lambda operator, key, basis=basis: curvature.spectral_density(
+            operator, key=key, basis=basis, **PROBES
+        ).values
+        for basis in ("bfloat16", "host", "none")
+    },
     "index": lambda operator, key: curvature.index(operator, key=key, **PROBES).negative.interval,
     "log_determinant": lambda operator, key: curvature.log_determinant(operator, lower=0.5, key=key, **PROBES).interval,
     "quadrature": lambda operator, key: gauss_quadrature_of(operator, placed(START, operator), 6, key).rule,
