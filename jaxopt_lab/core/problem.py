@@ -75,11 +75,15 @@ class Composite:
       criterion: (outputs, batch) -> scalar, the mean over the batch's examples, convex in the outputs.
       family: the likelihood whose negative logarithm the criterion is: "categorical" (outputs are logits [n, ..., c]),
         "bernoulli" (logits [n, ...]), "gaussian" (means; half the sum of squared errors), or None.
+      in_chunks: for outputs too many to be held at once, (parts, product): parts (params, batch) -> a pytree from which
+        the outputs are made, and product (parts, tangents, batch) -> the criterion's Gauss-Newton matrix with respect
+        to the parts, times tangents of them; else None.
     """
 
     outputs: Callable[[Params, Batch], Any]
     criterion: Callable[[Any, Batch], jax.Array]
     family: str | None = None
+    in_chunks: tuple[Callable[[Params, Batch], Any], Callable[[Any, Any, Batch], Any]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -94,11 +94,11 @@ def gauss_newton(
         forward derivative.
     """
     composite = require_composite("gauss_newton", problem)
-    outputs, criterion = as_partial(composite.outputs), as_partial(composite.criterion)
-    require = partial(_outputs_and_criterion, problem.name, (outputs, criterion))
+    functions = output_functions(composite)
+    require = partial(_outputs_and_criterion, problem.name, functions)
     point = locate(problem, params, data, chunk_size, block, require=require)
     return operator_at(
-        point, _gauss_newton_at, (outputs, criterion, point.merge, point.params), semidefinite=True,
+        point, _gauss_newton_at, (*functions, point.merge, point.params), semidefinite=True,
         name=f"Gauss-Newton matrix of {problem.name}", hint=point.gradient, sound=not ruled_parts(point.found),
     )  # fmt: skip
 
@@ -148,6 +148,29 @@ def require_composite(where: str, problem: Problem) -> Composite:
     return problem.composite
 
 
+def output_functions(composite: Composite) -> tuple[Any, Any]:
+    """(outputs, curvature) for `gauss_newton_map`, of a batch: the whole outputs, or their parts where there are any.
+
+    The first is (params, batch) -> outputs; the second (outputs, batch) -> the linear map of the criterion's curvature.
+    """
+    if composite.in_chunks is None:
+        return as_partial(composite.outputs), jax.tree_util.Partial(_criterion_map, as_partial(composite.criterion))
+    parts, product = map(as_partial, composite.in_chunks)
+    return parts, jax.tree_util.Partial(_chunked_map, product)
+
+
+def _criterion_map(criterion: Any, outputs: Any, batch: Any) -> Any:
+    return jax.linearize(jax.grad(lambda z: meshes.on_any_mesh(criterion, z, batch)), outputs)[1]
+
+
+def _chunked_map(product: Any, parts: Any, batch: Any) -> Any:
+    return jax.tree_util.Partial(_chunked_product, product, parts, batch)
+
+
+def _chunked_product(product: Any, parts: Any, batch: Any, tangents: Any) -> Any:
+    return meshes.on_any_mesh(product, parts, tangents, batch)
+
+
 def curved(name: str, product: str, loss: ExpectedLoss, params: Any, batch: Any) -> tuple[Any, bool]:
     """The loss's program, and whether its products are exact: the `require` of `locate` for second derivatives.
 
@@ -170,12 +193,12 @@ def curved(name: str, product: str, loss: ExpectedLoss, params: Any, batch: Any)
     return program_of(lambda point: loss(point, batch), params), False
 
 
-def gauss_newton_map(outputs: Any, criterion: Any, params: Any) -> Any:
+def gauss_newton_map(outputs: Any, curvature: Any, params: Any) -> Any:
     """The Gauss-Newton matrix on given data, as a function that can be used inside of compiled code.
 
     Args:
       outputs: params -> outputs, with the Jacobian J.
-      criterion: outputs -> scalar, with the Hessian C.
+      curvature: outputs -> linear map of the outputs, C.
       params: the point, a pytree.
 
     Returns:
@@ -183,13 +206,12 @@ def gauss_newton_map(outputs: Any, criterion: Any, params: Any) -> Any:
 
     Example:
       >>> import jax.numpy as jnp
-      >>> product = gauss_newton_map(lambda w: w**2, lambda z: 0.5 * jnp.sum(z**2), jnp.array([1.0, 3.0]))
+      >>> product = gauss_newton_map(lambda w: w**2, lambda z: lambda dz: dz, jnp.array([1.0, 3.0]))
       >>> product(jnp.ones(2)).tolist()
       [4.0, 36.0]
     """
     values, linear = jax.linearize(outputs, params)
-    middle = jax.linearize(jax.grad(criterion), values)[1]
-    return jax.tree_util.Partial(output_product, linear, middle)
+    return jax.tree_util.Partial(output_product, linear, curvature(values))
 
 
 def output_product(linear: Any, middle: Any, vector: Any) -> Any:
@@ -198,9 +220,9 @@ def output_product(linear: Any, middle: Any, vector: Any) -> Any:
 
 
 def _outputs_and_criterion(name: str, functions: tuple[Any, Any], loss: ExpectedLoss, params: Any, batch: Any) -> Any:
-    """The program of the criterion on the outputs, which have the derivative that they need."""
+    """The program of the criterion's curvature at the outputs, which have the derivative that they need."""
     values = outputs_of(name, _gauss_newton_at, functions, loss, params, batch)
-    return program_of(partial(meshes.on_any_mesh, functions[1]), values, batch)
+    return program_of(lambda z, batch: functions[1](z, batch)(z), values, batch)
 
 
 def _hessian_at(constants: Any, batch: Any) -> Any:
@@ -209,9 +231,7 @@ def _hessian_at(constants: Any, batch: Any) -> Any:
 
 
 def _gauss_newton_at(constants: Any, batch: Any) -> Any:
-    outputs, criterion, merge, params = constants
+    outputs, curvature, merge, params = constants
     return gauss_newton_map(
-        lambda point: meshes.on_any_mesh(outputs, merge(point), batch),
-        lambda z: meshes.on_any_mesh(criterion, z, batch),
-        params,
+        lambda point: meshes.on_any_mesh(outputs, merge(point), batch), lambda z: curvature(z, batch), params
     )

@@ -54,7 +54,8 @@ def without_frozen(
             expected=stateful.expected and _bound(stateful.expected, fixed),
         )  # fmt: skip
     if composite is not None:
-        composite = dataclasses.replace(composite, outputs=_bound(composite.outputs, fixed))
+        chunked = composite.in_chunks and (_bound(composite.in_chunks[0], fixed), composite.in_chunks[1])
+        composite = dataclasses.replace(composite, outputs=_bound(composite.outputs, fixed), in_chunks=chunked)
     restricted = dataclasses.replace(
         problem, loss=_bound(problem.loss, fixed), init=_Init(problem.init, frozen), stateful=stateful,
         composite=composite, separable=None, metrics={name: _bound(m, fixed) for name, m in problem.metrics.items()},

@@ -98,7 +98,7 @@ class Inputs:
       truth: what is known exactly, if a probe needs it.
       stateful_loss: (params, model state, batch, key) -> (scalar, model state), for a model that has one.
       evaluation: what evaluates the model, if a probe needs it.
-      composite: the loss's (outputs, criterion), where it has that form.
+      composite: outputs and the curvature of the criterion on them, where the loss has that form.
       expected: (params, model state, batch) -> scalar, where `loss` without a key cannot tell the expected loss.
     """
 
@@ -133,9 +133,9 @@ def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane
     grads = _descent(grads)
     extra = {"value": value, "grad": grads, "value_fn": value_fn, "grad_fn": grad_fn}
     if inputs.composite is not None:
-        outputs, criterion = inputs.composite
+        outputs, curvature = inputs.composite
         extra["gauss_newton_fn"] = partial(
-            gauss_newton_map, lambda point: outputs(point, batch), lambda z: criterion(z, batch)
+            gauss_newton_map, lambda point: outputs(point, batch), lambda z: curvature(z, batch)
         )
     update = program.rule(hyperparameters).update
     updates, state = update(grads, lane.state, lane.params, **_accepted(update, extra))

@@ -20,6 +20,7 @@ import numpy as np
 
 from jaxopt_lab.core import InputError, Problem, fail, meshes
 from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.curvature.products import output_functions
 from jaxopt_lab.storage import archives, files
 from jaxopt_lab.storage.fingerprints import fingerprint, is_reusable, program_of
 from jaxopt_lab.storage.locks import locked
@@ -196,8 +197,7 @@ def inputs_of(problem: Problem, program: Program) -> Inputs:
     stateful = None if carried is None else as_partial(carried.loss)
     expected = None if carried is None or carried.expected is None else as_partial(carried.expected)
     evaluation = evaluation_of(problem) if program.needs("evaluation") else None
-    form = problem.composite
-    composite = None if form is None else (as_partial(form.outputs), as_partial(form.criterion))
+    composite = None if problem.composite is None else output_functions(problem.composite)
     return Inputs(as_partial(problem.loss), problem.data, truth, stateful, evaluation, composite, expected)
 
 
