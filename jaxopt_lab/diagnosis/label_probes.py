@@ -106,7 +106,7 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     known, unknown = problem.data, problem.validation
     if unknown is None:
         known, unknown = _halves(problem, evidence.setting.seed)
-    (inputs, targets, is_class), (held, truth, _) = _pairs(place, known), _pairs(place, unknown)
+    (inputs, targets, is_class), (held, truth, _) = _pairs(place, known), _pairs(place, unknown, known)
     outputs = outputs_of(problem.freeze(run.model_state), run.params, unknown)
     if inputs is None or targets is None or held is None or truth is None or outputs is None:
         return None
@@ -196,7 +196,7 @@ def _pairs(place: OutputPlace, data: Any, training: Any = None) -> tuple[np.ndar
     """Inputs [n, d], one target an example, and whether it is a class; of several labels what training data choose."""
     leaves, number = jax.tree.leaves(data), find_inputs(data)
     if number is None or number not in place.inputs or number in place.targets:
-        return _token_pairs(place, data)
+        return _token_pairs(place, data, data if training is None else training)
     inputs = np.asarray(leaves[number], np.float64).reshape(len(leaves[number]), -1)
     found = classes_of(place, data)
     several = several_labels(place, data if training is None else training)
@@ -215,8 +215,11 @@ def _pairs(place: OutputPlace, data: Any, training: Any = None) -> tuple[np.ndar
     return inputs, targets[:, 0], False
 
 
-def _token_pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
-    """The same where the inputs are whole numbers [n, length] and there is one class an example: which occur, where."""
+def _token_pairs(place: OutputPlace, data: Any, training: Any) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    """The same where the inputs are whole numbers [n, length] and there is one class an example: which occur, where.
+
+    Counted are the most frequent ones of the training data, in the same order in all data.
+    """
     leaves, found = jax.tree.leaves(data), classes_of(place, data)
     numbers = [k for k in place.inputs if k not in place.targets and jnp.issubdtype(leaves[k].dtype, jnp.integer)]
     if len(numbers) != 1 or found is None or found[0].size != len(leaves[numbers[0]]):
@@ -224,6 +227,6 @@ def _token_pairs(place: OutputPlace, data: Any) -> tuple[np.ndarray | None, np.n
     tokens, classes = np.asarray(leaves[numbers[0]]).reshape(found[0].size, -1), found[0].ravel()
     if len(np.unique(classes)) > MOST_CLASSES:
         return None, None, False
-    known, counts = np.unique(tokens, return_counts=True)
+    known, counts = np.unique(np.asarray(jax.tree.leaves(training)[numbers[0]]), return_counts=True)
     occurs = [(tokens == token).sum(1) for token in known[np.argsort(-counts)][: _MOST_FEATURES // 2]]
     return np.stack([*occurs, *tokens.T], 1).astype(np.float64), classes, True

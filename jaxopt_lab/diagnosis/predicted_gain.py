@@ -18,7 +18,8 @@ from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 _DONE = 0.01
 MOST_PROVED = 2000
 _RAW = "unnormalized-inputs"
-_STARTS = ("bad-initialization", "dead-units", "exploding-signal", "vanishing-signal")
+_SIGNALS = ("dead-units", "exploding-signal", "vanishing-signal")
+_STARTS = ("bad-initialization", *_SIGNALS)
 _AS_GOOD, _LARGE = 1.5, 3.0  # gains measured in short runs are told apart from about here; they are large from there
 
 
@@ -148,8 +149,8 @@ def _explains(cause: Finding, other: Finding, most: _Most) -> bool:
     """Whether the other finding follows from the cause, as far as trials do not say otherwise."""
     if cause.cause not in other.follows_from or cause.cause == other.cause:
         return False
-    if cause.trial is not None and not cause.trial.helps and cause.cause not in _STARTS:
-        return False  # of a start only one other was tried
+    if cause.trial is not None and not cause.trial.helps and cause.cause not in _SIGNALS:
+        return False  # another start need not mend what depth and activations do
     if other.cause in cause.follows_from and cause.trial is None and other.trial is not None and other.trial.helps:
         return not _mends(other)  # each may follow from the other: what was seen to help decides
     if other.cause == "underfitting" and other.trial is None and cause.trial is not None and cause.trial.helps:

@@ -11,12 +11,14 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, Status, vectors
+from jaxopt_lab.core.batches import Batches
 from jaxopt_lab.tracing import find_non_finite
-from jaxopt_lab.tracing.non_finite import NonFiniteOrigin
+from jaxopt_lab.tracing.non_finite import GUARDED, NonFiniteOrigin
+from jaxopt_lab.training.groups import batch_of_step
 
 PART = 0.9
 RATES = (0.01, 0.1, 10.0, 100.0)
-_GROWN = 2.0
+_GROWN, _LEAP = 2.0, 10.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,8 +196,9 @@ def find_on_the_way(
 ) -> ProbeRun:
     """The run with the operation that ended it, if it had not grown to more than twice its first loss before.
 
-    A run that climbs before it ends has a learning rate that is too high. One that does not met something else, and
-    that is looked for one step further.
+    A run that climbs before it ends, or overflows after a step ten times as long as the parameters, has a learning rate
+    that is too high. One that does not met something else, and that is looked for one step further; and on the batch of
+    that step, such as one without a label.
 
     Args:
       problem: as it was run.
@@ -223,7 +226,12 @@ def find_on_the_way(
         return run
     after = step(high)
     origin = find_non_finite(frozen, after if bool(vectors.all_finite(after)) else before)
-    return run if origin is None else dataclasses.replace(run, non_finite=origin, non_finite_step=high)
+    if origin is None and not isinstance(problem.data, Batches):
+        origin = find_non_finite(frozen, before, *batch_of_step(problem, batch_size, seed, high - 1))
+    leap = float(vectors.norm(vectors.subtract(after, before))) / max(float(vectors.norm(before)), 1.0)
+    if origin is None or (leap > _LEAP and origin.name not in GUARDED):
+        return run
+    return dataclasses.replace(run, non_finite=origin, non_finite_step=high)
 
 
 def _params_after(problem: Problem, rule: Any, params: Any, steps: int, batch_size: int | None, seed: int) -> Any:

@@ -22,7 +22,7 @@ from jaxopt_lab.diagnosis.example_checks import ExampleChecks, check_examples
 from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
-from jaxopt_lab.diagnosis.validation import MetricChange, Modes, measure_metrics, measure_modes
+from jaxopt_lab.diagnosis.validation import MetricChange, Modes, measure_metrics, measure_modes, metric_at
 from jaxopt_lab.tracing.derivative_rules import MOST_CHECKED, brings_rules, holds_back, opposed_leaves, rise
 from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
 from jaxopt_lab.tracing.randomness import redrawn_weights
@@ -35,6 +35,7 @@ LEAST_SHARE, SURROGATE = 0.01, 0.5
 _EQUAL = 1e-5
 _STEPS, _FEWEST_STEPS, _SHARE = 400, 100, 0.1
 _RATES = (1e-3, 1e-2, 1e-1)
+_NEAR_LEAST = 0.1  # of the way down
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,17 +66,19 @@ class GradientFlow:
 
 
 class Memorization(NamedTuple):
-    """Runs on sixteen examples.
+    """Runs on sixteen examples, or on all of fewer.
 
     Attributes:
       start: the loss of them at the point.
       least: over Adam's rates, where the runs end or on their way.
       rate: of the best run.
+      metrics: those of which more is better, on the sixteen, where that run ends near its least loss.
     """
 
     start: float
     least: float
     rate: float
+    metrics: tuple[MetricChange, ...] = ()
 
 
 class Penalty(NamedTuple):
@@ -221,11 +224,11 @@ def _symmetric_leaves(params: Any) -> np.ndarray:
 
 
 def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization | Skipped:
-    """The least loss of sixteen examples by Adam at three rates; only where training goes badly."""
+    """The least loss of sixteen examples, or all of fewer, by Adam at three rates; only where training goes badly."""
     setting = evidence.setting
     num = setting.problem.num_examples
-    if num is None or num < 2 * NUM_EXAMPLES:
-        return Skipped("the problem has fewer than 32 examples", applies=False)
+    if num is None or num < 2:
+        return Skipped("the problem has no examples", applies=False)
     if evidence.run is not None and not evidence.is_underperforming:
         return Skipped("the run learns its examples", applies=False)
     a_step = len(_RATES) * step_cost(setting.problem, NUM_EXAMPLES)
@@ -235,8 +238,8 @@ def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization |
         return budget.skipped["memorization"]
     params = setting.params if setting.from_init else setting.problem.init(jax.random.key(setting.seed))
     data = some_examples(setting.problem.data, NUM_EXAMPLES, setting.seed)
-    problem, _ = without_randomness().apply(setting.problem.freeze(), setting.rule)
-    problem = dataclasses.replace(problem, data=data, validation=None, metrics={})
+    quiet, _ = without_randomness().apply(setting.problem.freeze(), setting.rule)
+    problem = dataclasses.replace(quiet, data=data, validation=None, metrics={})
     trace = training.run(
         problem, optax.adam, {"learning_rate": np.array(_RATES)}, steps=steps, every=max(steps // 20, 1),
         params=params, seeds=setting.seed, execution=training.Execution(progress=False),
@@ -244,4 +247,9 @@ def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization |
     losses = np.where(np.isfinite(trace["loss"]), trace["loss"], np.inf)
     least = losses.min(1)
     best = int(least.argmin())
-    return Memorization(float(losses[0, 0]), float(least[best]), _RATES[best])
+    start, names = float(losses[0, 0]), [each.name for each in evidence.program.metrics] if evidence.program else []
+    ends = jax.tree.map(lambda leaf: leaf[best], trace.params)
+    if not losses[best, -1] - least[best] < _NEAR_LEAST * (start - least[best]):
+        names = []
+    changes = (MetricChange(name, *(metric_at(quiet, name, at, data) for at in (params, ends))) for name in names)
+    return Memorization(start, float(least[best]), _RATES[best], tuple(changes))

@@ -20,7 +20,9 @@ from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import PRODUCT, Budget, Skipped, step_cost
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise, draw_batch, value_and_gradient
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule
+from jaxopt_lab.diagnosis.stationary_point import StillLeaf, find_still_leaf
 from jaxopt_lab.rules.answers import steps_of_ones
+from jaxopt_lab.rules.identification import UNKNOWN, IdentifiedRule
 from jaxopt_lab.rules.step_stability import critical_learning_rate
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ class RuleChecks:
       is_inert: whether that is all of them, and the rule counts no steps after which it would be another.
       is_finite: whether the update to each finite gradient is.
       rising: paths of the leaves whose own update points along their gradient, in the median.
+      still: of the leaves that the run has not moved, while it moved others, the one with which the loss falls most.
     """
 
     is_adaptive: bool
@@ -87,6 +90,7 @@ class RuleChecks:
     is_inert: bool = False
     is_finite: bool = True
     rising: tuple[str, ...] = ()
+    still: StillLeaf | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,8 +120,8 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         for params in points:
             found += [_response(rule, params, gradient) for gradient in _gradients(setting, params)]
         lost, dtype = (0.0, "") if run is None or run.diverged else _lost(setting, run)
-        steps, known = setting.total_steps or (run.num_steps if run else 1), setting.optimizer
-        planned = read_schedule(rule, setting.params, steps, 0.0 if known.kind == "adaptive" else known.rho)
+        steps = setting.total_steps or (run.num_steps if run else 1)
+        planned = read_schedule(rule, setting.params, steps, setting.optimizer)
     except (TypeError, ValueError) as error:
         return Skipped(f"the rule does not depend on gradients alone ({type(error).__name__})")
     elasticities, shortened, cosines = np.transpose([each[:3] for each in found])
@@ -135,6 +139,7 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         is_inert=idle == 1 and not _counts_steps(state),
         is_finite=bool(np.isfinite(cosines).all()),
         rising=tuple(np.array(vectors.parameter_paths(setting.params))[alone < ASCENT].tolist()),
+        still=None if run is None or run.diverged else find_still_leaf(setting.problem, setting.params, run),
     )
 
 
@@ -159,10 +164,12 @@ def measure_edge(evidence: "Evidence", budget: Budget) -> Estimate | Skipped:
     return found
 
 
-def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int, rho: float = 0.0) -> Schedule | None:
+def read_schedule(
+    rule: optax.GradientTransformation, params: Any, steps: int, known: IdentifiedRule = UNKNOWN
+) -> Schedule | None:
     """The rate of each step of a run, from the answers to a constant gradient on parameters of one entry a leaf.
 
-    What a velocity v <- rho v + g has gathered by then is divided out.
+    What a velocity has gathered by then, and the start of a second moment, are divided out where the rule is known.
     """
     if steps > _MOST_SCHEDULE:
         return None
@@ -172,8 +179,7 @@ def read_schedule(rule: optax.GradientTransformation, params: Any, steps: int, r
         return None
     if not rates.any():
         return Schedule(steps, rates, 0, 0)
-    if 0 < rho < 1:
-        rates = rates / (1 - rho ** np.arange(1, steps + 1))
+    rates = known.per_step(rates)
     rates = rates / rates.max()
     alive = np.flatnonzero(rates > _HELD)
     return Schedule(steps, rates, int(alive[-1]) + 1, int(rates.argmax()))

@@ -26,6 +26,7 @@ NUM_LOSSES = len(_DISTANCES) + 1
 _PRODUCTS = 14
 _BEGINNINGS = 4
 _MOST_STEPS = 300
+_FEWEST_STEPS = 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,6 +131,55 @@ def look_around(
         slope = float(vectors.dot(locate(frozen, middle).gradient, negative.direction))
         there = abs(slope / negative.slope)
     return StationaryPoint(negative, along, there, ends[np.isfinite(ends)]), cost
+
+
+@dataclasses.dataclass(frozen=True)
+class StillLeaf:
+    """A leaf that no step of a run has moved.
+
+    Attributes:
+      path: of the leaf.
+      dtype: its precision.
+      size: its norm.
+      loss: at the end of the run.
+      downhill: the scan along its own gradient from there.
+    """
+
+    path: str
+    dtype: str
+    size: float
+    loss: float
+    downhill: LineScan
+
+
+def find_still_leaf(problem: Problem, start: Any, run: Any) -> StillLeaf | None:
+    """Of the leaves that a run has not moved, while it moved others, the one along whose gradient the loss falls most.
+
+    Args:
+      problem: what is trained.
+      start: where the run began.
+      run: a run that ended finite.
+
+    Returns:
+      The leaf, or None. Cost: a gradient, and 13 losses for each such leaf that has one.
+    """
+    leaves, structure = jax.tree.flatten(run.params)
+    still = [
+        leaf.size > 0 and np.array_equal(leaf, old) for leaf, old in zip(leaves, jax.tree.leaves(start), strict=True)
+    ]
+    if run.num_steps < _FEWEST_STEPS or not any(still) or all(still):
+        return None
+    frozen, found = problem.freeze(run.model_state), []
+    point, paths = locate(frozen, run.params), vectors.parameter_paths(run.params)
+    for k in np.flatnonzero(still):
+        slope, size = jax.tree.leaves(point.gradient)[k], float(vectors.norm(leaves[k]))
+        length = float(vectors.norm(slope))
+        if 0 < length < np.inf and size > 0:
+            others = [jnp.zeros_like(leaf) for leaf in leaves]
+            direction = structure.unflatten([*others[:k], -slope / length, *others[k + 1 :]])
+            scan = scan_line(frozen, run.params, direction, size)
+            found.append(StillLeaf(paths[k], str(leaves[k].dtype), size, point.value, scan))
+    return max(found, key=lambda leaf: leaf.downhill.drop, default=None)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,6 +12,7 @@ from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, Budget, Skipped, some_examples, step_cost
 from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value
+from jaxopt_lab.storage.fingerprints import program_of
 from jaxopt_lab.tracing.jaxprs import lay_out
 from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, moves_data
 
@@ -86,12 +87,12 @@ def measure_metrics(evidence: "Evidence") -> tuple[MetricChange, ...]:
         return ()
     batch = some_examples(setting.problem.data, _MOST_EXAMPLES, setting.seed)
     places = ((setting.problem.freeze(), setting.params), (setting.problem.freeze(run.model_state), run.params))
-    found = [(name, *(_metric(problem, name, params, batch) for problem, params in places)) for name in names]
+    found = [(name, *(metric_at(problem, name, params, batch) for problem, params in places)) for name in names]
     return tuple(MetricChange(*each) for each in found if np.isfinite(each[1:]).all())
 
 
-def _metric(problem: Problem, name: str, params: Any, batch: Any) -> float:
-    """NaN for what cannot be computed: a metric is the user's, and may be for other data."""
+def metric_at(problem: Problem, name: str, params: Any, batch: Any) -> float:
+    """A metric; NaN where it cannot be computed: it is the user's, and may be for other data."""
     try:
         return float(jax.jit(problem.metrics[name])(params, batch))
     except Exception:
@@ -153,7 +154,9 @@ def measure_modes(evidence: "Evidence", budget: Budget) -> Modes | None:
     """Training against evaluation mode at the end of the run; None where they are one."""
     setting, run = evidence.setting, evidence.run
     problem = setting.problem
-    if run is None or run.diverged or not (problem.stateful is not None or evidence.point.is_random):
+    if run is None or run.diverged:
+        return None
+    if not (problem.stateful is not None or evidence.point.is_random or _has_modes(problem, run.params)):
         return None
     cost = _BATCHES * (2 * LOSS + 3) * step_cost(problem, setting.batch_size)
     if not budget.allows_aside("train-eval-mismatch", cost):
@@ -179,6 +182,15 @@ def measure_modes(evidence: "Evidence", budget: Budget) -> Modes | None:
         float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(np.median(shares)) if shares else 0.0,
         any(is_meant(program, leaves) for is_meant in (learns_noise, asks_for_noise, moves_data)),
     )  # fmt: skip
+
+
+def _has_modes(problem: Problem, params: Any) -> bool:
+    """Whether the loss with a key is another program than without, such as of a layer that acts in training alone."""
+    one, other = (
+        program_of(lambda p, batch, key=key: problem.loss(p, batch, key), params, problem.data)
+        for key in (jax.random.key(0), None)
+    )
+    return str(one) != str(other)
 
 
 def _forms(problem: Problem) -> Any:

@@ -1,5 +1,6 @@
 """What a rule answers to gradients of several sizes and shapes, on parameters of a few entries a leaf."""
 
+import itertools
 from typing import Any
 
 import jax
@@ -114,17 +115,25 @@ def per_step(answers: np.ndarray, b2: float, rho: float = 0.0, lookahead: float 
     1 / sqrt(1 - b2^k) times too long. What a rule does is told by its answers: without it they are the smoothest,
     whatever the schedule.
     """
-    count, share = answers.shape[-1], lookahead / (1 + lookahead)
-    response = rho ** np.arange(count) if not lookahead else np.append(1 + rho, rho ** np.arange(2, count + 1))
-    powers = share ** np.arange(count)
-    inverse = (powers - rho * np.append(0.0, powers[:-1])) / (1 + lookahead)
-    alone = np.apply_along_axis(lambda row: np.convolve(row, inverse)[:count], -1, answers)
-    corrections = _corrections(b2, count)
-    rates = [answers / np.convolve(1 / each, response)[:count] for each in corrections]
-    rates += [alone * each for each in corrections]
+    corrections = _corrections(b2, answers.shape[-1])
+    sums = [_gathered(1 / each, rho) for each in corrections]
+    behind = [
+        1 / each + lookahead * total if lookahead else total for each, total in zip(corrections, sums, strict=True)
+    ]
+    gained = answers - rho * np.pad(answers, [(0, 0)] * (answers.ndim - 1) + [(1, 0)])[..., :-1]
+    alone = _gathered(gained / (1 + lookahead), lookahead / (1 + lookahead))
+    rates = [answers / each for each in behind] + [alone * each for each in corrections]
     bends = [np.abs(np.diff(each[..., :STARTS], 2)).max() for each in rates]
     best = int(np.argmin(bends))
     return rates[best] if bends[best] < bends[0] / 2 else rates[0]
+
+
+def _gathered(values: np.ndarray, decay: float) -> np.ndarray:
+    """v_k = decay v_(k-1) + values_k along the last axis."""
+    if not decay:
+        return values
+    sums = itertools.accumulate(np.moveaxis(values, -1, 0), lambda total, new: decay * total + new)
+    return np.moveaxis(np.array(list(sums)), 0, -1)
 
 
 def _corrections(b2: float, steps: int) -> list[np.ndarray]:

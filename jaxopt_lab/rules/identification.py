@@ -109,6 +109,9 @@ class IdentifiedRule:
         return f"{self.kind}, learning rate {self.learning_rate:.3g}{momentum}"
 
 
+UNKNOWN = IdentifiedRule("unknown")
+
+
 def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
     """Tells a rule by its answers to gradients, each leaf by itself.
 
@@ -133,7 +136,7 @@ def identify(rule: optax.GradientTransformation, params: Any) -> IdentifiedRule:
         answers, gradients = jax.device_get(compiled(answer_gradients, (rule,), small)(small))
         steps, *moments = jax.device_get(compiled(at_rest, (rule,), small)(small))
     except (TypeError, ValueError):
-        return IdentifiedRule("unknown")
+        return UNKNOWN
     first, second, velocity = (ratio_of(each[0]) for each in moments)
     leaves, ends = [], np.cumsum([leaf.size for leaf in jax.tree.leaves(small) if leaf.size])
     for place, end in enumerate(ends):
@@ -187,7 +190,7 @@ def _together(paths: list[str], leaves: list[IdentifiedRule]) -> IdentifiedRule:
     if not moving:
         return IdentifiedRule("unknown", groups=told)
     alike = all(_same(each, moving[0]) for each in moving)
-    found = moving[0] if alike else IdentifiedRule("unknown")
+    found = moving[0] if alike else UNKNOWN
     return dataclasses.replace(found, weight_decay=max(each.weight_decay for each in moving), groups=told)
 
 
@@ -197,7 +200,7 @@ def _agreed(levels: list[tuple[IdentifiedRule, bool]]) -> IdentifiedRule:
     cut = all(is_limited for each, is_limited in levels if each.kind == "unknown")
     if known and (len(known) > 1 or cut) and all(_same(each, known[0]) for each in known):
         return known[0]
-    return IdentifiedRule("unknown")
+    return UNKNOWN
 
 
 def _same(one: IdentifiedRule, other: IdentifiedRule) -> bool:
@@ -217,9 +220,9 @@ def _told(parts: list[np.ndarray], first: float, second: float, velocity: float)
     Returns:
       What is known, and whether all steps have the gradient's direction, of whatever length.
     """
-    unknown, (coefficient, rest, sign, spread) = IdentifiedRule("unknown"), parts
+    coefficient, rest, sign, spread = parts
     if not np.isfinite(coefficient).all():
-        return unknown, False
+        return UNKNOWN, False
     runs = (-1, *coefficient.shape[-2:])
     answers, size = coefficient.reshape(runs), np.abs(coefficient).max()
     if size == 0 and rest.max() == 0:
@@ -232,15 +235,15 @@ def _told(parts: list[np.ndarray], first: float, second: float, velocity: float)
         return IdentifiedRule("accumulating"), is_parallel
     averages = np.isfinite(first)
     if averages and (np.isfinite(velocity) or not impulses[:, 0, 1:].any()):
-        return unknown, is_parallel  # two momenta, or a second moment around the first: no step without a gradient
+        return UNKNOWN, is_parallel  # two momenta, or a second moment around the first: no step without a gradient
     behind = (0.0, 0.0) if averages else velocity_behind(impulses.mean(0), second)
     if behind is None:
-        return unknown, is_parallel
+        return UNKNOWN, is_parallel
     signs = per_step(impulses[:, -1], second, *behind)
     moving = np.flatnonzero(np.abs(signs).max(0) > 0)
     rates = -signs[:, moving[0]] if len(moving) else np.zeros(1)
     if rates.min() <= 0 or max(np.ptp(rates), around[:, moving[0]].max()) > CLOSE * rates.max():
-        return unknown, is_parallel
+        return UNKNOWN, is_parallel
     rate = float(rates.mean())
     rho = first if averages else behind[0]
     return IdentifiedRule("adaptive", rate, rho, behind[1], rate / (1 - behind[0])), is_parallel
@@ -251,11 +254,11 @@ def _named(responses: np.ndarray) -> IdentifiedRule:
     at_once = np.diagonal(responses[:STARTS, :STARTS])
     begins = np.flatnonzero(at_once != 0)
     if not len(begins) or begins[0] + SHARES > STARTS or at_once[begins[0]] > 0:
-        return IdentifiedRule("unknown")
+        return UNKNOWN
     start = begins[0]
     rates = at_once[start : start + SHARES]
     if (rates == 0).any():
-        return IdentifiedRule("unknown")
+        return UNKNOWN
     shares = responses[start, start : start + SHARES] / rates  # the schedule has moved them alike
     if shares[1] > CLOSE and shares[2] / shares[1] > 1 - _FORGOTTEN:
         return IdentifiedRule("accumulating")

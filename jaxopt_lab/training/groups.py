@@ -12,7 +12,7 @@ from jaxopt_lab.core import Problem, Separable, vectors
 from jaxopt_lab.training import chunks
 from jaxopt_lab.training.feeding import Feed
 from jaxopt_lab.training.program import advance, advance_by_steps
-from jaxopt_lab.training.steps import Inputs, Lane, Program
+from jaxopt_lab.training.steps import Inputs, Lane, Program, step_keys
 
 PADDING = -1
 
@@ -143,6 +143,18 @@ def gather(groups: list[Group], alive: np.ndarray) -> Lane:
         return jnp.where(alive.reshape((-1,) + (1,) * (leaf.ndim - 1)), chosen, jnp.nan)
 
     return jax.tree.map(pick, lanes)
+
+
+def batch_of_step(problem: Problem, batch_size: int | None, seed: int, step: int) -> tuple[Any, jax.Array]:
+    """The examples that a run draws at a step, the first of which is 0, and the key that its loss gets there."""
+    key = _keys(np.array([seed]))[0]
+    loss_key = step_keys(key, step)[1]
+    if batch_size is None or not problem.num_examples:
+        return problem.data, loss_key
+    place = step % (problem.num_examples // batch_size)
+    order = jax.random.permutation(step_keys(key, step - place)[0], problem.num_examples)
+    rows = order[place * batch_size : (place + 1) * batch_size]
+    return jax.tree.map(lambda leaf: leaf[rows], problem.data), loss_key
 
 
 def first_lanes(program: Program, problem: Problem, params: Any, seeds: np.ndarray, values: dict[str, Any]) -> Lane:

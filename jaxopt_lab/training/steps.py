@@ -113,8 +113,7 @@ class Inputs:
 
 def step(program: Program, inputs: Inputs, hyperparameters: dict[str, Any], lane: Lane, time: jax.Array) -> Lane:
     """One step of one configuration, the `time`-th from 0."""
-    key = jax.random.fold_in(lane.key, time)
-    batch_key, loss_key = jax.random.split(key)
+    batch_key, loss_key = step_keys(lane.key, time)
     batch, order = _draw(program, inputs.data, lane.order, batch_key, time)
 
     def value_fn(params: Any, grad_fn: Any = None, gauss_newton_fn: Any = None) -> jax.Array:
@@ -180,6 +179,11 @@ def _accepted(update: Callable[..., Any], extra: dict[str, Any]) -> dict[str, An
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return extra
     return {name: value for name, value in extra.items() if name in parameters}
+
+
+def step_keys(key: jax.Array, time: jax.typing.ArrayLike) -> jax.Array:
+    """The keys of the batch and of the loss at step `time` of a run with this key."""
+    return jax.random.split(jax.random.fold_in(key, time))
 
 
 def _draw(

@@ -80,7 +80,7 @@ FOLLOWS, RATE = ("unnormalized-inputs",), ("learning-rate-too-high",)
                 (1.4, 1.0, 1.0, ["dead-units", "underfitting"]),
             )
         ),
-        # What was tried in vain explains nothing, but for a start, of which only one other was tried.
+        # What was tried in vain explains nothing, but for signals, which another start need not mend.
         (
             [found("unnormalized-inputs", 15.0, 1.0, False), found("underfitting", 2.0, follows=FOLLOWS)],
             ["underfitting", "unnormalized-inputs"],
@@ -92,6 +92,10 @@ FOLLOWS, RATE = ("unnormalized-inputs",), ("learning-rate-too-high",)
         (
             [found("unnormalized-inputs", 900.0, 1.0, False), found("vanishing-signal", 15.0, 1.0, False)],
             ["vanishing-signal", "unnormalized-inputs"],
+        ),
+        (
+            [found("bad-initialization", 6.0, 1.0, False), found("underfitting", 2.0, follows=("bad-initialization",))],
+            ["underfitting", "bad-initialization"],
         ),
         # What is as it was meant to be comes behind what helps.
         (

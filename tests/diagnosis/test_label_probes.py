@@ -168,3 +168,18 @@ def test_one_output_for_all_predicts_nothing(value):
 def test_four_fifths_that_no_probe_predicts_leave_noise(model, probe, goes_badly):
     assert evidence(end=0.3, data=DataChecks(skill=Skill(model, probe, 0.01))).is_underperforming == goes_badly
     assert evidence(end=0.3, data=DataChecks(skill=Skill(model, probe, 0.01, False))).is_underperforming
+
+
+def test_tokens_are_counted_in_one_order_in_training_and_validation_data():
+    """Eight tokens, each as frequent as the others up to chance: which one comes more often, 3 or 5?"""
+    tokens = np.random.default_rng(3).integers(0, 8, (1000, 12))
+    labels = ((tokens == 3).sum(1) > (tokens == 5).sum(1)).astype(np.int32)
+
+    def loss(params, batch, key):
+        logits = jnp.mean(params["e"][batch[0]], 1) @ params["w"]
+        return jnp.mean(optax.softmax_cross_entropy_with_integer_labels(logits, batch[1]))
+
+    start = {"e": jnp.asarray(np.random.default_rng(0).normal(size=(8, 4)), jnp.float32), "w": jnp.ones((4, 2))}
+    problem = lab.from_loss(loss, start, (tokens[:700], labels[:700]), validation=(tokens[700:], labels[700:]))
+    found = probe_labels(search_outputs(problem, start).place, problem)
+    assert max(found) < 1e-6

@@ -121,3 +121,13 @@ def test_one_output_for_all_is_no_measure_where_zero_parameters_cost_infinitely_
     found = lab.diagnose(from_loss(unmixed, jnp.eye(3), voices.astype(np.float32)), optax.adam(0.05), steps=100)
     assert found.evidence.point.baseline is None
     assert found.causes == ("healthy",)
+
+
+def test_a_part_of_the_model_that_acts_in_training_alone_is_another_model_in_evaluation():
+    def rescaled(params, batch, key):
+        return loss(params, (batch[0] if key is None else batch[0] / 20, batch[1]), key)
+
+    wide = (20 * DATA[0], DATA[0] @ jnp.ones(5))
+    found = lab.diagnose(from_loss(rescaled, WEIGHTS, wide), optax.adam(0.02), steps=200, batch_size=20, budget=60)
+    assert found.causes[0] == "train-eval-mismatch"
+    assert "acts in training alone" in found.findings[0].explanation

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import pytest
 
@@ -52,4 +53,22 @@ def test_what_no_probe_predicts_is_noise_to_a_small_model(size, skill, found):
 def test_sixteen_examples_have_four_outputs_each(size, found):
     made = evidence(program=dataclasses.replace(search(), memorization=Memorization(1.0, 0.9, 0.01)))
     made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=jnp.zeros(size)))
+    assert (memorization.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(("size", "found"), [(3, False), (4, True)])
+def test_of_fewer_examples_all_are_memorized(size, found):
+    made = evidence(program=ProgramChecks(memorization=Memorization(1.0, 0.9, 0.01)))
+    few = dataclasses.replace(made.setting.problem, data=jax.tree.map(lambda leaf: leaf[:4], made.setting.problem.data))
+    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, problem=few, params=jnp.zeros(size)))
+    told = memorization.examine(made)
+    assert (told is not None) == found
+    assert not found or "does not fit 4 of its own examples" in told.explanation
+
+
+@pytest.mark.parametrize(("classes", "found"), [(None, False), (4, True)])
+def test_scores_of_classes_hang_together(classes, found):
+    made = evidence(program=dataclasses.replace(search(), memorization=Memorization(1.0, 0.9, 0.01)))
+    setting = dataclasses.replace(made.setting, params=jnp.zeros(50))
+    made = dataclasses.replace(made, setting=setting, point=dataclasses.replace(made.point, num_classes=classes))
     assert (memorization.examine(made) is not None) == found

@@ -2,18 +2,21 @@
 
 import dataclasses
 
+import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
-from jaxopt_lab.core import Estimate
+from jaxopt_lab.core import Estimate, from_loss
 from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.causes import conditioning, learning_rates, noise
 from jaxopt_lab.diagnosis.figures import draw_losses
 from jaxopt_lab.diagnosis.gradient_noise import GradientNoise
 from jaxopt_lab.diagnosis.pipeline import conclude
-from jaxopt_lab.diagnosis.probe_runs import OtherRates
+from jaxopt_lab.diagnosis.probe_runs import OtherRates, find_on_the_way, probe_run
 from jaxopt_lab.diagnosis.program_checks import GradientFlow
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
+from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.reporting import FigureMaker
 from tests.diagnosis.pieces import bowl, evidence, search
 
@@ -112,3 +115,31 @@ def test_the_figure_of_the_run_has_a_legend_of_the_other_rates_alone():
     figure, _ = draw_losses(dataclasses.replace(evidence(), rates=rates), FigureMaker())
     (legend,) = [axes.get_legend() for axes in figure.axes]
     assert [text.get_text() for text in legend.get_texts()] == ["rate x 0.1", "rate x 10"]
+
+
+def test_a_batch_that_makes_the_loss_nan_ends_a_run_and_not_its_rate():
+    """One in eight is weighed; a batch of four without any divides by zero."""
+    rng = np.random.default_rng(0)
+    data = (jnp.asarray(rng.normal(size=(64, 3)), jnp.float32), jnp.asarray(rng.random(64) < 1 / 8, jnp.float32))
+
+    def loss(w, batch, key):
+        return jnp.sum(batch[1] * (batch[0] @ w - 1) ** 2) / jnp.sum(batch[1])
+
+    problem = from_loss(loss, jnp.zeros(3), data)
+    run = probe_run(problem, optax.sgd(0.01), jnp.zeros(3), steps=20, every=2, batch_size=4, seed=0)
+    assert run.diverged
+    found = find_on_the_way(problem, optax.sgd(0.01), jnp.zeros(3), run, 4, 0)
+    assert (found.non_finite.kind, found.non_finite.name) == ("loss", "div")
+
+
+@pytest.mark.parametrize(("alike", "found"), [(float("nan"), True), (0.9, True), (30.0, False)])
+def test_a_validation_loss_far_above_a_constant_is_held_against_as_many_training_examples(alike, found):
+    made = evidence(end=0.9, validation=Validation(Estimate(30.0, 1e-3), 1.0, 1.0, 0.0, alike))
+    assert (learning_rates.examine_high(made) is not None) == found
+
+
+def test_what_overflows_after_a_leap_is_the_rates():
+    problem = from_loss(lambda w, batch, key: jnp.sum(w**8), jnp.full(3, 100.0))
+    run = probe_run(problem, optax.sgd(0.01), jnp.full(3, 100.0), steps=20, every=2, batch_size=None, seed=0)
+    assert run.diverged
+    assert find_on_the_way(problem, optax.sgd(0.01), jnp.full(3, 100.0), run, None, 0).non_finite is None

@@ -10,8 +10,9 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.causes import non_finite, rule_limits
-from jaxopt_lab.diagnosis.program_checks import GradientFlow, ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, ProgramChecks
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
+from jaxopt_lab.diagnosis.stationary_point import LineScan, StillLeaf
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes
 from tests.diagnosis.pieces import evidence, search
 
@@ -25,6 +26,31 @@ def checks(**changes):
 )
 def test_half_of_the_entries_lose_their_update(lost, dtype, found):
     assert (rule_limits.examine_lost(evidence(rule=checks(lost=lost, dtype=dtype))) is not None) == found
+
+
+@pytest.mark.parametrize(("drop", "found"), [(0.17, False), (0.19, True)])
+def test_a_leaf_that_no_step_moves_and_with_which_the_loss_falls_is_told(drop, found):
+    still = StillLeaf("f", "float32", 4e5, 0.9, LineScan(drop, 1e4, 0.9 - drop))
+    told = rule_limits.examine_lost(evidence(rule=checks(still=still)))
+    assert (told is not None) == found
+    assert not found or "2.5 % of it" in told.explanation
+
+
+def test_a_value_in_hertz_stands_still_and_one_in_megahertz_moves():
+    x = np.linspace(3.5e5, 4.7e5, 200)
+
+    def causes(unit):
+        def loss(params, batch, key):
+            shape = 1 / (1 + ((batch[0] - params["f"]) / params["w"]) ** 2)
+            return jnp.mean((params["a"] * shape - batch[1]) ** 2)
+
+        start = {"f": jnp.float32(4e5 / unit), "w": jnp.float32(1.5e4 / unit), "a": jnp.float32(1.0)}
+        data = (np.float32(x / unit), np.float32(2 / (1 + ((x - 4.1e5) / 1.5e4) ** 2)))
+        problem = lab.from_loss(loss, start, data)
+        return lab.diagnose(problem, optax.adam(0.01), steps=200, batch_size=20, budget=60).causes
+
+    assert causes(1.0)[0] == "lost-updates"
+    assert "lost-updates" not in causes(1e5)
 
 
 @pytest.mark.parametrize(
@@ -100,6 +126,13 @@ def test_a_rule_makes_a_number_that_is_not_finite():
 def test_a_metric_that_falls_with_the_loss_is_told(start, last, end, found):
     made = evidence(end=end, rule=checks(), program=ProgramChecks(metrics=(MetricChange("score", start, last),)))
     assert (rule_limits.examine_ascent(made) is not None) == found
+
+
+@pytest.mark.parametrize(("memorized", "found"), [(0.4, True), (0.6, False)])
+def test_a_metric_that_rises_where_examples_are_memorized_only_lost_its_chance_hits(memorized, found):
+    alone = Memorization(1.0, 0.01, 0.1, (MetricChange("score", 0.5, memorized),))
+    program = ProgramChecks(metrics=(MetricChange("score", 0.5, 0.1),), memorization=alone)
+    assert (rule_limits.examine_ascent(evidence(end=0.8, rule=checks(), program=program)) is not None) == found
 
 
 @pytest.mark.parametrize(("evaluation", "found"), [(1.05, True), (1.15, False)])

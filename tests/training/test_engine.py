@@ -10,6 +10,7 @@ import pytest
 from jaxopt_lab import objectives, rules, training
 from jaxopt_lab.core import InputError, Problem, Status, compilation, from_loss, precision, vectors
 from jaxopt_lab.training.feasibility import Feasibility
+from jaxopt_lab.training.groups import batch_of_step
 
 RATES = np.geomspace(0.1, 1.9, 7)
 
@@ -143,6 +144,18 @@ def test_an_epoch_sees_every_example_once():
     problem = from_loss(lambda w, batch, key: jnp.mean(batch) * w, jnp.zeros(()), data)
     trace = training.run(problem, rules.sgd, {"learning_rate": 1.0}, steps=6, batch_size=4)
     assert trace.params[0] == pytest.approx(-2 * data.mean() * 3)
+
+
+@pytest.mark.parametrize("step", [0, 3, 7])
+def test_the_batch_of_a_step_is_the_one_that_it_took(step):
+    data = jnp.asarray(np.random.default_rng(0).normal(size=(20, 3)), jnp.float32)
+    problem = from_loss(lambda w, batch, key: jnp.mean(batch @ w), jnp.zeros(3), data)
+    options = {"batch_size": 6, "seeds": 5, "execution": training.Execution(progress=False)}
+    before, after = (
+        training.run(problem, optax.sgd(1.0), steps=steps, **options).params_of() for steps in (step, step + 1)
+    )
+    batch, _ = batch_of_step(problem, 6, 5, step)
+    np.testing.assert_allclose(before - after, batch.mean(0), atol=1e-6)
 
 
 def test_each_epoch_has_an_order_of_its_own():

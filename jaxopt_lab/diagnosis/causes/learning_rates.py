@@ -241,9 +241,14 @@ def _uphill_beyond_noise(evidence: Evidence) -> bool:
 
 
 def _validation_over_baseline(evidence: Evidence) -> float:
-    """Validation loss at the end of the run over that of the best constant output; NaN where either is not known."""
+    """Validation loss at the end of the run over that of the best constant output; NaN where either is not known.
+
+    Of a loss that depends on the number of its examples, over the training loss on as many.
+    """
     base, found = evidence.point.baseline, evidence.validation
-    return float("nan") if base is None or found is None or not base > 0 else found.loss.value / base
+    if base is None or found is None or not base > 0:
+        return float("nan")
+    return found.loss.value / np.nanmax([base, base * found.alike / max(evidence.end, 1e-300)])
 
 
 def _lower_at_less(evidence: Evidence) -> float:

@@ -1,9 +1,9 @@
-"""cannot-memorize: the model does not fit sixteen of its own examples at any rate that was tried.
+"""cannot-memorize: the model does not fit sixteen of its own examples, or all of fewer, at any rate that was tried.
 
 Threshold: at least half of the loss of the best constant output is left, both less what outputs that know every target
 leave: soft targets and likelihoods do not end at zero. Networks of the usual size fit any labels (Zhang et al. 2017,
-arXiv 1611.03530): one that does not is too small, or broken. With fewer parameters than outputs of these examples, and
-no probe ahead of it, it leaves noise.
+arXiv 1611.03530): one that does not is too small, or broken. With fewer parameters than outputs of these examples, of
+which the classes' add up to one, and no probe ahead of it, it leaves noise.
 """
 
 import numpy as np
@@ -32,13 +32,15 @@ def examine(evidence: Evidence) -> Finding | None:
     if not left > LEFT or _leaves_noise(evidence):
         return None
     above = ", both above that of free outputs" if floor else ""
+    count = _count(evidence)
+    few = "sixteen" if count == NUM_EXAMPLES else str(count)
     numbers = [
-        measured("least loss of sixteen examples", found.least),
+        measured(f"least loss of {few} examples", found.least),
         measured(f"the same over the loss of the best constant output{above}", left, LEFT),
         measured("Adam's rate of that run", found.rate),
     ]
-    text = "The model does not fit sixteen of its own examples at any rate that was tried: it is too small, or broken."
-    cure = advise("Give it a hidden layer more, or wider ones, and look whether it then fits sixteen examples.")
+    text = f"The model does not fit {few} of its own examples at any rate that was tried: it is too small, or broken."
+    cure = advise(f"Give it a hidden layer more, or wider ones, and look whether it then fits {few} examples.")
     return make_finding(
         "cannot-memorize", text, numbers, cure, found.least / max(0.1 * base, 1e-30), gain_in="loss",
         horizon=evidence.num_steps, follows_from=_BLAMED,
@@ -46,12 +48,17 @@ def examine(evidence: Evidence) -> Finding | None:
 
 
 def _leaves_noise(evidence: Evidence) -> bool:
-    """Whether the parameters are fewer than the outputs of sixteen examples, and no probe shows more to be learned."""
+    """Whether the parameters are fewer than the outputs of these examples, and no probe shows more to be learned."""
     skill = None if evidence.data is None else evidence.data.skill
     search = None if evidence.program is None else evidence.program.outputs
     outputs = 1 if search is None else int(np.prod(search.place.shape[1:]))
-    is_small = vectors.size(evidence.setting.params) < NUM_EXAMPLES * outputs
+    outputs -= outputs > 1 and evidence.point.num_classes is not None
+    is_small = vectors.size(evidence.setting.params) < _count(evidence) * outputs
     return is_small and not (skill is not None and skill.is_outdone)
+
+
+def _count(evidence: Evidence) -> int:
+    return min(NUM_EXAMPLES, evidence.setting.problem.num_examples or NUM_EXAMPLES)
 
 
 def _floor(evidence: Evidence, base: float) -> float:

@@ -12,6 +12,8 @@ and a run brings it down by a logarithm only: one that comes thirty times its fi
 has no end. A run that settles below zero has met a lower end, whatever free outputs do: a penalty may hold them.
 """
 
+import dataclasses
+
 import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
@@ -44,16 +46,18 @@ def examine_unreachable(evidence: Evidence) -> Finding | None:
     search = _search(evidence)
     if search is None or search.place.is_pairwise or examine_unbounded(evidence) is not None:
         return None  # what compares examples asks for outputs that differ, not for those of targets
-    if search.bypassed is not None:
-        gap = (search.reachable.loss - search.bypassed.loss) / search.scale
-        if gap >= GAP:
-            return _unreachable(evidence, search, gap)
-    return (
-        _same_for_all(evidence, search)
+    gap = -np.inf if search.bypassed is None else (search.reachable.loss - search.bypassed.loss) / search.scale
+    found = (
+        (_unreachable(evidence, search, gap) if gap >= GAP else None)
+        or _same_for_all(evidence, search)
         or _shared_unit(evidence, search)
         or _held_up(evidence, search)
         or _far_targets(evidence, search)
     )
+    flow = evidence.part("program.gradients")
+    if found is not None and flow is not None and flow.opposed:  # the search goes by the same gradient
+        return dataclasses.replace(found, follows_from=(*found.follows_from, "gradient-ascent"))
+    return found
 
 
 def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:

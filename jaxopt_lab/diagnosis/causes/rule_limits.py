@@ -4,9 +4,11 @@
                     the leaves does; or a leaf's gradient, of a rule that the program brings along, points downhill; or
                     without a gradient the parameters grow; or the loss falls by a fifth of its
                     scale, and a metric whose name says that more is better falls with it, by a twentieth and a fifth
-                    of itself at least
+                    of itself at least, and does not rise where sixteen examples are memorized: on its way to a constant
+                    output a loss may leave a chance hit
     lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its
-                    precision is too low for steps of this size
+                    precision is too low for steps of this size; or no step moves a leaf with which the loss would fall
+                    by a fifth, and a fiftieth of its scale
     clipped-steps   the update is four times shorter than without the limit on the gradient, at the gradients that it
                     meets in the median; or an adaptive rule answers in proportion to the gradient, as it does where its
                     epsilon exceeds it
@@ -35,8 +37,10 @@ from jaxopt_lab.diagnosis.prescriptions import (
     scale_gradients,
 )
 from jaxopt_lab.diagnosis.rule_checks import ASCENT
+from jaxopt_lab.diagnosis.stationary_point import StillLeaf
 
 LOST = 0.5
+MISSED, MISSED_SCALE = 0.2, 0.02
 IDLE = 0.9
 SHORTENED = 4.0
 ELASTICITY = 0.5
@@ -102,7 +106,13 @@ def _against_metric(evidence: Evidence) -> Finding | None:
     modes = None if evidence.program is None else evidence.program.modes
     if modes is not None and not modes.evaluation < evidence.point.loss:
         return None  # metrics are taken in evaluation mode: where the loss rises in it, they may fall
-    fallen = [each for each in changes if each.end < each.start - max(FALLEN, FALLEN_SHARE * abs(each.start))]
+    alone = None if evidence.program is None else evidence.program.memorization
+    learned = () if alone is None else {each.name for each in alone.metrics if each.end > each.start}
+    fallen = [
+        each
+        for each in changes
+        if each.name not in learned and each.end < each.start - max(FALLEN, FALLEN_SHARE * abs(each.start))
+    ]
     if not fallen or not evidence.point.loss - evidence.end > FALLEN_SHARE * evidence.scale:
         return None
     name, start, end = fallen[0]
@@ -148,6 +158,9 @@ def _rising(evidence: Evidence, rising: tuple[str, ...]) -> Finding:
 def examine_lost(evidence: Evidence) -> Finding | None:
     """A finding where updates drown in the parameters' rounding."""
     checks = evidence.update.rule
+    still = None if checks is None else checks.still
+    if still is not None and still.downhill.drop > max(MISSED * abs(still.loss), MISSED_SCALE * evidence.scale):
+        return _still(evidence, still)
     if checks is None or not checks.lost >= LOST or not evidence.is_underperforming or checks.dtype not in _NARROW:
         return None
     text = f"{checks.lost:.0%} of the entries of a leaf ({checks.dtype}) are the same after an update that is not zero."
@@ -155,6 +168,25 @@ def examine_lost(evidence: Evidence) -> Finding | None:
     return make_finding(
         "lost-updates", text, numbers, keep_precision(), 1 / max(1 - checks.lost, 1e-2), horizon=evidence.num_steps
     )
+
+
+def _still(evidence: Evidence, still: StillLeaf) -> Finding:
+    """What is wrong with a leaf whose values are too large for the steps of its precision."""
+    share, after = still.downhill.distance / still.size, still.loss - still.downhill.drop
+    text = (
+        f"{still.path} ({still.dtype}) has not moved in {evidence.num_steps} steps: each is below the rounding of its"
+        f" values. A step of {100 * share:.2g} % of it along its gradient would lower the loss."
+    )
+    cure = advise(
+        "Give it in units in which it is of order one and its changes are too, such as MHz for Hz, or a learning rate"
+        " of its own (optax.partition)."
+    )
+    numbers = [
+        measured("loss at the end of the short run", still.loss),
+        measured("the same with that leaf moved", after, still.loss - MISSED * abs(still.loss)),
+    ]
+    gain = abs(still.loss) / max(after, 1e-2 * evidence.scale)
+    return make_finding("lost-updates", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps)
 
 
 def examine_clipped(evidence: Evidence) -> Finding | None:

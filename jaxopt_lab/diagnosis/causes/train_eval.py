@@ -53,6 +53,11 @@ def examine(evidence: Evidence) -> Finding | None:
     elif worse:
         text = "In evaluation mode the model is another one than was trained: its running statistics lag, or differ."
         cure = advise("Let the running statistics move faster (momentum .9), and train until they have caught up.")
+        if problem.stateful is None or not problem.model_state:
+            text = "In evaluation mode the model is another one than was trained: a part of it acts in training alone."
+            cure = advise(
+                "What the inputs need, such as their scaling, belongs in both modes; augmentation in training."
+            )
     else:
         text = "The random part of training mode, such as dropout, makes most of each step's gradient."
         cure = without_randomness()
