@@ -163,8 +163,8 @@ def _explains(cause: Finding, other: Finding, most: _Most) -> bool:
         return True  # what changes the rate too makes the run finite as well
     if cause.cause == "learning-rate-too-high" and other.cause in PROGRAM_CAUSES:
         return cause.trial.weight >= _LARGE
-    begins_badly = other.cause in _STARTS and cause.trial.helps
-    return begins_badly and cause.trial.weight >= max(_LARGE, other.trial.weight / _AS_GOOD)
+    comes_along = other.cause in (*_STARTS, "ill-conditioned") and cause.trial.helps  # another rule has another rate
+    return comes_along and cause.trial.weight >= max(_LARGE, other.trial.weight / _AS_GOOD)
 
 
 def _mends(found: Finding) -> bool:

@@ -169,7 +169,7 @@ def find_still_leaf(problem: Problem, start: Any, run: Any) -> StillLeaf | None:
     ]
     if run.num_steps < _FEWEST_STEPS or not any(still) or all(still):
         return None
-    frozen, found = problem.freeze(run.model_state), []
+    frozen, found = problem.freeze(run.model_state), list[StillLeaf]()
     point, paths = locate(frozen, run.params), vectors.parameter_paths(run.params)
     for k in np.flatnonzero(still):
         slope, size = jax.tree.leaves(point.gradient)[k], float(vectors.norm(leaves[k]))

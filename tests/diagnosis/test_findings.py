@@ -97,6 +97,16 @@ FOLLOWS, RATE = ("unnormalized-inputs",), ("learning-rate-too-high",)
             [found("bad-initialization", 6.0, 1.0, False), found("underfitting", 2.0, follows=("bad-initialization",))],
             ["underfitting", "bad-initialization"],
         ),
+        *(
+            (
+                [
+                    found("ill-conditioned", 7.0, 5.3, follows=("learning-rate-too-high",)),
+                    found("learning-rate-too-high", 9.0, gain),
+                ],
+                ["learning-rate-too-high", "ill-conditioned"][::order],
+            )
+            for gain, order in ((3.6, 1), (2.0, -1))
+        ),
         # What is as it was meant to be comes behind what helps.
         (
             [found("train-eval-mismatch", 300.0, 1.0, False), found("learning-rate-too-low", 3.0, 7.0)],
