@@ -39,6 +39,11 @@ def test_labels_are_uninformative_where_no_probe_tells_them_and_the_model_does_n
     assert (labels.examine_uninformative(made) is not None) == found
 
 
+def test_a_class_that_a_loss_without_a_lowest_value_passes_over_follows_from_that():
+    told = labels.examine_range(evidence(data=DataChecks(Labels({0: 20, 1: 20}, 1, 0.5, (0,)), None, None)))
+    assert told.follows_from == ("unbounded-loss",)
+
+
 @pytest.mark.parametrize(("silent", "found"), [((), False), ((0,), True), ((0, 1), False)])
 def test_a_class_is_silent_where_another_is_not(silent, found):
     checks = DataChecks(Labels({0: 20, 1: 20}, 1, 0.5, silent), None, None)

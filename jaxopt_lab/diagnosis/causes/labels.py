@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxopt_lab.diagnosis.data_checks import Labels
 from jaxopt_lab.diagnosis.evidence import Evidence
-from jaxopt_lab.diagnosis.findings import Finding, Prescription, make_finding, measured
+from jaxopt_lab.diagnosis.findings import Finding, Measurement, Prescription, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise, draw_classes_alike, renumber_classes
 
 CHANCE = 0.01 / 3  # three probes
@@ -29,14 +29,7 @@ def examine_range(evidence: Evidence) -> Finding | None:
     labels = None if evidence.data is None else evidence.data.labels
     if labels is None:
         return None
-    classes, total = sorted(labels.counts), sum(labels.counts.values())
-    numbers = [
-        measured("classes that occur", len(classes)),
-        measured("lowest label", classes[0]),
-        measured("highest label", classes[-1]),
-        measured("outputs an example", labels.num_outputs),
-        measured("labels that name no output", labels.outside, 0.0),
-    ]
+    classes, total, numbers = sorted(labels.counts), sum(labels.counts.values()), _numbers(labels)
     if len(classes) == 1 and total > 1:
         text = f"All {total} labels are {classes[0]}: there is nothing to tell apart."
         cure = advise("Look at how the labels are made: an argmax over one column, or a cast, gives one class.")
@@ -63,7 +56,21 @@ def examine_range(evidence: Evidence) -> Finding | None:
         cure = weigh if labels.leaf is None else draw_classes_alike(labels.leaf)
     else:
         return None
-    return make_finding("label-range", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
+    blamed = ("unbounded-loss",) if labels.silent else ()
+    return make_finding(
+        "label-range", text, numbers, cure, float("inf"), horizon=evidence.num_steps, follows_from=blamed
+    )
+
+
+def _numbers(labels: Labels) -> list[Measurement]:
+    classes = sorted(labels.counts)
+    return [
+        measured("classes that occur", len(classes)),
+        measured("lowest label", classes[0]),
+        measured("highest label", classes[-1]),
+        measured("outputs an example", labels.num_outputs),
+        measured("labels that name no output", labels.outside, 0.0),
+    ]
 
 
 def _is_rare(evidence: Evidence, labels: Labels) -> bool:
