@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from jaxopt_lab.core import InputError, Problem, fail, meshes
+from jaxopt_lab.core import InputError, Problem, fail, meshes, vectors
 from jaxopt_lab.core.compilation import num_compiled
 from jaxopt_lab.core.errors import require_positive
 
@@ -21,7 +21,7 @@ PRODUCT = 2.0
 LEAST = 10.0
 ASIDE = 2.0
 _FEWEST_EXAMPLES = 128
-_FEW = 1000
+_FEW, _LARGE, _WORK = 1000, 0.1, 1e5
 _BATCHES = 4
 
 
@@ -132,9 +132,19 @@ class Budget:
 
 
 def step_cost(problem: Problem, batch_size: int | None) -> float:
-    """Cost of one step on so many examples; fewer than a thousand cost as a part of a thousand."""
+    """Cost of one step on so many examples; fewer than a thousand cost as a part of a thousand.
+
+    Of a model with few parameters a large batch costs as a tenth of the data, or as its examples times its parameters
+    over a hundred thousand where that is more: its gradient is done before a larger one has begun.
+    """
     num = problem.num_examples
-    return 1.0 if num is None or batch_size is None else min(batch_size, num) / max(num, _FEW)
+    if num is None:
+        return 1.0
+    share = min(batch_size or num, num) / max(num, _FEW)
+    if share <= _LARGE:
+        return share
+    size = vectors.size(jax.eval_shape(problem.init, jax.random.key(0)))
+    return max(_LARGE, share * min(1.0, num * size / _WORK))
 
 
 def subsampled(problem: Problem, seconds: float, batch_size: int | None, budget: Budget, seed: int) -> Problem:

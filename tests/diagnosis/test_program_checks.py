@@ -86,3 +86,14 @@ def test_inputs_that_saturate_every_output_are_told_as_inputs_and_not_as_a_loss_
     found = lab.diagnose(saturated(1e4), optax.sgd(0.1), batch_size=32)
     assert "unnormalized-inputs" in found.causes[:2]
     assert "no-gradient" not in found.causes
+
+
+def test_a_full_batch_of_a_small_model_costs_as_its_examples_times_its_parameters():
+    def full(examples, width):
+        data = (jnp.ones((examples, 2)), jnp.ones(examples))
+        return from_loss(lambda w, batch, key: jnp.mean((batch[0] @ w[:2] - batch[1]) ** 2), jnp.ones(width), data)
+
+    assert step_cost(full(200, 2), None) == step_cost(full(200, 2), 200) == 0.1
+    assert step_cost(full(2000, 20), None) == 0.4
+    assert step_cost(full(2000, 1000), None) == 1.0
+    assert step_cost(full(2000, 20), 100) == 0.05
