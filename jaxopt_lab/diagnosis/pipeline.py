@@ -76,8 +76,9 @@ def diagnose(
       opt_state: the rule's state in a running training loop, such as that of a `Monitor`; None without one. It tells an
         adaptive rule's preconditioner at the point, and what the monitor has seen.
       budget: gradient-equivalents to spend: a gradient of all data is 1, a Hessian product 2; a minibatch the share of
-        the data that it is, or of a thousand examples where there are fewer; at least 10. What is checked and tried
-        beside the run and the curvature may take twice as much again.
+        the data that it is, or of a thousand examples where there are fewer, and a full batch less where the model has
+        few parameters; at least 10. What is checked and tried beside the run and the curvature may take twice as much
+        again.
       seconds: wall seconds after which nothing more is begun.
       log: told what is being done, a sentence at a time. Without a problem: the path of a logged curve (CSV, JSON
         lines, TensorBoard events), from which alone is told what it tells.

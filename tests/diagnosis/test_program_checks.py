@@ -91,7 +91,7 @@ def test_inputs_that_saturate_every_output_are_told_as_inputs_and_not_as_a_loss_
 def test_a_full_batch_of_a_small_model_costs_as_its_examples_times_its_parameters():
     def full(examples, width):
         data = (jnp.ones((examples, 2)), jnp.ones(examples))
-        return from_loss(lambda w, batch, key: jnp.mean((batch[0] @ w[:2] - batch[1]) ** 2), jnp.ones(width), data)
+        return lab.from_loss(lambda w, batch, key: jnp.mean((batch[0] @ w[:2] - batch[1]) ** 2), jnp.ones(width), data)
 
     assert step_cost(full(200, 2), None) == step_cost(full(200, 2), 200) == 0.1
     assert step_cost(full(2000, 20), None) == 0.4
