@@ -65,7 +65,7 @@ def test_a_velocity_that_gathers_is_no_schedule():
 
 def test_a_step_on_few_examples_costs_as_a_part_of_a_thousand():
     assert step_cost(problem(), 20) == 20 / 1000
-    assert step_cost(problem(), None) == 1.0
+    assert step_cost(problem(), None) == 0.1
 
 
 def saturated(scale):
