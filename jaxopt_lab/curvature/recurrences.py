@@ -4,9 +4,9 @@
 
 The large coefficients are those of the last two directions, which are at hand as they are. The basis takes out what
 rounding has put back of the others, which is little; so it may lie far away, or be rounded itself. A row in bfloat16
-is off by 2^-9, which leaves inner products of directions of w < 2^-9. With the c_ik in it, H has the eigenvalues of
-the projection, and its symmetric part, which is T, has them up to w^2 |A|. The first direction is kept as it is, so
-that weights are those of the vector.
+is off by 2^-9, and so Q'Q by as much an entry from 1. With the c_ik in it, H has the eigenvalues of the projection, and
+its symmetric part, which is T, has them up to |Q'Q - 1|^2 |A|. The first direction is kept as it is, so that weights
+are those of the vector.
 
 Reference: Simon 1984, Analysis of the symmetric Lanczos algorithm with reorthogonalization methods.
 """
@@ -54,8 +54,8 @@ class NoBasis:
 class RoundedBasis:
     """The first direction, and rows in bfloat16 where the vectors are; one row at a time is widened.
 
-    Once would leave w |A| / beta 2^-9 of a direction, which grows from step to step where |A| > 512 beta; twice leaves
-    2^-9 of that.
+    To take them out once leaves 2^-9 |A| / beta times what was there, which grows from step to step where |A| is more
+    than 512 beta; twice leaves 2^-9 of that.
     """
 
     def __init__(self, like: Any, num_rows: int) -> None:
