@@ -4,12 +4,14 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab import curvature, rules
 from jaxopt_lab.core import Composite, InputError
 from jaxopt_lab.curvature.cross_entropies import ChunkedCrossEntropy
+from jaxopt_lab.rules.frozen import without_frozen
 
 TOKENS, WIDTH, CLASSES = 7, 4, 11
 
@@ -73,6 +75,17 @@ def test_a_block_of_the_parameters_and_rules_take_the_products_in_chunks(setting
     maker = partial(rules.newton_cg, curvature="gauss_newton")
     ends = [lab.training.run(each, maker, {"learning_rate": 0.5}, steps=3).params for each in (whole, parts)]
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4), *ends)
+
+
+def test_frozen_parameters_stay_out_of_the_products_in_chunks(setting):
+    whole, params, data = setting
+    frozen = (False, True, False)  # bias, embedding, kernel
+    found = []
+    for problem in (whole, in_chunks(data, params, 5)):
+        restricted, _, kept = without_frozen(problem, optax.sgd(0.1), params, frozen)
+        vector = jax.tree.map(jnp.ones_like, kept)
+        found.append(curvature.gauss_newton(restricted, kept)(vector))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), *found)
 
 
 def test_logits_are_never_held_at_once():

@@ -4,12 +4,17 @@ import dataclasses
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 import pytest
 
+import jaxopt_lab as lab
+from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.causes import memorization
 from jaxopt_lab.diagnosis.data_checks import DataChecks
 from jaxopt_lab.diagnosis.label_probes import Skill
-from jaxopt_lab.diagnosis.program_checks import Memorization, ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import Memorization, ProgramChecks, measure_memorization
+from jaxopt_lab.diagnosis.validation import MetricChange
 from tests.diagnosis.pieces import evidence, search
 
 
@@ -72,3 +77,17 @@ def test_scores_of_classes_hang_together(classes, found):
     setting = dataclasses.replace(made.setting, params=jnp.zeros(50))
     made = dataclasses.replace(made, setting=setting, point=dataclasses.replace(made.point, num_classes=classes))
     assert (memorization.examine(made) is not None) == found
+
+
+def test_metrics_are_asked_where_the_examples_are_memorized():
+    inputs = np.random.default_rng(0).normal(size=(64, 2)).astype(np.float32)
+    labels = (inputs[:, 0] > 0).astype(np.float32)
+    problem = lab.from_loss(
+        lambda w, batch, key: jnp.mean(optax.sigmoid_binary_cross_entropy(batch[0] @ w, batch[1])), jnp.zeros(2),
+        (inputs, labels), metrics={"score": lambda w, batch: jnp.mean((batch[0] @ w > 0) == (batch[1] > 0))},
+    )  # fmt: skip
+    made = evidence(problem, program=ProgramChecks(metrics=(MetricChange("score", 0.5, 0.1),)))
+    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=-jnp.ones(2)))
+    (change,) = measure_memorization(made, Budget(200.0)).metrics
+    assert (change.name, change.end) == ("score", 1.0)
+    assert change.start < 0.5

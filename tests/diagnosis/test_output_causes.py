@@ -13,7 +13,7 @@ from jaxopt_lab.diagnosis.causes import (
 )
 from jaxopt_lab.diagnosis.example_checks import ExampleChecks
 from jaxopt_lab.diagnosis.predicted_gain import rank
-from jaxopt_lab.diagnosis.program_checks import Penalty, ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import GradientFlow, Penalty, ProgramChecks
 from tests.diagnosis.pieces import INPUTS, LABELS, PLACE, REGRESSION, evidence, search
 
 
@@ -21,6 +21,14 @@ from tests.diagnosis.pieces import INPUTS, LABELS, PLACE, REGRESSION, evidence, 
 def test_an_output_activation_holds_the_loss_up_by_a_tenth(gap, found):
     made = evidence(program=search(reachable=0.2 + 1.1 * gap, bypassed=0.2))
     assert (outputs.examine_unreachable(made) is not None) == found
+
+
+@pytest.mark.parametrize(("opposed", "follows"), [(("w",), ("gradient-ascent",)), ((), ())])
+def test_what_a_search_by_a_wrong_gradient_does_not_reach_follows_from_that(opposed, follows):
+    program = dataclasses.replace(
+        search(reachable=1.0, bypassed=0.5), gradients=GradientFlow((), (), 0.0, (), opposed=opposed)
+    )
+    assert outputs.examine_unreachable(evidence(program=program)).follows_from == follows
 
 
 @pytest.mark.parametrize(("slope", "follows"), [(0.0, ("no-gradient",)), (1e-6, ())])
