@@ -21,7 +21,7 @@ PRODUCT = 2.0
 LEAST = 10.0
 ASIDE = 2.0
 _FEWEST_EXAMPLES = 128
-_FEW, _LARGE, _WORK = 1000, 0.1, 1e5
+_FEW, _LARGE, _WORK = 1000, 0.1, 1e6
 _BATCHES = 4
 
 
@@ -135,7 +135,7 @@ def step_cost(problem: Problem, batch_size: int | None) -> float:
     """Cost of one step on so many examples; fewer than a thousand cost as a part of a thousand.
 
     Of a model with few parameters a large batch costs as a tenth of the data, or as its examples times its parameters
-    over a hundred thousand where that is more: its gradient is done before a larger one has begun.
+    over a million where that is more: its gradient is done before a larger one has begun.
     """
     num = problem.num_examples
     if num is None:

@@ -65,7 +65,7 @@ def test_a_velocity_that_gathers_is_no_schedule():
 
 def test_a_step_on_few_examples_costs_as_a_part_of_a_thousand():
     assert step_cost(problem(), 20) == 20 / 1000
-    assert step_cost(problem(), None) == 0.1
+    assert step_cost(problem(), None) == len(INPUTS) / 1000
 
 
 def saturated(scale):
@@ -94,6 +94,6 @@ def test_a_full_batch_of_a_small_model_costs_as_its_examples_times_its_parameter
         return lab.from_loss(lambda w, batch, key: jnp.mean((batch[0] @ w[:2] - batch[1]) ** 2), jnp.ones(width), data)
 
     assert step_cost(full(200, 2), None) == step_cost(full(200, 2), 200) == 0.1
-    assert step_cost(full(2000, 20), None) == 0.4
+    assert step_cost(full(2000, 200), None) == 0.4
     assert step_cost(full(2000, 1000), None) == 1.0
-    assert step_cost(full(2000, 20), 100) == 0.05
+    assert step_cost(full(2000, 200), 100) == 0.05
