@@ -5,6 +5,7 @@
 
 For t positions and c classes logits and all that is like them take t c numbers; in chunks of m positions, m c. Each
 chunk's logits are made again on the way back, and the product's middle is in closed form, which needs no derivative.
+The Gauss-Newton matrix is the Fisher matrix of the positions that have a label.
 """
 
 import dataclasses
@@ -61,7 +62,7 @@ class ChunkedCrossEntropy:
     @property
     def composite(self) -> Composite:
         """The form that Gauss-Newton products take; the logits as a whole are made only where they are asked for."""
-        return Composite(self._outputs, self._criterion, "categorical", in_chunks=(self._parts, self._product))
+        return Composite(self._outputs, self._criterion, in_chunks=(self._parts, self._product))
 
     def _outputs(self, params: Any, batch: Any) -> jax.Array:
         return _logits(self.hidden(params, batch, None), self.head(params))

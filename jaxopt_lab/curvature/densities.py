@@ -74,9 +74,10 @@ def spectral_density(
       num_points: g points of the grid.
       width: standard deviation of the kernel: by default a hundredth of the range, or a tenth of a decade.
       decades: the log axis reaches so far below the largest |eigenvalue|.
-      basis: where the k vectors of a probe are kept: "device", "bfloat16", "host" or "none", as in
-        `gauss_quadratures`. With "bfloat16" and "none", where 5 vectors are enough for any k, what rounding does is
-        taken to be sqrt(epsilon) of the largest |eigenvalue|, below which the log axis counts all as near zero.
+      basis: where the k vectors of a probe are kept: on the "device", there in "bfloat16", on the "host", or not at all
+        ("none"; 5 vectors are enough for any k then). What rounding does is taken to be 16 epsilon of the largest
+        |eigenvalue|, with "bfloat16" 6e-5 and with "none" sqrt(epsilon), below which the log axis counts all as near
+        zero.
       key: PRNG key; 0 by default.
 
     Returns:

@@ -95,7 +95,7 @@ def gauss_newton(
     """
     composite = require_composite("gauss_newton", problem)
     functions = output_functions(composite)
-    require = partial(_outputs_and_criterion, problem.name, functions)
+    require = partial(_outputs_and_criterion, problem.name, functions, composite)
     point = locate(problem, params, data, chunk_size, block, require=require)
     return operator_at(
         point, _gauss_newton_at, (*functions, point.merge, point.params), semidefinite=True,
@@ -219,10 +219,14 @@ def output_product(linear: Any, middle: Any, vector: Any) -> Any:
     return jax.linear_transpose(linear, vector)(middle(linear(vector)))[0]
 
 
-def _outputs_and_criterion(name: str, functions: tuple[Any, Any], loss: ExpectedLoss, params: Any, batch: Any) -> Any:
-    """The program of the criterion's curvature at the outputs, which have the derivative that they need."""
+def _outputs_and_criterion(
+    name: str, functions: tuple[Any, Any], composite: Composite, loss: ExpectedLoss, params: Any, batch: Any
+) -> Any:
+    """The program of the criterion, or of its product in chunks, on outputs that have the derivative that they need."""
     values = outputs_of(name, _gauss_newton_at, functions, loss, params, batch)
-    return program_of(lambda z, batch: functions[1](z, batch)(z), values, batch)
+    if composite.in_chunks is None:
+        return program_of(partial(meshes.on_any_mesh, composite.criterion), values, batch)
+    return program_of(partial(meshes.on_any_mesh, composite.in_chunks[1]), values, values, batch)
 
 
 def _hessian_at(constants: Any, batch: Any) -> Any:
