@@ -18,8 +18,7 @@ from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 _DONE = 0.01
 MOST_PROVED = 2000
 _RAW = "unnormalized-inputs"
-_SIGNALS = ("dead-units", "exploding-signal", "vanishing-signal")
-_STARTS = ("bad-initialization", *_SIGNALS)
+_STARTS = ("bad-initialization", "dead-units", "exploding-signal", "vanishing-signal")
 _AS_GOOD, _LARGE = 1.5, 3.0  # gains measured in short runs are told apart from about here; they are large from there
 
 
@@ -149,8 +148,8 @@ def _explains(cause: Finding, other: Finding, most: _Most) -> bool:
     """Whether the other finding follows from the cause, as far as trials do not say otherwise."""
     if cause.cause not in other.follows_from or cause.cause == other.cause:
         return False
-    if cause.trial is not None and not cause.trial.helps and cause.cause not in _SIGNALS:
-        return False  # another start need not mend what depth and activations do
+    if cause.trial is not None and not cause.trial.helps and cause.cause not in _STARTS:
+        return False  # of a start only one other was tried
     if other.cause in cause.follows_from and cause.trial is None and other.trial is not None and other.trial.helps:
         return not _mends(other)  # each may follow from the other: what was seen to help decides
     if other.cause == "underfitting" and other.trial is None and cause.trial is not None and cause.trial.helps:
@@ -159,8 +158,8 @@ def _explains(cause: Finding, other: Finding, most: _Most) -> bool:
         return True
     if _order(cause, most) < _order(other, most):
         return True
-    if cause.cause == "learning-rate-too-high" and not np.isfinite(cause.trial.before):
-        return True  # what changes the rate too makes the run finite as well
+    if cause.cause in ("learning-rate-too-high", "exploding-signal") and not np.isfinite(cause.trial.before):
+        return True  # what changes the rate too makes the run finite as well, and so does a lower rate
     if cause.cause == "learning-rate-too-high" and other.cause in PROGRAM_CAUSES:
         return cause.trial.weight >= _LARGE
     comes_along = other.cause in (*_STARTS, "ill-conditioned") and cause.trial.helps  # another rule has another rate

@@ -21,7 +21,7 @@ from jaxopt_lab.diagnosis.causes import (
 from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks
 from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.pipeline import _stops_in_time, conclude
-from jaxopt_lab.diagnosis.program_checks import GradientFlow, Penalty, ProgramChecks
+from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, Penalty, ProgramChecks
 from jaxopt_lab.diagnosis.validation import Modes, Validation
 from jaxopt_lab.rules.identification import IdentifiedRule
 from tests.diagnosis.pieces import CLASSES, SGD, bowl, evidence, search
@@ -234,3 +234,12 @@ def test_batch_statistics_of_four_examples_are_noise(size, state, end, found):
     told = train_eval.examine(made)
     assert (told is not None) == found
     assert told is None or "4 examples" in told.explanation
+
+
+@pytest.mark.parametrize(("least", "follows"), [(0.09, True), (0.11, False)])
+def test_a_model_that_fits_sixteen_examples_may_only_have_begun_badly(least, follows):
+    data = DataChecks(None, None, None, skill=Skill(0.3, 0.8, 0.01))
+    program = ProgramChecks(memorization=Memorization(1.1, least, 0.01))
+    told = underfitting.examine(evidence(total_steps=39, data=data, program=program))
+    assert ("bad-initialization" in told.follows_from) == follows
+    assert "unnormalized-inputs" in told.follows_from

@@ -80,7 +80,7 @@ FOLLOWS, RATE = ("unnormalized-inputs",), ("learning-rate-too-high",)
                 (1.4, 1.0, 1.0, ["dead-units", "underfitting"]),
             )
         ),
-        # What was tried in vain explains nothing, but for signals, which another start need not mend.
+        # What was tried in vain explains nothing, but for a start, of which only one other was tried.
         (
             [found("unnormalized-inputs", 15.0, 1.0, False), found("underfitting", 2.0, follows=FOLLOWS)],
             ["underfitting", "unnormalized-inputs"],
@@ -93,9 +93,19 @@ FOLLOWS, RATE = ("unnormalized-inputs",), ("learning-rate-too-high",)
             [found("unnormalized-inputs", 900.0, 1.0, False), found("vanishing-signal", 15.0, 1.0, False)],
             ["vanishing-signal", "unnormalized-inputs"],
         ),
-        (
-            [found("bad-initialization", 6.0, 1.0, False), found("underfitting", 2.0, follows=("bad-initialization",))],
-            ["underfitting", "bad-initialization"],
+        # A lower rate makes a run finite too whose signal explodes.
+        *(
+            (
+                [
+                    found("learning-rate-too-high", np.inf, 9e9, follows=("exploding-signal",), before=before),
+                    found("exploding-signal", 99.0, 9e6, before=before),
+                ],
+                order,
+            )
+            for before, order in (
+                (np.inf, ["exploding-signal", "learning-rate-too-high"]),
+                (1.0, ["learning-rate-too-high", "exploding-signal"]),
+            )
         ),
         *(
             (

@@ -19,6 +19,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise, lighten_penalty, stop_dec
 HELD = 0.5
 PULLED = 0.5
 CRAWLS, MANY_STEPS = 0.1, 200
+FITTED = 0.1
 _STANDING = ("local-minimum", "saddle", "plateau", "gradient-noise")
 
 
@@ -75,9 +76,13 @@ def _outdone(evidence: Evidence, skill: Skill) -> Finding:
     ]
     cure = advise("Look at what the model makes of its inputs; use a larger model, better features, or train longer.")
     gain = (1 - skill.model) / max(1 - skill.probe, 0.01)
+    blamed, few = set(CAUSES), evidence.part("program.memorization")
+    if few is not None and few.least > FITTED * (evidence.point.baseline or np.inf):
+        blamed.remove("bad-initialization")  # from there no rate fits sixteen examples either
     return make_finding(
-        "underfitting", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps, follows_from=CAUSES
-    )
+        "underfitting", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps,
+        follows_from=tuple(each for each in CAUSES if each in blamed),
+    )  # fmt: skip
 
 
 def _penalized(evidence: Evidence, pulled: float) -> Finding:
