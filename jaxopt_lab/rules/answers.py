@@ -111,29 +111,23 @@ def velocity_behind(impulses: np.ndarray, b2: float) -> tuple[float, float] | No
 def per_step(answers: np.ndarray, b2: float, rho: float = 0.0, lookahead: float = 0.0) -> np.ndarray:
     """Learning rates behind the steps [..., steps] that answer a gradient that stays.
 
-    A velocity sums such steps up, before their schedule or after it. Of a second moment whose bias stays in, step k is
-    1 / sqrt(1 - b2^k) times too long. What a rule does is told by its answers: without it they are the smoothest,
-    whatever the schedule.
+    A velocity sums such steps up; of a schedule before it, the rates lag behind by the steps that it keeps, rho /
+    (1 - rho). Of a second moment whose bias stays in, step k is 1 / sqrt(1 - b2^k) times too long. That a rule leaves
+    it in is told by its answers: without it they are smoother, whatever the schedule.
     """
     corrections = _corrections(b2, answers.shape[-1])
     sums = [_gathered(1 / each, rho) for each in corrections]
     behind = [
         1 / each + lookahead * total if lookahead else total for each, total in zip(corrections, sums, strict=True)
     ]
-    gained = answers - rho * np.pad(answers, [(0, 0)] * (answers.ndim - 1) + [(1, 0)])[..., :-1]
-    alone = _gathered(gained / (1 + lookahead), lookahead / (1 + lookahead))
-    rates = [answers / each for each in behind] + [alone * each for each in corrections]
+    rates = [answers / each for each in behind]
     bends = [np.abs(np.diff(each[..., :STARTS], 2)).max() for each in rates]
-    best = int(np.argmin(bends))
-    return rates[best] if bends[best] < bends[0] / 2 else rates[0]
+    return rates[-1] if bends[-1] < bends[0] / 2 else rates[0]
 
 
 def _gathered(values: np.ndarray, decay: float) -> np.ndarray:
-    """v_k = decay v_(k-1) + values_k along the last axis."""
-    if not decay:
-        return values
-    sums = itertools.accumulate(np.moveaxis(values, -1, 0), lambda total, new: decay * total + new)
-    return np.moveaxis(np.array(list(sums)), 0, -1)
+    """v_k = decay v_(k-1) + values_k."""
+    return np.array(list(itertools.accumulate(values, lambda total, new: decay * total + new)))
 
 
 def _corrections(b2: float, steps: int) -> list[np.ndarray]:

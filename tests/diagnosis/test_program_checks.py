@@ -63,6 +63,18 @@ def test_a_velocity_that_gathers_is_no_schedule():
     assert read_schedule(rule, params, 400).rates[200] < 0.75
 
 
+@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize("after", [False, True])
+def test_a_schedule_is_read_before_and_after_a_velocity_of_normalized_steps(nesterov, after):
+    params, schedule = {"weight": jnp.zeros(3)}, optax.cosine_decay_schedule(1e-3, 300)
+    rule = optax.rmsprop(schedule, momentum=0.9, nesterov=nesterov)
+    if after:
+        rule = optax.chain(optax.scale_by_rms(), optax.trace(0.9, nesterov), optax.scale_by_learning_rate(schedule))
+    rates = read_schedule(rule, params, 200, identify(rule, params)).rates
+    late = 0 if after else 9  # steps that the velocity keeps
+    np.testing.assert_allclose(rates[late:], 1e3 * schedule(np.arange(200))[: 200 - late], atol=1e-3 + late / 500)
+
+
 def test_a_step_on_few_examples_costs_as_a_part_of_a_thousand():
     assert step_cost(problem(), 20) == 20 / 1000
     assert step_cost(problem(), None) == len(INPUTS) / 1000
