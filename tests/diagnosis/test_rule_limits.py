@@ -1,6 +1,7 @@
 """Each threshold of a cause that lies in the rule, from both sides."""
 
 import dataclasses
+import types
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.causes import non_finite, rule_limits
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, ProgramChecks
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
-from jaxopt_lab.diagnosis.stationary_point import LineScan, StillLeaf
+from jaxopt_lab.diagnosis.stationary_point import LineScan, StillLeaf, find_still_leaf
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes
 from tests.diagnosis.pieces import evidence, search
 
@@ -34,6 +35,19 @@ def test_a_leaf_that_no_step_moves_and_with_which_the_loss_falls_is_told(drop, f
     told = rule_limits.examine_lost(evidence(rule=checks(still=still)))
     assert (told is not None) == found
     assert not found or "2.5 % of it" in told.explanation
+
+
+@pytest.mark.parametrize(
+    ("moved", "steps", "found"), [(("b",), 20, "w"), (("b",), 19, None), ((), 20, None), (("w", "b"), 20, None)]
+)
+def test_a_leaf_stands_still_where_another_moves(moved, steps, found):
+    start = {"w": jnp.full(2, 3.0), "b": jnp.ones(2)}
+    problem = lab.from_loss(lambda p, batch, key: jnp.sum(p["w"] ** 2) + jnp.sum(p["b"] ** 2), start)
+    end = {name: leaf + 1 if name in moved else leaf for name, leaf in start.items()}
+    run = types.SimpleNamespace(params=end, num_steps=steps, model_state=None)
+    still = find_still_leaf(problem, start, run)
+    assert (still and still.path) == found
+    assert still is None or still.downhill.drop > 17  # of the 18 that the leaf costs
 
 
 def test_a_value_in_hertz_stands_still_and_one_in_megahertz_moves():
