@@ -34,7 +34,6 @@ from jaxopt_lab.curvature.recurrences import (
     RoundedBasis,
     projection_on,
     require_addressable,
-    slack_of,
 )
 from jaxopt_lab.curvature.soundness import require_sound
 
@@ -205,7 +204,7 @@ def _short_quadrature(operator: Operator, num_steps: int, start: Any, kept: Basi
     matrix, beta, scale = projection_on(operator, num_steps, start, kept)
     coupling = np.zeros(len(matrix))
     coupling[-1] = beta
-    slack = slack_of(kept, operator.epsilon)
+    slack = kept.slack(operator.epsilon)
     return Quadrature(matrix, coupling, slack * scale, slack, len(matrix))
 
 

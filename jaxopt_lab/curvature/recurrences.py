@@ -39,6 +39,10 @@ class Basis(Protocol):
         """Adds a direction."""
         ...
 
+    def slack(self, epsilon: float) -> float:
+        """Rounding error of a mass, and of a node over |A|, for products with a rounding error of `epsilon`."""
+        ...
+
 
 class NoBasis:
     """Keeps nothing."""
@@ -49,6 +53,10 @@ class NoBasis:
 
     def keep(self, vector: Any) -> None:
         """Nothing."""
+
+    def slack(self, epsilon: float) -> float:
+        """The square root of the rounding error."""
+        return math.sqrt(epsilon)
 
 
 class RoundedBasis:
@@ -73,6 +81,10 @@ class RoundedBasis:
         self._first = vectors.copy(vector) if self._first is None else self._first
         self._rows = meshes.settled(_kept(self._rows, jnp.asarray(self._count, jnp.int32), vector))
         self._count += 1
+
+    def slack(self, epsilon: float) -> float:
+        """Of second order in what a row is off by."""
+        return krylov.ROUNDING * max(epsilon, _ROUNDED**2)
 
 
 class HostBasis:
@@ -102,12 +114,9 @@ class HostBasis:
             rows[self._count] = np.asarray(jax.device_get(leaf)).ravel()
         self._count += 1
 
-
-def slack_of(basis: Basis, epsilon: float) -> float:
-    """Rounding error of a mass, and of a node over |A|."""
-    if isinstance(basis, NoBasis):
-        return math.sqrt(epsilon)
-    return krylov.ROUNDING * (epsilon if isinstance(basis, HostBasis) else max(epsilon, _ROUNDED**2))
+    def slack(self, epsilon: float) -> float:
+        """That of the products alone."""
+        return krylov.ROUNDING * epsilon
 
 
 def projection_on(operator: Operator, num_steps: int, start: Any, basis: Basis) -> tuple[np.ndarray, float, float]:

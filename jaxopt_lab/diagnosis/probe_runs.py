@@ -11,7 +11,6 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, Status, vectors
-from jaxopt_lab.core.batches import Batches
 from jaxopt_lab.tracing import find_non_finite
 from jaxopt_lab.tracing.non_finite import GUARDED, NonFiniteOrigin
 from jaxopt_lab.training.groups import batch_of_step
@@ -226,7 +225,7 @@ def find_on_the_way(
         return run
     after = step(high)
     origin = find_non_finite(frozen, after if bool(vectors.all_finite(after)) else before)
-    if origin is None and not isinstance(problem.data, Batches):
+    if origin is None:
         origin = find_non_finite(frozen, before, *batch_of_step(problem, batch_size, seed, high - 1))
     leap = float(vectors.norm(vectors.subtract(after, before))) / max(float(vectors.norm(before)), 1.0)
     if origin is None or (leap > _LEAP and origin.name not in GUARDED):

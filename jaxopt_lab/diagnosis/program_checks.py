@@ -228,7 +228,7 @@ def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization |
     setting = evidence.setting
     num = setting.problem.num_examples
     if num is None or num < 2:
-        return Skipped("the problem has no examples", applies=False)
+        return Skipped("the problem has fewer than two examples", applies=False)
     if evidence.run is not None and not evidence.is_underperforming:
         return Skipped("the run learns its examples", applies=False)
     a_step = len(_RATES) * step_cost(setting.problem, NUM_EXAMPLES)
