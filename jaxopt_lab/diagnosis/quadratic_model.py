@@ -146,13 +146,14 @@ class QuadraticModel:
         """The method at the learning rate that takes the fewest steps; as it is where nothing curves."""
         if self.largest <= 0:
             return method
-        edge = float(theory.stability.two_step_edge(method.rho, method.lookahead)) / self.largest
+        edge = float(theory.stability.two_step_edge(method.rho, method.lookahead)) / (self.largest + self.error)
         tries = [dataclasses.replace(method, learning_rate=edge * c) for c in (0.98, 0.9, 0.75, 0.5, 0.25, 0.12, 0.06)]
         return min(tries, key=lambda each: self.steps_to(share, each, ceiling))
 
     def best_heavy_ball(self, share: float = 0.1, ceiling: float = np.inf) -> Method:
         """Heavy ball at the momentum and the rate that take the fewest steps."""
-        tries = [Method(float((1 + np.sqrt(rho)) ** 2) / self.largest * 0.98, float(rho)) for rho in _MOMENTA]
+        bound = self.largest + self.error  # at its fastest heavy ball stands at the edge
+        tries = [Method(float((1 + np.sqrt(rho)) ** 2) / bound * 0.98, float(rho)) for rho in _MOMENTA]
         return min(tries, key=lambda each: self.steps_to(share, each, ceiling))
 
 

@@ -80,3 +80,12 @@ def test_where_nothing_curves_a_rule_keeps_its_rate():
     flat = model_of([0.0, 0.0], [1.0, 1.0])
     assert flat.best_learning_rate(Method(0.05, 0.9)) == Method(0.05, 0.9)
     assert flat.steps_to(0.1, Method(0.05)) == 1.0
+
+
+def test_advised_rates_stand_below_the_edge_of_an_eigenvalue_that_was_not_reached():
+    eigenvalues, error = np.array([0.01, 0.1, 0.9]), 0.1  # the largest may be 1
+    found = model_of(eigenvalues, np.ones(3), error=error)
+    ball, descent = found.best_heavy_ball(), found.best_learning_rate(Method(1.0))
+    assert ball.learning_rate < theory.stability.two_step_edge(ball.rho, 0.0)
+    assert ball.learning_rate > 0.9 * theory.stability.two_step_edge(ball.rho, 0.0)
+    assert 1.0 < descent.learning_rate < 2.0
