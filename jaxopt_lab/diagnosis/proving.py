@@ -63,21 +63,28 @@ class Proof:
         """What the change makes worse."""
         return tuple(each for each in self.judgements if each.is_worse)
 
+    @property
+    def outcome(self) -> str:
+        """In a few words: proven with its gain, or what is not shown."""
+        if not np.isfinite(self.measured.value):
+            return "no result"
+        if self.worse:
+            return "not proven"
+        return f"{'proven' if self.shown else 'no gain shown'}: {self.measured.value:.3g} {UNITS[self.unit]}"
+
     def __str__(self) -> str:
         low, high = self.measured.interval or (np.nan, np.nan)
-        what = UNITS[self.unit]
+        told = f"{self.cause}: {self.outcome}"
         if not np.isfinite(self.measured.value):
-            return f"{self.cause}: no result, the run with the prescription did not stay finite either."
+            return f"{told}, the run with the prescription did not stay finite either."
         if self.worse:
             better = [each.name for each in self.judgements if each.is_better]
             gained = f"better in {', '.join(better)}, but worse" if better else "worse"
-            return f"{self.cause}: not proven, {gained}: {'; '.join(map(str, self.worse))}."
+            return f"{told}, {gained}: {'; '.join(map(str, self.worse))}."
+        told += f", in [{low:.3g}, {high:.3g}]"
         if not self.shown:
-            return f"{self.cause}: no gain shown: {self.measured.value:.3g} {what}, in [{low:.3g}, {high:.3g}]."
-        return (
-            f"{self.cause}: proven: {self.measured.value:.3g} {what}, in [{low:.3g}, {high:.3g}];"
-            f" predicted {self.predicted.value:.3g}; {'; '.join(map(str, self.judgements[1:]))}."
-        )
+            return f"{told}."
+        return f"{told}; predicted {self.predicted.value:.3g}; {'; '.join(map(str, self.judgements[1:]))}."
 
     def to_json(self) -> dict[str, Any]:
         """The numbers, as plain lists and dictionaries."""

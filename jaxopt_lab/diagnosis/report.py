@@ -30,7 +30,7 @@ def lines_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> list[str]:
       others in a line each.
     """
     proven = {proof.cause: proof for proof in proofs}
-    found = [f"{diagnosis.name}, {diagnosis.rule}", verdict_of(diagnosis), ""]
+    found = [f"{diagnosis.name}, {diagnosis.rule}", verdict_of(diagnosis, proofs), ""]
     for place, finding in enumerate(diagnosis.findings, 1):
         proof = proven.get(finding.cause)
         if place <= _SHOWN_FINDINGS or proof is not None:
@@ -46,8 +46,8 @@ def lines_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> list[str]:
     return [plain_numbers(line) for line in found]
 
 
-def verdict_of(diagnosis: Diagnosis) -> str:
-    """The verdict in one line.
+def verdict_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> str:
+    """The verdict in one line: each cause with what its proof showed, else its short run, else the prediction.
 
     Example:
       >>> from jaxopt_lab.diagnosis.findings import Prescription, make_finding
@@ -61,11 +61,13 @@ def verdict_of(diagnosis: Diagnosis) -> str:
         return f"Verdict: nothing found; not examined: {', '.join(diagnosis.not_examined)}."
     if diagnosis.causes == ("unexplained",):
         return "Verdict: unexplained: the run learns next to nothing, and no cause that was examined holds."
-    return f"Verdict: {'; '.join(map(_named, diagnosis.findings))}."
+    proven = {proof.cause: proof for proof in proofs}
+    return f"Verdict: {'; '.join(_named(found, proven.get(found.cause)) for found in diagnosis.findings)}."
 
 
-def _named(finding: Finding) -> str:
-    """The cause with what removing it gave, or where it was not tried is predicted to give."""
+def _named(finding: Finding, proof: Proof | None) -> str:
+    if proof is not None:
+        return f"{finding.cause} ({proof.outcome})"
     if finding.trial is not None and finding.trial.helps:
         gain = "it trains" if np.isinf(finding.trial.gain) else f"{finding.trial.gain:.3g} times better"
         return f"{finding.cause} (removed in a short run: {gain})"
@@ -84,7 +86,7 @@ def page_of(diagnosis: Diagnosis, proofs: Sequence[Proof] = ()) -> str:
     proven = {proof.cause: proof for proof in proofs}
     parts = [_Part(found, _prediction(found), proven.get(found.cause)) for found in diagnosis.findings]
     return render_template(
-        "diagnosis.html.j2", diagnosis=diagnosis, verdict=verdict_of(diagnosis), parts=parts,
+        "diagnosis.html.j2", diagnosis=diagnosis, verdict=verdict_of(diagnosis, proofs), parts=parts,
         figures=inline_figures(draws_of(diagnosis, proofs)),
     )  # fmt: skip
 

@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -26,12 +27,18 @@ def module(tmp_path, monkeypatch):
 
 
 def test_the_page_says_verdict_evidence_prescription_and_proof(module, capsys):
-    assert main(["diagnose", "mine:narrow", "--learning-rate", "1", "--steps", "40", "--prove", "--proofs", "2"]) == 0
+    assert (
+        main(["diagnose", "mine:narrow", "--learning-rate", "0.01", "--steps", "40", "--prove", "--proofs", "2"]) == 0
+    )
     printed = capsys.readouterr().out
-    places = [printed.index(word) for word in ("Verdict: ill-conditioned", "Evidence", "Prescription", "Proof")]
+    places = [printed.index(word) for word in ("Verdict: learning-rate", "Evidence", "Prescription", "Proof")]
     assert places == sorted(places)
+    (gain,) = re.findall(r"Verdict: learning-rate-too-low \((proven: [\d.,]+ times fewer steps)\)", printed)
+    assert printed.count(gain) == 2  # in the verdict and the proof
     (folder,) = (module / "results").iterdir()
-    assert "<svg" in (folder / "diagnosis.html").read_text()
+    page = (folder / "diagnosis.html").read_text()
+    assert "<svg" in page
+    assert f"Verdict: learning-rate-too-low ({gain})" in page
 
 
 def test_json_is_printed_alone(capsys):
