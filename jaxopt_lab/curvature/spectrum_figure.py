@@ -84,12 +84,12 @@ def _draw_density(axes: "Axes", spectrum: Spectrum, maker: FigureMaker) -> None:
 
 def _draw_ends(axes: "Axes", spectrum: Spectrum, maker: FigureMaker) -> None:
     largest, smallest = spectrum.ends.largest, spectrum.ends.smallest
-    for side, color, name in ((largest, 0, "largest"), (smallest, 1, "smallest")):
+    for side, color, name, height in ((largest, 0, "largest", 0.95), (smallest, 1, "smallest", 0.86)):
         if not len(side.values):
             continue
         places = np.arange(1, len(side.values) + 1)
         axes.errorbar(places, side.values, yerr=side.errors, fmt="o-", color=maker.color(color), linewidth=0.8)
-        maker.label_end(axes, places, side.values, name, color=color)
+        axes.text(0.98, height, name, color=maker.color(color), transform=axes.transAxes, ha="right", va="top")
     axes.axhline(0, color=maker.color(6), linewidth=0.8)
     axes.set(xlabel="rank from the end", ylabel="eigenvalue")
     axes.set_title(f"Condition number {spectrum.condition}")

@@ -1,7 +1,9 @@
 """The numbers that a figure shows: as CSV (panel, curve, x, y), and in its SVG beneath the pointer."""
 
+import base64
 import csv
 import functools
+import gzip
 import html
 import io
 import re
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_MOST_IN_A_PAGE = 40_000  # characters
+_MOST_PLAIN = 40_000  # characters
 _DOT = re.compile(r'(<use [^>]*x="([-\d.]+)" y="([-\d.]+)"[^>]*)/>')
 _SAME_PLACE = 0.01  # points; a file has six decimals
 
@@ -40,8 +42,10 @@ def figure_data(figure: "Figure") -> str:
 
 
 def data_address(data: str) -> str:
-    """The address under which a page offers the data, which then lie in the page; "" where they are many."""
-    return "data:text/csv;charset=utf-8," + urllib.parse.quote(data) if 0 < len(data) <= _MOST_IN_A_PAGE else ""
+    """The address under which a page offers the data, which then lie in the page: gzipped where they are many."""
+    if len(data) <= _MOST_PLAIN:
+        return data and "data:text/csv;charset=utf-8," + urllib.parse.quote(data)
+    return "data:application/gzip;base64," + base64.b64encode(gzip.compress(data.encode(), mtime=0)).decode()
 
 
 def mark_curves(figure: "Figure") -> None:

@@ -4,6 +4,7 @@ Elements, attributes and addresses that are not known to be harmless are left ou
 becomes a figure without one.
 """
 
+import math
 import re
 from typing import Any
 from xml.etree import ElementTree
@@ -18,13 +19,19 @@ _OWN_ADDRESS = re.compile(r"^(#[\w.:-]+|data:image/png;base64,[A-Za-z0-9+/=\s]+)
 _REFERENCE = re.compile(r"url\(\s*#")
 _DANGEROUS = re.compile(r"url\(\s*(?!#)|javascript:|expression\(|@import|\\", re.IGNORECASE)
 _OF_THE_FILE = frozenset(["width", "height", "version"])
+_REFERRED = re.compile(r"#([\w.:-]+)")
+_PLACES = frozenset(["d", "x", "y"])
+_WORDS = frozenset(["text", "tspan", "title", "desc"])
+_NUMBER = re.compile(r"-?\d+\.\d+")
+_SCALED = re.compile(r"scale|matrix")
+_FINEST = 1e-4  # of the figure's size, what is still told apart
 
 
 def inline_svg(svg: str, *, prefix: str, label: str) -> Markup:
     """Makes an SVG file fit to stand inside of a page beside others.
 
     Its ids get a prefix, so that clip paths of several figures do not collide; its fixed size, metadata, style sheets,
-    scripts and links go; it becomes an image with `label` as its description.
+    scripts and links go, as do ids, digits and indents that serve nobody; it becomes an image that `label` describes.
 
     Args:
       svg: the contents of an SVG file, perhaps a stranger's.
@@ -47,6 +54,7 @@ def inline_svg(svg: str, *, prefix: str, label: str) -> Markup:
         raise ValueError("it is no SVG")
     kept = _kept(root, prefix)
     kept.set("id", f"{prefix}-svg")
+    _shorten(kept)
     for name in _OF_THE_FILE & set(kept.attrib):
         del kept.attrib[name]
     body = ElementTree.tostring(kept, encoding="unicode", short_empty_elements=True)
@@ -90,6 +98,28 @@ def _attributes(element: ElementTree.Element, prefix: str) -> dict[str, str]:
             value = f"{prefix}-{value}"
         found[name] = _REFERENCE.sub(f"url(#{prefix}-", value)
     return found
+
+
+def _shorten(figure: ElementTree.Element) -> None:
+    """Rounds the coordinates, leaves out indents and the ids that nothing refers to.
+
+    A figure whose units change within keeps its digits.
+    """
+    elements = list(figure.iter())
+    referred = {name for each in elements for value in each.attrib.values() for name in _REFERRED.findall(value)}
+    size = [float(side) for side in re.findall(r"\d+(?:\.\d+)?", figure.get("viewBox", ""))[2:]]
+    is_plain = len(size) == 2 and min(size) > 0 and not any(_SCALED.search(e.get("transform", "")) for e in elements)
+    decimals = max(0, -math.floor(math.log10(_FINEST * min(size)))) if is_plain else None
+    for element in elements:
+        for name in _PLACES & set(element.attrib) if is_plain else ():
+            rounded = _NUMBER.sub(lambda number: f"{float(number[0]):.{decimals}f}", element.attrib[name])
+            element.set(name, " ".join(rounded.split()))
+        if element is not figure and element.get("id") not in referred:
+            element.attrib.pop("id", None)
+        if element.tag not in _WORDS:
+            element.text = None
+            for child in element:
+                child.tail = None
 
 
 def _local(tag: Any) -> str:

@@ -1,4 +1,6 @@
+import base64
 import dataclasses
+import gzip
 import html.parser
 import math
 import pathlib
@@ -132,6 +134,16 @@ def test_the_data_of_a_figure_can_be_taken_from_the_page():
     one = dataclasses.replace(result("a"), data="panel,curve,x,y\nloss,a,1,2\n")
     assert 'href="data:text/csv;charset=utf-8,panel%2Ccurve%2Cx%2Cy%0Aloss%2Ca%2C1%2C2%0A"' in render_page([one])
     assert "data:text/csv" not in render_page([result("a")])
+
+
+def test_many_data_of_a_figure_are_gzipped():
+    data = "panel,curve,x,y\n" + "".join(f"loss,a,{k},{k / 7:.9g}\n" for k in range(5000))
+    page = render_page([dataclasses.replace(result("a"), data=data)])
+    (packed,) = re.findall(
+        r'download="figure.csv.gz" href="data:application/gzip;base64,([^"]+)">Data \(CSV, gzip\)', page
+    )
+    assert gzip.decompress(base64.b64decode(packed)).decode() == data
+    assert len(packed) < len(data) / 2
 
 
 def test_in_a_notebook_the_style_is_the_pages_own_and_nobody_elses():
