@@ -11,11 +11,11 @@ import numpy as np
 from scipy.special import stdtrit
 
 from jaxopt_lab.core import Estimate, mean_of_samples
-from jaxopt_lab.diagnosis.probe_runs import speed_up
 
 BETTER, WORSE = 1.05, 0.95
 _FLOOR = 1e-4  # of the loss that training is about: below it two runs are alike
 _HELD = 0.1
+_PART, _CONVERGED = 0.9, 1e-12
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Judgement:
 
 
 def judge_runs(
-    steps: np.ndarray, before: Curves, after: Curves, *, lower: float = 0.0, baseline: float | None = None
+    steps: np.ndarray, before: Curves, after: Curves, *, minimum: float | None = None, baseline: float | None = None
 ) -> tuple[Judgement, ...]:
     """Judges the runs with a change against those without.
 
@@ -77,7 +77,7 @@ def judge_runs(
       steps: at each record, [R].
       before: without the change.
       after: with it, of the same seeds.
-      lower: the lowest loss that is known to be possible.
+      minimum: the smallest possible loss, where it is known.
       baseline: the loss of the best constant output; to come down to it is no gain.
 
     Returns:
@@ -85,11 +85,12 @@ def judge_runs(
     """
     losses, others = before.training / before.unit, after.training / after.unit
     base = None if baseline is None else baseline / before.unit
-    lower = lower / before.unit
+    minimum = None if minimum is None else minimum / before.unit
+    lower = minimum or 0.0
     floor = _FLOOR * max(abs(base) if base is not None else 0.0, float(np.nanmax(np.abs(losses[:, 0]))), 1e-300)
     tail, late = max(1, len(steps) // 4), int(_HELD * len(steps))
     pairs = list(zip(losses, others, strict=True))
-    found = [_judgement("steps", [(float(steps[-1]), _steps_of(steps, *pair, base)) for pair in pairs])]
+    found = [_judgement("steps", [(float(steps[-1]), _steps_of(steps, *pair, base, minimum)) for pair in pairs])]
     ends = [tuple(_end(curve, tail) - lower + floor for curve in pair) for pair in pairs]
     found.append(_judgement("loss at the end", ends))
     worst = [tuple(_worst(curve[late:]) - lower + floor for curve in pair) for pair in pairs]
@@ -99,6 +100,73 @@ def judge_runs(
         ends = [tuple(_end(curve, tail) - lower + floor for curve in pair) for pair in pairs]
         found.append(_judgement("validation loss at the end", ends))
     return tuple(found)
+
+
+def steps_to_reach(steps: np.ndarray, losses: np.ndarray, target: float) -> float:
+    """First step at which a curve is at or below the target, straight lines between records; inf for a miss."""
+    below = np.flatnonzero(losses <= target)
+    if not below.size:
+        return float("inf")
+    place = int(below[0])
+    if place == 0:
+        return float(steps[0])
+    high, low = losses[place - 1], losses[place]
+    if not np.isfinite(high) or high <= low:
+        return float(steps[place])
+    return float(steps[place - 1] + (steps[place] - steps[place - 1]) * (high - target) / (high - low))
+
+
+def goal_of(begin: float, end: float, minimum: float | None = None) -> float:
+    """The loss at which the steps of two runs are compared: after 90 % of the fall of one of them.
+
+    90 %, because two runs that both converge differ at their ends by rounding alone. Where the smallest possible loss
+    is known, it is the fall of the logarithm of what lies above it.
+
+    Example:
+      >>> round(goal_of(10.0, 0.0), 6), round(goal_of(2.0, 1.0 + 1e-10, minimum=1.0) - 1.0, 12)
+      (1.0, 1e-09)
+    """
+    if minimum is None or not begin > minimum:
+        return begin - _PART * (begin - end)
+    above = max(end - minimum, _CONVERGED * (begin - minimum))
+    return minimum + (begin - minimum) * (above / (begin - minimum)) ** _PART
+
+
+def speed_up(
+    steps: np.ndarray, before: np.ndarray, after: np.ndarray, known_by_none: float | None = None,
+    minimum: float | None = None,
+) -> float:  # fmt: skip
+    """How many times fewer steps `after` takes than `before` to `goal_of` that one; below 1 the other way round.
+
+    To come down to what a constant output earns is no gain.
+
+    Args:
+      steps: [R], beginning with 0.
+      before: losses [R].
+      after: losses [R].
+      known_by_none: the loss of the best constant output, or None where there is none.
+      minimum: the smallest possible loss, where it is known.
+
+    Returns:
+      The ratio, in [1 / steps, steps]: `steps` where only `after` gains anything; NaN when both diverged.
+
+    Example:
+      >>> round(speed_up(np.arange(5), np.array([4.0, 3.0, 2.0, 1.0, 0.0]), np.array([4.0, 0.4, 0.2, 0.1, 0.0])), 6)
+      3.6
+    """
+    last = float(steps[-1])
+    ends = [curve[-1] if np.isfinite(curve[-1]) else np.inf for curve in (before, after)]
+    if np.isinf(ends[0]) and np.isinf(ends[1]):
+        return float("nan")
+    begin = before[0] if known_by_none is None or not before[0] > known_by_none else known_by_none
+    if np.isinf(ends[0]) or ends[0] >= begin:
+        return last if ends[1] < begin or not np.isfinite(begin) else 1.0
+    target = goal_of(begin, ends[0], minimum)
+    reached = steps_to_reach(steps, after, target)
+    if np.isfinite(reached):
+        return float(steps_to_reach(steps, before, target) / max(reached, 1.0))
+    back = steps_to_reach(steps, before, ends[1])
+    return max(back, 1.0) / last if np.isfinite(back) else 1 / last
 
 
 def geometric(ratios: np.ndarray) -> Estimate:
@@ -124,9 +192,11 @@ def _judgement(name: str, pairs: Sequence[tuple[float, ...]]) -> Judgement:
     return Judgement(name, before, after, geometric(np.where(table.sum(1) == 0, 1.0, finite)))
 
 
-def _steps_of(steps: np.ndarray, before: np.ndarray, after: np.ndarray, baseline: float | None) -> float:
+def _steps_of(
+    steps: np.ndarray, before: np.ndarray, after: np.ndarray, baseline: float | None, minimum: float | None
+) -> float:  # fmt: skip
     """Steps that the run with the change takes to what the other gains in all of its own."""
-    return float(steps[-1]) / max(speed_up(steps, before, after, baseline), 1e-300)
+    return float(steps[-1]) / max(speed_up(steps, before, after, baseline, minimum), 1e-300)
 
 
 def _end(curve: np.ndarray, tail: int) -> float:

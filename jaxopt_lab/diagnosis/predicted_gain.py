@@ -12,7 +12,7 @@ import numpy as np
 from jaxopt_lab import theory
 from jaxopt_lab.diagnosis.evidence import NOTHING, Evidence
 from jaxopt_lab.diagnosis.findings import CAUSES, MEANT, PROGRAM_CAUSES, Finding
-from jaxopt_lab.diagnosis.probe_runs import PART, steps_to_reach
+from jaxopt_lab.diagnosis.judgements import goal_of, steps_to_reach
 from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 
 _DONE = 0.01
@@ -51,7 +51,7 @@ def speed_up(
     end, there = float(run.losses[-1]), evidence.model_at_end if evidence.model_at_end is not None else model
     before = _Descent(there, method, end, evidence.lower_bound)
     begin = min(run.start, evidence.point.baseline or np.inf)
-    goal = begin - PART * (begin - before.loss(count - run.steps[-1]))
+    goal = goal_of(begin, before.loss(count - run.steps[-1]), evidence.setting.problem.truth.minimum)
     if not goal < begin:
         return float(count)
     early = goal >= end

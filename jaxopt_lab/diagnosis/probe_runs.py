@@ -15,7 +15,6 @@ from jaxopt_lab.tracing import find_non_finite
 from jaxopt_lab.tracing.non_finite import GUARDED, NonFiniteOrigin
 from jaxopt_lab.training.groups import batch_of_step
 
-PART = 0.9
 RATES = (0.01, 0.1, 10.0, 100.0)
 _GROWN, _LEAP = 2.0, 10.0
 
@@ -245,51 +244,3 @@ def _params_after(problem: Problem, rule: Any, params: Any, steps: int, batch_si
 def _finite_or_none(frozen: Problem, params: Any) -> Any:
     """The parameters where they and the loss there are finite, else None."""
     return params if bool(vectors.all_finite(params)) and np.isfinite(float(frozen.full_loss(params))) else None
-
-
-def steps_to_reach(steps: np.ndarray, losses: np.ndarray, target: float) -> float:
-    """First step at which a curve is at or below the target, straight lines between records; inf for a miss."""
-    below = np.flatnonzero(losses <= target)
-    if not below.size:
-        return float("inf")
-    place = int(below[0])
-    if place == 0:
-        return float(steps[0])
-    high, low = losses[place - 1], losses[place]
-    if not np.isfinite(high) or high <= low:
-        return float(steps[place])
-    return float(steps[place - 1] + (steps[place] - steps[place - 1]) * (high - target) / (high - low))
-
-
-def speed_up(steps: np.ndarray, before: np.ndarray, after: np.ndarray, known_by_none: float | None = None) -> float:
-    """How many times fewer steps `after` takes than `before` to 90 % of what that gains; below 1 the other way round.
-
-    90 %, because two runs that both converge differ at their ends by rounding alone. To come down to what a constant
-    output earns is no gain.
-
-    Args:
-      steps: [R], beginning with 0.
-      before: losses [R].
-      after: losses [R].
-      known_by_none: the loss of the best constant output, or None where there is none.
-
-    Returns:
-      The ratio, in [1 / steps, steps]: `steps` where only `after` gains anything; NaN when both diverged.
-
-    Example:
-      >>> round(speed_up(np.arange(5), np.array([4.0, 3.0, 2.0, 1.0, 0.0]), np.array([4.0, 0.4, 0.2, 0.1, 0.0])), 6)
-      3.6
-    """
-    last = float(steps[-1])
-    ends = [curve[-1] if np.isfinite(curve[-1]) else np.inf for curve in (before, after)]
-    if np.isinf(ends[0]) and np.isinf(ends[1]):
-        return float("nan")
-    begin = before[0] if known_by_none is None or not before[0] > known_by_none else known_by_none
-    if np.isinf(ends[0]) or ends[0] >= begin:
-        return last if ends[1] < begin or not np.isfinite(begin) else 1.0
-    target = begin - PART * (begin - ends[0])
-    reached = steps_to_reach(steps, after, target)
-    if np.isfinite(reached):
-        return float(steps_to_reach(steps, before, target) / max(reached, 1.0))
-    back = steps_to_reach(steps, before, ends[1])
-    return max(back, 1.0) / last if np.isfinite(back) else 1 / last

@@ -20,9 +20,8 @@ from jaxopt_lab.core import Estimate, Problem, fail
 from jaxopt_lab.core.errors import require_count
 from jaxopt_lab.diagnosis.findings import UNITS, Finding
 from jaxopt_lab.diagnosis.gradient_noise import constant_output
-from jaxopt_lab.diagnosis.judgements import Curves, Judgement, geometric, judge_runs
+from jaxopt_lab.diagnosis.judgements import Curves, Judgement, geometric, judge_runs, speed_up
 from jaxopt_lab.diagnosis.output_search import search_outputs
-from jaxopt_lab.diagnosis.probe_runs import speed_up
 from jaxopt_lab.training.feeding import on_a_sample
 
 _LEAST, _MOST = 20, 2000
@@ -141,15 +140,15 @@ def prove(
             dataclasses.replace(each, unit=_baseline(of, start) or 1.0)
             for each, of in ((before, problem), (after, other_problem))
         )
-    lower = 0.0 if problem.truth.minimum is None else float(problem.truth.minimum)
-    judged = judge_runs(taken, before, after, lower=lower, baseline=base)
+    minimum = problem.truth.minimum
+    judged = judge_runs(taken, before, after, minimum=minimum, baseline=base)
     on_validation = gain.unit == "validation loss"
     ours = [
         each.validation if on_validation and each.validation is not None else each.training for each in (before, after)
     ]
     pairs = zip(ours[0] / before.unit, ours[1] / after.unit, strict=True)
-    known = None if base is None else base / before.unit
-    gains = np.array([_gain(taken, *pair, gain.unit, lower / before.unit, known) for pair in pairs])
+    known, least = (None if each is None else each / before.unit for each in (base, minimum))
+    gains = np.array([_gain(taken, *pair, gain.unit, known, least) for pair in pairs])
     expected = gain.value if gain.in_run_of is None else gain.in_run_of(count)
     predicted = min(expected, float(count)) if gain.unit == "steps" else expected
     return Proof(finding.cause, geometric(gains), Estimate(predicted), gain.unit, taken, ours[0], ours[1], judged)
@@ -174,12 +173,12 @@ def _curves(
 
 
 def _gain(
-    steps: np.ndarray, before: np.ndarray, after: np.ndarray, unit: str, lower: float, base: float | None
+    steps: np.ndarray, before: np.ndarray, after: np.ndarray, unit: str, base: float | None, minimum: float | None
 ) -> float:  # fmt: skip
     if unit == "steps":
-        return speed_up(steps, before, after, base)
+        return speed_up(steps, before, after, base, minimum)
     tail = max(1, len(steps) // 4)
-    ends = [float(np.mean(curve[-tail:])) - lower for curve in (before, after)]
+    ends = [float(np.mean(curve[-tail:])) - (minimum or 0.0) for curve in (before, after)]
     if not np.isfinite(ends[1]):
         return float("nan")
     return ends[0] / max(ends[1], 1e-300) if np.isfinite(ends[0]) else float(steps[-1])

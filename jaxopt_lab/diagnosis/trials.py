@@ -19,9 +19,10 @@ from jaxopt_lab.diagnosis.budget import ASIDE, LOSS, Budget, step_cost
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Prescription
 from jaxopt_lab.diagnosis.gradient_noise import constant_output, value
+from jaxopt_lab.diagnosis.judgements import speed_up
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.prescriptions import scale_rate, standardize_inputs
-from jaxopt_lab.diagnosis.probe_runs import ScaledRule, speed_up
+from jaxopt_lab.diagnosis.probe_runs import ScaledRule
 from jaxopt_lab.tracing.jaxprs import largest_value, lay_out
 
 RAISED = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)

@@ -55,3 +55,16 @@ def test_the_validation_loss_is_judged_where_there_is_one():
     *_, held = judge_runs(STEPS, *pair)
     assert held.name == "validation loss at the end"
     assert held.is_worse
+
+
+def test_steps_to_a_known_minimum_are_counted_on_a_logarithmic_scale():
+    steps = np.arange(401)
+    slow = 9.0 * 0.01 ** np.minimum(steps, 1) * 0.99**steps  # falls at once by a factor of 100, then slowly
+    fast = 9.0 * 0.9**steps
+    for minimum, unit in ((0.0, 1.0), (2.0, 1.0), (2.0, 4.0)):
+        before, after = (Curves(unit * (curve + minimum)[None], None, unit) for curve in (slow, fast))
+        known = judge_runs(steps, before, after, minimum=unit * minimum)[0]
+        to_goal = 0.9 * (np.log(100) - 400 * np.log(0.99))
+        at = (to_goal - np.log(100)) / -np.log(0.99), to_goal / -np.log(0.9)
+        assert known.ratio.value == pytest.approx(at[0] / at[1], rel=0.01)
+    assert judge_runs(steps, before, after)[0].is_worse  # 90 % of the fall itself are gained by the first step

@@ -7,7 +7,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import Status
-from jaxopt_lab.diagnosis import prescriptions, probe_runs
+from jaxopt_lab.diagnosis import judgements, prescriptions, probe_runs
 from jaxopt_lab.diagnosis.evidence import Evidence, PointState, Setting
 from jaxopt_lab.diagnosis.predicted_gain import _rewound, speed_up
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticModel
@@ -44,7 +44,7 @@ def evidence(steps=50, baseline=None):
 
 @pytest.mark.parametrize(("factor", "count"), [(10.0, 400), (40.0, 400), (40.0, 2000), (10.0, 40)])
 def test_the_gain_of_a_higher_rate_is_what_two_runs_show(factor, count):
-    measured = probe_runs.speed_up(np.arange(count + 1), losses(count, RATE)[0], losses(count, factor * RATE)[0])
+    measured = judgements.speed_up(np.arange(count + 1), losses(count, RATE)[0], losses(count, factor * RATE)[0])
     made = evidence()
     assert speed_up(made, count, made.model_at_point, Method(factor * RATE)) == pytest.approx(measured, rel=0.1)
 
@@ -52,7 +52,7 @@ def test_the_gain_of_a_higher_rate_is_what_two_runs_show(factor, count):
 def test_the_gain_on_another_loss_is_counted_to_the_same_height():
     made = evidence()
     other = dataclasses.replace(made.model_at_point, eigenvalues=np.ones(12), weights=np.full(12, VALUES.mean()))
-    measured = probe_runs.speed_up(
+    measured = judgements.speed_up(
         np.arange(401), losses(400, RATE)[0], 0.5 * VALUES.sum() * 0.5 ** (2 * np.arange(401))
     )
     assert speed_up(made, 400, other, Method(0.5), same=False) == pytest.approx(measured, rel=0.4)
@@ -60,8 +60,8 @@ def test_the_gain_on_another_loss_is_counted_to_the_same_height():
 
 def test_a_run_that_only_comes_to_a_constant_output_gains_nothing():
     steps, before, after = np.arange(5), np.array([4.0, 2.0, 2.0, 2.0, 2.0]), np.array([4.0, 3.0, 2.0, 1.0, 0.0])
-    assert probe_runs.speed_up(steps, before, after) < 1
-    assert probe_runs.speed_up(steps, before, after, known_by_none=2.0) == 4.0
+    assert judgements.speed_up(steps, before, after) < 1
+    assert judgements.speed_up(steps, before, after, known_by_none=2.0) == 4.0
     assert speed_up(evidence(baseline=1e-9), 400, evidence().model_at_point, Method(0.2)) == 400
 
 

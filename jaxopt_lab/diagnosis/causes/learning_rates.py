@@ -25,9 +25,10 @@ from jaxopt_lab.diagnosis import predicted_gain
 from jaxopt_lab.diagnosis.causes import noise
 from jaxopt_lab.diagnosis.evidence import LITTLE, Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, Prescription, make_finding, measured
+from jaxopt_lab.diagnosis.judgements import speed_up
 from jaxopt_lab.diagnosis.predicted_gain import horizon_for
 from jaxopt_lab.diagnosis.prescriptions import advise, scale_rate
-from jaxopt_lab.diagnosis.probe_runs import ProbeRun, speed_up
+from jaxopt_lab.diagnosis.probe_runs import ProbeRun
 
 EDGE = "Cohen et al. 2021, arXiv 2103.00065; theory.stability.two_step_edge"
 CLIMBED = 0.05
