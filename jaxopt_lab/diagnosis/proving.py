@@ -1,6 +1,7 @@
 """The proof of a prescription: the run before and after, from paired seeds and on the same batches.
 
-gain in steps   steps of the run before to 90 % of what it gains over a constant output, over those of the run after
+gain in steps   steps of the run before to 90 % of what it gains over a constant output, over those of the run after;
+                of the logarithm of its loss, where the minimum is known
 gain in loss    loss above the lowest known at the end, before over after
 
 A change is proven where of four judgements (steps to the old end, loss at the end, worst loss on the way, validation
