@@ -5,6 +5,7 @@ there are no others. Labels are told by the inputs where what one of them predic
 agrees with the truth more often than by chance (binomial test of the hits, rank correlation of a regression).
 """
 
+import math
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
@@ -17,7 +18,7 @@ from jaxopt_lab.core import Problem, meshes
 from jaxopt_lab.diagnosis.inputs import find_inputs
 from jaxopt_lab.diagnosis.output_search import outputs_of
 from jaxopt_lab.tracing.outputs import OutputPlace
-from jaxopt_lab.tracing.targets import classes_of, several_labels, target_leaf
+from jaxopt_lab.tracing.targets import class_leaf, classes_of, several_labels, target_leaf
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -203,16 +204,17 @@ def _pairs(place: OutputPlace, data: Any, training: Any = None) -> tuple[np.ndar
     if several is not None and found is not None:  # the one that most nearly half of the examples have
         column = np.abs(several.reshape(len(several), -1).mean(0) - 0.5).argmin()
         return inputs, found[0].reshape(len(inputs), -1)[:, column], True
-    if found is not None and found[0].ndim > 1 and found[0].shape[-1] > 1:  # one-hot rows
-        return inputs, found[0].reshape(len(inputs), -1).argmax(1), True
-    if found is not None:
-        targets = found[0].reshape(len(inputs), -1)[:, 0]
-        return inputs, targets, len(np.unique(targets)) <= MOST_CLASSES
-    place_of = target_leaf(place, data)
+    place_of = class_leaf(place, data) if found is not None else target_leaf(place, data)
     if place_of is None:
         return None, None, False
-    targets = np.asarray(leaves[place_of], np.float64).reshape(len(inputs), -1)
-    return inputs, targets[:, 0], False
+    targets, chosen_by = (
+        np.asarray(jax.tree.leaves(each)[place_of], np.float64).reshape(-1, math.prod(leaves[place_of].shape[1:]))
+        for each in (data, data if training is None else training)
+    )
+    if found is not None and targets.shape[1] > 1 and np.isin(targets, (0, 1)).all() and (targets.sum(1) == 1).all():
+        return inputs, targets.argmax(1), True  # one-hot rows
+    column = targets[:, chosen_by.std(0).argmax()]  # the edge of an image is the same in all
+    return inputs, column, found is not None and len(np.unique(column)) <= MOST_CLASSES
 
 
 def _token_pairs(place: OutputPlace, data: Any, training: Any) -> tuple[np.ndarray | None, np.ndarray | None, bool]:

@@ -122,6 +122,20 @@ def test_of_several_labels_an_example_one_is_probed():
     assert max(probe_labels(found.place, problem)) < 1e-4
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_of_several_targets_an_example_the_one_that_varies_most_is_probed(whole):
+    targets = np.stack([np.zeros(360), 100 * np.round(INPUTS[:, 0], 2)], 1).astype(np.float32)
+    targets = targets.astype(np.int32) if whole else targets / 3  # numbers, and whole ones that may be classes
+
+    def loss(params, batch, key):
+        return jnp.mean((batch[0] @ params - batch[1]) ** 2)
+
+    data, held = ((INPUTS[rows], targets[rows]) for rows in (slice(240), slice(240, None)))
+    problem = lab.from_loss(loss, jnp.zeros((2, 2)), data, validation=held)
+    place = search_outputs(problem.freeze(), jnp.zeros((2, 2))).place
+    assert all(chance < 1e-4 for chance in probe_labels(place, problem))
+
+
 @pytest.mark.parametrize(
     ("model", "probe", "is_class", "found"),
     [(0.93, 0.985, False, True), (0.93, 0.98, False, False), (0.93, 0.975, False, False), (0.93, 0.985, True, False)],

@@ -48,6 +48,21 @@ def test_an_output_activation_that_is_flat_at_all_outputs_is_dead(reachable, slo
     assert (no_gradient.examine(made) is None) == found  # one of the two
 
 
+def test_outputs_that_all_lie_beyond_a_clip_pass_no_gradient():
+    inputs = np.linspace(1e4, 2e4, 64, dtype=np.float32)[:, None]
+
+    def loss(params, batch, key):
+        told = jnp.clip(batch[0] @ params["in"] + params["bias"], 1e-6, 1 - 1e-6)[:, 0]
+        return -jnp.mean(jnp.where(batch[1] > 0, jnp.log(told), jnp.log(1 - told)))
+
+    start = {"in": jnp.ones((1, 1)), "bias": jnp.zeros(1)}
+    data = inputs, (inputs[:, 0] > 15e3).astype(np.float32)
+    found = lab.diagnose(lab.from_loss(loss, start, data), optax.sgd(0.1), steps=60, budget=60)
+    assert found.causes[0] == "no-gradient"
+    assert "beyond the clip" in found.findings[0].explanation
+    assert "the clip passes a gradient" in found.findings[0].prescription.text
+
+
 def test_a_relu_behind_the_outputs_that_is_dead_from_the_start_is_told():
     inputs = np.linspace(-1.7, 1.7, 64, dtype=np.float32)[:, None]
 

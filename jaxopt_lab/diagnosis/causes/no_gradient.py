@@ -28,11 +28,17 @@ def examine(evidence: Evidence) -> Finding | None:
         cure = advise("Make the layer once, outside of the call, and pass it to the loss among the parameters.")
         numbers = [measured("products with a weight that is drawn anew", len(flow.redrawn), 1.0)]
         return make_finding("no-gradient", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
-    if not flow.without or flow.share < LEAST_SHARE or signals.dead_outputs(evidence) is not None:
+    flat = signals.flat_outputs(evidence)
+    if not flow.without or flow.share < LEAST_SHARE or flat not in (None, signals.CLIP):
         return None
     why = "the loss does not read them" if set(flow.unread) == set(flow.without) else "a stop_gradient, or a constant"
+    why = why if flat is None else f"all outputs lie beyond the {flat} behind them"
     text = f"The gradient of {listed(flow.without)} is exactly zero for all data ({why}): they stay as they are."
-    cure = advise("Look at what lies between them and the loss: a stop_gradient, a rounding, an argmax, a constant.")
+    cure = advise(
+        "Look at what lies between them and the loss: a stop_gradient, a rounding, an argmax, a constant."
+        if flat is None
+        else f"Scale inputs and initial weights until the {flat} passes a gradient, or take a criterion of logits."
+    )
     whole = flow.share > 1 - LEAST_SHARE
     return make_finding(
         "no-gradient", text,

@@ -35,7 +35,7 @@ TOO_MUCH = 20.0
 DEAD, SATURATED = 0.5, 0.75
 EXCESS, COPIES = 3.0, 0.5
 CONFIDENT, RECOVERED, LEFT_ELSEWHERE = 10.0, 0.5, 0.5
-_FEW = 3
+_FEW, CLIP = 3, "clip"
 _NAMES = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 
 
@@ -95,8 +95,8 @@ def _recurrence(evidence: Evidence, signals: Signals, cause: str) -> Finding:
 
 def examine_dead(evidence: Evidence) -> Finding | None:
     """A finding where half of a layer's units are dead, or three quarters of its entries saturated."""
-    signals, activation = _suffering(evidence), dead_outputs(evidence)
-    if signals is not None and activation is not None:
+    signals, activation = _suffering(evidence), flat_outputs(evidence)
+    if signals is not None and activation not in (None, CLIP):
         return _dead_outputs(evidence, activation)
     if signals is None or not signals.activations:
         return None
@@ -117,7 +117,7 @@ def examine_dead(evidence: Evidence) -> Finding | None:
     )  # fmt: skip
 
 
-def dead_outputs(evidence: Evidence) -> str | None:
+def flat_outputs(evidence: Evidence) -> str | None:
     """The activation on the outputs where it is flat at all of them, and outputs elsewhere cost little; else None."""
     search = evidence.part("program.outputs")
     if search is None or search.slope > 0 or not search.place.activations:
