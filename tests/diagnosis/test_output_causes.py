@@ -76,6 +76,23 @@ def test_a_loss_of_probabilities_lies_below_zero(least, found):
     assert (outputs.examine_unbounded(evidence(program=search(reachable=least))) is not None) == found
 
 
+@pytest.mark.parametrize(
+    ("least", "targets", "activation", "found"),
+    [
+        (-0.06, [0.0, 255.0], "sigmoid", True), (-0.04, [0.0, 255.0], "sigmoid", False),
+        (-0.06, [0.0, 1.0], "sigmoid", False), (-0.06, [-0.1, 1.0], "sigmoid", True), (-0.06, [0.0, 255.0], "relu", False),
+    ],
+)  # fmt: skip
+def test_targets_that_are_no_probabilities_bring_a_cross_entropy_below_zero(least, targets, activation, found):
+    values = np.resize(targets, 40).astype(np.float32) * np.linspace(0.5, 1.0, 40, dtype=np.float32)
+    values[:2] = targets
+    problem = lab.from_loss(lambda w, batch, key: jnp.sum(w), jnp.zeros(3), (INPUTS, values))
+    place = dataclasses.replace(PLACE, activations=((1, activation),))
+    told = outputs.examine_unbounded(evidence(problem, program=search(reachable=least, place=place)))
+    assert (told is not None) == found
+    assert told is None or f"from {targets[0]:g} to {targets[1]:g}" in told.prescription.text
+
+
 @pytest.mark.parametrize(("late", "found"), [(0.015, False), (0.025, True)])
 def test_a_run_that_has_met_a_lower_end_has_no_loss_without_one(late, found):
     made = evidence(REGRESSION, end=-2.0, program=search(reachable=-99.0, constant=-99.0))

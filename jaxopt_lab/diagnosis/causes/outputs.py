@@ -13,7 +13,9 @@ has no end. A run that settles below zero has met a lower end, whatever free out
 """
 
 import dataclasses
+from typing import Any
 
+import jax
 import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
@@ -174,7 +176,10 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
     data = evidence.setting.problem.data
     numbers = classes_of(search.place, data) is not None and not has_signed_weights(search.place, data)
     squashed = bool(_SQUASHED & {name for _, name in search.place.activations})
-    below = numbers and search.reachable.loss < -BELOW * search.scale and (squashed or search.runs_away)
+    below = search.reachable.loss < -BELOW * search.scale and (
+        (numbers and (squashed or search.runs_away))
+        or (squashed and _outside_of_probabilities(search, data) is not None)
+    )
     runs_away = search.constant_runs_away or (numbers and search.runs_away)
     if not (below or (runs_away and not evidence.is_settled)):  # a penalty on the parameters may hold the outputs
         return None
@@ -186,6 +191,14 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
         "unbounded-loss", text, [*_numbers(search), measured("targets are class numbers", float(numbers))],
         _bounded(evidence, search), float("inf"), horizon=evidence.num_steps,
     )  # fmt: skip
+
+
+def _outside_of_probabilities(search: OutputSearch, data: Any) -> tuple[float, float] | None:
+    """Between which numbers floating targets lie, where they leave [0, 1]: a cross-entropy does not take them."""
+    number = target_leaf(search.place, data)
+    targets = np.zeros(1) if number is None else np.asarray(jax.tree.leaves(data)[number])
+    low, high = float(targets.min()), float(targets.max())
+    return (low, high) if low < 0 or high > 1 else None
 
 
 def _falls_without_end(evidence: Evidence) -> bool:
@@ -216,7 +229,9 @@ def _fallen(evidence: Evidence) -> Finding:
 
 
 def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
-    found = classes_of(search.place, evidence.setting.problem.data)
+    found, data = classes_of(search.place, evidence.setting.problem.data), evidence.setting.problem.data
+    if (ends := _outside_of_probabilities(search, data)) is not None:
+        return advise(f"Scale the targets: they run from {ends[0]:g} to {ends[1]:g}, a cross-entropy takes 0 to 1.")
     single = len(search.place.shape) < 2 or search.place.shape[-1] == 1
     if found is not None and found[0].size and found[0].max() > 1 and single:
         return advise(
