@@ -91,6 +91,8 @@ def test_targets_that_are_no_probabilities_bring_a_cross_entropy_below_zero(leas
     told = outputs.examine_unbounded(evidence(problem, program=search(reachable=least, place=place)))
     assert (told is not None) == found
     assert told is None or f"from {targets[0]:g} to {targets[1]:g}" in told.prescription.text
+    away = outputs.examine_unbounded(evidence(problem, program=search(constant=-12.0, place=place)))
+    assert ("Scale the targets" in away.prescription.text) == (activation == "sigmoid" and targets != [0.0, 1.0])
 
 
 @pytest.mark.parametrize(("late", "found"), [(0.015, False), (0.025, True)])

@@ -175,11 +175,8 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
         return None
     data = evidence.setting.problem.data
     numbers = classes_of(search.place, data) is not None and not has_signed_weights(search.place, data)
-    squashed = bool(_SQUASHED & {name for _, name in search.place.activations})
-    below = search.reachable.loss < -BELOW * search.scale and (
-        (numbers and (squashed or search.runs_away))
-        or (squashed and _outside_of_probabilities(search, data) is not None)
-    )
+    wrong = (numbers and (_are_probabilities(search) or search.runs_away)) or _no_probabilities(search, data)
+    below = bool(wrong) and search.reachable.loss < -BELOW * search.scale
     runs_away = search.constant_runs_away or (numbers and search.runs_away)
     if not (below or (runs_away and not evidence.is_settled)):  # a penalty on the parameters may hold the outputs
         return None
@@ -193,9 +190,13 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
     )  # fmt: skip
 
 
-def _outside_of_probabilities(search: OutputSearch, data: Any) -> tuple[float, float] | None:
-    """Between which numbers floating targets lie, where they leave [0, 1]: a cross-entropy does not take them."""
-    number = target_leaf(search.place, data)
+def _are_probabilities(search: OutputSearch) -> bool:
+    return bool(_SQUASHED & {name for _, name in search.place.activations})
+
+
+def _no_probabilities(search: OutputSearch, data: Any) -> tuple[float, float] | None:
+    """Between which numbers floating targets lie where the outputs are probabilities and they leave [0, 1]."""
+    number = target_leaf(search.place, data) if _are_probabilities(search) else None
     targets = np.zeros(1) if number is None else np.asarray(jax.tree.leaves(data)[number])
     low, high = float(targets.min()), float(targets.max())
     return (low, high) if low < 0 or high > 1 else None
@@ -230,7 +231,7 @@ def _fallen(evidence: Evidence) -> Finding:
 
 def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
     found, data = classes_of(search.place, evidence.setting.problem.data), evidence.setting.problem.data
-    if (ends := _outside_of_probabilities(search, data)) is not None:
+    if (ends := _no_probabilities(search, data)) is not None:
         return advise(f"Scale the targets: they run from {ends[0]:g} to {ends[1]:g}, a cross-entropy takes 0 to 1.")
     single = len(search.place.shape) < 2 or search.place.shape[-1] == 1
     if found is not None and found[0].size and found[0].max() > 1 and single:
