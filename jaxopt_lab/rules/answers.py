@@ -1,6 +1,5 @@
 """What a rule answers to gradients of several sizes and shapes, on parameters of a few entries a leaf."""
 
-import itertools
 from typing import Any
 
 import jax
@@ -27,15 +26,19 @@ def small_params(params: Any) -> Any:
     )
 
 
+def sequences() -> np.ndarray:
+    """At which steps there is a gradient, [sequences, steps]: at one of the first; in the last sequence at all."""
+    return np.concatenate([np.eye(STARTS, _STEPS), np.ones((1, _STEPS))])
+
+
 def answer_gradients(rule: optax.GradientTransformation, small: Any) -> tuple[jax.Array, jax.Array]:
     """Steps and gradients [levels, sizes, shapes, points, sequences, steps, entries], for steps one of a gradient.
 
-    The points are zero parameters, some, and their negatives. A sequence has its gradient at one of the first steps;
-    the last one at all of them.
+    The points are zero parameters, some, and their negatives.
     """
     one, several = jax.tree.map(_first_entry, small), jax.tree.map(_pattern, small)
     norms = jnp.stack([optax.tree.norm(one), optax.tree.norm(several)])
-    when = jnp.concatenate([jnp.eye(STARTS, _STEPS), jnp.ones((1, _STEPS))])
+    when = jnp.asarray(sequences())
     grid = (len(LEVELS), len(LEVELS[0]), len(norms), len(_POINTS), len(when))
     level, size, shape, point, sequence = (each.ravel() for each in jnp.indices(grid))
     sizes = jnp.asarray(LEVELS)[level, size] / jnp.where(level == 0, norms[shape], 1.0)
@@ -106,28 +109,6 @@ def velocity_behind(impulses: np.ndarray, b2: float) -> tuple[float, float] | No
     before = impulses[start, used] / at_once[start]
     found = (two_step_of(shares) for shares in (before, *after))
     return next((each for each in found if each is not None), None)
-
-
-def per_step(answers: np.ndarray, b2: float, rho: float = 0.0, lookahead: float = 0.0) -> np.ndarray:
-    """Learning rates behind the steps [..., steps] that answer a gradient that stays.
-
-    A velocity sums such steps up; of a schedule before it, the rates lag behind by the steps that it keeps, rho /
-    (1 - rho). Of a second moment whose bias stays in, step k is 1 / sqrt(1 - b2^k) times too long. That a rule leaves
-    it in is told by its answers: without it they are smoother, whatever the schedule.
-    """
-    corrections = _corrections(b2, answers.shape[-1])
-    sums = [_gathered(1 / each, rho) for each in corrections]
-    behind = [
-        1 / each + lookahead * total if lookahead else total for each, total in zip(corrections, sums, strict=True)
-    ]
-    rates = [answers / each for each in behind]
-    bends = [np.abs(np.diff(each[..., :STARTS], 2)).max() for each in rates]
-    return rates[-1] if bends[-1] < bends[0] / 2 else rates[0]
-
-
-def _gathered(values: np.ndarray, decay: float) -> np.ndarray:
-    """v_k = decay v_(k-1) + values_k."""
-    return np.array(list(itertools.accumulate(values, lambda total, new: decay * total + new)))
 
 
 def _corrections(b2: float, steps: int) -> list[np.ndarray]:

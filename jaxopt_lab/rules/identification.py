@@ -31,14 +31,15 @@ from jaxopt_lab.rules.answers import (
     answer_gradients,
     at_rest,
     parts_of,
-    per_step,
     ratio_of,
+    sequences,
     small_params,
     steps_of_ones,
     two_step_of,
     velocity_behind,
 )
 from jaxopt_lab.rules.monitor import without_sharpness
+from jaxopt_lab.rules.step_forms import StepForm, recognize_steps
 
 _FORGOTTEN = 1e-5  # of a gradient in a step, at least
 _SHOWN = 3
@@ -63,6 +64,7 @@ class IdentifiedRule:
       weight_decay: the share of themselves by which it shrinks the parameters in a step without a gradient, once its
         momentum has come to rest; the largest of the groups'.
       b2: decay of a second moment, NaN without.
+      form: how it makes its steps of gradients of one size; None where it is not known.
       groups: (paths, what is known of them) for leaves that the rule treats alike; "frozen" are those that it leaves
         as they are. Empty where all are treated alike.
     """
@@ -74,6 +76,7 @@ class IdentifiedRule:
     effective_rate: float = float("nan")
     weight_decay: float = 0.0
     b2: float = float("nan")
+    form: StepForm | None = None
     groups: tuple[tuple[tuple[str, ...], "IdentifiedRule"], ...] = ()
 
     @property
@@ -91,8 +94,7 @@ class IdentifiedRule:
 
     def per_step(self, answers: np.ndarray) -> np.ndarray:
         """Learning rates behind the rule's steps [..., steps] that answer a gradient that stays."""
-        is_sum = np.isclose(self.two_step_rate, self.learning_rate)
-        return per_step(answers, self.b2, *((self.rho, self.lookahead) if is_sum else ()))
+        return answers if self.form is None else self.form.rates(answers)
 
     def relative_sharpness(self, curvature: float) -> float:
         """Learning rate times a (preconditioned) curvature over the edge; NaN where the edge is not known."""
@@ -224,29 +226,30 @@ def _told(parts: list[np.ndarray], first: float, second: float, velocity: float)
     if not np.isfinite(coefficient).all():
         return UNKNOWN, False
     runs = (-1, *coefficient.shape[-2:])
-    answers, size = coefficient.reshape(runs), np.abs(coefficient).max()
-    if size == 0 and rest.max() == 0:
+    answers, others = coefficient.reshape(runs), rest.reshape(runs)
+    sizes = np.abs(answers).max((0, 2), keepdims=True)  # each sequence by its own
+    if sizes.max() == 0 and rest.max() == 0:
         return IdentifiedRule("frozen"), True
-    is_parallel = bool(rest.max() <= CLOSE * size)
-    if is_parallel and np.ptp(answers, axis=0).max() <= CLOSE * size:
+    is_parallel = bool((others <= CLOSE * sizes).all())
+    if is_parallel and (np.ptp(answers, axis=0) <= CLOSE * sizes[0]).all():
         return _named(answers.mean(0)), True
     impulses, around = sign.reshape(runs), spread.reshape(runs)[:, -1]
     if any(decay > 1 - _FORGOTTEN for decay in (first, velocity)):  # gradients are added up for ever
         return IdentifiedRule("accumulating"), is_parallel
     averages = np.isfinite(first)
-    if averages and (np.isfinite(velocity) or not impulses[:, 0, 1:].any()):
-        return UNKNOWN, is_parallel  # two momenta, or a second moment around the first: no step without a gradient
     behind = (0.0, 0.0) if averages else velocity_behind(impulses.mean(0), second)
-    if behind is None:
+    if behind is None or (averages and np.isfinite(velocity)):  # or two momenta
         return UNKNOWN, is_parallel
-    signs = per_step(impulses[:, -1], second, *behind)
-    moving = np.flatnonzero(np.abs(signs).max(0) > 0)
-    rates = -signs[:, moving[0]] if len(moving) else np.zeros(1)
-    if rates.min() <= 0 or max(np.ptp(rates), around[:, moving[0]].max()) > CLOSE * rates.max():
+    decays = StepForm("", float(np.nan_to_num(first)), second, *behind)
+    found = recognize_steps(impulses, sequences(), decays)
+    if found is None:
         return UNKNOWN, is_parallel
-    rate = float(rates.mean())
-    rho = first if averages else behind[0]
-    return IdentifiedRule("adaptive", rate, rho, behind[1], rate / (1 - behind[0])), is_parallel
+    form, rates = found
+    moving = np.flatnonzero(rates)
+    if not len(moving) or rates[moving[0]] <= 0 or around[:, moving[0]].max() > CLOSE * np.abs(impulses).max():
+        return UNKNOWN, is_parallel
+    rate, rho = float(rates[moving[0]]), first if averages else behind[0]
+    return IdentifiedRule("adaptive", rate, rho, behind[1], rate / (1 - behind[0]), form=form), is_parallel
 
 
 def _named(responses: np.ndarray) -> IdentifiedRule:
@@ -267,7 +270,7 @@ def _named(responses: np.ndarray) -> IdentifiedRule:
         return IdentifiedRule("linear")
     rate = float(-rates[0] / (1 + found[1]))
     kind = "Nesterov" if found[1] else "heavy ball" if found[0] else "gradient descent"
-    return IdentifiedRule(kind, rate, *found, rate / (1 - found[0]))
+    return IdentifiedRule(kind, rate, *found, rate / (1 - found[0]), form=StepForm(rho=found[0], lookahead=found[1]))
 
 
 def _rises(answers: np.ndarray, found: IdentifiedRule) -> bool:

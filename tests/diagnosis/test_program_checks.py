@@ -71,8 +71,7 @@ def test_a_schedule_is_read_before_and_after_a_velocity_of_normalized_steps(nest
     if after:
         rule = optax.chain(optax.scale_by_rms(), optax.trace(0.9, nesterov), optax.scale_by_learning_rate(schedule))
     rates = read_schedule(rule, params, 200, identify(rule, params)).rates
-    late = 0 if after else 9  # steps that the velocity keeps
-    np.testing.assert_allclose(rates[late:], 1e3 * schedule(np.arange(200))[: 200 - late], atol=1e-3 + late / 500)
+    np.testing.assert_allclose(rates, 1e3 * schedule(np.arange(200)), atol=1e-3)
 
 
 def test_a_step_on_few_examples_costs_as_a_part_of_a_thousand():

@@ -4,6 +4,7 @@ import optax
 import pytest
 
 from jaxopt_lab import rules
+from jaxopt_lab.rules.answers import steps_of_ones
 from jaxopt_lab.rules.identification import weight_decay
 
 PARAMS = {"w": jnp.ones((2, 3)), "b": jnp.zeros(2)}
@@ -68,7 +69,14 @@ def velocity_after_rms(rate):
         (optax.sgd(optax.linear_schedule(0.0, 0.1, 100), momentum=0.9), "heavy ball", 0.1, 0.9),
         (optax.sgd(optax.linear_schedule(1e-3, 0.1, 500), momentum=0.9), "heavy ball", 0.1, 0.9),
         (optax.adam(optax.linear_schedule(1e-5, 1e-3, 100)), "adaptive", 1e-3, 0.9),
-        (optax.adabelief(1e-3), "adaptive", 1.11e-3, 0.9),
+        (optax.nadam(1e-3), "adaptive", 1e-3, 0.9),
+        (optax.nadam(optax.linear_schedule(0.0, 1e-3, 100)), "adaptive", 1e-3, 0.9),
+        (optax.amsgrad(1e-3), "adaptive", 1e-3, 0.9),
+        (optax.adamax(optax.cosine_decay_schedule(1e-3, 20)), "adaptive", 1e-3, 0.9),
+        (optax.adam(1e-3, b1=0.0), "adaptive", 1e-3, 0.0),
+        (optax.adam(optax.piecewise_constant_schedule(1e-3, {3: 0.1})), "adaptive", 1e-3, 0.9),
+        (optax.lion(1e-3, weight_decay=0.0), "adaptive", 1e-3, 0.99),
+        (optax.sign_sgd(1e-2), "adaptive", 1e-2, 0.0),
         (optax.rmsprop(1e-3), "adaptive", 1e-3, 0.0),
         (optax.rmsprop(1e-3, decay=0.99), "adaptive", 1e-3, 0.0),
         (optax.rmsprop(1e-3, decay=0.99, bias_correction=True), "adaptive", 1e-3, 0.0),
@@ -113,9 +121,16 @@ def test_the_edge_of_a_velocity_that_sums_is_that_of_heavy_ball(rule, edge):
         optax.rmsprop(1e-3, centered=True),
         optax.rmsprop(1e-3, centered=True, momentum=0.9),
         optax.chain(optax.scale_by_adam(), optax.trace(0.5), optax.scale(-1e-3)),
+        optax.chain(optax.ema(0.5), optax.adam(1e-3)),
+        optax.adabelief(1e-3),
+        optax.adadelta(1.0),
+        optax.optimistic_adam_v2(1e-3),
+        optax.contrib.ademamix(1e-3),
+        optax.contrib.adopt(1e-3),
+        optax.contrib.acprop(1e-3),
     ],
 )
-def test_two_momenta_and_a_second_moment_around_the_first_are_unknown(rule):
+def test_two_momenta_and_other_second_moments_are_unknown(rule):
     assert rules.identify(rule, PARAMS).kind == "unknown"
 
 
@@ -148,8 +163,12 @@ def test_a_decay_before_the_momentum_is_counted_as_often_as_the_gradient(momentu
     assert weight_decay(rule, {"a": jnp.ones((3, 2)), "b": jnp.ones(2)}) == pytest.approx(expected, rel=1e-3)
 
 
-def test_an_average_before_adam_is_no_sum_of_all_gradients():
-    found = rules.identify(optax.chain(optax.ema(0.5), optax.adam(0.003)), jnp.ones(3))
-    assert found.kind == "adaptive"
-    assert found.rho == pytest.approx(0.9, abs=2e-3)
-    assert found.b2 == pytest.approx(0.999, abs=1e-4)
+@pytest.mark.parametrize(
+    "make", [optax.nadam, optax.adam, lambda rate: optax.rmsprop(rate, momentum=0.9), velocity_after_rms]
+)  # fmt: skip
+def test_a_schedule_is_read_step_by_step(make):
+    schedule = optax.cosine_decay_schedule(1e-3, 200)
+    rule = make(schedule)
+    steps = np.asarray(steps_of_ones(100, rule, {"w": jnp.ones(3)}), float) / np.sqrt(3)
+    rates = rules.identify(rule, {"w": jnp.ones(3)}).per_step(steps)
+    np.testing.assert_allclose(rates, schedule(np.arange(100)), rtol=2e-3)
