@@ -157,3 +157,28 @@ def test_shares_of_classes_that_differ_ask_for_another_split():
         found = data_mismatch.examine(evidence(end=0.1, data=DataChecks(split=split)))
         assert text in found.prescription.text
         assert found.prescription.change is not None
+
+
+def test_targets_are_standardized_by_the_training_data_column_by_column():
+    targets = np.column_stack([RNG.normal(7.0, 3.0, 60), np.full(60, 5.0)]).astype(np.float32)
+    held = (INPUTS[:2], targets[:1] + np.array([[3.0, 2.0], [6.0, 4.0]], np.float32))
+    problem = problem_of(targets=targets, held=held, loss=lambda w, batch, key: jnp.sum(w))
+    changed = data_changes.standardized_targets(problem, 1)
+    moved, constant = np.asarray(changed.data[1], np.float64).T
+    np.testing.assert_allclose([moved.mean(), moved.std()], [0.0, 1.0], atol=1e-6)  # float32
+    np.testing.assert_array_equal(constant, 0.0)
+    apart = np.asarray(changed.validation[1]) - np.asarray(changed.data[1])[:1]
+    np.testing.assert_allclose(apart[:, 0], np.array([3.0, 6.0]) / targets[:, 0].std(), rtol=1e-5)
+    np.testing.assert_allclose(apart[:, 1], [2.0, 4.0])
+    np.testing.assert_array_equal(changed.data[0], INPUTS)
+
+
+@pytest.mark.parametrize("change", ["standardized", "clipped", "matched_validation", "zeroed"])
+def test_tokens_are_no_inputs_to_be_scaled(change):
+    tokens = problem_of(np.arange(240).reshape(60, 4), held=(np.arange(240).reshape(60, 4) + 1, CLASSES))
+    assert getattr(data_changes, change)(tokens) is tokens
+
+
+def test_validation_data_without_targets_keep_their_structure():
+    problem = problem_of(targets=RNG.normal(size=60).astype(np.float32), held=(INPUTS,))
+    assert data_changes.standardized_targets(problem, 1).validation is problem.validation

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from jaxopt_lab.diagnosis.judgements import Curves, judge_runs
+from jaxopt_lab.diagnosis.judgements import Curves, judge_runs, steps_to_reach
 
 STEPS = np.arange(201)
 SEEDS = np.array([[1.0], [1.1], [0.9]])
@@ -68,3 +68,23 @@ def test_steps_to_a_known_minimum_are_counted_on_a_logarithmic_scale():
         at = (to_goal - np.log(100)) / -np.log(0.99), to_goal / -np.log(0.9)
         assert known.ratio.value == pytest.approx(at[0] / at[1], rel=0.01)
     assert judge_runs(steps, before, after)[0].is_worse  # 90 % of the fall itself are gained by the first step
+
+
+def test_a_run_of_one_seed_that_does_not_stay_finite_has_no_ratio_but_one_that_becomes_finite():
+    broken = np.where(STEPS < 100, falling(0.02), np.nan)
+    assert (
+        judged(broken, broken)["loss at the end"].ratio.value != judged(broken, broken)["loss at the end"].ratio.value
+    )
+    assert judged(falling(0.02), broken)["loss at the end"].ratio.value == 0.0
+    assert judged(broken, falling(0.02))["loss at the end"].ratio.value == pytest.approx(1e6)
+
+
+@pytest.mark.parametrize(
+    ("losses", "target", "step"),
+    [
+        ([4.0, 2.0, 0.0], 1.0, 15.0), ([4.0, 2.0, 0.0], 5.0, 0.0), ([4.0, 2.0, 1.0], 0.5, np.inf),
+        ([4.0, np.nan, 0.0], 1.0, 20.0), ([4.0, np.inf, 1.0], 1.0, 20.0),
+    ],
+)  # fmt: skip
+def test_steps_to_a_loss_lie_on_the_line_between_two_records(losses, target, step):
+    assert steps_to_reach(np.array([0.0, 10.0, 20.0]), np.array(losses), target) == step

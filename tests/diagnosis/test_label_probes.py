@@ -1,16 +1,19 @@
 """Probes beside a model: what neighbours, a linear and a boosted model predict of the same examples."""
 
+import dataclasses
+
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import jaxopt_lab as lab
+from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis.data_checks import DataChecks
-from jaxopt_lab.diagnosis.label_probes import Skill, _correlations, probe_labels
+from jaxopt_lab.diagnosis.label_probes import Skill, _correlations, _pairs, measure_skill, probe_labels
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.pipeline import diagnose
-from tests.diagnosis.pieces import evidence
+from tests.diagnosis.pieces import PLACE, evidence
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(360, 2)).astype(np.float32)
@@ -197,3 +200,42 @@ def test_tokens_are_counted_in_one_order_in_training_and_validation_data():
     problem = lab.from_loss(loss, start, (tokens[:700], labels[:700]), validation=(tokens[700:], labels[700:]))
     found = probe_labels(search_outputs(problem, start).place, problem)
     assert max(found) < 1e-6
+
+
+def pairs_of(inputs, targets, inputs_at=(0,)):
+    place = dataclasses.replace(PLACE, shape=(len(targets), 3), inputs=inputs_at)
+    return _pairs(place, (inputs, targets))
+
+
+def test_one_hot_rows_are_the_class_of_an_example():
+    classes = np.arange(60) % 3
+    wide = INPUTS[:120].reshape(60, 4)
+    inputs, targets, is_class = pairs_of(wide, np.eye(3, dtype=np.float32)[classes])
+    np.testing.assert_array_equal(inputs, wide)
+    np.testing.assert_array_equal(targets, classes)
+    assert is_class
+
+
+@pytest.mark.parametrize(("num", "known"), [(50, True), (51, False)])
+def test_tokens_tell_at_most_fifty_classes(num, known):
+    tokens = RNG.integers(0, 8, (204, 6))
+    inputs, targets, is_class = pairs_of(tokens, np.arange(204) % num)
+    assert (inputs is not None) == (targets is not None) == is_class == known
+    assert not known or inputs.shape == (204, 8 + 6)  # how often each token occurs, and which stands where
+
+
+def test_tokens_without_a_class_an_example_are_not_probed():
+    assert pairs_of(RNG.integers(0, 8, (40, 6)), RNG.integers(0, 3, (40, 2))) == (None, None, False)
+    assert pairs_of(RNG.integers(0, 8, (40, 6)), np.arange(40) % 3, ()) == (None, None, False)
+
+
+@pytest.mark.parametrize(("num", "known"), [(20, True), (19, False)])
+def test_a_model_is_held_against_probes_on_twenty_examples(num, known):
+    problem = classifier(HALVES)
+    held = (INPUTS[-num:], HALVES[-num:])
+    made = evidence(dataclasses.replace(problem, validation=held), batch_size=20)
+    made = dataclasses.replace(made, run=dataclasses.replace(made.run, params=START))
+    place = search_outputs(problem, START).place
+    assert (measure_skill(made, place) is not None) == known
+    diverged = dataclasses.replace(made.run, status=Status.NON_FINITE)
+    assert measure_skill(dataclasses.replace(made, run=diverged), place) is None

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.core import Stateful
+from jaxopt_lab.core import Stateful, Status
 from jaxopt_lab.diagnosis.causes import no_gradient, signals
 from jaxopt_lab.diagnosis.evidence import Layers
 from jaxopt_lab.diagnosis.program_checks import GradientFlow
@@ -168,3 +168,44 @@ def test_of_several_layers_in_a_recurrence_the_best_way_back_counts(gains):
         for k, over in enumerate(gains)
     ]
     assert Signals((*inner, LayerSignal("out", 8, 1, *numbers)), (), 40).recurrent_gain == 0.5
+
+
+def mixed(spreads, kinds=("relu", "tanh", "relu"), output=8):
+    """Hidden layers of 8 inputs whose weights have the spread: eight times their mean square."""
+    numbers = (1.0, 1.0, 0.0, np.zeros(8))
+    hidden = [LayerSignal(f"{k}", 8, 8, 1.0, 30.0**-k, *numbers) for k in range(len(spreads) + 1)]
+    found = tuple(ActivationSignal(kind, f"{k}", 8, 0.0, 0.0, 0.5) for k, kind in enumerate(kinds))
+    signs = np.where(np.arange(64).reshape(8, 8) % 2, 1.0, -1.0)
+    params = {f"{k}": np.sqrt(spread / 8) * signs for k, spread in enumerate((1.0, *spreads))}
+    made = evidence(layers=Layers(Signals((*hidden, LayerSignal("out", 8, output, 1.0, 1.0, *numbers)), found, 40)))
+    return dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=params))
+
+
+def test_mean_field_tells_what_unlike_layers_do_to_the_gradient():
+    """ReLU halves, tanh takes E sech(sqrt(q) z)^4 at the q = 3 that comes out of the ReLU."""
+    places, weights = np.polynomial.hermite_e.hermegauss(200)
+    slope = np.sum(weights * np.cosh(np.sqrt(3.0) * places) ** -4) / weights.sum()
+    made = mixed((6.0, 2.0))
+    found = signals._mean_field_gain(made, made.layers.start)
+    assert found == pytest.approx(np.sqrt(6.0 * 0.5 * 2.0 * slope), rel=1e-3)  # the quadrature of a steep function
+    (told,) = [each for each in signals.examine_exploding(made).evidence if "mean field" in each.name]
+    assert told.value == found
+
+
+@pytest.mark.parametrize(
+    ("spreads", "kinds"), [((6.0, 0.0), ("relu",) * 3), ((6.0, 2.0), ("relu", "gelu", "relu")), ((), ("relu",))]
+)
+def test_mean_field_says_nothing_of_weights_of_zero_other_activations_or_one_layer(spreads, kinds):
+    made = mixed(spreads, kinds)
+    assert signals._mean_field_gain(made, made.layers.start) is None
+
+
+@pytest.mark.parametrize("change", ["none", "diverged", "no-baseline"])
+def test_a_start_recovers_by_a_run_that_stays_finite_and_a_constant_output(change):
+    made = evidence(end=0.1)
+    made = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=np.full(40, 0.1)))
+    if change == "diverged":
+        made = dataclasses.replace(made, run=dataclasses.replace(made.run, status=Status.NON_FINITE))
+    if change == "no-baseline":
+        made = made.with_part("point.baseline", None)
+    assert signals._recovers(made) == (change == "none")

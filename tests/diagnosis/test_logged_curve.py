@@ -1,4 +1,6 @@
 import json
+import sys
+import types
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from jaxopt_lab.core import InputError
 
 STEPS = np.arange(100)
 FALLING = np.exp(-STEPS / 10) + 0.1
+READER = "tensorboard.backend.event_processing.event_accumulator"
 
 
 def write(path, **columns):
@@ -73,3 +76,46 @@ def test_a_file_without_a_curve_says_what_is_wanted(text, message, tmp_path):
 def test_a_curve_beside_a_problem_is_refused():
     with pytest.raises(InputError, match="Give the curve alone"):
         lab.diagnose(lab.objectives.quadratic([1.0, 2.0], start=1.0), log="run.csv")
+
+
+@pytest.mark.parametrize("cell", ["", "n/a", "-"])
+def test_a_cell_that_holds_no_number_is_no_loss(cell, tmp_path):
+    rows = [f"{k},{cell if k % 2 else FALLING[k]}" for k in STEPS]
+    path = tmp_path / "run.csv"
+    path.write_text("\n".join(["step,loss", *rows]))
+    found = lab.diagnose(log=path)
+    assert found.causes == ("nothing-found",)
+    assert [each.value for each in found.findings[0].evidence] == [FALLING[0], FALLING[98]]
+
+
+@pytest.mark.parametrize("name", ["runs", "events.out.tfevents.1"])
+def test_events_need_their_reader(name, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, READER, None)
+    place = tmp_path / name
+    place.mkdir() if name == "runs" else place.write_bytes(b"")
+    with pytest.raises(InputError, match=r"TensorBoard events need its reader. Install tensorboard, or export"):
+        lab.diagnose(log=place)
+
+
+def test_events_are_read_at_their_steps(tmp_path, monkeypatch):
+    class Accumulator:
+        def __init__(self, place):
+            self.place, self.is_loaded = place, False
+
+        def Reload(self):  # noqa: N802
+            self.is_loaded = True
+
+        def Tags(self):  # noqa: N802
+            return {"scalars": ["train/loss", "val/loss"] if self.is_loaded else []}
+
+        def Scalars(self, tag):  # noqa: N802
+            rows = STEPS if tag == "train/loss" else STEPS[::10]
+            values = (
+                FALLING - STEPS / 1010 if tag == "train/loss" else (FALLING + np.maximum(STEPS - 30, 0) / 100)[::10]
+            )
+            return [types.SimpleNamespace(step=int(k), value=float(each)) for k, each in zip(rows, values, strict=True)]
+
+    monkeypatch.setitem(sys.modules, READER, types.SimpleNamespace(EventAccumulator=Accumulator))
+    (finding,) = lab.diagnose(log=tmp_path).findings
+    assert finding.cause == "overfitting"
+    assert "record 30" in finding.explanation

@@ -14,7 +14,7 @@ from jaxopt_lab.diagnosis.causes import (
 from jaxopt_lab.diagnosis.example_checks import ExampleChecks
 from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Penalty, ProgramChecks
-from tests.diagnosis.pieces import INPUTS, LABELS, PLACE, REGRESSION, evidence, search
+from tests.diagnosis.pieces import CLASSES, INPUTS, LABELS, PLACE, REGRESSION, evidence, search
 
 
 @pytest.mark.parametrize(("gap", "found"), [(0.09, False), (0.11, True)])
@@ -176,3 +176,25 @@ def test_a_function_without_data_may_fall_without_end():
     made = evidence(dataclasses.replace(REGRESSION, data=None))
     falling = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=np.linspace(1.1, -90.0, 40)))
     assert outputs.examine_unbounded(falling) is None
+
+
+@pytest.mark.parametrize(("most", "told"), [(1, "Look at the sign"), (3, "The labels run to 3: a binary criterion")])
+def test_a_binary_criterion_of_more_classes_is_told(most, told):
+    """One output an example, and its loss falls without end."""
+    place = dataclasses.replace(PLACE, shape=(40, 1), activations=())
+    problem = dataclasses.replace(CLASSES, data=(INPUTS, np.minimum(LABELS, most)))
+    made = evidence(problem, program=search(reachable=-60.0, constant=-60.0, place=place))
+    assert outputs.examine_unbounded(made).prescription.text.startswith(told)
+
+
+@pytest.mark.parametrize(("end", "found"), [(-32.0, False), (-34.0, True)])
+@pytest.mark.parametrize("data", [True, False])
+def test_a_loss_over_data_falls_thirty_times_its_first_loss_below_zero(end, found, data):
+    """1.1 at first: 33."""
+    problem = CLASSES if data else dataclasses.replace(CLASSES, data=None)
+    made = evidence(problem, end=end)
+    run = dataclasses.replace(made.run, losses=np.repeat([1.1, -5.0, -20.0, end], 10))
+    told = outputs.examine_unbounded(dataclasses.replace(made, run=run))
+    assert (told is not None) == (found and data)
+    still = dataclasses.replace(made, run=dataclasses.replace(run, losses=np.repeat([1.1, -5.0, end + 1, end], 10)))
+    assert outputs.examine_unbounded(still) is None

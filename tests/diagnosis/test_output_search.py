@@ -247,3 +247,13 @@ def test_an_activation_is_bypassed_in_the_loss_itself():
         rtol=1e-4,
         atol=1e-6,  # float32, sums of 64
     )
+
+
+def test_of_examples_with_many_outputs_fewer_are_searched():
+    """131,072 numbers at most: 128 examples of 1,024 outputs."""
+    inputs = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
+    loss = lambda w, batch, key: jnp.mean((batch[0] @ w - batch[1]) ** 2)  # noqa: E731
+    data = (inputs, np.ones((300, 1024), np.float32))
+    found = search_outputs(lab.from_loss(loss, jnp.zeros((2, 1024)), data), jnp.zeros((2, 1024)))
+    assert found.outputs.shape == found.place.shape == (128, 1024)
+    assert found.constant.loss == pytest.approx(0.0, abs=1e-3)

@@ -9,8 +9,10 @@ import jaxopt_lab as lab
 from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis import judgements, prescriptions, probe_runs
 from jaxopt_lab.diagnosis.evidence import Evidence, PointState, Setting
-from jaxopt_lab.diagnosis.predicted_gain import _rewound, speed_up
+from jaxopt_lab.diagnosis.findings import Prescription, make_finding
+from jaxopt_lab.diagnosis.predicted_gain import _Descent, _rewound, rank, speed_up
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticModel
+from jaxopt_lab.diagnosis.trials import Trial
 from jaxopt_lab.rules.identification import IdentifiedRule, identify
 
 VALUES, START = np.geomspace(1e-3, 1.0, 12), np.ones(12)
@@ -84,3 +86,33 @@ def test_a_direction_of_negative_curvature_has_no_past():
     model = QuadraticModel(np.array([-0.7, 0.01, 1.0]), np.full(3, 0.2), 1.0, -0.7, 0.0, 1e-15, 1.0, 0)
     earlier = _rewound(model, Method(0.1), 10.0, 0.0)
     np.testing.assert_allclose(earlier.weights[:2], [0.2, 0.2 / 0.999**20])
+
+
+def test_where_no_rule_or_no_run_is_known_no_gain_is_predicted():
+    made = evidence()
+    model = made.model_at_point
+    assert speed_up(dataclasses.replace(made, run=None), 400, model, Method(0.2)) == 1.0
+    unknown = dataclasses.replace(made.setting, optimizer=IdentifiedRule("unknown"))
+    made = dataclasses.replace(made, setting=unknown)
+    assert speed_up(made, 400, model, Method(0.2)) == 1.0
+    assert speed_up(made, 400, model, Method(0.2), own=Method(RATE)) > 5
+
+
+def test_a_descent_takes_no_step_to_where_it_begins_and_never_comes_below_its_bottom():
+    model = model_at(START)
+    descent = _Descent(model, Method(0.5), model.loss, 0.0)
+    assert descent.loss(0) == model.loss
+    assert descent.loss(7) == pytest.approx(losses(7, 0.5)[0][-1])
+    assert descent.steps_to(model.loss) == 0.0
+    assert 0 < descent.steps_to(0.5 * model.loss) < 10
+    assert descent.steps_to(model.loss - 1.01 * model.gap()) == np.inf
+
+
+@pytest.mark.parametrize(("after", "first"), [(0.6, "plateau"), (0.8, "learning-rate-too-high")])
+def test_of_two_causes_that_each_explain_the_other_what_was_seen_to_help_comes_first(after, first):
+    """Where it helps half as much again."""
+    rate = make_finding("learning-rate-too-high", "", [], Prescription(""), 900.0, follows_from=("plateau",))
+    flat = make_finding("plateau", "", [], Prescription(""), 2.0, follows_from=("learning-rate-too-high",))
+    trial = Trial("plateau", Prescription(""), 100, 1.0, after, None, 2.0, 1.0, True)
+    flat = dataclasses.replace(flat, trial=dataclasses.replace(trial, speed=4.0 if after > 0.75 else 1.0))
+    assert rank([rate, flat])[0].cause == first

@@ -1,3 +1,5 @@
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -6,7 +8,7 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.core import InputError
+from jaxopt_lab.core import InputError, Stateful
 from jaxopt_lab.diagnosis import prescriptions
 from jaxopt_lab.diagnosis.budget import Budget, subsampled
 from jaxopt_lab.diagnosis.gradient_noise import measure_noise
@@ -110,3 +112,57 @@ def test_recurrent_weights_are_made_orthogonal_block_by_block_and_shut_gates_ope
     assert not np.allclose(made["u"][:, :4], made["u"][:, 4:8])
     chex.assert_trees_all_equal(made["odd"], params["odd"])
     np.testing.assert_allclose(made["b"], [np.log(40), -0.9, 1.0], rtol=1e-6)
+
+
+def test_another_beginning_of_a_fixed_one_is_noise_of_its_size_around_it():
+    fixed = lab.from_loss(lambda w, batch, key: jnp.sum(w**2), jnp.full(400, 3.0))
+    other, _ = prescriptions.begin_elsewhere().apply(fixed, optax.sgd(0.1))
+    assert other.init(jax.random.key(0)).std() == pytest.approx(3.0, rel=0.15)  # of 400 numbers
+    assert jax.eval_shape(other.init, jax.random.key(0)).shape == (400,)
+
+
+def test_the_step_out_of_a_saddle_is_as_long_as_the_way_to_it():
+    loss = lambda w: w[0] ** 2 / 2 - w[1] ** 2 / 2  # noqa: E731
+    cure = prescriptions.leave_saddle(1e-3, 0.5, 0.25)
+    assert "Step 0.25 along" in cure.text
+    problem, rule = cure.apply(DEEP, optax.sgd(0.1))
+    point = jnp.zeros(2)
+    updates, _ = rule.update(jax.grad(loss)(point), rule.init(point), point, grad_fn=jax.grad(loss))
+    assert problem is DEEP
+    np.testing.assert_allclose(np.abs(updates), [0.0, 0.25], atol=1e-5)  # float32
+    for gradient, curvature in ((1e-3, 1.5), (1e-9, 0.5)):  # not bent enough; not flat enough
+        _, waits = prescriptions.leave_saddle(gradient, curvature, 0.25).apply(DEEP, optax.sgd(0.1))
+        there = jnp.array([1e-6, 0.0])
+        updates, _ = waits.update(jax.grad(loss)(there), waits.init(there), there, grad_fn=jax.grad(loss))
+        np.testing.assert_allclose(updates, -0.1 * there)
+
+
+def test_without_randomness_training_has_no_key_and_evaluation_is_as_it_was():
+    noise = lambda key: 0.0 if key is None else 1.0  # noqa: E731
+    stateful = Stateful((), lambda w, state, batch, key: (jnp.sum(w) + noise(key), state), lambda w, state, batch: 7.0)
+    problem = dataclasses.replace(lab.from_loss(lambda w, batch, key: jnp.sum(w) + noise(key), ONES), stateful=stateful)
+    quiet, _ = prescriptions.without_randomness().apply(problem, optax.sgd(0.1))
+    assert float(quiet.loss(ONES, None, jax.random.key(0))) == 3.0
+    assert float(quiet.stateful.loss(ONES, (), None, jax.random.key(0))[0]) == 3.0
+    assert quiet.stateful.evaluate is stateful.evaluate
+    negated, _ = prescriptions.negate_loss().apply(problem, optax.sgd(0.1))
+    assert float(negated.stateful.loss(ONES, (), None, None)[0]) == -3.0
+    assert float(negated.stateful.evaluate(ONES, (), None)) == -7.0
+
+
+def test_a_leaf_is_held_still():
+    params = {"a": ONES, "b": ONES}
+    _, rule = prescriptions.hold_still(("a",)).apply(DEEP, optax.sgd(0.1))
+    updates, _ = rule.update(params, rule.init(params), params)
+    np.testing.assert_allclose(updates["a"], 0.0)
+    np.testing.assert_allclose(updates["b"], -0.1)
+
+
+def test_a_rule_is_replaced_by_adam_or_heavy_ball():
+    for cure, rate, rho in (
+        (prescriptions.use_adam(0.03), 0.03, 0.9),
+        (prescriptions.use_heavy_ball(0.2, 0.8), 0.2, 0.8),
+    ):
+        known = identify(cure.apply(DEEP, optax.sgd(0.1))[1], ONES)
+        assert (known.learning_rate, known.rho) == pytest.approx((rate, rho), rel=1e-4)
+        assert f"{rate}" in cure.text

@@ -89,3 +89,9 @@ def test_advised_rates_stand_below_the_edge_of_an_eigenvalue_that_was_not_reache
     assert ball.learning_rate < theory.stability.two_step_edge(ball.rho, 0.0)
     assert ball.learning_rate > 0.9 * theory.stability.two_step_edge(ball.rho, 0.0)
     assert 1.0 < descent.learning_rate < 2.0
+
+
+def test_a_rate_that_takes_a_trillion_steps_takes_for_ever():
+    found = model_of([1.0], [1.0])
+    assert found.steps_to(0.5, Method(1e-11)) == pytest.approx(np.log(0.5) / (2 * np.log1p(-1e-11)), rel=0.02)
+    assert found.steps_to(0.5, Method(1e-13)) == np.inf

@@ -7,7 +7,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxopt_lab.core import Estimate, from_loss
+from jaxopt_lab.core import Estimate, Truth, from_loss
 from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.causes import conditioning, learning_rates, noise
 from jaxopt_lab.diagnosis.figures import draw_losses
@@ -18,7 +18,7 @@ from jaxopt_lab.diagnosis.program_checks import GradientFlow
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, QuadraticModel
 from jaxopt_lab.diagnosis.validation import Validation
 from jaxopt_lab.reporting import FigureMaker
-from tests.diagnosis.pieces import bowl, evidence, search
+from tests.diagnosis.pieces import CLASSES, bowl, evidence, search
 
 
 @pytest.mark.parametrize(("share", "found"), [(0.45, False), (0.55, True)])
@@ -143,3 +143,44 @@ def test_what_overflows_after_a_leap_is_the_rates():
     run = probe_run(problem, optax.sgd(0.01), jnp.full(3, 100.0), steps=20, every=2, batch_size=None, seed=0)
     assert run.diverged
     assert find_on_the_way(problem, optax.sgd(0.01), jnp.full(3, 100.0), run, None, 0).non_finite is None
+
+
+def risen(end, there):
+    """A run that climbed from 1.1 to `end`, and ends `there` at lower rates."""
+    made = evidence(end=end)
+    ends = {factor: np.full(10, there if factor < 1 else np.nan) for factor in (0.01, 0.1, 10.0, 100.0)}
+    return dataclasses.replace(made, rates=OtherRates(np.arange(0, 40, 4), ends))
+
+
+@pytest.mark.parametrize(
+    ("end", "there", "found"), [(1.2, 1.19, True), (1.2, 1.21, False), (1.14, 1.13, False), (1.16, 1.15, True)]
+)
+def test_a_climb_is_the_rates_where_a_lower_one_climbs_less(end, there, found):
+    """By a twentieth of 1.0, the scale of the loss."""
+    assert (learning_rates.examine_high(risen(end, there)) is not None) == found
+
+
+@pytest.mark.filterwarnings("ignore:All-NaN")
+def test_lower_rates_that_diverge_too_say_nothing_of_the_rate():
+    assert np.isnan(learning_rates._lower_at_less(risen(1.2, np.nan)))
+    assert learning_rates.examine_high(risen(1.2, np.nan)) is None
+
+
+@pytest.mark.parametrize(("is_random", "gain"), [(False, 17.2), (True, 10.0)])
+def test_at_a_known_minimum_a_tenth_of_the_rate_leaves_a_tenth_of_the_floor(is_random, gain):
+    """0.4 above 0.5: a tenth of the floor of 0.4, and of minibatches less, as their noise falls with the loss."""
+    problem = dataclasses.replace(CLASSES, truth=Truth(minimum=0.5))
+    seen = GradientNoise(Estimate(16.0, 0.0), 0.8, 100)
+    made = evidence(problem, batch_size=4, curvature=bowl(0.8), noise=seen)
+    told = noise.examine(made.with_part("point.is_random", is_random))
+    assert told.predicted_gain.value == pytest.approx(gain)  # 0.4 / (0.04 * 0.5 / 0.86), and 0.4 / 0.04
+
+
+@pytest.mark.parametrize(("num", "falls"), [(7, False), (8, True)])
+def test_of_fewer_than_eight_records_nobody_knows_whether_they_fall(num, falls):
+    assert noise._falling(np.linspace(1, 0, num), evidence()) == falls
+
+
+@pytest.mark.parametrize(("fall", "falls"), [(0.09, False), (0.11, True)])
+def test_a_run_falls_by_a_tenth_of_its_scale_in_a_quarter(fall, falls):
+    assert noise._falling(np.repeat([1.0, 1.0, 0.5 + fall, 0.5], 10), evidence()) == falls
