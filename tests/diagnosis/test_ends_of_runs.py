@@ -44,12 +44,17 @@ def test_a_loss_that_is_nowhere_finite_is_looked_at_where_the_run_begins():
     assert (found.non_finite.name, found.non_finite_step) == ("log", 0)
 
 
-def test_a_run_that_had_grown_before_it_ended_has_a_rate_that_is_too_high():
-    """Each step multiplies by -3, until the square is infinite."""
-    problem = from_loss(lambda w, batch, key: jnp.sum(w**2), jnp.ones(3))
-    run = probe_run(problem, optax.sgd(2.0), jnp.ones(3), steps=60, every=1, batch_size=None, seed=0)
-    assert run.diverged
-    assert find_on_the_way(problem, optax.sgd(2.0), jnp.ones(3), run, None, 0) is run
+@pytest.mark.parametrize(("start", "step"), [(1.0, None), (9.0, 1)])
+def test_a_run_that_had_grown_before_it_met_a_logarithm_has_a_rate_that_is_too_high(start, step):
+    """Each step turns the way to 3 round and makes it 1.4 times as long; below -5 there is no logarithm."""
+    problem = from_loss(lambda w, batch, key: jnp.sum(1e3 * (w - 3) ** 2 + jnp.log(w + 5)), jnp.full(1, start))
+    rule = optax.sgd(1.2e-3)
+    run = probe_run(problem, rule, jnp.full(1, start), steps=20, every=1, batch_size=None, seed=0)
+    assert run.status is Status.NON_FINITE
+    found = find_on_the_way(problem, rule, jnp.full(1, start), run, None, 0)
+    assert (found is run) == (step is None)
+    assert found.non_finite_step == step
+    assert step is None or found.non_finite.name == "log"
 
 
 @pytest.mark.parametrize(("is_long", "end", "told"), [(True, 0.9, []), (False, 0.9, ["plateau"])])

@@ -6,11 +6,11 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab import theory
-from jaxopt_lab.core import Problem
+from jaxopt_lab.core import Problem, Status
 from jaxopt_lab.diagnosis.causes.inputs import examine
 from jaxopt_lab.diagnosis.data_changes import standardized
 from jaxopt_lab.diagnosis.data_checks import DataChecks
-from jaxopt_lab.diagnosis.inputs import find_inputs, measure_inputs
+from jaxopt_lab.diagnosis.inputs import InputStatistics, LinearModel, find_inputs, measure_inputs
 from tests.diagnosis.pieces import evidence
 
 
@@ -97,3 +97,34 @@ def test_a_few_values_that_set_the_scale_are_told_and_clipped(tail, found):
         assert np.abs(problem.data[0]).max() == 5.0
         assert np.percentile(problem.data[0], 75, axis=0) == pytest.approx(0.67, abs=0.05)
         assert examine(evidence(data=DataChecks(inputs=statistics), end=0.1)) is None
+
+
+def raw(offset=0.0, spread=1.0, gain=5.0, largest=8.0):
+    return InputStatistics(
+        "x", 3, 0, offset, spread, 1.0, LinearModel(9.0, 10 * gain, largest), LinearModel(1.0, 10.0, 2.0)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "end", "found"),
+    [
+        ({"offset": 0.9}, 0.9, False), ({"offset": 1.1}, 0.9, True), ({"spread": 9.0}, 0.9, False),
+        ({"spread": 11.0}, 0.9, True), ({"spread": 11.0, "gain": 3.9}, 0.9, False), ({"spread": 11.0}, 0.1, False),
+    ],
+)  # fmt: skip
+def test_inputs_off_by_a_deviation_or_ten_times_apart_are_told_where_four_times_the_steps_go(changes, end, found):
+    assert (examine(evidence(end=end, data=DataChecks(inputs=raw(**changes)))) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("largest", "kind", "found"),
+    [(7.9, "gradient descent", False), (8.1, "gradient descent", True), (7.9, "unknown", True)],
+)
+def test_a_run_that_diverges_is_the_inputs_where_they_make_the_curvature_four_times_larger(largest, kind, found):
+    """Of a rule whose edge is not known nobody knows whether its rate is too high on standardized inputs too."""
+    made = evidence(data=DataChecks(inputs=raw(spread=11.0, largest=largest)))
+    setting = dataclasses.replace(made.setting, optimizer=dataclasses.replace(made.setting.optimizer, kind=kind))
+    run = dataclasses.replace(made.run, status=Status.BLOWN_UP)
+    told = examine(dataclasses.replace(made, setting=setting, run=run))
+    assert (told is not None) == found
+    assert told is None or told.predicted_gain.value == np.inf

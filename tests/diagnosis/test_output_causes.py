@@ -185,16 +185,3 @@ def test_a_binary_criterion_of_more_classes_is_told(most, told):
     problem = dataclasses.replace(CLASSES, data=(INPUTS, np.minimum(LABELS, most)))
     made = evidence(problem, program=search(reachable=-60.0, constant=-60.0, place=place))
     assert outputs.examine_unbounded(made).prescription.text.startswith(told)
-
-
-@pytest.mark.parametrize(("end", "found"), [(-32.0, False), (-34.0, True)])
-@pytest.mark.parametrize("data", [True, False])
-def test_a_loss_over_data_falls_thirty_times_its_first_loss_below_zero(end, found, data):
-    """1.1 at first: 33."""
-    problem = CLASSES if data else dataclasses.replace(CLASSES, data=None)
-    made = evidence(problem, end=end)
-    run = dataclasses.replace(made.run, losses=np.repeat([1.1, -5.0, -20.0, end], 10))
-    told = outputs.examine_unbounded(dataclasses.replace(made, run=run))
-    assert (told is not None) == (found and data)
-    still = dataclasses.replace(made, run=dataclasses.replace(run, losses=np.repeat([1.1, -5.0, end + 1, end], 10)))
-    assert outputs.examine_unbounded(still) is None

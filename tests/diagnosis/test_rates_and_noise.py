@@ -184,3 +184,11 @@ def test_of_fewer_than_eight_records_nobody_knows_whether_they_fall(num, falls):
 @pytest.mark.parametrize(("fall", "falls"), [(0.09, False), (0.11, True)])
 def test_a_run_falls_by_a_tenth_of_its_scale_in_a_quarter(fall, falls):
     assert noise._falling(np.repeat([1.0, 1.0, 0.5 + fall, 0.5], 10), evidence()) == falls
+
+
+@pytest.mark.parametrize(("gap", "found"), [(0.09, False), (0.11, True)])
+def test_a_bad_condition_number_is_told_where_a_tenth_of_the_loss_is_left_to_gain(gap, found):
+    weights = gap * np.array([1e-3, 1.0])  # half of it along each of the two curvatures
+    model = QuadraticModel(np.array([1e-3, 1.0]), weights, 1.0, 1e-3, 0.0, 1e-15, 0.9, 0)
+    assert (conditioning.examine(evidence(curvature=Curvature(model, model))) is not None) == found
+    assert conditioning.examine(evidence(end=0.04, curvature=Curvature(model, model))) is None  # it is converged

@@ -56,12 +56,17 @@ def test_updates_below_the_rounding_of_bfloat16_add_up_in_a_wide_copy():
 
 def test_a_wide_copy_gives_the_rule_wide_numbers():
     rule = with_wide_copy(optax.chain(optax.add_decayed_weights(0.5), optax.trace(0.9), optax.scale(-0.1)))
-    params = {"w": jnp.full(3, 2.0, jnp.float16)}
+    dtype = jnp.bfloat16
+    params = {"w": jnp.full(3, 2.0, dtype)}
     copy, own = rule.init(params)
     assert copy["w"].dtype == own[1].trace["w"].dtype == jnp.float32
-    updates, (copy, _) = rule.update({"w": jnp.ones(3, jnp.float16)}, (copy, own), params)
-    assert updates["w"].dtype == jnp.float16
+    updates, (copy, own) = rule.update({"w": jnp.ones(3, dtype)}, (copy, own), params)
+    assert updates["w"].dtype == dtype
     np.testing.assert_allclose(copy["w"], 2.0 - 0.1 * (1.0 + 0.5 * 2.0), rtol=1e-6)
+    rounded = optax.apply_updates(params, updates)
+    assert float(rounded["w"][0]) != 1.8
+    _, (copy, _) = rule.update({"w": jnp.ones(3, dtype)}, (copy, own), rounded)
+    np.testing.assert_allclose(copy["w"], 1.8 - 0.1 * (0.9 * 2.0 + 1.0 + 0.5 * 1.8), rtol=1e-6)  # 1.8, not rounded
 
 
 def test_steps_are_multiplied_behind_the_rule():
