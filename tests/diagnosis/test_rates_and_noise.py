@@ -191,4 +191,6 @@ def test_a_bad_condition_number_is_told_where_a_tenth_of_the_loss_is_left_to_gai
     weights = gap * np.array([1e-3, 1.0])  # half of it along each of the two curvatures
     model = QuadraticModel(np.array([1e-3, 1.0]), weights, 1.0, 1e-3, 0.0, 1e-15, 0.9, 0)
     assert (conditioning.examine(evidence(curvature=Curvature(model, model))) is not None) == found
-    assert conditioning.examine(evidence(end=0.04, curvature=Curvature(model, model))) is None  # it is converged
+    assert (
+        conditioning.examine(evidence(end=0.04, curvature=Curvature(model, model))) is None
+    )  # 0.04 is all that is left

@@ -17,7 +17,7 @@ from jaxopt_lab.diagnosis.program_checks import measure_gradient_flow, measure_m
 from jaxopt_lab.diagnosis.quadratic_model import measure_curvature
 from jaxopt_lab.diagnosis.rule_checks import measure_edge, measure_rule, read_schedule
 from jaxopt_lab.rules.identification import IdentifiedRule
-from tests.diagnosis.pieces import CLASSES, REGRESSION, bowl, evidence
+from tests.diagnosis.pieces import CLASSES, INPUTS, REGRESSION, bowl, evidence
 
 STANDS = evidence(end=1.1)
 
@@ -164,9 +164,16 @@ def test_a_metric_that_cannot_be_computed_is_not_known():
     assert validation.metric_at(problem, "score", jnp.zeros(3), problem.data) == 2.0
 
 
-@pytest.mark.parametrize("inputs", [np.full((40, 3), np.nan, np.float32), np.ones((40, 3), np.float32)])
-def test_inputs_that_are_not_finite_or_all_constant_have_no_statistics(inputs):
-    assert measure_inputs(dataclasses.replace(REGRESSION, data=(inputs, REGRESSION.data[1]))) is None
+@pytest.mark.parametrize(("broken", "known"), [(0.0, True), (np.nan, False), (np.inf, False)])
+def test_inputs_with_a_number_that_is_not_finite_have_no_statistics(broken, known):
+    inputs = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    inputs[3, 1] = broken
+    problem = dataclasses.replace(REGRESSION, data=(inputs, REGRESSION.data[1]))
+    assert (measure_inputs(problem) is not None) == known
+
+
+def test_inputs_that_are_all_constant_have_no_statistics():
+    assert measure_inputs(dataclasses.replace(REGRESSION, data=(INPUTS + 1, REGRESSION.data[1]))) is None
 
 
 def test_a_state_without_a_second_moment_leaves_the_curvature_as_it_is():
