@@ -28,7 +28,10 @@ def draw_losses(evidence: Evidence, maker: FigureMaker) -> Drawing:
     rates = evidence.rates or OtherRates(run.steps, {})
     every = np.concatenate([run.losses, *rates.losses.values()])
     shown = every[np.isfinite(every)]
-    top = 3 * max(evidence.point.loss, evidence.point.baseline or 0.0, float(shown.min(initial=evidence.point.loss)))
+    is_logarithmic = evidence.lower_bound == 0 and (shown > 0).all()
+    top = evidence.point.loss + 0.5 * evidence.scale
+    if is_logarithmic:
+        top = 3 * max(evidence.point.loss, evidence.point.baseline or 0.0)
     maker.measured(axes, run.steps, run.losses)
     _label(axes, maker, run.steps, run.losses, "in use", 0, top)
     others = [
@@ -38,10 +41,10 @@ def draw_losses(evidence: Evidence, maker: FigureMaker) -> Drawing:
     if evidence.follows_model and evidence.model_at_point is not None and evidence.method is not None:
         falls = [evidence.model_at_point.decrease(float(step), evidence.method) for step in run.steps]
         maker.predicted(axes, run.steps, evidence.point.loss - np.array(falls), color=0)
-    if evidence.lower_bound == 0 and (shown > 0).all():
+    if is_logarithmic:
         axes.set(yscale="log", ylim=(0.5 * max(float(shown.min()), 1e-12 * top), top))
     else:
-        axes.set(ylim=(float(shown.min()) - 0.05 * evidence.scale, evidence.point.loss + 0.5 * evidence.scale))
+        axes.set(ylim=(float(shown.min()) - 0.05 * evidence.scale, top))
     axes.set(xlabel="step", ylabel="loss over all data")
     if others:
         axes.legend(handles=others, loc="best")  # of those that end early labels would lie on the run

@@ -9,6 +9,7 @@ Reference: LeCun, Kanter, Solla 1991, Phys. Rev. Lett. 66, 2396; `theory.preproc
 """
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 import jax
@@ -21,7 +22,7 @@ from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 
 _MOST_FEATURES = 512
 _MOST_EXAMPLES = 4096
-_MOST_CLASSES = 100
+_MOST_CLASSES, _ROWS = 100, 256
 _SHARE = 0.01
 OFFSET, SPREAD, TAIL, GAIN = 1.0, 10.0, 30.0, 4.0
 QUARTILES = 1.349  # between those of a normal distribution, in deviations
@@ -77,20 +78,35 @@ class InputStatistics:
         return (self.offset >= OFFSET or self.spread >= SPREAD) and self.gain >= GAIN
 
 
-def find_inputs(data: Any) -> int | None:
+def find_inputs(data: Any, among: Collection[int] | None = None) -> int | None:
     """Which leaf of the data the inputs are: the floating one of two or more axes with the most numbers an example.
 
-    One number an example is taken for an input only beside another leaf, and where none holds more.
+    One number an example is taken for an input only beside another leaf, and where none holds more. Rows with a single
+    one are classes beside other numbers.
+
+    Args:
+      data: whose leaves have a leading axis of examples.
+      among: leaves that may be it; None for all.
     """
     leaves = jax.tree.leaves(data)
     widths = [int(np.prod(np.shape(leaf)[1:])) for leaf in leaves]
     sizes = [
-        width if np.ndim(leaf) >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating) else 0
-        for leaf, width in zip(leaves, widths, strict=True)
+        width
+        if np.ndim(leaf) >= 2 and jnp.issubdtype(leaf.dtype, jnp.floating) and (among is None or place in among)
+        else 0
+        for place, (leaf, width) in enumerate(zip(leaves, widths, strict=True))
     ]
+    if sum(size > 0 for size in sizes) > 1:
+        classes = [size > 1 and _is_one_hot(leaf) for leaf, size in zip(leaves, sizes, strict=True)]
+        sizes = sizes if all(classes) else [0 if each else size for size, each in zip(sizes, classes, strict=True)]
     best = int(np.argmax(sizes)) if sizes else 0
     is_input = bool(sizes) and (sizes[best] >= 2 or (sizes[best] == max(widths) == 1 and len(leaves) > 1))
     return best if is_input else None
+
+
+def _is_one_hot(leaf: Any) -> bool:
+    rows = np.asarray(leaf[:_ROWS], np.float64).reshape(-1, np.shape(leaf)[-1])
+    return bool(np.isin(rows, (0, 1)).all() and (rows.sum(1) == 1).all())
 
 
 def _tail(features: np.ndarray, scales: np.ndarray) -> float:

@@ -195,8 +195,8 @@ def _chance(predicted: np.ndarray, truth: np.ndarray, is_class: bool) -> float:
 
 def _pairs(place: OutputPlace, data: Any, training: Any = None) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
     """Inputs [n, d], one target an example, and whether it is a class; of several labels what training data choose."""
-    leaves, number = jax.tree.leaves(data), find_inputs(data)
-    if number is None or number not in place.inputs or number in place.targets:
+    leaves, number = jax.tree.leaves(data), find_inputs(data, set(place.inputs) - set(place.targets))
+    if number is None:
         return _token_pairs(place, data, data if training is None else training)
     inputs = np.asarray(leaves[number], np.float64).reshape(len(leaves[number]), -1)
     found = classes_of(place, data)

@@ -118,7 +118,7 @@ def _climbs(loss: np.ndarray) -> Finding | None:
     text = f"The loss ends at {last:.3g} and began at {first:.3g}; its lowest was {lowest:.3g}."
     numbers = [
         measured("climb over the first loss", climb, _CLIMB),
-        measured("last over lowest", last / lowest, _BLOWN),
+        measured("last over lowest", last / lowest if lowest > 0 else np.nan, _BLOWN),
     ]
     return make_finding("learning-rate-too-high", text, numbers, advise("Reduce the learning rate 10x."), 10.0)
 

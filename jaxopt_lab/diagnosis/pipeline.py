@@ -200,9 +200,9 @@ def _stops_in_time(evidence: Evidence, trial: Trial) -> bool:
     Not where the training examples are memorized.
     """
     held = evidence.validation
-    if held is None or evidence.generalizes_badly or evidence.end < BY_HEART * held.loss.value:
+    if held is None or evidence.generalizes_badly or 0 <= evidence.end < BY_HEART * held.loss.value:
         return False
-    return held.loss.value < _RISEN * trial.before
+    return held.loss.value - trial.before < (_RISEN - 1) * abs(trial.before)
 
 
 def _without_cause(evidence: Evidence, missing: dict[str, str]) -> Finding:

@@ -81,7 +81,7 @@ class Proof:
             better = [each.name for each in self.judgements if each.is_better]
             gained = f"better in {', '.join(better)}, but worse" if better else "worse"
             return f"{told}, {gained}: {'; '.join(map(str, self.worse))}."
-        told += f", in [{low:.3g}, {high:.3g}]"
+        told += "" if np.isnan(low) else f", in [{low:.3g}, {high:.3g}]"
         if not self.shown:
             return f"{told}."
         return f"{told}; predicted {self.predicted.value:.3g}; {'; '.join(map(str, self.judgements[1:]))}."

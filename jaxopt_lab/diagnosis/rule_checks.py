@@ -191,15 +191,22 @@ def held_at(rule: optax.GradientTransformation, step: int) -> optax.GradientTran
 
     def hold(state: Any) -> Any:
         return jax.tree.map(
-            lambda node: node._replace(count=jnp.full_like(node.count, step)) if _is_schedule(node) else node,
-            state, is_leaf=_is_schedule,
-        )  # fmt: skip
+            lambda node: _with_count(node, step) if _is_schedule(node) else node, state, is_leaf=_is_schedule
+        )
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         updates, state = inner.update(updates, state, params, **extra)
         return updates, hold(state)
 
     return optax.GradientTransformationExtraArgs(lambda params: hold(inner.init(params)), update)
+
+
+def _with_count(node: Any, step: int) -> Any:
+    """The state of a schedule at a step; of injected hyperparameters each has a count of its own."""
+    counts = {"count": node.count}
+    if hasattr(node, "hyperparams_states"):
+        counts["hyperparams_states"] = node.hyperparams_states
+    return node._replace(**jax.tree.map(lambda count: jnp.full_like(count, step), counts))
 
 
 def _counts_steps(state: Any) -> bool:

@@ -126,7 +126,7 @@ def test_of_noise_that_may_hide_everything_nothing_but_a_run_tells():
 @pytest.mark.parametrize(
     ("end", "held", "before", "stops"),
     [(0.2, 0.45, 0.31, True), (0.2, 0.45, 0.29, False), (0.2, 0.55, 0.5, False), (0.046, 0.45, 0.31, True),
-     (0.044, 0.45, 0.31, False)],
+     (0.044, 0.45, 0.31, False), (-0.5, -0.2, -0.39, True), (-0.5, -0.2, -0.41, False)],
 )  # fmt: skip
 def test_a_run_stops_in_time_where_little_is_lost_and_nothing_known_by_heart(end, held, before, stops):
     made = evidence(end=end, validation=Validation(Estimate(held, 1e-3), 0.8, 1.2, 0.0))
@@ -163,8 +163,12 @@ def test_a_gap_between_the_two_modes_is_no_overfitting():
 
 
 @pytest.mark.parametrize(
-    ("end", "gap", "found"), [(0.01, 0.14, False), (0.01, 0.16, True), (0.03, 0.16, False), (0.03, 0.26, True)]
-)
+    ("end", "gap", "found"),
+    [
+        (0.01, 0.14, False), (0.01, 0.16, True), (0.03, 0.16, False), (0.03, 0.26, True),
+        (-0.01, 0.2, False),  # below zero nothing is known by heart
+    ],
+)  # fmt: skip
 def test_less_is_enough_where_the_training_examples_are_known_by_heart(end, gap, found):
     made = evidence(end=end, validation=Validation(Estimate(end + gap, 1e-3), 0.8, 1.2, 0.0))
     assert (generalization.examine(made) is not None) == found

@@ -54,6 +54,15 @@ def test_losses_that_come_to_zero_or_below_are_on_a_linear_scale(end, scale):
     assert "Dotted: the loss of the best constant output." in told
 
 
+def test_a_run_below_zero_is_named():
+    made = evidence(end=0.9)
+    losses = made.run.losses - 2.1
+    point = dataclasses.replace(made.point, loss=-1.0, baseline=-0.5)
+    made = dataclasses.replace(made, point=point, run=dataclasses.replace(made.run, losses=losses))
+    (axes,) = draw_losses(made, FigureMaker())[0].axes
+    assert "in use" in [text.get_text() for text in axes.texts]
+
+
 @pytest.mark.parametrize(("shift", "scale"), [(0.0, "log"), (2.0, "linear")])
 def test_a_proof_with_losses_below_zero_is_on_a_linear_scale(shift, scale):
     before, after = (np.tile(np.exp(-rate * STEPS) - shift, (2, 1)) for rate in (0.01, 0.1))

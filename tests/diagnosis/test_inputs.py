@@ -73,6 +73,14 @@ def test_a_single_feature_is_an_input_beside_its_targets_and_a_column_of_targets
     assert find_inputs((jnp.zeros((5, 1)), jnp.zeros(5))) == 0
     assert find_inputs((jnp.zeros((5, 9), jnp.int32), jnp.zeros((5, 1)))) is None
     assert find_inputs(jnp.zeros((5, 1))) is None
+
+
+def test_one_hot_rows_beside_other_numbers_are_no_inputs():
+    numbers, classes = jnp.ones((3, 2)), jnp.eye(3)
+    assert find_inputs((numbers, classes)) == 0
+    assert find_inputs((classes,)) == 0
+    assert find_inputs((numbers, 2 * classes)) == 1
+    assert find_inputs((numbers, 2 * classes), among={0}) == 0
     far = measure_inputs(problem_of(gaussian(3.0, dim=1), np.zeros(4000)))
     assert far.offset == pytest.approx(3.0, rel=0.1)
     assert far.num_features == 1

@@ -27,11 +27,12 @@ def write(path, **columns):
         (FALLING, None, "nothing-found"),
         (np.where(STEPS < 60, FALLING, np.nan), None, "non-finite"),
         (FALLING + STEPS / 50, None, "learning-rate-too-high"),
+        (np.where(STEPS == 60, 0.0, FALLING + STEPS / 50), None, "learning-rate-too-high"),
         (FALLING - STEPS / 1010, FALLING + np.maximum(STEPS - 30, 0) / 100, "overfitting"),
         (3 - STEPS / 100, None, "schedule"),
         (3 - (STEPS / 100) ** 3, None, "schedule"),
     ],
-    ids=["sound", "nan", "climbs", "overfits", "straight", "falls-at-the-end"],
+    ids=["sound", "nan", "climbs", "climbs-from-zero", "overfits", "straight", "falls-at-the-end"],
 )
 def test_a_curve_tells_what_it_shows(loss, held, cause, tmp_path):
     columns = {"step": STEPS, "train_loss": loss} | ({} if held is None else {"val_loss": held})

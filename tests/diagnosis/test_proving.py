@@ -49,6 +49,8 @@ def test_a_proof_says_what_is_shown_and_what_is_worse(gain, judgements, text):
     proof = Proof("plateau", measured, Estimate(5.0), "steps", STEPS, NONE, NONE, judgements)
     assert str(proof) == text
     assert text.startswith(f"plateau: {proof.outcome}")
+    alone = dataclasses.replace(proof, measured=Estimate(gain))  # of a single seed
+    assert str(alone) == text.replace(", in [0.5, 4]", "")
 
 
 @pytest.mark.parametrize(

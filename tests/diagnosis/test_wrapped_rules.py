@@ -22,8 +22,9 @@ def steps_of(rule, count, params=PARAMS, gradient=GRADIENT):
     return found, params
 
 
-def test_a_schedule_is_held_at_a_step_and_everything_else_goes_on():
-    sgd = optax.sgd(optax.piecewise_constant_schedule(0.5, {2: 0.1, 4: 0.1}), momentum=0.5)
+@pytest.mark.parametrize("wrap", [lambda make: make, optax.inject_hyperparams])
+def test_a_schedule_is_held_at_a_step_and_everything_else_goes_on(wrap):
+    sgd = wrap(optax.sgd)(optax.piecewise_constant_schedule(0.5, {2: 0.1, 4: 0.1}), momentum=0.5)
     free, _ = steps_of(sgd, 6)
     held, _ = steps_of(held_at(sgd, 3), 6)
     velocity = 2 - 0.5 ** np.arange(6)  # the momentum's own

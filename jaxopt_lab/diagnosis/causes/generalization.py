@@ -32,7 +32,7 @@ def examine(evidence: Evidence) -> Finding | None:
     )
     gap = evidence.validation.loss.value - seen
     error = evidence.validation.loss.standard_error or 0.0
-    by_heart = seen < BY_HEART * evidence.validation.loss.value
+    by_heart = 0 <= seen < BY_HEART * evidence.validation.loss.value
     limit = LESS * GAP if by_heart else GAP
     if not (gap > limit * scale and gap > ERRORS * error):
         return None

@@ -234,7 +234,7 @@ def _calmer(evidence: Evidence, share: float) -> float:
 
 
 def _uphill_beyond_noise(evidence: Evidence) -> bool:
-    """Whether the climb is more than a run at its noise floor shows: a lower rate does not climb half as much."""
+    """Whether the climb is more than a run at its noise floor shows: a lower rate ends lower."""
     if evidence.run is None or evidence.rates is None:
         return True
     ends = [curve[-1] for factor, curve in evidence.rates.losses.items() if factor < 1]
