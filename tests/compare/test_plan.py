@@ -5,7 +5,7 @@ import pytest
 
 from jaxopt_lab import compare, rules, search, training
 from jaxopt_lab.cli import main
-from jaxopt_lab.compare.plan import plan_comparison
+from jaxopt_lab.compare.plan import _each, plan_comparison
 from jaxopt_lab.core import InputError, from_loss
 from tests.compare.lines import RULES, bowl, loss
 
@@ -51,6 +51,14 @@ def test_wrong_words_are_refused_before_anything_is_run(words, message, tmp_path
     assert main([*given, *words, "--out", str(tmp_path)]) == 2
     assert message in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_budget_is_one_for_all_or_one_for_each_problem():
+    problems = {"bowl": None, "line": None}
+    assert _each("budget", 40, problems) == {"bowl": 40, "line": 40}
+    assert _each("budget", {"line": 20, "bowl": 10, "other": 5}, problems) == {"bowl": 10, "line": 20}
+    with pytest.raises(InputError, match="compare: a problem in budget must be one of: bowl, lime; got 'line'"):
+        _each("budget", {"bowl": 10, "lime": 20}, problems)
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):

@@ -13,7 +13,7 @@ from flax import linen, nnx
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError, from_loss
-from jaxopt_lab.core.partitions import is_initializer
+from jaxopt_lab.core.partitions import Static, is_initializer
 
 DATA = (jnp.asarray(np.random.default_rng(0).normal(size=(12, 3)), jnp.float32), jnp.ones(12))
 MODULE = eqx.nn.MLP(3, 1, 4, 1, key=jax.random.key(0))
@@ -120,6 +120,19 @@ class Choosing(eqx.Module):
 def test_a_module_may_hold_what_has_no_hash():
     problem = from_loss(module_loss, Choosing(jnp.ones(1), {0, 2}), DATA)
     assert lab.run(problem, optax.sgd(0.1), steps=2)["loss"].shape == (1, 3)
+
+
+def test_what_is_held_fixed_is_equal_by_value_type_and_place():
+    """So that programs are shared; what has no hash is equal to itself alone, whose value may change."""
+    held = {0, 2}
+    assert Static(3, (1, "a")) == Static(3, (1, "a"))
+    assert hash(Static(3, (1, "a"))) == hash(Static(3, (1, "a")))
+    assert Static(3, held) == Static(3, held)
+    assert len({Static(0, 1), Static(0, 1.0), Static(0, True), Static(1, 1)}) == 4
+    assert Static(0, -1) != Static(0, -2)  # which have one hash
+    assert Static(3, held) != Static(3, set(held))
+    assert Static(3, held) != Static(4, held)
+    assert Static(0, 1) != 1
 
 
 def test_numbers_beside_a_module_train_and_those_in_it_do_not():

@@ -1,9 +1,12 @@
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.core import Problem, from_loss
+from jaxopt_lab.core import Composite, Problem, Stateful, from_loss
 
 
 def test_a_problem_prints_what_trains_what_is_frozen_and_what_is_known():
@@ -19,6 +22,17 @@ def test_a_problem_prints_what_trains_what_is_frozen_and_what_is_known():
     assert "  metrics      size" in lines
     assert "  known        minimum" in lines
     assert repr(problem) == "Problem('mine', 8 numbers train, 1 frozen, 8 examples)"
+
+
+@pytest.mark.parametrize(("family", "told"), [("categorical", ", categorical"), (None, "")])
+def test_a_problem_prints_the_state_of_its_model_and_the_form_of_its_loss(family, told):
+    stateful = Stateful({"mean": jnp.zeros(3)}, lambda p, s, b, k: (jnp.sum(p), s), lambda p, s, b: jnp.sum(p))
+    form = Composite(lambda p, b: p, lambda outputs, b: jnp.sum(outputs), family)
+    problem = from_loss(lambda p, batch, key: jnp.sum(p), jnp.zeros(2))
+    lines = str(dataclasses.replace(problem, stateful=stateful, composite=form)).splitlines()
+    assert "  model state  mean float32[3], moved by the model itself" in lines
+    assert f"  form         criterion(outputs, batch){told}" in lines
+    assert not [line for line in str(problem).splitlines() if "state" in line or "form " in line]
 
 
 def test_large_problems_print_as_short_as_small_ones_and_no_array():

@@ -1,5 +1,6 @@
 """A loss without the derivative that is asked for is refused in one sentence, before anything is computed."""
 
+import types
 import warnings
 
 import chex
@@ -11,6 +12,7 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab import curvature
 from jaxopt_lab.core import Composite, InputError, Problem, precision, vectors
+from jaxopt_lab.curvature import differences
 
 with warnings.catch_warnings():
     # It leaves jax for a package of its own: a warning from jax 0.11 on.
@@ -141,6 +143,18 @@ def test_differences_are_taken_where_they_are_asked_for():
     assert not curvature.hessian(problem_of(jnp.tanh), PARAMS).notes
     assert operator.notes
     assert 2.0**-23 < operator.epsilon < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("products", "apart"),
+    [((2.0, 1.0), 0.5), ((1.0, 2.0), 0.5), ((0.0, 0.0), 0.0), ((1.0, jnp.inf), jnp.inf), ((jnp.nan, 1.0), jnp.inf)],
+)
+def test_two_lengths_of_a_difference_are_held_against_each_other(products, apart, monkeypatch):
+    """The gap over the larger one; no product that is not finite is ever the best."""
+    found = dict(zip((0.25, 0.5), products, strict=True))
+    monkeypatch.setattr(differences, "_product", lambda loss, params, chunks, size, vector: {"w": found[float(size)]})
+    point = types.SimpleNamespace(loss=None, params=None, chunks=None)
+    assert differences._disagreement(point, 0.25, None) == apart
 
 
 def test_differences_that_are_all_rounding_are_refused():

@@ -10,7 +10,7 @@ from flax import nnx
 
 import jaxopt_lab as lab
 from jaxopt_lab import curvature
-from jaxopt_lab.core import InputError, precision
+from jaxopt_lab.core import Composite, InputError, precision
 
 NUM, WIDTH, EPSILON = 10, 3, 1e-5
 
@@ -89,6 +89,24 @@ def test_with_frozen_statistics_both_ways_are_that_of_the_evaluation():
         for given in (frozen, dataclasses.replace(frozen, composite=None)):
             found = dense(curvature.empirical_fisher(given, params, chunk_size=4), params)
             np.testing.assert_allclose(found, expected, atol=1e-8 * np.abs(expected).max())
+
+
+def test_of_two_classes_the_fisher_matrix_is_that_of_logistic_regression():
+    """F = X' diag(p (1 - p)) X / n, whatever the labels are."""
+    rng = np.random.default_rng(0)
+    inputs, weights, vector = rng.normal(size=(8, 3)), np.array([1.0, -2.0, 0.5]), np.array([1.0, 2.0, -1.0])
+
+    def cross_entropy(logits, batch):
+        return jnp.mean(jax.nn.softplus(logits) - batch[1] * logits)
+
+    form = Composite(lambda params, batch: batch[0] @ params, cross_entropy, "bernoulli")
+    data = (jnp.asarray(inputs), jnp.zeros(8))
+    loss = lambda params, batch, key: cross_entropy(form.outputs(params, batch), batch)  # noqa: E731
+    problem = dataclasses.replace(lab.from_loss(loss, jnp.asarray(weights), data), composite=form)
+    share = 1 / (1 + np.exp(-inputs @ weights))
+    expected = inputs.T @ (share * (1 - share) * (inputs @ vector)) / 8
+    found = curvature.fisher(problem, jnp.asarray(weights, jnp.float32))(jnp.asarray(vector, jnp.float32))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)  # float32
 
 
 @pytest.mark.parametrize("factory", [curvature.hessian, curvature.gauss_newton])

@@ -7,7 +7,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError, precision
-from jaxopt_lab.curvature.sharpness import batch_sharpness, directional_sharpness
+from jaxopt_lab.curvature.sharpness import _mean_curvature, batch_sharpness, directional_sharpness
 
 DIM, EXAMPLES = 3, 40
 ROUNDING = 1e-5  # float32, relative: some 16 eps of sums over 40 examples
@@ -171,3 +171,11 @@ def test_what_has_no_sharpness_is_refused():
 def test_arguments_out_of_their_range_are_refused(arguments, wording):
     with pytest.raises(InputError, match=f"^batch_sharpness: {wording}"):
         batch_sharpness(regression(), POINT, **arguments)
+
+
+def test_a_batch_without_a_finite_gradient_or_curvature_is_counted():
+    """Of [curvature, error, largest entry of the gradient] a row for each batch."""
+    measured = np.array([[1.0, 0.0, 1.0], [np.nan, 0.0, 1.0], [3.0, 0.0, np.inf], [3.0, 0.0, 1.0]])
+    with pytest.raises(InputError, match=r"batch_sharpness: the gradient or its curvature is not finite in 2 of 4 batc"):
+        _mean_curvature("mine", measured, 0.95)
+    assert _mean_curvature("mine", measured[[0, 3]], 0.95).value == 2.0

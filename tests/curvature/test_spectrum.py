@@ -1,4 +1,6 @@
+import dataclasses
 import json
+import math
 import re
 
 import jax
@@ -9,7 +11,10 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab import curvature, problems, training
 from jaxopt_lab.cli import main
-from jaxopt_lab.curvature.spectrum_figure import draw_spectrum
+from jaxopt_lab.curvature.journals import Progress
+from jaxopt_lab.curvature.noise import NoiseScale
+from jaxopt_lab.curvature.spectrum import _Forecast, _scale
+from jaxopt_lab.curvature.spectrum_figure import draw_spectrum, draws_of
 from jaxopt_lab.reporting.figures import house_style
 
 WORDS = ["--largest", "2", "--smallest", "1", "--probes", "2", "--steps", "10", "--max-products", "40", "--no-layers"]
@@ -33,6 +38,74 @@ def test_a_known_spectrum_is_told_with_its_errors():
         assert len(draw_spectrum(spectrum, maker).axes) == 2
     assert spectrum.plot().axes[0].get_xlabel() == "|eigenvalue|"
     assert "Hessian of" in spectrum._repr_html_()
+
+
+@pytest.fixture(scope="module")
+def layered():
+    """Two layers: four curvatures of 4, and ten of 1 with a trace of 10."""
+    loss = lambda w, batch, key: 2 * jnp.sum(w["first"] ** 2) + 0.5 * jnp.sum(w["second"] ** 2)  # noqa: E731
+    params = {"first": jnp.ones(4), "second": jnp.ones(10)}
+    few = {"num_largest": 1, "num_smallest": 1, "num_probes": 2, "num_steps": 3}
+    return curvature.measure_spectrum(lab.from_loss(loss, params), params, **few)
+
+
+def test_each_layers_own_block_is_told(layered):
+    *_, head, first, second, apart, _ = str(layered).splitlines()
+    assert head.split() == ["layer", "parameters", "largest", "trace", "mean"]
+    assert first.split() == ["first", "4", "4", "16", "4"]
+    assert second.split() == ["second", "10", "1", "10", "1"]
+    assert len({len(line) for line in (head, first, second)}) == 1
+    low, high = layered.blocks.heterogeneity.interval
+    value = layered.blocks.heterogeneity.value
+    assert apart == f"heterogeneity of the layers {value:.2f} in [{low:.2f}, {high:.2f}] (0 alike, 1 apart)"
+    first, second = layered.to_json()["blocks"]
+    assert (first["name"], first["size"], second["name"], second["size"]) == ("first", 4, "second", 10)
+    found = [each[name] for each in (first, second) for name in ("largest", "trace")]
+    assert found == pytest.approx([4.0, 16.0, 1.0, 10.0], rel=1e-4)
+
+
+def test_each_layers_largest_and_mean_eigenvalue_is_drawn(layered):
+    with house_style() as maker:
+        _, _, axes = draw_spectrum(layered, maker).axes
+        names = [label.get_text() for label in axes.get_yticklabels()]
+    largest, means = (line.get_xdata() for line in axes.lines)
+    np.testing.assert_allclose(largest, [4.0, 1.0], rtol=1e-4)
+    np.testing.assert_allclose(means, [4.0, 1.0], rtol=1e-4)
+    assert names == ["first", "second"]
+    assert axes.get_ylim() == (1.5, -0.9)  # the first above, with room for the words
+    *_, layers = draws_of(layered)
+    with house_style() as maker:
+        told = layers(maker)[1]
+    apart = layered.blocks.heterogeneity.value
+    assert told == f"The layers' curvatures differ by {apart:.2f}, where 0 is alike and 1 apart."
+
+
+def test_an_end_of_which_nothing_was_asked_is_not_drawn(layered):
+    largest = layered.condition.ends.largest
+    none = dataclasses.replace(largest, values=largest.values[:0], errors=largest.errors[:0])
+    condition = dataclasses.replace(
+        layered.condition, ends=dataclasses.replace(layered.condition.ends, smallest=none)
+    )  # fmt: skip
+    with house_style() as maker:
+        axes = draw_spectrum(dataclasses.replace(layered, condition=condition), maker).axes[1]
+    assert [text.get_text() for text in axes.texts] == ["largest"]
+
+
+@pytest.mark.parametrize(
+    ("high", "told"),
+    [(8.0, "4 examples in [2, 8]"), (math.inf, "at least 2 examples (the gradient is too small to tell)")],
+)
+def test_a_noise_scale_that_cannot_be_told_is_a_bound(high, told):
+    one = lab.Estimate(4.0, interval=(2.0, high))
+    assert _scale(NoiseScale(one, None, one, one, 100, 4)) == told
+
+
+def test_a_long_search_says_every_five_seconds_how_far_it_is():
+    said = []
+    forecast = _Forecast(said.append)
+    for seconds, left in ((4.9, 9.0), (5.0, 9.0), (9.9, 4.0), (10.1, None)):
+        forecast(Progress(int(10 * seconds), None, 1.0, seconds, left))
+    assert said == ["  50 products in 5 s, about 9 s more", "  101 products in 10 s"]
 
 
 def test_the_verb_prints_the_summary_and_leaves_files(tmp_path, capsys):

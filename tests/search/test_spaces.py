@@ -72,6 +72,23 @@ def test_boxes_narrow_and_widen_on_their_scale():
     np.testing.assert_allclose([wider.dimensions["rate"].low, wider.dimensions["rho"].high], [1e-8, 0.99])
 
 
+@pytest.mark.parametrize(
+    ("low", "high", "expected"), [(0.25, 0.5, (4, 5)), (0.5, 0.5, (6, 7)), (0.3, 0.7, (4, 7)), (-0.25, 1.25, (0, 11))]
+)
+def test_a_part_of_whole_numbers_has_whole_ends_and_two_of_them_at_least(low, high, expected):
+    part = search.integers(2, 9).part(low, high)
+    assert (part.low, part.high) == expected
+
+
+def test_a_conditional_part_narrows_and_moves_as_what_it_holds_does():
+    rate = search.when("kind", 1, search.log_uniform(1e-4, 1.0), otherwise=0.5)
+    assert rate.movable == (True, True)
+    assert search.when("kind", 1, search.one_minus_log_uniform(0.0, 0.9), otherwise=0.0).movable == (False, True)
+    part = rate.part(0.25, 0.5)
+    assert (part.name, part.value, part.otherwise) == ("kind", 1, 0.5)
+    assert (part.inner.low, part.inner.high) == pytest.approx((1e-3, 1e-2))
+
+
 def test_a_space_survives_json(space):
     conditional = search.Space(a=search.choices(1, 2), b=search.when("a", 2, search.choices(3.0, 4.0), otherwise=0.0))
     for each in (space, conditional):

@@ -12,6 +12,7 @@ from jaxopt_lab import objectives, rules, search, training
 from jaxopt_lab.core import InputError, Status
 from jaxopt_lab.search import runner, sweeps
 from jaxopt_lab.storage import archives
+from jaxopt_lab.storage.locks import HeldError
 from tests.search.killed_sweep import bits, run
 
 ROOT = Path(__file__).parents[2]
@@ -183,6 +184,43 @@ def test_a_torn_segment_is_computed_again(whole, tmp_path):
     run(tmp_path / "sweep", log=told.append)
     assert any("It is kept as seg-00005.npz.damaged-1, and computed again." in line for line in told)
     assert bits(tmp_path / "sweep") == bits(whole)
+
+
+class Halted:
+    """A runner whose first call fails; what it is asked for, folder by folder."""
+
+    def __init__(self, error):
+        self.error, self.asked = error, []
+
+    def arrays(self, each, folder=None):
+        self.asked.append(folder)
+        if len(self.asked) == 1:
+            raise self.error
+        return [each]
+
+
+def test_checkpoints_of_a_round_that_cannot_be_used_are_set_aside_and_it_is_computed_again(tmp_path):
+    place, told = tmp_path / "seg-00002", []
+    place.mkdir()
+    (place / "checkpoint.npz").write_bytes(b"torn")
+    halted = Halted(InputError("It is torn."))
+    assert sweeps._arrays(halted, "round", place, told.append) == ["round"]
+    assert halted.asked == [place, place]
+    assert told == ["It is torn. They are kept as seg-00002.damaged-1, and computed again."]
+    assert (tmp_path / "seg-00002.damaged-1" / "checkpoint.npz").read_bytes() == b"torn"
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path / "seg", lambda path: path])
+def test_a_round_that_fails_without_checkpoints_fails(make, tmp_path):
+    with pytest.raises(InputError, match="The rule fails"):
+        sweeps._arrays(Halted(InputError("The rule fails.")), "round", make(tmp_path), print)
+
+
+def test_a_round_whose_checkpoints_another_process_holds_goes_without(tmp_path):
+    held = Halted(HeldError("It is held."))
+    assert sweeps._arrays(held, "round", tmp_path, print) == ["round"]
+    assert held.asked == [tmp_path, None]
+    assert list(tmp_path.parent.glob("*.damaged*")) == []
 
 
 def test_stopped_by_hand_it_leaves_a_usable_sweep(tmp_path, monkeypatch):

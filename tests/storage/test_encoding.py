@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import math
+import typing
 
 import numpy as np
 import pytest
@@ -34,6 +35,17 @@ def test_a_config_survives_the_way_to_disk_and_back():
 def test_a_config_with_an_optional_number_survives():
     config = Config(limit=math.inf)
     assert config_from_json(Config, json.loads(json.dumps(to_json(config)))).limit == math.inf
+
+
+def test_annotated_fields_and_lists_come_back_as_what_they_hold():
+    @dataclasses.dataclass(frozen=True)
+    class Noted:
+        rate: typing.Annotated[float, "per step"] = 1.0
+        pair: typing.Annotated[tuple[float, ...], "ends"] = (1.0, math.inf)
+        limits: list = dataclasses.field(default_factory=lambda: [1.0, math.inf])
+
+    back = config_from_json(Noted, json.loads(json.dumps(to_json(Noted(rate=math.inf)))))
+    assert (back.rate, back.pair, back.limits) == (math.inf, (1.0, math.inf), [1.0, math.inf])
 
 
 def test_a_config_of_another_version_is_refused():

@@ -135,6 +135,35 @@ def test_a_place_that_cannot_be_written_is_found_before_anything_is_computed(tmp
         files.require_writable(tmp_path)
 
 
+def test_an_error_that_is_none_of_the_disk_stays_what_it_was(tmp_path):
+    with pytest.raises(OSError, match="broken") as caught, files.disk_errors(tmp_path):
+        raise OSError(errno.EIO, "broken")
+    assert not isinstance(caught.value, InputError)
+
+
+def test_a_folder_that_is_always_taken_away_is_an_error_in_the_end(tmp_path, monkeypatch):
+    tries = []
+
+    def opened(path, mode, encoding=None):
+        tries.append(path)
+        raise FileNotFoundError(errno.ENOENT, "gone", str(path))
+
+    monkeypatch.setattr(files, "open", opened, raising=False)
+    with pytest.raises(FileNotFoundError, match="gone"):
+        files.opened(tmp_path / "folder" / "file", "w")
+    assert 2 <= len(tries) < 100
+
+
+def test_what_killed_processes_were_writing_is_removed_and_nothing_else(tmp_path):
+    (tmp_path / "curves").mkdir()
+    kept = [tmp_path / "study.json", tmp_path / ".lock", tmp_path / "notes.writing", tmp_path / "curves" / "seg.npz"]
+    torn = [tmp_path / ".study.json.7-0.writing", tmp_path / "curves" / ".seg.npz.7-1.writing"]
+    for path in (*kept, *torn):
+        path.write_text("")
+    files.remove_torn(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)
+
+
 def test_what_is_set_aside_is_not_lost(tmp_path):
     path = tmp_path / "seg.npz"
     for number in (1, 2):

@@ -1,3 +1,4 @@
+import dataclasses
 import os
 import subprocess
 import sys
@@ -86,6 +87,27 @@ def test_types_and_borders_of_the_parts_count():
     assert fingerprint(np.zeros((2, 3))) != fingerprint(np.zeros((3, 2)))
 
 
+@dataclasses.dataclass(frozen=True)
+class Pair:
+    first: int = 1
+    second: float = 0.5
+
+
+@dataclasses.dataclass(frozen=True)
+class Couple:
+    first: int = 1
+    second: float = 0.5
+
+
+def test_sets_records_and_types_count_by_what_they_hold():
+    assert fingerprint({"a", "b"}) == fingerprint({"b", "a"}) != fingerprint({"a", "c"})
+    assert fingerprint(frozenset({1, 2})) == fingerprint({2, 1})
+    assert fingerprint(Pair()) == fingerprint(Pair(1, 0.5))
+    assert len({fingerprint(each) for each in (Pair(), Couple(), Pair(2), Pair(1, 0.25), Pair, Couple, int, float)}) == 8
+    assert is_reusable(fingerprint(Pair, Pair()))
+    assert not is_reusable(fingerprint(Pair(second=lambda x: x)))
+
+
 def test_what_cannot_be_seen_is_never_the_same_and_says_why():
     def through_python(x):
         return jax.pure_callback(lambda y: y, x, x)
@@ -136,6 +158,21 @@ def problem(scale=1.0, shift=0.0, start=1.0, data=0.0):
 def test_every_part_of_a_problem_counts(change):
     assert problem_fingerprint(problem()) == problem_fingerprint(problem())
     assert problem_fingerprint(problem()) != problem_fingerprint(problem(**{change: 0.5}))
+
+
+@pytest.mark.parametrize("change", ["loss", "moved", "evaluate", "start"])
+def test_every_part_of_a_problem_with_a_state_counts(change):
+    def make(loss=1.0, moved=1.0, evaluate=1.0, start=1.0):
+        stateful = core.Stateful(
+            start * jnp.ones(3),
+            lambda w, state, batch, key: (loss * jnp.sum(w * state), moved * state),
+            lambda w, state, batch: evaluate * jnp.sum(w * state),
+        )
+        return dataclasses.replace(problem(), stateful=stateful)
+
+    assert problem_fingerprint(make()) == problem_fingerprint(make())
+    assert problem_fingerprint(make()) != problem_fingerprint(make(**{change: 0.5}))
+    assert problem_fingerprint(make()) != problem_fingerprint(problem())
 
 
 def test_arrays_in_a_partial_count():
