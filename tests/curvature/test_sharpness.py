@@ -176,6 +176,8 @@ def test_arguments_out_of_their_range_are_refused(arguments, wording):
 def test_a_batch_without_a_finite_gradient_or_curvature_is_counted():
     """Of [curvature, error, largest entry of the gradient] a row for each batch."""
     measured = np.array([[1.0, 0.0, 1.0], [np.nan, 0.0, 1.0], [3.0, 0.0, np.inf], [3.0, 0.0, 1.0]])
-    with pytest.raises(InputError, match=r"batch_sharpness: the gradient or its curvature is not finite in 2 of 4 batc"):
+    with pytest.raises(
+        InputError, match=r"batch_sharpness: the gradient or its curvature is not finite in 2 of 4 batc"
+    ):
         _mean_curvature("mine", measured, 0.95)
     assert _mean_curvature("mine", measured[[0, 3]], 0.95).value == 2.0

@@ -1,3 +1,5 @@
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -5,6 +7,7 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
+from jaxopt_lab.core import Stateful
 from jaxopt_lab.rules.frozen import frozen_leaves, without_frozen
 
 PARAMS = {"backbone": jnp.full(3, 0.1), "head": jnp.array([1.0, -2.0])}
@@ -27,6 +30,33 @@ def test_what_a_rule_never_moves_is_frozen(inner):
 
 def test_a_rule_that_moves_nothing_freezes_nothing():
     assert frozen_leaves(optax.set_to_zero(), PARAMS) == (False, False)
+
+
+def test_of_a_rule_that_needs_more_than_gradients_nothing_is_known_to_be_frozen():
+    def update(updates, state, params=None, *, value):
+        return jax.tree.map(lambda leaf: value * leaf, updates), state
+
+    needing = optax.GradientTransformationExtraArgs(lambda params: (), update)
+    assert frozen_leaves(rule(needing), PARAMS) == (False, False)
+
+
+def test_a_model_with_state_is_judged_with_its_frozen_leaves_in_their_places():
+    stateful = Stateful(
+        2.0,
+        lambda params, state, batch, key: (loss(params, batch, key), state + params["backbone"][0]),
+        lambda params, state, batch: state * params["backbone"][1] + params["head"][0],
+        outputs=lambda params, state, batch: params["head"] + state * params["backbone"][2],
+        expected=lambda params, state, batch: 3 * loss(params, batch, None) + state,
+    )
+    whole = dataclasses.replace(lab.from_loss(loss, PARAMS), stateful=stateful)
+    part, _, params = without_frozen(whole, rule(optax.sgd(0.1)), PARAMS, (True, False))
+    for name, given in (("loss", (2.0, None, None)), ("evaluate", (2.0, None)), ("outputs", (2.0, None)), ("expected", (2.0, None))):  # fmt: skip
+        found, expected = (getattr(each.stateful, name) for each in (part, whole))
+        chex.assert_trees_all_equal(found(params, *given), expected(PARAMS, *given))
+    assert part.stateful.initial == 2.0
+    bare = dataclasses.replace(whole, stateful=dataclasses.replace(stateful, outputs=None, expected=None))
+    kept = without_frozen(bare, rule(optax.sgd(0.1)), PARAMS, (True, False))[0].stateful
+    assert (kept.outputs, kept.expected) == (None, None)
 
 
 def test_the_moving_leaves_alone_are_the_same_training():

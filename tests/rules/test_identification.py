@@ -4,7 +4,8 @@ import optax
 import pytest
 
 from jaxopt_lab import rules
-from jaxopt_lab.rules.answers import steps_of_ones
+from jaxopt_lab.rules import identification
+from jaxopt_lab.rules.answers import STARTS, steps_of_ones, velocity_behind
 from jaxopt_lab.rules.identification import weight_decay
 
 PARAMS = {"w": jnp.ones((2, 3)), "b": jnp.zeros(2)}
@@ -172,3 +173,28 @@ def test_a_schedule_is_read_step_by_step(make):
     steps = np.asarray(steps_of_ones(100, rule, {"w": jnp.ones(3)}), float) / np.sqrt(3)
     rates = rules.identify(rule, {"w": jnp.ones(3)}).per_step(steps)
     np.testing.assert_allclose(rates, schedule(np.arange(100)), rtol=2e-3)
+
+
+def test_of_a_rule_that_needs_more_than_gradients_no_decay_is_known():
+    def update(updates, state, params=None, *, value):
+        return jax.tree.map(lambda leaf, point: -0.1 * point + value * leaf, updates, params), state
+
+    assert weight_decay(optax.GradientTransformationExtraArgs(lambda params: (), update), PARAMS) == 0.0
+
+
+@pytest.mark.parametrize(("factor", "peak"), [(1.0005, 0.1 * 1.0005**1999), (2.0, 0.1)])
+def test_a_rate_that_grows_counts_at_the_largest_of_its_first_steps_unless_it_leaves_all_bounds(factor, peak):
+    """The first 2000 steps are looked at; twice as large at each, float32 holds the first hundred."""
+    given = identification.IdentifiedRule("gradient descent", 0.1, 0.0, 0.0, 0.1)
+    rule = optax.sgd(lambda count: jnp.float32(0.1) * jnp.float32(factor) ** count)
+    found = identification._at_its_peak(rule, jnp.ones(2), given)
+    assert found.learning_rate == pytest.approx(peak, rel=1e-3)
+    assert found.effective_rate == pytest.approx(peak, rel=1e-3)
+
+
+def test_no_velocity_is_seen_behind_steps_that_are_not_taken():
+    still = np.zeros((STARTS + 1, 8))
+    assert velocity_behind(still, 0.999) is None
+    late = still.copy()
+    late[STARTS - 1, STARTS - 1 :] = 1.0  # nothing moves before the last start
+    assert velocity_behind(late, 0.999) is None

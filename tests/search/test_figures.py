@@ -37,9 +37,7 @@ def test_of_many_trials_the_best_hundred_and_evenly_spaced_others_are_drawn(num,
 
 
 def test_an_effective_rate_and_a_momentum_are_drawn_on_the_axes_on_which_they_were_searched():
-    space = search.Space(
-        learning_rate=search.effective_rate(0.1, 10.0), rho=search.one_minus_log_uniform(0.0, 0.99)
-    )
+    space = search.Space(learning_rate=search.effective_rate(0.1, 10.0), rho=search.one_minus_log_uniform(0.0, 0.99))
     columns = {"learning_rate": np.array([0.3, 0.4, 0.2]), "rho": np.array([0.0, 0.5, 0.9])}
     found = trials_of([3.0, 1.1, 1.0], space, columns)
     with house_style() as maker:

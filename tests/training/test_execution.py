@@ -18,6 +18,13 @@ def test_small_steps_go_side_by_side_and_large_ones_of_many_trials_one_after_the
     assert choose_loop("vmap", LARGE) == "vmap"  # as asked
 
 
+def test_on_an_accelerator_trials_go_side_by_side_whatever_they_are(monkeypatch):
+    monkeypatch.setattr("jax.default_backend", lambda: "gpu")
+    for work in (LARGE, dataclasses.replace(SMALL, convolves=True)):
+        assert choose_loop("auto", work, in_chunks=True) == "vmap"
+    assert choose_loop("map", LARGE) == "map"  # as asked
+
+
 def test_convolutions_are_stepped_and_long_vectors_cut_where_the_loss_allows_it():
     assert choose_loop("auto", dataclasses.replace(SMALL, convolves=True)) == "step"
     long = dataclasses.replace(LARGE, num_parameters=2**21, many_trials=False)

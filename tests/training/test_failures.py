@@ -65,6 +65,26 @@ def test_a_rule_that_cannot_run_in_the_engine_is_named(rule, hyperparameters, me
         training.run(PROBLEM, rule, hyperparameters, steps=2)
 
 
+def asking(grads, state, params=None):
+    """An update that looks at its gradient."""
+    return (grads, state) if grads[0] > 0 else (-grads, state)
+
+
+def test_a_rule_without_hyperparameters_that_looks_at_a_traced_number_is_told_so():
+    rule = optax.GradientTransformation(lambda params: (), asking)
+    message = "the rule .* takes a traced number for a plain one. Use jnp.where instead of if"
+    with pytest.raises(InputError, match=message):
+        training.run(PROBLEM, rule, steps=2)
+
+
+def test_a_loss_that_fails_in_a_batch_alone_is_told_with_its_shapes():
+    fussy = from_loss(lambda w, batch, key: jnp.sum(w * batch[0][:, 0][:3]), jnp.ones(3), DATA)
+    with pytest.raises(
+        InputError, match=r"the loss <lambda> fails .*; it was called with .*batch 0 float32\[2, 3\], 1 float32\[2\]"
+    ):
+        training.run(fussy, optax.sgd(0.1), steps=2, batch_size=2)
+
+
 def test_the_remedy_for_a_traced_number_works():
     import functools
 
@@ -103,7 +123,7 @@ def test_an_error_in_a_metric_is_named_when_it_is_probed():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"loss": lambda w, batch: jnp.sum(w)}, r"run: the loss problem fails \(TypeError: .*takes 2 positional arguments but 3"),
+        ({"loss": lambda w, batch: jnp.sum(w)}, r"run: the loss <lambda> fails \(TypeError: .*takes 2 positional arguments but 3"),
         ({"init": lambda key: {"w": jnp.ones(3)}["v"]}, r"run: the initialization of problem fails \(KeyError: 'v'\)"),
         ({"init": lambda key: jnp.arange(3)}, r"run: the parameter is int32\[3\], so that the loss cannot be differentiated"),
         ({"init": lambda key: {"w": jnp.ones(3), "k": key}}, r"run: parameter k is a PRNG key .* lab\.from_loss\(loss, params, data\) holds keys"),

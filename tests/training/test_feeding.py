@@ -47,6 +47,15 @@ def test_each_step_takes_the_next_batch_pass_after_pass():
     assert "data" not in trace.facts  # the probes saw all examples
 
 
+def test_a_feed_that_is_stopped_takes_no_batch_any_more():
+    feed = training.feeding.Feed(line(parts()).data)
+    assert feed._put(1)
+    assert feed.take() == 1
+    feed._stopped.set()
+    assert not feed._put(2)
+    assert feed._queue.empty()
+
+
 def test_what_is_recorded_of_many_examples_is_of_a_sample(monkeypatch):
     monkeypatch.setattr(training.feeding, "sampled", lambda name, data: lab.core.batches.sampled(name, data, most=16))
     trace = training.run(line(parts()), rules.sgd, RULE, steps=2)

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from jaxopt_lab import objectives, rules, training
 from jaxopt_lab.core import precision
@@ -26,3 +27,11 @@ def test_probes_measure_what_they_say():
     np.testing.assert_allclose(trace["update_ratio"][0, 3], np.linalg.norm(last) / np.linalg.norm(x[3]), rtol=1e-12)
     np.testing.assert_allclose(trace["band_energy"][0, 3], energy[::-1], rtol=1e-12)
     np.testing.assert_allclose(trace["coordinates"][0, 3], x[3][1:], rtol=1e-12)
+
+
+@pytest.mark.parametrize("loop", ["vmap", "map", "step"])
+def test_every_loop_keeps_the_last_two_updates(loop):
+    """At w <- -w / 2 updates alternate, between records too: their cosine is -1, once there are two of them."""
+    bowl = objectives.quadratic([1.0], start=1.0)
+    given = {"steps": 5, "every": 5, "probes": [training.update_cosine()], "execution": training.Execution(loop=loop)}
+    assert training.run(bowl, rules.sgd, {"learning_rate": 1.5}, **given)["update_cosine"][0, -1] == pytest.approx(-1.0)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import sys
 import types
@@ -8,8 +9,10 @@ import pytest
 
 from jaxopt_lab import objectives, rules, training
 from jaxopt_lab.core import InputError
+from jaxopt_lab.reporting.figures import house_style
 from jaxopt_lab.reporting.page import page_body
 from jaxopt_lab.storage.encoding import from_json
+from jaxopt_lab.training.report import _course, draws_of
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +70,19 @@ def test_a_probe_is_drawn_and_one_that_is_no_curve_is_refused(trace):
     assert (axes.get_ylabel(), len(axes.lines)) == ("loss", 3)
     with pytest.raises(InputError, match=r"Trace\.plot: probe must be one of: loss; got 'coordinates'"):
         trace.plot("coordinates")
+
+
+@pytest.mark.parametrize(
+    ("values", "course"),
+    [([1.0, 2.0, 4.0], "1 to 4"), ([np.nan, 2.0, np.nan], "2 to 2 at step 5"), ([np.nan] * 3, "never finite")],
+)
+def test_a_probe_is_told_from_its_first_finite_record_to_its_last(values, course):
+    assert _course(np.array([0, 5, 10]), "validation_loss", np.array(values)) == f"validation loss {course}"
+
+
+def test_what_was_never_finite_is_told_and_not_drawn(trace):
+    never = dataclasses.replace(trace, metrics={"loss": np.full_like(trace["loss"], np.nan)})
+    (draw,) = draws_of(never, "loss")
+    with house_style() as maker:
+        assert draw(maker) is None
+    assert str(never).splitlines()[1].endswith("loss never finite, completed")
