@@ -125,7 +125,7 @@ def test_a_module_may_hold_what_has_no_hash():
 def test_what_is_held_fixed_is_equal_by_value_type_and_place():
     """So that programs are shared; what has no hash is equal to itself alone, whose value may change."""
     held = {0, 2}
-    one, other = (tuple([size, "a"]) for size in (1, 1))  # two objects
+    one, other = ((size, "a") for size in (1, 1))  # two objects
     assert Static(3, one) == Static(3, other)
     assert hash(Static(3, one)) == hash(Static(3, other))
     assert Static(3, held) == Static(3, held)

@@ -67,6 +67,7 @@ def test_matches_the_loop_by_hand(small):
     assert signals.num_hidden == 2
     assert signals.forward_gain == pytest.approx(rms(forward[1]) / rms(forward[0]), rel=1e-5)
     np.testing.assert_allclose(signals.backward_factors, [signals.backward_gain])
+    np.testing.assert_allclose(signals.forward_factors, [signals.forward_gain])
     for activation, value in zip(signals.activations, forward, strict=False):
         assert activation.operation == "relu"
         assert activation.active == pytest.approx(np.mean(value > 0), abs=1e-6)
