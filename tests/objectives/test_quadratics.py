@@ -115,6 +115,7 @@ def test_a_large_float32_spectrum_keeps_its_ends():
         ),
         (lambda: spectra.two_point(10, 2.0, fraction=1.0), r"fraction must be in \(0, 1\), got 1\.0"),
         (lambda: spectra.marchenko_pastur(10, 1.5), r"ratio must be in \(0, 1\], got 1\.5\. Above 1 some eigenvalues"),
+        (lambda: objectives.quadratic(jnp.array([1.0, jnp.inf, jnp.nan])), r"must be finite, got inf at position 1"),
         (lambda: objectives.laplacian(10**13), r"laplacian: a spectrum of 1e\+13 eigenvalues needs"),
     ],
 )

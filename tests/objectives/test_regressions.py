@@ -44,6 +44,13 @@ def test_the_streaming_loss_has_the_expected_loss_as_its_mean():
     assert abs(float(losses.mean() - problem.full_loss(point))) < 4 * float(error)
 
 
+def test_streams_of_one_batch_size_share_a_program():
+    losses = [objectives.streaming_regression([1.0, 0.5], batch_size=size).loss.func for size in (4, 4, 8)]
+    assert losses[0] == losses[1] != losses[2]
+    assert len(set(losses)) == 2
+    assert losses[0] != 4
+
+
 def test_the_streaming_gradient_noise_is_that_of_gaussian_regression():
     # batch 1, residual r = x.w - e: covariance of r x is (w'Hw + s^2) H + H w w' H, here its trace
     eigenvalues, point = np.array([0.5, 2.0]), np.array([1.0, -0.5])

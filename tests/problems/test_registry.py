@@ -1,5 +1,6 @@
 """What holds for every ready-made problem, at its smallest size."""
 
+import hashlib
 import struct
 
 import chex
@@ -10,7 +11,7 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab import problems, training
+from jaxopt_lab import datasets, problems, training
 from jaxopt_lab.core import InputError, precision, vectors
 
 TINY = {
@@ -200,6 +201,32 @@ def users(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("users")
 def test_a_users_function_is_called_with_the_options():
     assert problems.load_problem("bench_of_mine:bowl", dim=5).init(jax.random.key(0)).shape == (5,)
+
+
+@pytest.mark.usefixtures("users")
+def test_a_users_file_is_as_good_as_its_module_and_its_own_sentence_stays(tmp_path):
+    path = tmp_path / "bench_of_mine.py"
+    assert problems.load_problem(f"{path}:bowl", dim=5).init(jax.random.key(0)).shape == (5,)
+    (tmp_path / "bench_that_refuses.py").write_text(
+        "from jaxopt_lab.core import fail\ndef bowl(): raise fail('bowl', 'the moon is wrong')\n"
+    )
+    with pytest.raises(InputError, match=r"^bowl: the moon is wrong"):
+        problems.load_problem("bench_that_refuses:bowl")
+
+
+def test_of_a_text_as_many_windows_are_kept_as_asked_and_its_digest_is_in_the_name(tmp_path):
+    text = " ".join(map(str, range(300)))
+    path = tmp_path / "text.txt"
+    path.write_text(text)
+    options = TINY["text-transformer"] | {"text": str(path), "num_examples": 5}
+    found = problems.load_problem("text-transformer", **options)
+    assert found.name == f"text-transformer-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+    inputs, targets = map(np.asarray, found.data)
+    np.testing.assert_array_equal(inputs[:, 1:], targets[:, :-1])  # the next character
+    windows = datasets.load_text(str(path), length=8).training.tolist()
+    places = [windows.index([*row, last]) for row, last in zip(inputs.tolist(), targets[:, -1].tolist(), strict=True)]
+    assert len(places) == 5
+    assert places == sorted(places) != list(range(5))  # drawn at random, in the order of the text
 
 
 @pytest.mark.usefixtures("users")

@@ -8,6 +8,8 @@ from jaxopt_lab.reporting.figure_data import figure_data
 from jaxopt_lab.reporting.figures import (
     LEAST_CONTRAST,
     WIDTH,
+    _plain_tick,
+    _power_of_ten,
     contrast_on_white,
     house_style,
     save_png,
@@ -53,6 +55,13 @@ def test_text_stays_text_and_powers_of_ten_are_plain(tmp_path):
 def test_labels_that_would_overlap_move_apart(tmp_path):
     upper, lower = sorted(heights(drawn(tmp_path / "a.svg", ends=(1.0, 1.001)).decode()))
     assert lower - upper > 11
+
+
+def test_between_powers_of_ten_only_the_chosen_ticks_have_labels():
+    assert _plain_tick({0.2, 0.5}, 0.2) == "0.2"
+    assert _plain_tick({0.2, 0.5}, 0.20000000001) == "0.2"  # as matplotlib computes it
+    assert _plain_tick({0.2, 0.5}, 0.3) == ""
+    assert _power_of_ten(0.0) == ""
 
 
 def test_settings_outside_are_left_alone(tmp_path):

@@ -241,6 +241,19 @@ def test_a_folder_without_results_is_refused(tmp_path):
         find_results(tmp_path / "nowhere")
 
 
+def test_a_study_that_cannot_be_read_is_told_beside_the_others(tmp_path):
+    for name in ("broken-1", "zigzag-1"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "broken-1" / "study.json").write_text("{")
+    write_json(tmp_path / "zigzag-1" / "study.json", result(status="running").record)
+    (found,), (failure,) = find_results(tmp_path)
+    assert found.folder == "zigzag-1"
+    assert failure.study == "broken-1"
+    assert "study.json" in failure.message
+    with pytest.raises(InputError, match=r"study\.json"):
+        find_results(tmp_path / "broken-1")
+
+
 def test_an_unfinished_study_is_found(tmp_path):
     (tmp_path / "zigzag-1").mkdir()
     write_json(tmp_path / "zigzag-1" / "study.json", result(status="running").record)

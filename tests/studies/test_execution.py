@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxopt_lab.core import InputError
-from jaxopt_lab.reporting import find_results
+from jaxopt_lab.reporting import find_results, sliders
 from jaxopt_lab.reporting.page import render_page
 from jaxopt_lab.storage import read_record, read_rows, read_verdicts
 from jaxopt_lab.storage.folder import folder_name
@@ -29,6 +29,19 @@ def engine(monkeypatch):
 @dataclasses.dataclass(frozen=True)
 class Typed:
     dtype: str = "float32"
+
+
+def test_a_study_with_a_slider_keeps_it_in_its_record(tmp_path):
+    ends = sliders.axis("x", 0.0, 1.0)
+
+    def slider(config, rows):
+        return sliders.slider("heavy_ball_steps", x=ends, y=ends, dots=[], steps=config.steps, rows=len(rows))
+
+    for given, steps in ((slider, 8), (None, 3)):
+        study = dataclasses.replace(STUDY, slider=given, draw=None)
+        folder, _ = execute(study, Config(steps=steps), tmp_path, preset="quick", command="redo me", log=None)
+        kept = read_record(folder).get("slider")
+        assert (kept and kept["constants"]) == (given and {"steps": 8, "rows": 2})
 
 
 def test_everything_lands_in_the_folder(tmp_path, engine):

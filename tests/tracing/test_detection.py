@@ -31,7 +31,7 @@ def hidden(activation):
     ("activation", "names"),
     [
         (lambda x, s: jnp.where(x > 0, x, 0), ["relu"]),
-        (lambda x, s: jnp.where(0 >= x, 0, x), ["relu"]),
+        (lambda x, s: jnp.where(x <= 0, 0, x), ["relu"]),
         (lambda x, s: jnp.where(x > 1, x, 0), []),  # its kink is not at zero
         (lambda x, s: jnp.where(x > 0, x, 1), []),
         (lambda x, s: jnp.where(x > 0, s, 0), []),
@@ -56,7 +56,10 @@ def test_the_argument_of_an_error_function_is_what_comes_before_literals(scaled,
 
 @pytest.mark.parametrize(
     ("layout", "kernel", "images", "axis"),
-    [(("NHWC", "HWIO", "NHWC"), (3, 3, 2, 5), (1, 8, 8, 2), 3), (("NCHW", "OIHW", "NCHW"), (5, 2, 3, 3), (1, 2, 8, 8), 1)],
+    [
+        (("NHWC", "HWIO", "NHWC"), (3, 3, 2, 5), (1, 8, 8, 2), 3),
+        (("NCHW", "OIHW", "NCHW"), (5, 2, 3, 3), (1, 2, 8, 8), 1),
+    ],
 )
 def test_a_unit_of_a_convolution_reads_its_window_in_all_channels(layout, kernel, images, axis):
     def loss(weight, batch):
