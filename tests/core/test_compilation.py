@@ -27,6 +27,13 @@ def test_the_last_few_programs_are_kept_and_older_ones_made_again(monkeypatch):
     assert seen == [1, 2, 3, 4, 2]  # 2 was the oldest when 4 came
 
 
+def test_memory_maps_are_the_lines_of_a_file_of_the_system_and_none_without_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(compilation, "_MAPS", tmp_path / "maps")
+    assert compilation._num_maps() == 0
+    (tmp_path / "maps").write_text("first\nsecond\n")
+    assert compilation._num_maps() == 2
+
+
 def test_programs_go_where_they_hold_too_many_memory_maps(monkeypatch):
     call, seen = traced(monkeypatch, 100, most_maps=100)
     monkeypatch.setattr(compilation, "_num_maps", lambda: 101)
