@@ -137,6 +137,9 @@ def _place(trials: Trials, name: str) -> np.ndarray:
 def _scale(axes: "Axes", trials: Trials, name: str) -> None:
     inner = _inner_dimension(trials, name)
     label = name.replace("_", " ")
+    low, high = axes.dataLim.intervalx
+    if low == high > 0:  # a single value has no extent on a logarithmic axis
+        axes.set_xlim(low / 2, high * 2)
     if isinstance(inner, EffectiveRate):
         label = f"{label} / (1 \N{MINUS SIGN} {inner.momentum})"
         axes.set_xscale("log")

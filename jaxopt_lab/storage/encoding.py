@@ -93,8 +93,6 @@ def config_from_json(config_type: type, stored: Mapping[str, Any]) -> Any:
 
 def _typed(hint: Any, item: Any) -> Any:
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is typing.Annotated:
-        return _typed(arguments[0], item)
     if origin in (typing.Union, types.UnionType):
         return None if item is None else _typed(next(kind for kind in arguments if kind is not type(None)), item)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):

@@ -148,8 +148,8 @@ def _require_seeds(seeds: Any) -> None:
     """Raises unless all seeds are whole numbers that random keys tell apart."""
     array = np.asarray(seeds)
     if array.dtype.kind not in "iu" or array.size == 0 or (array < 0).any() or (array > LARGEST_COUNT).any():
-        shown = seeds if array.size < 8 else f"{array.size} of them"
-        raise fail("run", f"seeds must be whole numbers from 0 to {LARGEST_COUNT}, got {shown!r}")
+        shown = repr(seeds) if array.size < 8 else f"{array.size} of them"
+        raise fail("run", f"seeds must be whole numbers from 0 to {LARGEST_COUNT}, got {shown}")
 
 
 def _seeds_agree(seeds: np.ndarray, width: int, mesh: Any) -> bool:

@@ -48,6 +48,16 @@ def test_an_effective_rate_and_a_momentum_are_drawn_on_the_axes_on_which_they_we
     assert second.lines[-1].get_xdata() == pytest.approx([0.1])
 
 
+@pytest.mark.parametrize("dimension", [search.one_minus_log_uniform(0.0, 0.99), search.log_uniform(0.1, 1.0)])
+def test_a_single_trial_lies_in_the_middle_of_its_axis(dimension):
+    found = trials_of([1.0], search.Space(rho=dimension), {"rho": np.array([0.9])})
+    with house_style() as maker:
+        (axes,) = draw_slices(swept(found), found, maker)[0].axes
+    low, high = axes.get_xlim()
+    (place,) = axes.lines[-1].get_xdata()
+    assert low * high == pytest.approx(place**2)
+
+
 def test_a_rule_without_a_finished_trial_has_no_curve_and_says_so():
     found = swept(trials_of([1.0], rule="heavy ball", finished=False), trials_of([1.0]))
     with house_style() as maker:

@@ -45,7 +45,7 @@ def test_configurations_on_several_devices_are_counted_on_each(bowl, monkeypatch
      ([0.5], r"\[0.5\]"), ([2**31], r"\[2147483648\]"), ([], r"\[\]")],
 )  # fmt: skip
 def test_seeds_that_random_keys_do_not_tell_apart_are_refused(bowl, seeds, shown):
-    with pytest.raises(InputError, match=f"run: seeds must be whole numbers from 0 to 2147483647, got .?{shown}"):
+    with pytest.raises(InputError, match=f"run: seeds must be whole numbers from 0 to 2147483647, got {shown}"):
         training.run(bowl, rules.sgd, {"learning_rate": 0.1}, steps=1, seeds=seeds)
 
 
