@@ -123,7 +123,7 @@ def test_an_error_in_a_metric_is_named_when_it_is_probed():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"loss": lambda w, batch: jnp.sum(w)}, r"run: the loss <lambda> fails \(TypeError: .*takes 2 positional arguments but 3"),
+        ({"loss": lambda w, batch: jnp.sum(w)}, r"run: the loss problem fails \(TypeError: .*takes 2 positional arguments but 3"),
         ({"init": lambda key: {"w": jnp.ones(3)}["v"]}, r"run: the initialization of problem fails \(KeyError: 'v'\)"),
         ({"init": lambda key: jnp.arange(3)}, r"run: the parameter is int32\[3\], so that the loss cannot be differentiated"),
         ({"init": lambda key: {"w": jnp.ones(3), "k": key}}, r"run: parameter k is a PRNG key .* lab\.from_loss\(loss, params, data\) holds keys"),
