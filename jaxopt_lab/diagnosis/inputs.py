@@ -105,6 +105,9 @@ def find_inputs(data: Any, among: Collection[int] | None = None) -> int | None:
 
 
 def _is_one_hot(leaf: Any) -> bool:
+    """Whether its first rows hold a single one each; not looked at where other processes hold parts of it."""
+    if not getattr(leaf, "is_fully_addressable", True):
+        return False
     rows = np.asarray(leaf[:_ROWS], np.float64).reshape(-1, np.shape(leaf)[-1])
     return bool(np.isin(rows, (0, 1)).all() and (rows.sum(1) == 1).all())
 
