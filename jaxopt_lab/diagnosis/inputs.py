@@ -82,7 +82,7 @@ def find_inputs(data: Any, among: Collection[int] | None = None) -> int | None:
     """Which leaf of the data the inputs are: the floating one of two or more axes with the most numbers an example.
 
     One number an example is taken for an input only beside another leaf, and where none holds more. Rows with a single
-    one are classes beside other numbers.
+    one behind other numbers are classes.
 
     Args:
       data: whose leaves have a leading axis of examples.
@@ -96,9 +96,10 @@ def find_inputs(data: Any, among: Collection[int] | None = None) -> int | None:
         else 0
         for place, (leaf, width) in enumerate(zip(leaves, widths, strict=True))
     ]
-    if sum(size > 0 for size in sizes) > 1:
-        classes = [size > 1 and _is_one_hot(leaf) for leaf, size in zip(leaves, sizes, strict=True)]
-        sizes = sizes if all(classes) else [0 if each else size for size, each in zip(sizes, classes, strict=True)]
+    floating = [place for place, size in enumerate(sizes) if size]
+    for place in floating[1:]:
+        if sizes[place] > 1 and _is_one_hot(leaves[place]):
+            sizes[place] = 0
     best = int(np.argmax(sizes)) if sizes else 0
     is_input = bool(sizes) and (sizes[best] >= 2 or (sizes[best] == max(widths) == 1 and len(leaves) > 1))
     return best if is_input else None

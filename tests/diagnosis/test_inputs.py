@@ -75,10 +75,11 @@ def test_a_single_feature_is_an_input_beside_its_targets_and_a_column_of_targets
     assert find_inputs(jnp.zeros((5, 1))) is None
 
 
-def test_one_hot_rows_beside_other_numbers_are_no_inputs():
+def test_one_hot_rows_behind_other_numbers_are_no_inputs():
     numbers, classes = jnp.ones((3, 2)), jnp.eye(3)
     assert find_inputs((numbers, classes)) == 0
     assert find_inputs((classes,)) == 0
+    assert find_inputs((classes, numbers)) == 0
     assert find_inputs((numbers, 2 * classes)) == 1
     assert find_inputs((numbers, 2 * classes), among={0}) == 0
     far = measure_inputs(problem_of(gaussian(3.0, dim=1), np.zeros(4000)))
