@@ -29,6 +29,16 @@ def test_validation_data_are_of_another_kind(changes, found):
     assert is_badly_learned == (found and "duplicates" not in changes)
 
 
+@pytest.mark.parametrize(
+    ("offset", "labels", "cures"),
+    [(0.6, 0.0, ["Transform both"]), (0.0, 0.4, ["Shuffle the examples"]), (0.6, 0.4, ["Shuffle the examples", "Transform both"])],
+)  # fmt: skip
+def test_a_split_that_is_sorted_is_drawn_again_before_its_inputs_are_matched(offset, labels, cures):
+    told = data_mismatch.examine(evidence(data=DataChecks(split=Split(offset, 1.0, 0.0, labels))))
+    found = [cure.text for cure in (told.prescription, *told.alternatives)]
+    assert [text[: len(cure)] for text, cure in zip(found, cures, strict=True)] == cures
+
+
 @pytest.mark.parametrize(("distinct", "held", "found"), [(0.19, 0.21, True), (0.21, 0.21, False), (0.19, 0.19, False)])
 def test_a_fifth_of_the_training_examples_is_distinct(distinct, held, found):
     split = DataChecks(split=Split(0.0, 1.0, 0.0, 0.0, distinct))

@@ -86,6 +86,7 @@ def examine(evidence: Evidence) -> Finding | None:
     if in_batches is not None:
         return in_batches
     split, numbers = None if evidence.data is None else evidence.data.split, []
+    alternatives = ()
     if split is not None:
         numbers = [
             measured("difference of the means, in standard deviations", split.offset, OFFSET),
@@ -94,15 +95,16 @@ def examine(evidence: Evidence) -> Finding | None:
             measured("distance between the shares of the classes", split.labels, LABELS),
             measured("distinct training examples, share, over that of the validation data", split.distinct, DISTINCT),
         ]
-    if split is not None and (split.offset > OFFSET or max(split.scale, 1 / max(split.scale, 1e-300)) > SCALE):
+    apart = split is not None and (split.offset > OFFSET or max(split.scale, 1 / max(split.scale, 1e-300)) > SCALE)
+    if split is not None and split.labels > LABELS:  # other classes have other inputs
+        text = "The classes have other shares in the validation data: the split is not drawn at random."
+        cure, alternatives = split_again(), (match_validation(),) if apart else ()
+    elif apart:
         text = (
             "Training and validation inputs differ in location or scale: what is learned on one does not carry over to"
             " the other."
         )
         cure = match_validation()
-    elif split is not None and split.labels > LABELS:
-        text = "The classes have other shares in the validation data: the split is not drawn at random."
-        cure = split_again()
     elif split is not None and split.distinct < DISTINCT and _is_poor(evidence):
         text = f"Of the training examples {split.distinct:.1%} are distinct: the others are copies."
         cure = advise("Look at what makes the data: a generator or iterator may give its first batch again and again.")
@@ -121,5 +123,6 @@ def examine(evidence: Evidence) -> Finding | None:
     if evidence.validation is not None and np.isfinite(evidence.end):
         gain = max(evidence.validation.loss.value / max(evidence.end, 1e-2 * evidence.scale), 1.0)
     return make_finding(
-        "data-mismatch", text, numbers, cure, gain, gain_in="validation loss", horizon=evidence.num_steps
-    )
+        "data-mismatch", text, numbers, cure, gain, gain_in="validation loss", horizon=evidence.num_steps,
+        alternatives=alternatives,
+    )  # fmt: skip
