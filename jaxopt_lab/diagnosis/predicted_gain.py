@@ -156,6 +156,8 @@ def _explains(cause: Finding, other: Finding, most: _Most) -> bool:
         return _mends(cause)
     if other.trial is None or not other.trial.helps or cause.trial is None:
         return True
+    if cause.prescription.change is not None and cause.prescription.text == other.prescription.text:
+        return True  # one change against both: trials do not tell them apart
     if _order(cause, most) < _order(other, most):
         return True
     if cause.cause in ("learning-rate-too-high", "exploding-signal") and not np.isfinite(cause.trial.before):

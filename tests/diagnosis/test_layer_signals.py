@@ -48,6 +48,15 @@ def test_an_output_activation_that_is_flat_at_all_outputs_is_dead(reachable, slo
     assert (no_gradient.examine(made) is None) == found  # one of the two
 
 
+@pytest.mark.parametrize(
+    ("dead", "share", "follows"), [(1.0, 1.0, True), (0.98, 1.0, False), (0.98, 0.98, True)]
+)  # fmt: skip
+def test_a_layer_of_dead_units_explains_that_hardly_anything_gets_a_gradient(dead, share, follows):
+    program = dataclasses.replace(search(), gradients=GradientFlow(("0/weight",), (), share, ()))
+    told = no_gradient.examine(evidence(end=1.1, layers=layered(dead=dead), program=program))
+    assert ("dead-units" in told.follows_from) == follows
+
+
 def test_outputs_that_all_lie_beyond_a_clip_pass_no_gradient():
     inputs = np.linspace(1e4, 2e4, 64, dtype=np.float32)[:, None]
 

@@ -116,3 +116,12 @@ def test_of_two_causes_that_each_explain_the_other_what_was_seen_to_help_comes_f
     trial = Trial("plateau", Prescription(""), 100, 1.0, after, None, 2.0, 1.0, True)
     flat = dataclasses.replace(flat, trial=dataclasses.replace(trial, speed=4.0 if after > 0.75 else 1.0))
     assert rank([rate, flat])[0].cause == first
+
+
+@pytest.mark.parametrize(("other", "first"), [("raise it", "plateau"), ("lower it", "learning-rate-too-low")])
+def test_of_two_causes_with_one_change_the_one_that_explains_the_other_comes_first(other, first):
+    cures = [Prescription(text, lambda problem, rule: (problem, rule)) for text in (other, "raise it")]
+    slow = make_finding("learning-rate-too-low", "", [], cures[0], 100.0, follows_from=("plateau",))
+    flat = make_finding("plateau", "", [], cures[1], 5.0)
+    trial = Trial("plateau", cures[1], 100, 1.0, 0.1, None, 1.0, 1.0, True)
+    assert rank([dataclasses.replace(each, trial=trial) for each in (slow, flat)])[0].cause == first

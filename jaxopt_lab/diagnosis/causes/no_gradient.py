@@ -11,6 +11,8 @@ from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measure
 from jaxopt_lab.diagnosis.prescriptions import advise
 from jaxopt_lab.diagnosis.program_checks import LEAST_SHARE
 
+ALL_DEAD = 0.99  # of a layer's units: nothing before them gets a gradient, nor what reads their zeros
+
 
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where a weight gets no gradient, or is no parameter."""
@@ -40,11 +42,13 @@ def examine(evidence: Evidence) -> Finding | None:
         else f"Scale inputs and initial weights until the {flat} passes a gradient, or take a criterion of logits."
     )
     whole = flow.share > 1 - LEAST_SHARE
+    layers = None if evidence.layers is None else evidence.layers.start
+    has_dead_layer = layers is not None and any(each.dead >= ALL_DEAD for each in layers.activations)
     return make_finding(
         "no-gradient", text,
         [measured("share of the parameters without a gradient", flow.share, LEAST_SHARE)], cure,
         float("inf") if whole else 1 / max(1 - flow.share, 1e-3), horizon=evidence.num_steps,
-        follows_from=("dead-units", "vanishing-signal") if not whole else (),
+        follows_from=("dead-units", "vanishing-signal") if not whole or has_dead_layer else (),
     )  # fmt: skip
 
 
