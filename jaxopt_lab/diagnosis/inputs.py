@@ -19,6 +19,7 @@ import numpy as np
 from jaxopt_lab.core import Problem
 from jaxopt_lab.core.vectors import parameter_paths
 from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
+from jaxopt_lab.tracing.targets import are_one_hot
 
 _MOST_FEATURES = 512
 _MOST_EXAMPLES = 4096
@@ -109,8 +110,7 @@ def _is_one_hot(leaf: Any) -> bool:
     """Whether its first rows hold a single one each; not looked at where other processes hold parts of it."""
     if not getattr(leaf, "is_fully_addressable", True):
         return False
-    rows = np.asarray(leaf[:_ROWS], np.float64).reshape(-1, np.shape(leaf)[-1])
-    return bool(np.isin(rows, (0, 1)).all() and (rows.sum(1) == 1).all())
+    return are_one_hot(np.asarray(leaf[:_ROWS], np.float64))
 
 
 def _tail(features: np.ndarray, scales: np.ndarray) -> float:

@@ -18,7 +18,7 @@ from jaxopt_lab.core import Problem, meshes
 from jaxopt_lab.diagnosis.inputs import find_inputs
 from jaxopt_lab.diagnosis.output_search import outputs_of
 from jaxopt_lab.tracing.outputs import OutputPlace
-from jaxopt_lab.tracing.targets import class_leaf, classes_of, several_labels, target_leaf
+from jaxopt_lab.tracing.targets import are_one_hot, class_leaf, classes_of, several_labels, target_leaf
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -211,8 +211,8 @@ def _pairs(place: OutputPlace, data: Any, training: Any = None) -> tuple[np.ndar
         np.asarray(jax.tree.leaves(each)[place_of], np.float64).reshape(-1, math.prod(leaves[place_of].shape[1:]))
         for each in (data, data if training is None else training)
     )
-    if found is not None and targets.shape[1] > 1 and np.isin(targets, (0, 1)).all() and (targets.sum(1) == 1).all():
-        return inputs, targets.argmax(1), True  # one-hot rows
+    if found is not None and targets.shape[1] > 1 and are_one_hot(targets):
+        return inputs, targets.argmax(1), True
     column = targets[:, chosen_by.std(0).argmax()]  # the edge of an image is the same in all
     return inputs, column, found is not None and len(np.unique(column)) <= MOST_CLASSES
 

@@ -124,8 +124,8 @@ def _with_velocity(steps: np.ndarray, rho: float, lookahead: float) -> np.ndarra
 def _without_velocity(steps: np.ndarray, rho: float, lookahead: float) -> np.ndarray:
     """What `_with_velocity` was given."""
     given, velocity = np.zeros_like(steps), np.zeros(steps.shape[:-1])
+    ahead = lookahead * rho if lookahead else rho
     for k in range(steps.shape[-1]):
-        ahead = lookahead * rho if lookahead else rho
         given[..., k] = (steps[..., k] - ahead * velocity) / (1 + lookahead)
         velocity = rho * velocity + given[..., k]
     return given

@@ -38,6 +38,11 @@ def several_labels(place: OutputPlace, data: Any) -> np.ndarray | None:
     return None
 
 
+def are_one_hot(rows: np.ndarray) -> bool:
+    """Whether rows [..., K] are zeros with a single one each."""
+    return bool(np.isin(rows, (0, 1)).all() and (rows.sum(-1) == 1).all())
+
+
 def class_leaf(place: OutputPlace, data: Any) -> int | None:
     """Which leaf of the data holds the targets where they are class numbers; None without."""
     leaves = jax.tree.leaves(data)

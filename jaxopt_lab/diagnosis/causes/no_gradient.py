@@ -42,7 +42,7 @@ def examine(evidence: Evidence) -> Finding | None:
         else f"Scale inputs and initial weights until the {flat} passes a gradient, or take a criterion of logits."
     )
     whole = flow.share > 1 - LEAST_SHARE
-    layers = None if evidence.layers is None else evidence.layers.start
+    layers = evidence.part("layers.start")
     has_dead_layer = layers is not None and any(each.dead >= ALL_DEAD for each in layers.activations)
     return make_finding(
         "no-gradient", text,

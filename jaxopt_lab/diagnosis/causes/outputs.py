@@ -230,7 +230,8 @@ def _fallen(evidence: Evidence) -> Finding:
 
 
 def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
-    found, data = classes_of(search.place, evidence.setting.problem.data), evidence.setting.problem.data
+    data = evidence.setting.problem.data
+    found = classes_of(search.place, data)
     if (ends := _no_probabilities(search, data)) is not None:
         return advise(f"Scale the targets: they run from {ends[0]:g} to {ends[1]:g}, a cross-entropy takes 0 to 1.")
     single = len(search.place.shape) < 2 or search.place.shape[-1] == 1
