@@ -14,6 +14,7 @@ import numpy as np
 from jaxopt_lab.core import InputError, Problem, fail, meshes, vectors
 from jaxopt_lab.core.compilation import num_compiled
 from jaxopt_lab.core.errors import require_positive
+from jaxopt_lab.tracing.jaxprs import largest_value, lay_out
 
 GRADIENT = 1.0
 LOSS = 1 / 3
@@ -145,6 +146,14 @@ def step_cost(problem: Problem, batch_size: int | None) -> float:
         return share
     size = vectors.size(jax.eval_shape(problem.init, jax.random.key(0)))
     return max(_LARGE, share * min(1.0, num * size / _WORK))
+
+
+def loss_size(problem: Problem, params: Any) -> int:
+    """Numbers in the largest value that the loss of all data makes, traced, not computed; 0 where it cannot be."""
+    try:
+        return largest_value(lay_out(problem.freeze().full_loss, params, open_derivatives=False))
+    except Exception:  # of the user's own code: the run says what is wrong
+        return 0
 
 
 def subsampled(problem: Problem, seconds: float, batch_size: int | None, budget: Budget, seed: int) -> Problem:

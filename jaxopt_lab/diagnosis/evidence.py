@@ -184,8 +184,9 @@ class Evidence:
     def is_underperforming(self) -> bool:
         """Whether training goes badly: it diverged, or more than a fifth is left of what a constant output leaves.
 
-        A tenth once the run is whole, where a probe leaves far less; not where four fifths of the classes are told,
-        and more than by any probe: noise is left. Without data: of what the start leaves.
+        A tenth once the run is whole, where a probe leaves far less; a twentieth where the smallest possible loss is
+        known; not where four fifths of the classes are told, and more than by any probe: noise is left. Without data:
+        of what the start leaves.
         """
         if self.run is None or self.run.diverged:
             return self.run is not None
@@ -196,6 +197,7 @@ class Evidence:
         if skill is not None and skill.is_class and skill.model > max(1 - LITTLE, skill.probe):
             return False
         most = LITTLE / 2 if skill is not None and skill.is_outdone and self.is_whole else LITTLE
+        most = _CONVERGED if self.setting.problem.truth.minimum is not None else most
         return ends - self.penalty.end - self.lower_bound > most * (self.scale - self.penalty.start)
 
     @property
@@ -255,14 +257,14 @@ class Evidence:
 
     @property
     def follows_model(self) -> bool:
-        """Whether the loss is a quadratic as far as the run can see: the model at the point says where the run ends."""
+        """Whether the loss is a quadratic as far as the run can see, or the model at the point says where it ends."""
         model, run, method = self.model_at_point, self.run, self.method
         if model is None or run is None or run.diverged or method is None or self.is_random or model.has_negative:
             return False
         if self.setting.optimizer.kind == "adaptive":
             return self.model_at_end is not None and not self.model_at_end.preconditioned
-        predicted = model.decrease(float(run.steps[-1]), method)
-        return abs(predicted - (self.point.loss - run.losses[-1])) <= _ALIKE * abs(predicted)
+        predicted, seen = model.decrease(float(run.steps[-1]), method), self.point.loss - run.losses[-1]
+        return self.curvature.is_quadratic or abs(predicted - seen) <= _ALIKE * abs(predicted)
 
     @property
     def model_at_point(self) -> QuadraticModel | None:

@@ -119,12 +119,15 @@ def _distance(outputs: np.ndarray, others: np.ndarray) -> float:
 
 
 def _drawn_anew(params: Any, gain: float, key: jax.Array) -> Any:
-    """Parameters of the same shapes: normal, with the deviation gain / sqrt(inputs), that of vectors being 1."""
+    """Parameters of the same shapes: normal, with the deviation gain / sqrt(inputs), that of vectors 1 / gain.
+
+    Biases as large as that hide what the inputs do, where a normalization follows them.
+    """
     leaves, structure = jax.tree.flatten(params)
     keys = jax.random.split(key, len(leaves))
 
     def draw(key: jax.Array, leaf: jax.Array) -> jax.Array:
-        deviation = gain / np.sqrt(np.prod(leaf.shape[:-1])) if leaf.ndim > 1 else 1.0
+        deviation = gain / np.sqrt(np.prod(leaf.shape[:-1])) if leaf.ndim > 1 else 1 / gain
         return (deviation * jax.random.normal(key, leaf.shape)).astype(leaf.dtype)
 
     return jax.tree.unflatten(structure, [draw(each, leaf) for each, leaf in zip(keys, leaves, strict=True)])

@@ -22,6 +22,8 @@ from jaxopt_lab.diagnosis.output_search import OutputSearch, constant_output_los
 from jaxopt_lab.tracing.targets import classes_of
 from jaxopt_lab.training.baselines import constant_loss
 
+_TRAPEZOID = 1e-3
+
 
 @dataclasses.dataclass(frozen=True)
 class GradientNoise:
@@ -146,3 +148,14 @@ def constant_output(problem: Problem, params: Any, search: OutputSearch | None) 
 def _num_classes(search: OutputSearch, data: Any) -> int | None:
     found = classes_of(search.place, data)
     return int(search.place.shape[-1]) if found is not None and found[1] and len(search.place.shape) > 1 else None
+
+
+def is_quadratic(problem: Problem, start: Any, end: Any) -> bool:
+    """Whether the trapezoidal rule gives the change of the loss over all data, to a thousandth: on quadratics it does.
+
+    f(y) - f(x) = <f'(x) + f'(y), y - x> / 2
+    """
+    loss = as_partial(problem.freeze().loss)
+    (before, first), (after, last) = (value_and_gradient(loss, params, problem.data) for params in (start, end))
+    expected = 0.5 * vectors.dot(vectors.combination((1.0, first), (1.0, last)), vectors.subtract(end, start))
+    return bool(abs(expected - (after - before)) <= _TRAPEZOID * abs(after - before))

@@ -15,7 +15,7 @@ import numpy as np
 from jaxopt_lab.core import Problem, Status, fail, vectors
 from jaxopt_lab.core.errors import reason
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, PRODUCT, Budget, Skipped, step_cost, subsampled
+from jaxopt_lab.diagnosis.budget import ASIDE, GRADIENT, LOSS, PRODUCT, Budget, Skipped, step_cost, subsampled
 from jaxopt_lab.diagnosis.data_changes import standardized
 from jaxopt_lab.diagnosis.data_checks import check_labels, measure_data
 from jaxopt_lab.diagnosis.evidence import Evidence, Layers, PointState, Setting
@@ -37,7 +37,7 @@ from jaxopt_lab.diagnosis.validation import measure_validation
 from jaxopt_lab.tracing import find_non_finite, measure_signals
 
 _RUN_SHARE = 0.3
-_RATE_SHARE = 0.2
+_RATE_SHARE, _RATES_ASIDE = 0.2, 0.25
 _MOST_STEPS = 1000
 _RECORDS = 25
 _SIGNAL_EXAMPLES = 256
@@ -194,7 +194,10 @@ def measure_stationary_point(evidence: Evidence, budget: Budget) -> StationaryPo
 
 
 def measure_other_rates(evidence: Evidence, budget: Budget) -> OtherRates | Skipped:
-    """The run at other learning rates, unless the model already says what they do."""
+    """The run at other learning rates, unless the model already says what they do.
+
+    Where too little is left of the budget they take a quarter of what is beside it.
+    """
     setting = evidence.setting
     if evidence.run is None:
         return Skipped("there is no run to compare with")
@@ -202,7 +205,8 @@ def measure_other_rates(evidence: Evidence, budget: Budget) -> OtherRates | Skip
         return Skipped("the quadratic model tells what they do", applies=False)
     a_step = len(RATES) * step_cost(setting.problem, setting.batch_size)
     records = min(10, evidence.num_steps)
-    afford = int((min(_RATE_SHARE * budget.total, budget.left) - records * len(RATES) * LOSS) / a_step)
+    most = max(min(_RATE_SHARE * budget.total, budget.left), _RATES_ASIDE * (ASIDE * budget.total - budget.aside))
+    afford = int((most - records * len(RATES) * LOSS) / a_step)
     taken = min(evidence.num_steps, afford)
     if taken < 3:
         return Skipped("too little of the budget is left")
@@ -212,7 +216,9 @@ def measure_other_rates(evidence: Evidence, budget: Budget) -> OtherRates | Skip
     ))  # fmt: skip
     if rates is None:
         return budget.skipped["rates"]
-    budget.pay(taken * a_step + records * len(RATES) * LOSS)
+    cost = taken * a_step + records * len(RATES) * LOSS
+    budget.aside += max(cost - budget.left, 0.0)
+    budget.pay(min(cost, budget.left))
     return rates
 
 

@@ -15,7 +15,7 @@ from jaxopt_lab.diagnosis.findings import CAUSES, MEANT, PROGRAM_CAUSES, Finding
 from jaxopt_lab.diagnosis.judgements import goal_of, steps_to_reach
 from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
 
-_DONE = 0.01
+_DONE, _ALIKE = 0.01, 0.95
 MOST_PROVED = 2000
 _RAW = "unnormalized-inputs"
 _STARTS = ("bad-initialization", "dead-units", "exploding-signal", "vanishing-signal")
@@ -49,42 +49,50 @@ def speed_up(
     if run is None or method is None:
         return 1.0
     end, there = float(run.losses[-1]), evidence.model_at_end if evidence.model_at_end is not None else model
-    before = _Descent(there, method, end, evidence.lower_bound)
+    minimum = evidence.setting.problem.truth.minimum
+    is_exact = minimum is not None and evidence.follows_model
+    before = _Descent(there, method, end, evidence.lower_bound, is_exact)
     begin = min(run.start, evidence.point.baseline or np.inf)
-    goal = goal_of(begin, before.loss(count - run.steps[-1]), evidence.setting.problem.truth.minimum)
+    goal = goal_of(begin, before.loss(count - run.steps[-1]), minimum)
     if not goal < begin:
         return float(count)
     early = goal >= end
     slow = steps_to_reach(run.steps, run.losses, goal) if early else run.steps[-1] + before.steps_to(goal)
     if same and not early:
-        model = _rewound(there, method, float(run.steps[-1]), end - there.gap(before.ceiling))
-    fast = _Descent(model, after, model.loss, evidence.lower_bound).steps_to(goal)
+        model = _rewound(there, method, float(run.steps[-1]), end - before.gap)
+    other = _Descent(model, after, model.loss, evidence.lower_bound)
+    alike = same or other.gap >= _ALIKE * other.ceiling  # on another loss: one with the same minimum
+    fast = dataclasses.replace(other, is_exact=is_exact and alike).steps_to(goal)
     return min(slow, count) / max(fast, 1.0) if np.isfinite(fast) else 1.0
 
 
 @dataclasses.dataclass(frozen=True)
 class _Descent:
-    """A method on a local model, from a loss to one that is not below `lower`."""
+    """A method on a local model, from a loss to one that is not below `lower`, or where `is_exact`, to that."""
 
     model: QuadraticModel
     method: Method
     start: float
     lower: float
+    is_exact: bool = False
 
     @property
     def ceiling(self) -> float:
         return max(self.start - self.lower, 0.0)
 
+    @property
+    def gap(self) -> float:
+        return self.ceiling if self.is_exact else self.model.gap(self.ceiling)
+
     def loss(self, steps: float) -> float:
         gone = 1 - self.model.remaining(steps, self.method, self.ceiling) if steps > 0 else 0.0
-        return self.start - self.model.gap(self.ceiling) * gone
+        return self.start - self.gap * gone
 
     def steps_to(self, goal: float) -> float:
         """0 where it begins below the goal, inf where the goal lies below the model's bottom."""
-        gap = self.model.gap(self.ceiling)
         if goal >= self.start:
             return 0.0
-        share = 1 - (self.start - goal) / max(gap, 1e-300)
+        share = 1 - (self.start - goal) / max(self.gap, 1e-300)
         return self.model.steps_to(share, self.method, self.ceiling) if share > 0 else float("inf")
 
 

@@ -25,7 +25,7 @@ from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.curvature.quadratures import Quadrature, gauss_quadrature_of, gauss_quadratures
 from jaxopt_lab.diagnosis.budget import PRODUCT, Budget, Skipped
-from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
+from jaxopt_lab.diagnosis.gradient_noise import is_quadratic, value_and_gradient
 
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
@@ -165,11 +165,13 @@ class Curvature:
       point: around the point.
       end: around the end of the run, or None.
       standardized: around the point on standardized inputs, where theirs are far from it, or None.
+      is_quadratic: whether the trapezoidal rule gives the change of the loss on the way, as on every quadratic.
     """
 
     point: QuadraticModel
     end: QuadraticModel | None = None
     standardized: QuadraticModel | None = None
+    is_quadratic: bool = False
 
 
 def measure_model(
@@ -240,7 +242,9 @@ def measure_curvature(evidence: "Evidence", budget: Budget) -> Curvature | Skipp
     if any(at_end) and run is not None and not run.diverged:
         state = run.state if adaptive else None
         end = _paid_model(evidence, run.params, run.model_state, state, at_end, budget)
-    return Curvature(point, end)
+    if not (moved and linear and run is not None and run.model_state is None):
+        return Curvature(point, end)
+    return Curvature(point, end, is_quadratic=is_quadratic(setting.problem, setting.params, run.params))
 
 
 def _paid_model(
@@ -283,16 +287,7 @@ def diagonal_of(state: Any, b2: float, params: Any) -> Any:
     Raises:
       ValueError: the state does not tell it for all of them.
     """
-    known = {"b2": b2} if 0 <= b2 < 1 else {}
-    return _in_structure_of(curvature.preconditioner_of(state, **known), params)
-
-
-def _in_structure_of(tree: Any, params: Any) -> Any:
-    """The leaves of a tree that stand where the parameters have theirs, in the parameters' structure.
-
-    Raises:
-      ValueError: some are missing.
-    """
+    tree = curvature.preconditioner_of(state, **({"b2": b2} if 0 <= b2 < 1 else {}))
     known = dict(zip(vectors.parameter_paths(tree), jax.tree.leaves(tree), strict=True))
     paths = vectors.parameter_paths(params)
     if not known.keys() >= set(paths):

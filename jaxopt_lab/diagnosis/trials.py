@@ -15,7 +15,7 @@ import numpy as np
 from jaxopt_lab import training
 from jaxopt_lab.core import InputError, Problem
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.budget import ASIDE, LOSS, Budget, step_cost
+from jaxopt_lab.diagnosis.budget import ASIDE, LOSS, Budget, loss_size, step_cost
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Prescription
 from jaxopt_lab.diagnosis.gradient_noise import constant_output, value
@@ -23,7 +23,6 @@ from jaxopt_lab.diagnosis.judgements import speed_up
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.prescriptions import scale_rate, standardize_inputs
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule
-from jaxopt_lab.tracing.jaxprs import largest_value, lay_out
 
 RAISED = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 LOWERED = (1 / 3, 1e-1, 1 / 30, 1e-2, 1e-3)
@@ -32,8 +31,7 @@ _RECORDS = 20
 ALL_UNTRIED, UNTRIED = "what the changes give", "the change against "
 _MOST_STEPS = 400
 _SHARE = 0.2  # of the seconds
-_LEAST_BUDGET = 100.0
-_LEAST_STEPS = 20
+_LEAST_BUDGET, _LEAST_STEPS = 100.0, 20
 _HELPS, _VISIBLE, _HALVED, _FASTER = 0.2, 0.02, 0.01, 4.0
 _AT_ALL = 1e6  # times the scale of the loss: a run that met no finite number
 _DRAWS = 3
@@ -56,6 +54,8 @@ class Trial:
       scale: the size of the score that training is about.
       speed: how many times fewer steps it takes to what the run without the change gains.
       is_long: whether the runs are as long as the prediction asks for.
+      baseline: the score of the best constant output, NaN where it is not known.
+      knows_minimum: whether the smallest possible training loss is known: then it is the steps to it that count.
     """
 
     cause: str
@@ -67,6 +67,8 @@ class Trial:
     scale: float
     speed: float
     is_long: bool
+    baseline: float = float("nan")
+    knows_minimum: bool = False
 
     @property
     def helps(self) -> bool:
@@ -74,23 +76,31 @@ class Trial:
 
         Or, if it ends no higher, whether it comes there in a quarter of the steps. A rate is too low where a higher one
         does both or halves the score; a factor of two or three is a matter of tuning. Where a lower rate halves the
-        score, a hundredth of what training is about suffices.
-
+        score, a hundredth of what training is about suffices. Of a loss most of which stays, as of text, half as much
+        again above a constant output must be learned, by a twentieth of what training is about.
         Where there are validation data, their loss decides: what only fits more of the noise does not help.
         """
         if not np.isfinite(self.before):
             return bool(np.isfinite(self.after))
         if self.cause == "gradient-noise" and self.training is not None:  # the floor is the training loss's, at the end
             before, after = self.training
-            return before - after > max(_HELPS * abs(before), _VISIBLE * self.scale)
+            wanted = max(_HELPS * abs(before), _VISIBLE * self.scale)
+            return before - after > wanted or self._learns_more(before, after)
         fall = self.before - self.after
         if self.cause == "learning-rate-too-low":
-            wanted = _HALF if self.speed < _FASTER else 1 - _HELPS
+            wanted = _HALF if self.speed < _FASTER else 1.0 if self.knows_minimum else 1 - _HELPS
             return bool(self.after < wanted * self.before)
         halved = self.cause == "learning-rate-too-high" and self.after < _HALF * self.before
         if fall > max(_HELPS * abs(self.before), (_HALVED if halved else _VISIBLE) * self.scale):
             return True
+        if self._learns_more(self.before, self.after):
+            return True
         return self.speed >= _FASTER and fall > -_VISIBLE * self.scale
+
+    def _learns_more(self, before: float, after: float) -> bool:
+        """Whether so much more is learned above a constant output; not where no such output is known."""
+        gone = self.baseline - before
+        return bool(gone > 0 and before - after > max(_HALF * gone, _GAINED * self.scale))
 
     @property
     def harms(self) -> bool:
@@ -148,10 +158,8 @@ def try_prescriptions(
       cause -> trial; without those that nothing could be run for.
     """
     setting, run = evidence.setting, evidence.run
-    if setting.problem.data is None or run is None:
-        return {}
     wanted = [each for each in findings if each.prescription.change is not None]
-    if not wanted:
+    if setting.problem.data is None or run is None or not wanted:
         return {}
     a_step = step_cost(setting.problem, setting.batch_size)
     num_runs = sum(_num_rates(each) for each in wanted)
@@ -197,7 +205,8 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
         problem, rule = setting.problem, setting.rule
         if factors is None:
             problem, rule = prescription.apply(problem, rule)
-            if _size(problem, setting.params) > max(_LARGER * _size(setting.problem, setting.params), _SMALL):
+            known, size = (loss_size(each, setting.params) for each in (setting.problem, problem))
+            if size > max(_LARGER * known, _SMALL):
                 return None  # targets of another shape may make pairs of all examples, or of pairs
             draws = range(_DRAWS if finding.cause == "local-minimum" else 1)
             several = [_scores(problem, rule, [1.0], evidence, steps, prescription.restarts, draw) for draw in draws]
@@ -218,7 +227,8 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
     pair = None
     if base.training is not None and after.training is not None:
         pair = _finite(base.training[0] / units[0]), _finite(after.training[best] / units[1])
-    speed = speed_up(base.steps, base.curves[0], after.curves[best] * units[0] / units[1], evidence.point.baseline)
+    curve, minimum = after.curves[best] * units[0] / units[1], setting.problem.truth.minimum
+    speed = speed_up(base.steps, base.curves[0], curve, evidence.point.baseline)
     known = base.curves[0][0] if evidence.point.baseline is None else min(evidence.point.baseline, base.curves[0][0])
     if not known - base.curves[0][-1] > _GAINED * evidence.scale:
         speed = 1.0  # what next to nothing is gained faster does not count
@@ -226,15 +236,8 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
     return Trial(
         finding.cause, prescription, steps, _finite(base.ends[0] / units[0]), _finite(after.ends[best] / units[1]),
         pair, evidence.scale / units[0], float(np.nan_to_num(speed, nan=1.0)), steps >= asked,
+        np.nan if evidence.point.baseline is None else evidence.point.baseline / units[0], minimum is not None,
     )  # fmt: skip
-
-
-def _size(problem: Problem, params: Any) -> int:
-    """Numbers in the largest value that the loss of all data makes, traced, not computed; 0 where it cannot be."""
-    try:
-        return largest_value(lay_out(problem.freeze().full_loss, params, open_derivatives=False))
-    except Exception:  # of the user's own code: the run says what is wrong
-        return 0
 
 
 def _units(evidence: Evidence, problem: Problem) -> tuple[float, float] | None:

@@ -70,15 +70,17 @@ class RecurrentInit:
 
 
 def rescaled(problem: Problem, params: Any, key: jax.Array) -> Any:
-    """The parameters with every hidden layer scaled by the data; the last layer keeps its size, bounded by 1."""
-    num_layers = len(measure_signals(problem, params).layers)
+    """The parameters with every hidden layer scaled by the data; the last one to at most 1, where that costs less."""
+    num_layers, loss = len(measure_signals(problem, params).layers), problem.freeze().full_loss
     for place in range(num_layers):
         layer = measure_signals(problem, params).layers[place]
         if layer.copies > _COPIES and layer.num_units > 1:
             params = _drawn(params, layer, jax.random.fold_in(key, place))
             layer = measure_signals(problem, params).layers[place]
-        if place < num_layers - 1 or layer.deviation > 1:
+        if place < num_layers - 1:
             params = _scaled(params, layer)
+        elif loss(calm := _scaled(params, layer, least=1.0)) < loss(params):
+            params = calm
     return params
 
 
@@ -89,8 +91,8 @@ def _drawn(params: Any, layer: LayerSignal, key: jax.Array) -> Any:
     return _changed(params, {layer.name: draw})
 
 
-def _scaled(params: Any, layer: LayerSignal) -> Any:
-    size = layer.deviation if np.isfinite(layer.deviation) and layer.deviation > 0 else 1.0
+def _scaled(params: Any, layer: LayerSignal, least: float = 0.0) -> Any:
+    size = layer.deviation if np.isfinite(layer.deviation) and layer.deviation > least else 1.0
     changes = {layer.name: lambda leaf: leaf / size}
     bias = _bias_of(params, layer)
     if bias is not None:

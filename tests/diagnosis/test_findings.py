@@ -10,10 +10,10 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis import pipeline
-from jaxopt_lab.diagnosis.budget import Budget
+from jaxopt_lab.diagnosis.budget import Budget, loss_size
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
 from jaxopt_lab.diagnosis.predicted_gain import rank
-from jaxopt_lab.diagnosis.trials import Trial, _judged_by, _Scores, _size, _try
+from jaxopt_lab.diagnosis.trials import Trial, _judged_by, _Scores, _try
 from jaxopt_lab.diagnosis.validation import Validation
 from tests.diagnosis.pieces import evidence
 
@@ -256,8 +256,10 @@ def test_a_change_by_which_the_loss_makes_pairs_of_all_examples_is_not_tried():
     pairs = lambda w, batch, key: jnp.mean(jnp.square(batch[0][:, 0] - batch[0][:, :1]))  # noqa: E731
     data = (jnp.zeros((2100, 2)),)
     big = lab.from_loss(pairs, jnp.zeros(3), data)
-    assert _size(big, jnp.zeros(3)) == 2100**2
-    assert _size(lab.from_loss(lambda w, batch, key: jnp.mean(batch[0]), jnp.zeros(3), data), jnp.zeros(3)) < 2100**2
+    assert loss_size(big, jnp.zeros(3)) == 2100**2
+    assert (
+        loss_size(lab.from_loss(lambda w, batch, key: jnp.mean(batch[0]), jnp.zeros(3), data), jnp.zeros(3)) < 2100**2
+    )
     cure = Prescription("Give the targets another shape.", lambda problem, rule: (big, rule))
     assert _try(evidence(), found("mixed-examples"), cure, 10, None) is None  # before anything is run
 

@@ -126,7 +126,7 @@ def test_a_rule_without_a_closed_form_has_its_edge_measured():
     told = diagnose(lab.from_loss(loss, ones), rule, steps=40)
     assert told.evidence.setting.optimizer.kind == "unknown"
     edge = told.evidence.update.edge
-    assert told.spent - 2 * edge.cost <= 200  # the budget, besides the products that were made
+    assert told.spent - 2 * edge.cost <= 300  # the budget and a quarter of what is beside it, besides the products
     low, high = edge.interval
     assert low <= 2 / 0.4 <= high <= 1.3 * low
     assert told.evidence.relative_sharpness == pytest.approx(0.2, rel=0.13)

@@ -10,10 +10,10 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab.core import fail
 from jaxopt_lab.diagnosis import trials
-from jaxopt_lab.diagnosis.budget import Budget
+from jaxopt_lab.diagnosis.budget import Budget, loss_size
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
 from jaxopt_lab.diagnosis.output_search import search_outputs
-from jaxopt_lab.diagnosis.trials import Trial, _Scores, _size, _try, _units, try_prescriptions
+from jaxopt_lab.diagnosis.trials import Trial, _Scores, _try, _units, try_prescriptions
 from tests.diagnosis.pieces import CLASSES, evidence
 
 CURE = Prescription("Do it.", lambda problem, rule: (problem, rule))
@@ -94,7 +94,7 @@ def test_of_a_loss_that_cannot_be_traced_nobody_knows_the_size():
     def refusing(params, batch, key):
         raise ValueError("no")
 
-    assert _size(dataclasses.replace(CLASSES, loss=refusing), jnp.zeros(3)) == 0
+    assert loss_size(dataclasses.replace(CLASSES, loss=refusing), jnp.zeros(3)) == 0
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 Threshold: at least half of the loss of the best constant output is left, both less what outputs that know every target
 leave: soft targets and likelihoods do not end at zero. Networks of the usual size fit any labels (Zhang et al. 2017,
 arXiv 1611.03530): one that does not is too small, or broken. With fewer parameters than outputs of these examples, of
-which the classes' add up to one, and no probe ahead of it, it leaves noise.
+which the classes' add up to one, and no probe ahead of it, it leaves noise. Nor where the smallest possible loss is
+known, and lies below that: the model can, and does not get there.
 """
 
 import numpy as np
@@ -29,7 +30,7 @@ def examine(evidence: Evidence) -> Finding | None:
         return None
     floor = _floor(evidence, base)
     left = (found.least - floor) / (base - floor)
-    if not left > LEFT or _leaves_noise(evidence):
+    if not left > LEFT or _leaves_noise(evidence) or _can_do_better(evidence, base):
         return None
     above = ", both above that of free outputs" if floor else ""
     count = _count(evidence)
@@ -55,6 +56,11 @@ def _leaves_noise(evidence: Evidence) -> bool:
     outputs -= outputs > 1 and evidence.point.num_classes is not None
     is_small = vectors.size(evidence.setting.params) < _count(evidence) * outputs
     return is_small and not (skill is not None and skill.is_outdone)
+
+
+def _can_do_better(evidence: Evidence, base: float) -> bool:
+    minimum = evidence.setting.problem.truth.minimum
+    return minimum is not None and minimum < LEFT * base
 
 
 def _count(evidence: Evidence) -> int:
