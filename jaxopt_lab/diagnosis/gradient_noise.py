@@ -18,7 +18,7 @@ import numpy as np
 
 from jaxopt_lab.core import Estimate, Problem, mean_of_samples, meshes, vectors
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.output_search import OutputSearch, constant_output_loss, loss_at_constant
+from jaxopt_lab.diagnosis.output_search import OutputSearch, constant_output_loss, loss_at_constant, search_outputs
 from jaxopt_lab.tracing.targets import classes_of
 from jaxopt_lab.training.baselines import constant_loss
 
@@ -143,6 +143,12 @@ def constant_output(problem: Problem, params: Any, search: OutputSearch | None) 
             return loss, _num_classes(search, problem.data)
     zero = float(value(as_partial(frozen.loss), vectors.zeros_like(params), problem.data))
     return (zero if np.isfinite(zero) else None), None
+
+
+def units_of_loss(before: float | None, problem: Problem, params: Any, seed: int) -> tuple[float, float] | None:
+    """The loss of the best constant output before, as given, and of a changed problem; None where one is not known."""
+    after = constant_output(problem, params, search_outputs(problem.freeze(), params, seed))[0]
+    return (before, after) if before is not None and before > 0 and after is not None and after > 0 else None
 
 
 def _num_classes(search: OutputSearch, data: Any) -> int | None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,11 @@ from jaxopt_lab.tracing import find_non_finite
 from jaxopt_lab.tracing.non_finite import GUARDED, NonFiniteOrigin
 from jaxopt_lab.training.groups import batch_of_step
 
+if TYPE_CHECKING:
+    from jaxopt_lab.diagnosis.evidence import Setting
+
 RATES = (0.01, 0.1, 10.0, 100.0)
+RECORDS = 20
 _GROWN, _LEAP = 2.0, 10.0
 
 
@@ -244,3 +248,41 @@ def _params_after(problem: Problem, rule: Any, params: Any, steps: int, batch_si
 def _finite_or_none(frozen: Problem, params: Any) -> Any:
     """The parameters where they and the loss there are finite, else None."""
     return params if bool(vectors.all_finite(params)) and np.isfinite(float(frozen.full_loss(params))) else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Scores:
+    """Losses at the end of runs, NaN where one diverged: what decides; on the training data where that is another."""
+
+    ends: np.ndarray
+    training: np.ndarray | None
+    steps: np.ndarray
+    curves: np.ndarray
+    params: Any
+    model_state: Any
+
+
+def score_runs(
+    problem: Problem, rule: Any, factors: list[float], setting: "Setting", steps: int, restarts: bool = False,
+    draw: int = 0,
+) -> Scores:  # fmt: skip
+    """Where runs of the rule at its rate times each factor end."""
+    on_validation = problem.validation is not None
+    probes = [training.loss(), *([training.validation_loss()] if on_validation else [])]
+    size = setting.batch_size
+    if size is not None and problem.num_examples is not None:
+        size = min(size, problem.num_examples)
+    params = problem.init(jax.random.key(setting.seed + draw)) if restarts else setting.params
+    scaled: tuple[Any, ...] = (rule,) if factors == [1.0] else (ScaledRule(rule), {"factor": np.array(factors)})
+    trace = training.run(
+        problem, *scaled, steps=steps, every=max(1, steps // RECORDS),
+        params=params, batch_size=size, seeds=setting.seed, probes=probes, execution=training.Execution(progress=False),
+    )  # fmt: skip
+    finite = [status.feasible for status in trace.status]
+    ends = {}
+    for probe in probes:
+        curves = trace[probe.name]
+        tail = curves[:, -max(1, curves.shape[1] // 4) :].mean(1)
+        ends[probe.name] = np.where(finite, tail if probe.name == "loss" else curves.min(1), np.nan)
+    name, also = ("validation_loss", ends["loss"]) if on_validation else ("loss", None)
+    return Scores(ends[name], also, trace.steps, trace[name], trace.params_of(), trace.model_state_of())

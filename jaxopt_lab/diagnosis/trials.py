@@ -9,25 +9,21 @@ import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import jax
 import numpy as np
 
-from jaxopt_lab import training
 from jaxopt_lab.core import InputError, Problem
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import ASIDE, LOSS, Budget, loss_size, step_cost
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Prescription
-from jaxopt_lab.diagnosis.gradient_noise import constant_output, value
+from jaxopt_lab.diagnosis.gradient_noise import units_of_loss, value
 from jaxopt_lab.diagnosis.judgements import speed_up
-from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.prescriptions import scale_rate, standardize_inputs
-from jaxopt_lab.diagnosis.probe_runs import ScaledRule
+from jaxopt_lab.diagnosis.probe_runs import RECORDS, Scores, score_runs
 
 RAISED = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 LOWERED = (1 / 3, 1e-1, 1 / 30, 1e-2, 1e-3)
 RATE_CAUSES = {"learning-rate-too-low": RAISED, "plateau": RAISED, "learning-rate-too-high": LOWERED}
-_RECORDS = 20
 ALL_UNTRIED, UNTRIED = "what the changes give", "the change against "
 _MOST_STEPS = 400
 _SHARE = 0.2  # of the seconds
@@ -35,7 +31,7 @@ _LEAST_BUDGET, _LEAST_STEPS = 100.0, 20
 _HELPS, _VISIBLE, _HALVED, _FASTER = 0.2, 0.02, 0.01, 4.0
 _AT_ALL = 1e6  # times the scale of the loss: a run that met no finite number
 _DRAWS = 3
-_HALF, _GAINED = 0.5, 0.05
+_HALF, _GAINED, _ALIKE = 0.5, 0.05, 1e-3
 _LARGER, _SMALL = 8, 2**22  # times the largest value of the loss in use; numbers that cost nothing
 _LESS = 1.25  # below it, of what helps, the steps count
 
@@ -88,8 +84,9 @@ class Trial:
             return before - after > wanted or self._learns_more(before, after)
         fall = self.before - self.after
         if self.cause == "learning-rate-too-low":
-            wanted = _HALF if self.speed < _FASTER else 1.0 if self.knows_minimum else 1 - _HELPS
-            return bool(self.after < wanted * self.before)
+            if self.knows_minimum and self.speed >= _FASTER:
+                return bool(self.after <= self.before + _ALIKE * self.scale)
+            return bool(self.after < (_HALF if self.speed < _FASTER else 1 - _HELPS) * self.before)
         halved = self.cause == "learning-rate-too-high" and self.after < _HALF * self.before
         if fall > max(_HELPS * abs(self.before), (_HALVED if halved else _VISIBLE) * self.scale):
             return True
@@ -169,9 +166,9 @@ def try_prescriptions(
         budget.skip(ALL_UNTRIED, f"a budget of {_LEAST_BUDGET:.0f} tries them")
         return {}
     affords = min(_SHARE * budget.seconds / max(budget.gradient_seconds, 1e-6), ASIDE * budget.total - budget.aside)
-    afford = int((affords / num_runs - _RECORDS * LOSS) / a_step)
+    afford = int((affords / num_runs - RECORDS * LOSS) / a_step)
     steps = max(min(horizon, most, afford), min(_LEAST_STEPS, run.num_steps))
-    base = _scores(setting.problem, setting.rule, [1.0], evidence, steps)
+    base = score_runs(setting.problem, setting.rule, [1.0], setting, steps)
     found = {}
     for finding in wanted:
         if budget.elapsed > budget.seconds:
@@ -182,7 +179,7 @@ def try_prescriptions(
             trial = None if prescription.change is None else _try(evidence, finding, prescription, steps, base)
             if trial is not None and (finding.cause not in found or trial.gain > found[finding.cause].gain):
                 found[finding.cause] = trial
-            budget.aside += _num_rates(finding) * (steps * a_step + _RECORDS * LOSS)
+            budget.aside += _num_rates(finding) * (steps * a_step + RECORDS * LOSS)
             if finding.cause in found and found[finding.cause].helps:
                 break
     return found
@@ -197,7 +194,7 @@ def _rates(finding: Finding, prescription: Prescription) -> tuple[float, ...] | 
     return prescription.rates or RATE_CAUSES.get(finding.cause)
 
 
-def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps: int, base: "_Scores") -> Trial | None:
+def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps: int, base: Scores) -> Trial | None:
     """The trial of one change; None where it cannot be made, or its units cannot be compared."""
     setting = evidence.setting
     factors, has_rates = _rates(finding, prescription), bool(prescription.rates)
@@ -209,17 +206,19 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
             if size > max(_LARGER * known, _SMALL):
                 return None  # targets of another shape may make pairs of all examples, or of pairs
             draws = range(_DRAWS if finding.cause == "local-minimum" else 1)
-            several = [_scores(problem, rule, [1.0], evidence, steps, prescription.restarts, draw) for draw in draws]
+            several = [score_runs(problem, rule, [1.0], setting, steps, prescription.restarts, draw) for draw in draws]
             after, best = min(several, key=lambda each: _finite(each.ends[0])), 0
         else:
             if has_rates:
                 problem, _ = standardize_inputs(1.0, setting.optimizer).apply(problem, rule)
-            after = _scores(problem, rule, list(factors), evidence, steps)
-            best = int(np.argmin([_finite(end) for end in after.ends]))
+            after = score_runs(problem, rule, list(factors), setting, steps)
+            best = _best_rate(evidence, base, after)
             prescription = (standardize_inputs if has_rates else scale_rate)(factors[best], setting.optimizer)
     except InputError:
         return None
-    units = _units(evidence, problem) if prescription.rescales else (1.0, 1.0)
+    base_loss, units = evidence.point.baseline, (1.0, 1.0)
+    if prescription.rescales:
+        units = units_of_loss(base_loss, problem, setting.params, setting.seed)
     if units is None:
         return None
     if prescription.changes_loss:
@@ -227,40 +226,33 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
     pair = None
     if base.training is not None and after.training is not None:
         pair = _finite(base.training[0] / units[0]), _finite(after.training[best] / units[1])
-    curve, minimum = after.curves[best] * units[0] / units[1], setting.problem.truth.minimum
-    speed = speed_up(base.steps, base.curves[0], curve, evidence.point.baseline)
-    known = base.curves[0][0] if evidence.point.baseline is None else min(evidence.point.baseline, base.curves[0][0])
-    if not known - base.curves[0][-1] > _GAINED * evidence.scale:
-        speed = 1.0  # what next to nothing is gained faster does not count
+    speed = _speed(evidence, base, after.curves[best] * units[0] / units[1])
     asked = min(finding.predicted_gain.horizon, _MOST_STEPS, setting.total_steps or _MOST_STEPS)
     return Trial(
         finding.cause, prescription, steps, _finite(base.ends[0] / units[0]), _finite(after.ends[best] / units[1]),
-        pair, evidence.scale / units[0], float(np.nan_to_num(speed, nan=1.0)), steps >= asked,
-        np.nan if evidence.point.baseline is None else evidence.point.baseline / units[0], minimum is not None,
+        pair, evidence.scale / units[0], speed, steps >= asked,
+        np.nan if base_loss is None else base_loss / units[0], setting.problem.truth.minimum is not None,
     )  # fmt: skip
 
 
-def _units(evidence: Evidence, problem: Problem) -> tuple[float, float] | None:
-    """The losses of the best constant output before and after a change of units; None where they are not known."""
-    before, params = evidence.point.baseline, evidence.setting.params
-    search = search_outputs(problem.freeze(), params, evidence.setting.seed)
-    after = constant_output(problem, params, search)[0]
-    return (before, after) if before is not None and before > 0 and after is not None and after > 0 else None
+def _best_rate(evidence: Evidence, base: Scores, after: Scores) -> int:
+    """Which of the rates ends lowest; of those that end as low, which comes there first."""
+    ends = np.array([_finite(end) for end in after.ends])
+    alike = np.flatnonzero(ends <= ends.min() + _ALIKE * evidence.scale)
+    return int(max(alike, key=lambda place: _speed(evidence, base, after.curves[place])))
 
 
-@dataclasses.dataclass(frozen=True)
-class _Scores:
-    """Losses at the end of runs, NaN where one diverged: what decides; on the training data where that is another."""
-
-    ends: np.ndarray
-    training: np.ndarray | None
-    steps: np.ndarray
-    curves: np.ndarray
-    params: Any
-    model_state: Any
+def _speed(evidence: Evidence, base: Scores, curve: np.ndarray) -> float:
+    """How many times fewer steps a curve takes; 1 where next to nothing is gained without the change."""
+    baseline, losses = evidence.point.baseline, base.curves[0]
+    known = losses[0] if baseline is None else min(baseline, losses[0])
+    if not known - losses[-1] > _GAINED * evidence.scale:
+        return 1.0
+    faster = speed_up(base.steps, losses, curve, baseline, evidence.setting.problem.truth.minimum)
+    return float(np.nan_to_num(faster, nan=1.0))
 
 
-def _judged_by(problem: Problem, base: _Scores) -> _Scores:
+def _judged_by(problem: Problem, base: Scores) -> Scores:
     """The run in use, by the loss of another problem where it ended."""
     loss = as_partial(problem.freeze(base.model_state).loss)
     on = lambda data: np.array([float(value(loss, base.params, data))])  # noqa: E731
@@ -271,30 +263,3 @@ def _judged_by(problem: Problem, base: _Scores) -> _Scores:
 
 def _finite(score: float) -> float:
     return float(score) if np.isfinite(score) else float("inf")
-
-
-def _scores(
-    problem: Problem, rule: Any, factors: list[float], evidence: Evidence, steps: int, restarts: bool = False,
-    draw: int = 0,
-) -> _Scores:  # fmt: skip
-    """Where runs of the rule at its rate times each factor end."""
-    setting = evidence.setting
-    on_validation = problem.validation is not None
-    probes = [training.loss(), *([training.validation_loss()] if on_validation else [])]
-    size = setting.batch_size
-    if size is not None and problem.num_examples is not None:
-        size = min(size, problem.num_examples)
-    params = problem.init(jax.random.key(setting.seed + draw)) if restarts else setting.params
-    scaled: tuple[Any, ...] = (rule,) if factors == [1.0] else (ScaledRule(rule), {"factor": np.array(factors)})
-    trace = training.run(
-        problem, *scaled, steps=steps, every=max(1, steps // _RECORDS),
-        params=params, batch_size=size, seeds=setting.seed, probes=probes, execution=training.Execution(progress=False),
-    )  # fmt: skip
-    finite = [status.feasible for status in trace.status]
-    ends = {}
-    for probe in probes:
-        curves = trace[probe.name]
-        tail = curves[:, -max(1, curves.shape[1] // 4) :].mean(1)
-        ends[probe.name] = np.where(finite, tail if probe.name == "loss" else curves.min(1), np.nan)
-    name, also = ("validation_loss", ends["loss"]) if on_validation else ("loss", None)
-    return _Scores(ends[name], also, trace.steps, trace[name], trace.params_of(), trace.model_state_of())

@@ -13,7 +13,8 @@ from jaxopt_lab.diagnosis import pipeline
 from jaxopt_lab.diagnosis.budget import Budget, loss_size
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
 from jaxopt_lab.diagnosis.predicted_gain import rank
-from jaxopt_lab.diagnosis.trials import Trial, _judged_by, _Scores, _try
+from jaxopt_lab.diagnosis.probe_runs import Scores
+from jaxopt_lab.diagnosis.trials import Trial, _judged_by, _try
 from jaxopt_lab.diagnosis.validation import Validation
 from tests.diagnosis.pieces import evidence
 
@@ -268,7 +269,7 @@ def test_a_change_by_which_the_loss_makes_pairs_of_all_examples_is_not_tried():
 def test_a_run_is_judged_by_a_changed_loss_where_it_ended(held):
     squares = lambda w, batch, key: jnp.mean(jnp.square(batch[0] - w))  # noqa: E731
     problem = lab.from_loss(squares, jnp.zeros(1), (np.full((8, 1), 2.0, np.float32),), validation=held)
-    judged = _judged_by(problem, _Scores(np.zeros(1), None, np.arange(2), np.zeros((1, 2)), jnp.ones(1), None))
+    judged = _judged_by(problem, Scores(np.zeros(1), None, np.arange(2), np.zeros((1, 2)), jnp.ones(1), None))
     assert judged.ends == (1.0 if held is None else 4.0)
     assert judged.training == (None if held is None else 1.0)
 

@@ -12,12 +12,14 @@ from jaxopt_lab.core import fail
 from jaxopt_lab.diagnosis import trials
 from jaxopt_lab.diagnosis.budget import Budget, loss_size
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
+from jaxopt_lab.diagnosis.gradient_noise import units_of_loss
 from jaxopt_lab.diagnosis.output_search import search_outputs
-from jaxopt_lab.diagnosis.trials import Trial, _Scores, _try, _units, try_prescriptions
+from jaxopt_lab.diagnosis.probe_runs import Scores
+from jaxopt_lab.diagnosis.trials import Trial, _try, try_prescriptions
 from tests.diagnosis.pieces import CLASSES, evidence
 
 CURE = Prescription("Do it.", lambda problem, rule: (problem, rule))
-SCORES = _Scores(np.ones(1), None, np.arange(5), np.ones((1, 5)), jnp.zeros(3), None)
+SCORES = Scores(np.ones(1), None, np.arange(5), np.ones((1, 5)), jnp.zeros(3), None)
 
 
 def finding(cause="dead-units", cure=CURE, **more):
@@ -76,8 +78,8 @@ def test_a_change_that_cannot_be_made_is_no_trial():
 
 def test_a_change_of_units_is_no_trial_where_a_constant_output_has_no_positive_loss():
     made = evidence(end=0.9)
-    assert _units(made.with_part("point.baseline", -1.0), CLASSES) is None
-    assert _units(made.with_part("point.baseline", None), CLASSES) is None
+    assert units_of_loss(-1.0, CLASSES, made.setting.params, 0) is None
+    assert units_of_loss(None, CLASSES, made.setting.params, 0) is None
 
 
 def test_units_are_the_losses_of_the_best_constant_output_before_and_after():
@@ -87,7 +89,7 @@ def test_units_are_the_losses_of_the_best_constant_output_before_and_after():
     made = evidence(tripled)
     made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=jnp.zeros((2, 1))))
     assert search_outputs(tripled, jnp.zeros((2, 1))) is not None
-    assert _units(made, tripled) == pytest.approx((1.0, 3.0), rel=1e-4)  # float32
+    assert units_of_loss(made.point.baseline, tripled, made.setting.params, 0) == pytest.approx((1.0, 3.0), rel=1e-4)
 
 
 def test_of_a_loss_that_cannot_be_traced_nobody_knows_the_size():
@@ -107,7 +109,7 @@ def counted(monkeypatch):
         after = {"Do it.": 0.9, "Or that.": 0.25}.get(prescription.text)
         return after and Trial(finding.cause, prescription, steps, 1.0, after, None, 1.0, 1.0, True)
 
-    monkeypatch.setattr(trials, "_scores", lambda *given, **more: SCORES)
+    monkeypatch.setattr(trials, "score_runs", lambda *given, **more: SCORES)
     monkeypatch.setattr(trials, "_try", trial)
     return tried
 

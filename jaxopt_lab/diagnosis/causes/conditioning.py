@@ -27,8 +27,8 @@ _SHARE = 0.01
 HORIZON = 2000.0
 USUAL = 0.9
 _BLAMED = (
-    "learning-rate-too-high", "unnormalized-inputs", "dead-units", "vanishing-signal", "exploding-signal",
-    "bad-initialization", "saddle", "plateau", "underfitting",
+    "learning-rate-too-high", "learning-rate-too-low", "unnormalized-inputs", "dead-units", "vanishing-signal",
+    "exploding-signal", "bad-initialization", "saddle", "plateau", "underfitting",
 )  # fmt: skip
 
 

@@ -2,13 +2,15 @@
 
     floor = lr tr S_B / (4 (1 - rho)),      over what is left to gain at the end of the run
 
-What is left: what the local model has to give, or what a lower rate has gained, whichever is more.
+What is left: what lies above the smallest possible loss, where that is known; else what the local model has to give, or
+what a lower rate has gained, whichever is more.
 
 Threshold: the floor of the rule in use accounts for at least half of what is left, the noise of one step exceeds the
 gradient (tr S_B > |G|^2), and what is left is at least a tenth of the loss that training is about. Where the run no
-longer gains, a quarter and a twentieth do: what is left is then read at one place of a path that scatters by such
-factors; a quarter of what was learned over a constant output does too, if it is a hundredth. A quarter is also enough
-where a tenth of the rate, well below the edge, comes two thirds as far in as many steps: the rest goes into noise.
+longer gains, or the smallest possible loss is known, a quarter and a twentieth do: what is left is then read at one
+place of a path that scatters by such factors; a quarter of what was learned over a constant output does too, if it is a
+hundredth. A quarter is also enough where a tenth of the rate, well below the edge, comes two thirds as far in as many
+steps: the rest goes into noise.
 It is the rate, and not the noise, where the run climbs on its way above where it began, by more than twice the floor
 and the loss that training is about, and a tenth of the rate is ahead from the first third on.
 Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least lr tr S_B / 4
@@ -40,9 +42,10 @@ def examine(evidence: Evidence) -> Finding | None:
         return None
     floor = rate * noise.trace.value / 4
     ceiling = evidence.end - evidence.lower_bound if np.isfinite(evidence.lower_bound) else np.inf
-    left = max(model.gap(max(ceiling, 0.0)), _gained_at_less(evidence))
+    is_known = evidence.setting.problem.truth.minimum is not None
+    left = max(ceiling if is_known else model.gap(max(ceiling, 0.0)), _gained_at_less(evidence))
     share = floor / max(left, 1e-300)
-    stands = evidence.progress <= LEFT
+    stands = evidence.progress <= LEFT or is_known
     least, part = (STANDING, FLOOR_SHARE / 2) if stands else (LEFT, FLOOR_SHARE)
     small = left < least * evidence.scale and not _as_much_as_was_learned(evidence, left)
     if noise.ratio < NOISE_OVER_SIGNAL or small or not (share >= part or _wasted(evidence, share, AS_FAR)):
@@ -64,7 +67,7 @@ def examine(evidence: Evidence) -> Finding | None:
     )
     excess = evidence.end - evidence.lower_bound if np.isfinite(evidence.lower_bound) else left
     gain = excess / max(excess - (1 - _FACTOR) * min(left, excess), _FACTOR * excess)
-    if evidence.setting.problem.truth.minimum is not None:  # all that is above the minimum is the floor
+    if is_known:  # all that is above the minimum is the floor
         gain = excess / _lower_floor(evidence, floor)
     return make_finding(
         "gradient-noise", text, measurements, scale_rate(_FACTOR, evidence.setting.optimizer), gain, gain_in="loss",
