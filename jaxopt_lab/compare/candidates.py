@@ -11,8 +11,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
 import optax
 
 from jaxopt_lab import rules
@@ -21,9 +19,7 @@ from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.rules.contributed import sophia
 from jaxopt_lab.search.dimensions import effective_rate, log_uniform, one_minus_log_uniform, uniform
 from jaxopt_lab.search.spaces import Space
-
-Factory = Callable[..., optax.GradientTransformation]
-Evaluated = Callable[[Any, Any], Any]
+from jaxopt_lab.training.evaluation_params import Evaluated, Factory
 
 _CHOI = "Choi et al., On empirical comparisons of optimizers for deep learning, 2019, appendix D"
 _SHALLUE = "Shallue et al., Measuring the effects of data parallelism, 2019, section 4.7"
@@ -53,37 +49,6 @@ class Candidate:
         """The hyperparameters near an end of their range that could be moved, name -> "low" or "high"."""
         found = self.space.near_edge(values)
         return {name: end for name, end in found.items() if (name, end) not in self.natural}
-
-
-@dataclasses.dataclass(frozen=True)
-class WithEvaluationParams:
-    """The factory of a rule on pairs (y, x), made of one on y: it is judged at another point than it takes gradients.
-
-    Gradients are taken at y, and x = evaluated(state, y) is what losses, metrics and validation see, as schedule-free
-    rules want it. `splits.with_evaluation_params` makes the problem of such pairs.
-
-    Attributes:
-      factory: hyperparameters -> rule.
-      evaluated: (state, y) -> x.
-    """
-
-    factory: Factory
-    evaluated: Evaluated
-
-    def __call__(self, **hyperparameters: Any) -> optax.GradientTransformationExtraArgs:
-        """The rule on pairs; of the extra inputs it hands none on."""
-        inner = self.factory(**hyperparameters)
-
-        def init(params: Any) -> Any:
-            return inner.init(params[0])
-
-        def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-            del extra
-            moved, after = inner.update(updates[0], state, params[0])
-            judged = self.evaluated(after, optax.apply_updates(params[0], moved))
-            return (moved, jax.tree.map(jnp.subtract, judged, params[1])), after
-
-        return optax.GradientTransformationExtraArgs(init, update)
 
 
 def muon(learning_rate: Any, beta: Any = 0.95) -> optax.GradientTransformation:

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.compare.candidates import Candidate, WithEvaluationParams, candidates_of
+from jaxopt_lab.compare.candidates import Candidate, candidates_of
 from jaxopt_lab.compare.splits import MEASURES, DataSplit, split_data
 from jaxopt_lab.compare.statistics import seeds_for_misses
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
@@ -21,6 +21,7 @@ from jaxopt_lab.storage.files import file_name
 from jaxopt_lab.storage.fingerprints import problem_fingerprint
 from jaxopt_lab.storage.folder import folder_name
 from jaxopt_lab.training import Execution
+from jaxopt_lab.training.evaluation_params import WithEvaluationParams
 from jaxopt_lab.training.storage import rule_fingerprint
 
 SAMPLERS = ("random", "sobol", "halton")

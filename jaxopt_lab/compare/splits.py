@@ -6,19 +6,18 @@ no data           the loss itself selects and is reported: all there is to compa
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import training
-from jaxopt_lab.core import Problem, Stateful, Truth, fail, meshes
+from jaxopt_lab.core import Problem, Truth, fail, meshes
 from jaxopt_lab.core.errors import require_choice
 from jaxopt_lab.core.leaves import count_examples
 from jaxopt_lab.core.problem import Batch, as_partial
 from jaxopt_lab.training.baselines import constant_loss
+from jaxopt_lab.training.evaluation_params import with_evaluation_params
 
 MEASURES = ("auto", "loss")
 _LEAST_HELD_OUT = 10
@@ -106,29 +105,6 @@ def split_data(problem: Problem, seed: int = 0, measure: str = "auto") -> DataSp
     return DataSplit(split, "validation_loss", "test_loss", further, text, baseline)
 
 
-def with_evaluation_params(problem: Problem) -> Problem:
-    """The problem with parameters (y, x): gradients at y, and at x the expected loss, for which a loss gets no key.
-
-    With batch normalization x is judged with the statistics of y.
-    """
-    stateful = problem.stateful
-    expected = None if stateful is None else stateful.expected
-    return dataclasses.replace(
-        problem,
-        loss=jax.tree_util.Partial(_paired_loss, as_partial(problem.loss)),
-        init=_Doubled(problem.init),
-        metrics={name: jax.tree_util.Partial(_judged, as_partial(each)) for name, each in problem.metrics.items()},
-        truth=Truth(),
-        separable=None,
-        composite=None,
-        stateful=None if stateful is None else Stateful(
-            stateful.initial, jax.tree_util.Partial(_trained, as_partial(stateful.loss)),
-            jax.tree_util.Partial(_judged, as_partial(stateful.evaluate)),
-            expected=None if expected is None else jax.tree_util.Partial(_judged, as_partial(expected)),
-        ),
-    )  # fmt: skip
-
-
 def _on_test(problem: Problem, test: Batch) -> dict[str, Any]:
     """The loss and the metrics of the test part, as metrics; its arrays stay arguments of the program."""
     if problem.stateful is None:
@@ -155,24 +131,3 @@ def _evaluated_on(evaluate: Any, test: Batch, params: Any, batch: Batch, model_s
 def _metric_on(metric: Any, test: Batch, params: Any, batch: Batch, *model_state: Any) -> jax.Array:
     del batch
     return metric(params, test, *model_state)
-
-
-@dataclasses.dataclass(frozen=True)
-class _Doubled:
-    init: Callable[[Any], Any]
-
-    def __call__(self, key: Any) -> Any:
-        params = self.init(key)
-        return params, jax.tree.map(jnp.copy, params)  # donated both: they must not be the same arrays
-
-
-def _paired_loss(loss: Any, pair: Any, batch: Any, key: Any) -> jax.Array:
-    return loss(pair[1] if key is None else pair[0], batch, key)
-
-
-def _trained(loss: Any, pair: Any, *rest: Any) -> Any:
-    return loss(pair[0], *rest)
-
-
-def _judged(function: Any, pair: Any, *rest: Any) -> Any:
-    return function(pair[1], *rest)

@@ -13,11 +13,12 @@ from jaxopt_lab.compare.candidates import candidates_of
 from jaxopt_lab.compare.figures import _look
 from jaxopt_lab.compare.pairwise_tests import BETTER, INCONCLUSIVE, NO_DIFFERENCE, UNDER_TUNED, pairwise_results
 from jaxopt_lab.compare.rule_results import FinalRuns
-from jaxopt_lab.compare.splits import split_data, with_evaluation_params
+from jaxopt_lab.compare.splits import split_data
 from jaxopt_lab.compare.statistics import paired_test, performance_profile
 from jaxopt_lab.compare.step_cost import StepCost, measure_step_cost
 from jaxopt_lab.core import InputError, Stateful, Status, from_loss
 from jaxopt_lab.reporting.figures import PALETTE
+from jaxopt_lab.training.evaluation_params import with_evaluation_params
 
 BOWL = objectives.quadratic([1.0, 0.1], start=1.0)
 NEAR = np.array([1.00, 1.10, 0.90, 1.05, 0.95])

@@ -5,8 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxopt_lab.compare.splits import split_data, with_evaluation_params
+from jaxopt_lab.compare.splits import split_data
 from jaxopt_lab.core import Stateful, from_loss
+from jaxopt_lab.training.evaluation_params import with_evaluation_params
 
 
 def evaluate(params, state, batch):
