@@ -23,9 +23,7 @@ from jaxopt_lab.tracing.non_finite import NonFiniteOrigin
 from jaxopt_lab.tracing.signals import Signals
 
 _STATIONARY, _CONVERGED, _ALIKE = 0.02, 0.05, 0.1
-LITTLE = 0.2
-_HALF = 0.5
-NOTHING = 0.95
+LITTLE, NOTHING, _HALF = 0.2, 0.95, 0.5
 _EMPTY = {"program": ProgramChecks(), "data": DataChecks()}
 
 

@@ -2,7 +2,10 @@
 
 A probe is a k-nearest-neighbour, a linear or a boosted model, fitted to the training examples, or to half of them where
 there are no others. Labels are told by the inputs where what one of them predicts on examples that it has not seen
-agrees with the truth more often than by chance (binomial test of the hits, rank correlation of a regression).
+agrees with the truth more often than by chance (binomial test of the hits, rank-sum test of two classes, rank
+correlation of a regression). Among the training examples that is a test of their labels; a model of labels in no order
+may still agree with validation labels, where the inputs form clusters that it names by chance: that counts only where
+it is next to impossible.
 """
 
 import math
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
 FEWEST = 20
-SURE = 1e-4
+SURE, NO_CHANCE = 1e-4, 1e-6
 MOST_CLASSES = 50
 _MOST_EXAMPLES, _MOST_FEATURES = 1000, 256
 _NEIGHBOURS = 5
@@ -77,6 +80,8 @@ def probe_labels(place: OutputPlace, problem: Problem, seed: int = 0) -> tuple[f
         if held is not None and truth is not None:
             across = _probe((inputs, targets), (held[:_MOST_EXAMPLES], truth[:_MOST_EXAMPLES]), is_class, seed)
     known = [each for each in (*found, across) if each is not None]
+    if found[0] is not None and across is not None and across > NO_CHANCE:
+        return found[0], across
     return min(known, default=None), across
 
 
@@ -90,7 +95,7 @@ def _probe(train: Any, held: Any, is_class: bool, seed: int) -> float | None:
     for model in _probes(is_class, seed):
         with threadpoolctl.threadpool_limits(1):
             model.fit(inputs, train[1])
-            chances.append(_chance(model.predict(others), held[1], is_class))
+            chances.append(_chance(model, others, held[1], is_class))
         if chances[-1] < SURE:
             break
     return float(min(chances))
@@ -182,7 +187,15 @@ def _probes(is_class: bool, seed: int) -> list[Any]:
     ]
 
 
-def _chance(predicted: np.ndarray, truth: np.ndarray, is_class: bool) -> float:
+def _chance(model: Any, inputs: np.ndarray, truth: np.ndarray, is_class: bool) -> float:
+    if is_class and len(model.classes_) == 2:
+        lower, upper = (model.predict_proba(inputs)[truth == name, 1] for name in model.classes_)
+        return (
+            float(stats.mannwhitneyu(upper, lower, alternative="greater").pvalue)
+            if min(len(lower), len(upper))
+            else 1.0
+        )
+    predicted = model.predict(inputs)
     if len(np.unique(predicted)) < 2 or len(np.unique(truth)) < 2:
         return 1.0
     if not is_class:

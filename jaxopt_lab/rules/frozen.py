@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxopt_lab.core import Problem
+from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import Params, as_partial
 
@@ -62,6 +62,14 @@ def without_frozen(
     )  # fmt: skip
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), fixed)
     return restricted, _restricted(rule, frozen, shapes), kept
+
+
+def frozen_paths(problem: Problem) -> tuple[str, ...]:
+    """Paths of the leaves that `without_frozen` has taken out of a problem's parameters."""
+    if not isinstance(problem.init, _Init):
+        return ()
+    paths = vectors.parameter_paths(jax.eval_shape(problem.init.init, jax.random.key(0)))
+    return tuple(path for path, is_frozen in zip(paths, problem.init.frozen, strict=True) if is_frozen)
 
 
 @dataclasses.dataclass(frozen=True)

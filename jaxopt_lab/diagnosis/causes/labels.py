@@ -14,10 +14,11 @@ import numpy as np
 from jaxopt_lab.diagnosis.data_checks import Labels
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, Prescription, make_finding, measured
+from jaxopt_lab.diagnosis.label_probes import NO_CHANCE
 from jaxopt_lab.diagnosis.prescriptions import advise, draw_classes_alike, renumber_classes
 
 CHANCE = 0.01 / 3  # three probes
-SLIGHT, NO_CHANCE = 0.05, 1e-6
+SLIGHT = 0.05
 FITTED = 0.05
 RARE, UNEVEN, FEW = 0.01, 0.1, 20  # UNEVEN of an even share, of few classes
 POOR, TOLD = 0.2, 0.1

@@ -8,7 +8,8 @@
                     output a loss may leave a chance hit
     lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its
                     precision is too low for steps of this size; or no step moves a leaf with which the loss would fall
-                    by a fifth, and a fiftieth of its scale
+                    by a fifth, and a fiftieth of its scale; or the rule moves some leaves alone, and with these the
+                    run learns next to nothing
     clipped-steps   the update is four times shorter than without the limit on the gradient, at the gradients that it
                     meets in the median; or an adaptive rule answers in proportion to the gradient, as it does where its
                     epsilon exceeds it
@@ -24,7 +25,7 @@ import dataclasses
 
 import jax
 
-from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.evidence import NOTHING, Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import (
     advise,
@@ -38,6 +39,7 @@ from jaxopt_lab.diagnosis.prescriptions import (
 )
 from jaxopt_lab.diagnosis.rule_checks import ASCENT
 from jaxopt_lab.diagnosis.stationary_point import StillLeaf
+from jaxopt_lab.rules.frozen import frozen_paths
 
 LOST = 0.5
 MISSED, MISSED_SCALE = 0.2, 0.02
@@ -63,6 +65,7 @@ _FASTER = (
     "dead-units",
     "cannot-memorize",
 )  # with them mended the planned steps may do
+_FROZEN_BY = tuple(cause for cause in _FASTER if cause not in ("underfitting", "cannot-memorize"))
 _NARROW = ("bfloat16", "float16")  # in float32 it is what a run at rest does
 
 
@@ -161,6 +164,9 @@ def examine_lost(evidence: Evidence) -> Finding | None:
     still = None if checks is None else checks.still
     if still is not None and still.downhill.drop > max(MISSED * abs(still.loss), MISSED_SCALE * evidence.scale):
         return _still(evidence, still)
+    held = frozen_paths(evidence.setting.problem)
+    if held and evidence.learned_nothing and evidence.run is not None and not evidence.run.diverged:
+        return _frozen(evidence, held)
     if checks is None or not checks.lost >= LOST or not evidence.is_underperforming or checks.dtype not in _NARROW:
         return None
     text = f"{checks.lost:.0%} of the entries of a leaf ({checks.dtype}) are the same after an update that is not zero."
@@ -187,6 +193,25 @@ def _still(evidence: Evidence, still: StillLeaf) -> Finding:
     ]
     gain = abs(still.loss) / max(after, 1e-2 * evidence.scale)
     return make_finding("lost-updates", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps)
+
+
+def _frozen(evidence: Evidence, held: tuple[str, ...]) -> Finding:
+    """What is wrong with a rule that holds what the others cannot do without."""
+    text = f"The rule never moves {listed(held)}, and with what it moves the run learns next to nothing."
+    numbers = [
+        measured("loss at the end of the short run over that of the best constant output", _left(evidence), NOTHING),
+        measured("leaves that the rule leaves as they are", len(held), 0.0),
+        measured("leaves that it moves", len(jax.tree.leaves(evidence.setting.params))),
+    ]
+    cure = advise("Train them too: give them a rule other than optax.set_to_zero, or begin from weights that fit.")
+    return make_finding(
+        "lost-updates", text, numbers, cure, float("inf"), horizon=evidence.num_steps, follows_from=_FROZEN_BY
+    )
+
+
+def _left(evidence: Evidence) -> float:
+    base = evidence.point.baseline
+    return evidence.end / base if base else float("nan")
 
 
 def examine_clipped(evidence: Evidence) -> Finding | None:
