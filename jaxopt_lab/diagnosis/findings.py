@@ -13,6 +13,7 @@ import optax
 
 from jaxopt_lab.core import Estimate, Problem, fail
 from jaxopt_lab.reporting.outcomes import Reported
+from jaxopt_lab.training.evaluation_params import Evaluated
 
 PROGRAM_CAUSES = (
     "label-range",
@@ -112,6 +113,7 @@ class Prescription:
       rescales: whether the loss has other units afterwards.
       changes_loss: whether it is another function of the outputs afterwards, by which the run in use is judged too.
       rates: factors of the learning rate that come with the change; a trial chooses among them.
+      evaluated: (state of the rule, params) -> the parameters that are judged; None: the parameters.
     """
 
     text: str
@@ -120,6 +122,7 @@ class Prescription:
     rescales: bool = False
     changes_loss: bool = False
     rates: tuple[float, ...] = ()
+    evaluated: Evaluated | None = None
 
     def apply(self, problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
         """The problem and the rule with the change made.

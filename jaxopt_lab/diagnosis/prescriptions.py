@@ -62,7 +62,7 @@ def enlarge_batch(factor: int) -> Prescription:
 def average_iterates() -> Prescription:
     """The mean of the iterates, read with `rules.averaged_params`."""
     text = "Average the iterates (rules.average_iterates around the rule, read with rules.averaged_params)."
-    return Prescription(text, lambda p, r: (p, rules.average_iterates(r)))
+    return Prescription(text, lambda p, r: (p, rules.average_iterates(r)), evaluated=rules.averaged_params)
 
 
 def use_heavy_ball(learning_rate: float, rho: float) -> Prescription:

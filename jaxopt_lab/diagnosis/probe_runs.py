@@ -13,6 +13,7 @@ from jaxopt_lab import training
 from jaxopt_lab.core import Problem, Status, vectors
 from jaxopt_lab.tracing import find_non_finite
 from jaxopt_lab.tracing.non_finite import GUARDED, NonFiniteOrigin
+from jaxopt_lab.training.evaluation_params import Evaluated, evaluated_at
 from jaxopt_lab.training.groups import batch_of_step
 
 if TYPE_CHECKING:
@@ -264,15 +265,16 @@ class Scores:
 
 def score_runs(
     problem: Problem, rule: Any, factors: list[float], setting: "Setting", steps: int, restarts: bool = False,
-    draw: int = 0,
+    draw: int = 0, evaluated: Evaluated | None = None,
 ) -> Scores:  # fmt: skip
-    """Where runs of the rule at its rate times each factor end."""
+    """Where runs of the rule at its rate times each factor end, or what is `evaluated` of it."""
     on_validation = problem.validation is not None
     probes = [training.loss(), *([training.validation_loss()] if on_validation else [])]
     size = setting.batch_size
     if size is not None and problem.num_examples is not None:
         size = min(size, problem.num_examples)
     params = problem.init(jax.random.key(setting.seed + draw)) if restarts else setting.params
+    problem, rule, params = evaluated_at(problem, rule, params, evaluated)
     scaled: tuple[Any, ...] = (rule,) if factors == [1.0] else (ScaledRule(rule), {"factor": np.array(factors)})
     trace = training.run(
         problem, *scaled, steps=steps, every=max(1, steps // RECORDS),

@@ -23,6 +23,7 @@ from jaxopt_lab.diagnosis.findings import UNITS, Finding
 from jaxopt_lab.diagnosis.gradient_noise import constant_output
 from jaxopt_lab.diagnosis.judgements import Curves, Judgement, geometric, judge_runs, speed_up
 from jaxopt_lab.diagnosis.output_search import search_outputs
+from jaxopt_lab.training.evaluation_params import evaluated_at
 from jaxopt_lab.training.feeding import on_a_sample
 
 _LEAST, _MOST = 20, 2000
@@ -134,7 +135,9 @@ def prove(
     if size is not None and other_problem.num_examples is not None:
         size = min(size, other_problem.num_examples)
     start = params if params is not None else problem.init(jax.random.key(seeds[0]))
-    _, after = _curves(other_problem, other_rule, None if finding.prescription.restarts else params, count, size, seeds)
+    begin = None if finding.prescription.restarts else params
+    changed = evaluated_at(other_problem, other_rule, begin, finding.prescription.evaluated)
+    _, after = _curves(*changed, count, size, seeds)
     base = _baseline(problem, start)
     if finding.prescription.rescales:
         before, after = (
@@ -143,16 +146,17 @@ def prove(
         )
     minimum = problem.truth.minimum
     judged = judge_runs(taken, before, after, minimum=minimum, baseline=base)
-    on_validation = gain.unit == "validation loss"
-    ours = [
-        each.validation if on_validation and each.validation is not None else each.training for each in (before, after)
-    ]
+    ours = [_by_unit(gain.unit, each) for each in (before, after)]
     pairs = zip(ours[0] / before.unit, ours[1] / after.unit, strict=True)
     known, least = (None if each is None else each / before.unit for each in (base, minimum))
     gains = np.array([_gain(taken, *pair, gain.unit, known, least) for pair in pairs])
     expected = gain.value if gain.in_run_of is None else gain.in_run_of(count)
     predicted = min(expected, float(count)) if gain.unit == "steps" else expected
     return Proof(finding.cause, geometric(gains), Estimate(predicted), gain.unit, taken, ours[0], ours[1], judged)
+
+
+def _by_unit(unit: str, curves: Curves) -> np.ndarray:
+    return curves.validation if unit == "validation loss" and curves.validation is not None else curves.training
 
 
 def _baseline(problem: Problem, params: Any) -> float | None:

@@ -206,7 +206,8 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
             if size > max(_LARGER * known, _SMALL):
                 return None  # targets of another shape may make pairs of all examples, or of pairs
             draws = range(_DRAWS if finding.cause == "local-minimum" else 1)
-            several = [score_runs(problem, rule, [1.0], setting, steps, prescription.restarts, draw) for draw in draws]
+            restarts, evaluated = prescription.restarts, prescription.evaluated
+            several = [score_runs(problem, rule, [1.0], setting, steps, restarts, draw, evaluated) for draw in draws]
             after, best = min(several, key=lambda each: _finite(each.ends[0])), 0
         else:
             if has_rates:

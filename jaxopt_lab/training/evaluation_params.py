@@ -49,6 +49,16 @@ class WithEvaluationParams:
         return optax.GradientTransformationExtraArgs(init, update)
 
 
+def evaluated_at(
+    problem: Problem, rule: optax.GradientTransformation, params: Any, evaluated: Evaluated | None
+) -> tuple[Problem, optax.GradientTransformation, Any]:
+    """Problem, rule and parameters, or where they are judged elsewhere, those of pairs; None for the problem's own."""
+    if evaluated is None:
+        return problem, rule, params
+    pair = None if params is None else (params, jax.tree.map(jnp.copy, params))
+    return with_evaluation_params(problem), WithEvaluationParams(lambda: rule, evaluated)(), pair
+
+
 def with_evaluation_params(problem: Problem) -> Problem:
     """The problem with parameters (y, x): gradients at y, and at x the expected loss, for which a loss gets no key.
 
