@@ -184,7 +184,7 @@ def _mends(found: Finding) -> bool:
     trial = found.trial
     if trial is None or not trial.helps:
         return False
-    return max(trial.gain, trial.speed / _LARGE) >= _AS_GOOD or trial.before >= NOTHING * trial.scale
+    return max(trial.gain, trial.speed / _LARGE, trial.learned) >= _AS_GOOD or trial.before >= NOTHING * trial.scale
 
 
 def _order(found: Finding, most: _Most) -> tuple[float, ...]:

@@ -52,6 +52,7 @@ class Trial:
       is_long: whether the runs are as long as the prediction asks for.
       baseline: the score of the best constant output, NaN where it is not known.
       knows_minimum: whether the smallest possible training loss is known: then it is the steps to it that count.
+      predicted: how many times less loss was predicted, or 1.
     """
 
     cause: str
@@ -65,6 +66,7 @@ class Trial:
     is_long: bool
     baseline: float = float("nan")
     knows_minimum: bool = False
+    predicted: float = 1.0
 
     @property
     def helps(self) -> bool:
@@ -73,15 +75,16 @@ class Trial:
         Or, if it ends no higher, whether it comes there in a quarter of the steps. A rate is too low where a higher one
         does both or halves the score; a factor of two or three is a matter of tuning. Where a lower rate halves the
         score, a hundredth of what training is about suffices. Of a loss most of which stays, as of text, half as much
-        again above a constant output must be learned, by a twentieth of what training is about.
+        again above a constant output must be learned, by a twentieth of what training is about. Against noise half of
+        the fall that was predicted is enough.
         Where there are validation data, their loss decides: what only fits more of the noise does not help.
         """
         if not np.isfinite(self.before):
             return bool(np.isfinite(self.after))
-        if self.cause == "gradient-noise" and self.training is not None:  # the floor is the training loss's, at the end
-            before, after = self.training
-            wanted = max(_HELPS * abs(before), _VISIBLE * self.scale)
-            return before - after > wanted or self._learns_more(before, after)
+        if self.cause == "gradient-noise":
+            before, after = self._pair
+            share = min(_HELPS, _HALF * (1 - 1 / self.predicted)) if self.predicted > 1 else _HELPS
+            return before - after > max(share * abs(before), _VISIBLE * self.scale) or self.learned > 1 + _HALF
         fall = self.before - self.after
         if self.cause == "learning-rate-too-low":
             if self.knows_minimum and self.speed >= _FASTER:
@@ -90,14 +93,22 @@ class Trial:
         halved = self.cause == "learning-rate-too-high" and self.after < _HALF * self.before
         if fall > max(_HELPS * abs(self.before), (_HALVED if halved else _VISIBLE) * self.scale):
             return True
-        if self._learns_more(self.before, self.after):
+        if self.learned > 1 + _HALF:
             return True
         return self.speed >= _FASTER and fall > -_VISIBLE * self.scale
 
-    def _learns_more(self, before: float, after: float) -> bool:
-        """Whether so much more is learned above a constant output; not where no such output is known."""
-        gone = self.baseline - before
-        return bool(gone > 0 and before - after > max(_HALF * gone, _GAINED * self.scale))
+    @property
+    def learned(self) -> float:
+        """How many times as much is learned above a constant output; 1 where that is not known, or hardly differs."""
+        before, after = self._pair
+        if not self.baseline > before or not before - after > _GAINED * self.scale:
+            return 1.0
+        return (self.baseline - after) / (self.baseline - before)
+
+    @property
+    def _pair(self) -> tuple[float, float]:
+        """The scores that decide: the floor of noise is that of the training loss, at the end."""
+        return self.training if self.cause == "gradient-noise" and self.training else (self.before, self.after)
 
     @property
     def harms(self) -> bool:
@@ -233,6 +244,7 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
         finding.cause, prescription, steps, _finite(base.ends[0] / units[0]), _finite(after.ends[best] / units[1]),
         pair, evidence.scale / units[0], speed, steps >= asked,
         np.nan if base_loss is None else base_loss / units[0], setting.problem.truth.minimum is not None,
+        finding.predicted_gain.value if finding.predicted_gain.unit == "loss" else 1.0,
     )  # fmt: skip
 
 

@@ -44,11 +44,14 @@ def examine(evidence: Evidence) -> Finding | None:
     whole = flow.share > 1 - LEAST_SHARE
     layers = evidence.part("layers.start")
     has_dead_layer = layers is not None and any(each.dead >= ALL_DEAD for each in layers.activations)
+    blamed = ("dead-units", "vanishing-signal") if not whole or has_dead_layer else ()
+    if layers is not None and signals.copies_of(layers) > signals.COPIES:
+        blamed = (*blamed, "bad-initialization")  # what goes back through equal weights cancels
     return make_finding(
         "no-gradient", text,
         [measured("share of the parameters without a gradient", flow.share, LEAST_SHARE)], cure,
         float("inf") if whole else 1 / max(1 - flow.share, 1e-3), horizon=evidence.num_steps,
-        follows_from=("dead-units", "vanishing-signal") if not whole or has_dead_layer else (),
+        follows_from=blamed,
     )  # fmt: skip
 
 

@@ -12,7 +12,8 @@ place of a path that scatters by such factors; a quarter of what was learned ove
 hundredth. A quarter is also enough where a tenth of the rate, well below the edge, comes two thirds as far in as many
 steps: the rest goes into noise.
 It is the rate, and not the noise, where the run climbs on its way above where it began, by more than twice the floor
-and the loss that training is about, and a tenth of the rate is ahead from the first third on.
+and the loss that training is about, and a tenth of the rate is ahead from the first third on; and where a lower rate
+brings twice as much as the floor is high.
 Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least lr tr S_B / 4
 (`theory.noise_floors.loss_floor`).
 """
@@ -29,7 +30,7 @@ NOISE_OVER_SIGNAL = 1.0
 LEFT, STANDING = 0.1, 0.05
 VISIBLE = 0.01
 AS_FAR, WASTED_SHARE = 2 / 3, 0.25
-_FACTOR = 0.1
+_FACTOR, _MORE_THAN_NOISE = 0.1, 2.0
 
 
 def examine(evidence: Evidence) -> Finding | None:
@@ -50,7 +51,7 @@ def examine(evidence: Evidence) -> Finding | None:
     small = left < least * evidence.scale and not _as_much_as_was_learned(evidence, left)
     if noise.ratio < NOISE_OVER_SIGNAL or small or not (share >= part or _wasted(evidence, share, AS_FAR)):
         return None
-    if _climbs_and_is_overtaken(evidence, floor):
+    if _climbs_and_is_overtaken(evidence, floor) or _gained_at_less(evidence) > _MORE_THAN_NOISE * floor:
         return None
     if _falling(run.losses, evidence) and not _wasted(evidence, share, 1.0):
         return None

@@ -141,7 +141,7 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
     excess = _excess(evidence)
     is_wrong = evidence.point.num_classes is not None and excess > CONFIDENT
     signals, flow = _suffering(evidence, although_learned=is_wrong), evidence.part("program.gradients")
-    copies = 0.0 if signals is None else _copies(signals)
+    copies = 0.0 if signals is None else copies_of(signals)
     unknown = evidence.program is not None and evidence.program.outputs is None  # whether the run ends well
     if copies <= COPIES and flow is not None and flow.symmetric and (evidence.is_underperforming or unknown):
         return _symmetric(evidence, flow.symmetric)  # no layer's: those are drawn anew
@@ -179,7 +179,7 @@ def _start(evidence: Evidence) -> float:
 
 
 def _described(evidence: Evidence, signals: Signals, excess: float) -> tuple[str, list[Measurement]]:
-    copies, saturated = _copies(signals), _saturated(signals)
+    copies, saturated = copies_of(signals), _saturated(signals)
     text = "The initial weights have the wrong scale."
     if copies > COPIES:
         text = f"{copies:.0%} of a layer's units are copies with equal gradients: symmetry is never broken."
@@ -224,7 +224,7 @@ def _symmetric(evidence: Evidence, leaves: tuple[str, ...]) -> Finding:
     )
 
 
-def _copies(signals: Signals) -> float:
+def copies_of(signals: Signals) -> float:
     """The largest share of copies in a hidden layer, up to the first dead one: behind it all units see nothing."""
     dead = {each.layer for each in signals.activations if each.dead >= DEAD}
     hidden = signals.layers[:-1]
