@@ -173,6 +173,8 @@ def _explains(cause: Finding, other: Finding, most: _Most) -> bool:
     if cause.cause == "learning-rate-too-high" and other.cause in PROGRAM_CAUSES:
         return cause.trial.weight >= _LARGE
     comes_along = other.cause in (*_STARTS, "ill-conditioned") and cause.trial.helps  # another rule has another rate
+    if comes_along and other.cause == "ill-conditioned" and cause.trial.weight >= other.trial.weight:
+        return True
     return comes_along and cause.trial.weight >= max(_LARGE, other.trial.weight / _AS_GOOD)
 
 

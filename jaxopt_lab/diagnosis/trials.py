@@ -89,7 +89,8 @@ class Trial:
         if self.cause == "learning-rate-too-low":
             if self.knows_minimum and self.speed >= _FASTER:
                 return bool(self.after <= self.before + _ALIKE * self.scale)
-            return bool(self.after < (_HALF if self.speed < _FASTER else 1 - _HELPS) * self.before)
+            wanted = _HALF if self.speed < _FASTER else 1 - _HELPS
+            return bool(self.after < wanted * self.before) or self.learned >= _FASTER
         halved = self.cause == "learning-rate-too-high" and self.after < _HALF * self.before
         if fall > max(_HELPS * abs(self.before), (_HALVED if halved else _VISIBLE) * self.scale):
             return True
@@ -99,8 +100,13 @@ class Trial:
 
     @property
     def learned(self) -> float:
-        """How many times as much is learned above a constant output; 1 where that is not known, or hardly differs."""
+        """How many times as much is learned above a constant output; 1 where that is not known, or hardly differs.
+
+        Infinite where nothing was, and then a fifth of what training is about.
+        """
         before, after = self._pair
+        if before >= self.baseline > after + _HELPS * self.scale:
+            return float("inf")
         if not self.baseline > before or not before - after > _GAINED * self.scale:
             return 1.0
         return (self.baseline - after) / (self.baseline - before)

@@ -65,11 +65,12 @@ def without_frozen(
 
 
 def frozen_paths(problem: Problem) -> tuple[str, ...]:
-    """Paths of the leaves that `without_frozen` has taken out of a problem's parameters."""
+    """Paths of the leaves, of at least one number, that `without_frozen` has taken out of a problem's parameters."""
     if not isinstance(problem.init, _Init):
         return ()
-    paths = vectors.parameter_paths(jax.eval_shape(problem.init.init, jax.random.key(0)))
-    return tuple(path for path, is_frozen in zip(paths, problem.init.frozen, strict=True) if is_frozen)
+    shapes = jax.eval_shape(problem.init.init, jax.random.key(0))
+    leaves = zip(vectors.parameter_paths(shapes), jax.tree.leaves(shapes), problem.init.frozen, strict=True)
+    return tuple(path for path, leaf, is_frozen in leaves if is_frozen and leaf.size)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,6 +33,7 @@ def found(cause, predicted=2.0, gain=None, helps=True, follows=(), before=1.0, a
             after=after,
             speed=speed,
             scale=scale,
+            learned=1.0,
         )
     )
     return type(finding)(**{**vars(finding), "trial": trial})
