@@ -51,7 +51,7 @@ class Trial:
       speed: how many times fewer steps it takes to what the run without the change gains.
       is_long: whether the runs are as long as the prediction asks for.
       baseline: the score of the best constant output, NaN where it is not known.
-      knows_minimum: whether the smallest possible training loss is known: then it is the steps to it that count.
+      minimum: the smallest possible training loss, NaN where it is not known: then it is the way to it that counts.
       predicted: how many times less loss was predicted, or 1.
     """
 
@@ -65,7 +65,7 @@ class Trial:
     speed: float
     is_long: bool
     baseline: float = float("nan")
-    knows_minimum: bool = False
+    minimum: float = float("nan")
     predicted: float = 1.0
 
     @property
@@ -82,12 +82,12 @@ class Trial:
         if not np.isfinite(self.before):
             return bool(np.isfinite(self.after))
         if self.cause == "gradient-noise":
-            before, after = self._pair
+            before, after = (score - np.nan_to_num(self.minimum) for score in self._pair)
             share = min(_HELPS, _HALF * (1 - 1 / self.predicted)) if self.predicted > 1 else _HELPS
-            return before - after > max(share * abs(before), _VISIBLE * self.scale) or self.learned > 1 + _HALF
+            return bool(before - after > max(share * abs(before), _VISIBLE * self.scale)) or self.learned > 1 + _HALF
         fall = self.before - self.after
         if self.cause == "learning-rate-too-low":
-            if self.knows_minimum and self.speed >= _FASTER:
+            if np.isfinite(self.minimum) and self.speed >= _FASTER:
                 return bool(self.after <= self.before + _ALIKE * self.scale)
             wanted = _HALF if self.speed < _FASTER else 1 - _HELPS
             return bool(self.after < wanted * self.before) or self.learned >= _FASTER
@@ -213,23 +213,18 @@ def _rates(finding: Finding, prescription: Prescription) -> tuple[float, ...] | 
 
 def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps: int, base: Scores) -> Trial | None:
     """The trial of one change; None where it cannot be made, or its units cannot be compared."""
-    setting = evidence.setting
-    factors, has_rates = _rates(finding, prescription), bool(prescription.rates)
+    setting, factors, best = evidence.setting, _rates(finding, prescription), 0
     try:
-        problem, rule = setting.problem, setting.rule
         if factors is None:
-            problem, rule = prescription.apply(problem, rule)
-            known, size = (loss_size(each, setting.params) for each in (setting.problem, problem))
-            if size > max(_LARGER * known, _SMALL):
-                return None  # targets of another shape may make pairs of all examples, or of pairs
-            draws = range(_DRAWS if finding.cause == "local-minimum" else 1)
-            restarts, evaluated = prescription.restarts, prescription.evaluated
-            several = [score_runs(problem, rule, [1.0], setting, steps, restarts, draw, evaluated) for draw in draws]
-            after, best = min(several, key=lambda each: _finite(each.ends[0])), 0
+            found = _changed(evidence, finding.cause, prescription, steps)
+            if found is None:
+                return None
+            problem, after = found
         else:
+            has_rates, problem = bool(prescription.rates), setting.problem
             if has_rates:
-                problem, _ = standardize_inputs(1.0, setting.optimizer).apply(problem, rule)
-            after = score_runs(problem, rule, list(factors), setting, steps)
+                problem, _ = standardize_inputs(1.0, setting.optimizer).apply(problem, setting.rule)
+            after = score_runs(problem, setting.rule, list(factors), setting, steps)
             best = _best_rate(evidence, base, after)
             prescription = (standardize_inputs if has_rates else scale_rate)(factors[best], setting.optimizer)
     except InputError:
@@ -244,14 +239,28 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
     pair = None
     if base.training is not None and after.training is not None:
         pair = _finite(base.training[0] / units[0]), _finite(after.training[best] / units[1])
+    minimum = setting.problem.truth.minimum
     speed = _speed(evidence, base, after.curves[best] * units[0] / units[1])
     asked = min(finding.predicted_gain.horizon, _MOST_STEPS, setting.total_steps or _MOST_STEPS)
     return Trial(
         finding.cause, prescription, steps, _finite(base.ends[0] / units[0]), _finite(after.ends[best] / units[1]),
         pair, evidence.scale / units[0], speed, steps >= asked,
-        np.nan if base_loss is None else base_loss / units[0], setting.problem.truth.minimum is not None,
+        np.nan if base_loss is None else base_loss / units[0], np.nan if minimum is None else minimum / units[0],
         finding.predicted_gain.value if finding.predicted_gain.unit == "loss" else 1.0,
     )  # fmt: skip
+
+
+def _changed(evidence: Evidence, cause: str, prescription: Prescription, steps: int) -> tuple[Problem, Scores] | None:
+    """The changed problem and its runs; None where targets of another shape may make pairs of all examples."""
+    setting = evidence.setting
+    problem, rule = prescription.apply(setting.problem, setting.rule)
+    known, size = (loss_size(each, setting.params) for each in (setting.problem, problem))
+    if size > max(_LARGER * known, _SMALL):
+        return None
+    restarts, evaluated = prescription.restarts, prescription.evaluated
+    draws = range(_DRAWS if cause == "local-minimum" else 1)
+    several = [score_runs(problem, rule, [1.0], setting, steps, restarts, draw, evaluated) for draw in draws]
+    return problem, min(several, key=lambda each: _finite(each.ends[0]))
 
 
 def _best_rate(evidence: Evidence, base: Scores, after: Scores) -> int:

@@ -35,7 +35,7 @@ def test_the_noise_floor_is_half_of_what_is_left(share, found):
 def test_a_climb_beyond_the_floor_and_the_loss_is_the_rates(climb, there, found):
     """The floor is a tenth of 1.0, the loss that training is about: a climb of 1.2 is more than noise makes.
 
-    So is it that a lower rate ends 0.2 lower.
+    So is it that a lower rate ends 0.25 lower.
     """
     made = evidence(batch_size=4, curvature=bowl(0.4), noise=GradientNoise(Estimate(4.0, 0.0), 0.8, 100))
     curve = made.run.losses.copy()

@@ -5,6 +5,7 @@ import json
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxopt_lab as lab
@@ -14,7 +15,8 @@ from jaxopt_lab.diagnosis.budget import Budget, loss_size
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
 from jaxopt_lab.diagnosis.gradient_noise import units_of_loss
 from jaxopt_lab.diagnosis.output_search import search_outputs
-from jaxopt_lab.diagnosis.probe_runs import Scores
+from jaxopt_lab.diagnosis.prescriptions import average_iterates
+from jaxopt_lab.diagnosis.probe_runs import Scores, score_runs
 from jaxopt_lab.diagnosis.trials import Trial, _try, try_prescriptions
 from tests.diagnosis.pieces import CLASSES, evidence
 
@@ -147,3 +149,61 @@ def test_what_only_a_person_can_change_and_a_problem_without_data_are_not_tried(
     without = dataclasses.replace(CLASSES, data=None)
     assert try_prescriptions(evidence(without), [finding()], budget, print) == {}
     assert not counted
+
+
+@pytest.mark.parametrize(
+    ("cause", "before", "after", "learned", "helps"),
+    [
+        ("underfitting", 2.2, 2.05, 1.75, True), ("underfitting", 2.2, 2.12, 1.0, False),
+        ("underfitting", 2.0, 1.81, 1.475, False), ("underfitting", 2.6, 1.9, np.inf, True),
+        ("underfitting", 2.4, 1.99, 1.0, False), ("learning-rate-too-low", 2.9, 1.9, np.inf, True),
+        ("learning-rate-too-low", 2.3, 1.99, 4.1, True), ("learning-rate-too-low", 2.3, 2.05, 3.5, False),
+    ],
+)  # fmt: skip
+def test_of_a_loss_that_mostly_stays_half_as_much_again_must_be_learned(cause, before, after, learned, helps):
+    """The best constant output has 2.4, the scale is 2.4 as well."""
+    trial = Trial(cause, CURE, 100, before, after, None, 2.4, 1.0, True, baseline=2.4)
+    assert trial.learned == pytest.approx(learned, rel=1e-6)
+    assert trial.helps == helps
+    assert Trial(cause, CURE, 100, before, after, None, 2.4, 1.0, True).learned == 1.0
+
+
+@pytest.mark.parametrize(("predicted", "after", "helps"), [(1.0, 0.85, False), (1.25, 0.91, False), (1.25, 0.89, True)])
+def test_against_noise_half_of_the_predicted_fall_of_the_training_loss_is_enough(predicted, after, helps):
+    trial = Trial("gradient-noise", CURE, 100, 1.0, 1.1, (1.0, after), 1.0, 1.0, True, predicted=predicted)
+    assert trial.helps == helps
+
+
+@pytest.mark.parametrize(("known", "after", "helps"), [(False, 0.9, False), (True, 1.0, True), (True, 1.01, False)])
+def test_where_the_minimum_is_known_a_higher_rate_helps_that_comes_there_sooner(known, after, helps):
+    minimum = 0.0 if known else np.nan
+    trial = Trial("learning-rate-too-low", CURE, 100, 1.0, after, None, 1.0, 5.0, True, minimum=minimum)
+    assert trial.helps == helps
+
+
+@pytest.mark.parametrize(("minimum", "helps"), [(np.nan, False), (0.8, True), (0.2, False)])
+def test_against_noise_a_fifth_of_what_lies_above_a_known_minimum_is_enough(minimum, helps):
+    trial = Trial("gradient-noise", CURE, 100, 1.0, 1.0, (1.0, 0.9), 1.0, 1.0, True, minimum=minimum)
+    assert trial.helps == helps
+
+
+@pytest.mark.parametrize(("ends", "best"), [((0.5, 0.4, 0.3), 2), ((0.3, 0.3005, 0.4), 1), ((0.3, 0.302, 0.4), 0)])
+def test_of_rates_that_end_alike_the_fastest_is_taken(ends, best):
+    curves = np.array([np.linspace(1.0, 0.3, 11), np.full(11, 0.3), np.linspace(1.0, 0.3, 11)])
+    before = Scores(np.array([0.5]), None, np.arange(11), np.linspace(1.0, 0.5, 11)[None], None, None)
+    after = dataclasses.replace(before, ends=np.array(ends), curves=curves)
+    assert trials._best_rate(evidence(), before, after) == best
+
+
+def test_averaged_iterates_are_judged_where_they_are_averaged():
+    """Steps of 1.8 over a curvature of 1 swing around the minimum; their average stands still there."""
+    data = np.zeros((8, 1), np.float32)
+    problem = lab.from_loss(lambda w, batch, key: 0.5 * jnp.mean((w - batch) ** 2), jnp.ones(1), data)
+    setting = dataclasses.replace(evidence(problem).setting, rule=optax.sgd(1.8), params=jnp.ones(1))
+    plain = score_runs(problem, setting.rule, [1.0], setting, 20)
+    cure = average_iterates()
+    changed = cure.apply(problem, setting.rule)
+    judged = score_runs(*changed, [1.0], setting, 20, evaluated=cure.evaluated)
+    iterates = (-0.8) ** np.arange(1, 21)
+    np.testing.assert_allclose(plain.curves[0, -1], iterates[-1] ** 2 / 2, rtol=1e-4)
+    np.testing.assert_allclose(judged.curves[0, -1], iterates.mean() ** 2 / 2, rtol=1e-4)

@@ -2,8 +2,8 @@
 
 Threshold: the gap exceeds a quarter of the loss of the best constant output (or of the scale of the loss where that is
 not known), and three of its standard errors. A quarter: what was learned and does not carry over is then at least a
-third of what does. Where the training loss is a tenth of the validation loss, and thus memorized, three fifths of
-that gap are enough.
+third of what does. Where the training loss is a tenth of the validation loss, and thus memorized, three fifths of that
+gap are enough; where it is no lower than that constant output's, nothing is memorized.
 """
 
 import numpy as np
@@ -32,6 +32,8 @@ def examine(evidence: Evidence) -> Finding | None:
     )
     gap = evidence.validation.loss.value - seen
     error = evidence.validation.loss.standard_error or 0.0
+    if evidence.point.baseline is not None and seen >= evidence.point.baseline:
+        return None
     by_heart = 0 <= seen < BY_HEART * evidence.validation.loss.value
     limit = LESS * GAP if by_heart else GAP
     if not (gap > limit * scale and gap > ERRORS * error):

@@ -13,7 +13,7 @@ hundredth. A quarter is also enough where a tenth of the rate, well below the ed
 steps: the rest goes into noise.
 It is the rate, and not the noise, where the run climbs on its way above where it began, by more than twice the floor
 and the loss that training is about, and a tenth of the rate is ahead from the first third on; and where a lower rate
-brings twice as much as the floor is high.
+brings two and a half times as much as the floor is high.
 Below the edge the floor is a sum of lr sigma_i^2 / (2 (2 - lr lambda_i)) over the modes, at least lr tr S_B / 4
 (`theory.noise_floors.loss_floor`).
 """
@@ -30,7 +30,7 @@ NOISE_OVER_SIGNAL = 1.0
 LEFT, STANDING = 0.1, 0.05
 VISIBLE = 0.01
 AS_FAR, WASTED_SHARE = 2 / 3, 0.25
-_FACTOR, _MORE_THAN_NOISE = 0.1, 2.0
+_FACTOR, _MORE_THAN_NOISE = 0.1, 2.5
 
 
 def examine(evidence: Evidence) -> Finding | None:
