@@ -177,23 +177,27 @@ def try_prescriptions(
         return {}
     a_step = step_cost(setting.problem, setting.batch_size)
     num_runs = sum(_num_rates(each) for each in wanted)
-    most = min(_MOST_STEPS, evidence.setting.total_steps or _MOST_STEPS)
+    planned = evidence.setting.total_steps or np.inf
     horizon = max(run.num_steps, *(int(min(each.predicted_gain.horizon, _MOST_STEPS)) for each in wanted))
     if budget.total < _LEAST_BUDGET:
         budget.skip(ALL_UNTRIED, f"a budget of {_LEAST_BUDGET:.0f} tries them")
         return {}
     affords = min(_SHARE * budget.seconds / max(budget.gradient_seconds, 1e-6), ASIDE * budget.total - budget.aside)
     afford = int((affords / num_runs - RECORDS * LOSS) / a_step)
-    steps = max(min(horizon, most, afford), min(_LEAST_STEPS, run.num_steps))
-    base = score_runs(setting.problem, setting.rule, [1.0], setting, steps)
-    found = {}
+    usual = int(max(min(horizon, _MOST_STEPS, planned, afford), min(_LEAST_STEPS, run.num_steps)))
+    bases, found = {}, {}
     for finding in wanted:
         if budget.elapsed > budget.seconds:
             budget.skip(UNTRIED + finding.cause, f"{budget.elapsed:.0f} s are over")
             continue
         log(f"Trying what is against {finding.cause} ...")
+        steps = usual
+        if finding.cause == "gradient-noise":  # small batches cost little, and it takes steps to come to the floor
+            steps = int(max(usual, min(finding.predicted_gain.horizon, planned, afford)))
+        if steps not in bases:
+            bases[steps] = score_runs(setting.problem, setting.rule, [1.0], setting, steps)
         for prescription in (finding.prescription, *finding.alternatives):
-            trial = None if prescription.change is None else _try(evidence, finding, prescription, steps, base)
+            trial = None if prescription.change is None else _try(evidence, finding, prescription, steps, bases[steps])
             if trial is not None and (finding.cause not in found or trial.gain > found[finding.cause].gain):
                 found[finding.cause] = trial
             budget.aside += _num_rates(finding) * (steps * a_step + RECORDS * LOSS)
