@@ -30,16 +30,17 @@ def test_the_noise_floor_is_half_of_what_is_left(share, found):
 
 
 @pytest.mark.parametrize(
-    ("climb", "there", "found"), [(1.1, 0.72, True), (1.4, 0.72, False), (1.4, 2.0, True), (0.0, 0.5, False)]
+    ("climb", "there", "records", "found"),
+    [(1.1, 0.72, 5, True), (1.4, 0.72, 5, False), (1.4, 0.72, 3, True), (1.4, 2.0, 5, True), (0.0, 0.5, 5, False)],
 )
-def test_a_climb_beyond_the_floor_and_the_loss_is_the_rates(climb, there, found):
+def test_a_climb_beyond_the_floor_and_the_loss_is_the_rates(climb, there, records, found):
     """The floor is a tenth of 1.0, the loss that training is about: a climb of 1.2 is more than noise makes.
 
     So is it that a lower rate ends 0.25 lower.
     """
     made = evidence(batch_size=4, curvature=bowl(0.4), noise=GradientNoise(Estimate(4.0, 0.0), 0.8, 100))
     curve = made.run.losses.copy()
-    curve[3] = made.point.loss + climb
+    curve[3 : 3 + records] = made.point.loss + climb
     ends = {factor: np.full(10, there) for factor in (0.01, 0.1, 10.0, 100.0)}
     rates = OtherRates(np.arange(0, 40, 4), ends)
     made = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve), rates=rates)
