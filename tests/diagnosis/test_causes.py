@@ -155,6 +155,12 @@ def test_a_quarter_of_a_constant_outputs_loss_does_not_carry_over(gap, found):
     assert (generalization.examine(made) is not None) == found
 
 
+@pytest.mark.parametrize(("end", "found"), [(0.98, True), (1.02, False)])
+def test_above_a_constant_output_nothing_is_memorized(end, found):
+    made = evidence(end=end, validation=Validation(Estimate(end + 1, 1e-3), 0.8, 1.2, 0.0))
+    assert (generalization.examine(made) is not None) == found
+
+
 def test_a_gap_between_the_two_modes_is_no_overfitting():
     held = Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0)
     for loss, found in ((0.3, True), (0.8, False)):

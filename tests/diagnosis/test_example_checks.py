@@ -133,6 +133,25 @@ def test_outputs_that_are_the_same_for_now_are_not_kept_from_their_inputs(case):
     assert "no-gradient" not in found.causes or case == "dead"
 
 
+def test_biases_that_outweigh_the_inputs_before_a_normalization_do_not_hide_them():
+    """Of two normalized units only the sign is left, and one bias of size 1 decides it for all examples."""
+
+    def start(key):
+        return init(key) | {
+            "pair": jax.random.normal(key, (8, 2)),
+            "shift": jnp.array([9.0, -9.0]),
+            "out": jnp.ones((2, 1)),
+        }
+
+    def outputs(params, x):
+        z = jnp.tanh(jnp.mean(x @ params["in"], 1)) @ params["pair"] * 0.01 + params["shift"]
+        z = (z - z.mean(-1, keepdims=True)) / z.std(-1, keepdims=True)
+        return z * jnp.array([1.0, 2.0]) @ params["out"]
+
+    found = told(outputs, start)
+    assert not found.evidence.program.examples.ignored
+
+
 def test_ten_layers_of_sigmoids_hide_their_inputs_without_losing_them():
     def start(key):
         keys = jax.random.split(key, 12)

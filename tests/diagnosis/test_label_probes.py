@@ -9,6 +9,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import Status
+from jaxopt_lab.diagnosis import label_probes
 from jaxopt_lab.diagnosis.data_checks import DataChecks
 from jaxopt_lab.diagnosis.label_probes import Skill, _correlations, _pairs, measure_skill, probe_labels
 from jaxopt_lab.diagnosis.output_search import search_outputs
@@ -239,3 +240,29 @@ def test_a_model_is_held_against_probes_on_twenty_examples(num, known):
     assert (measure_skill(made, place) is not None) == known
     diverged = dataclasses.replace(made.run, status=Status.NON_FINITE)
     assert measure_skill(dataclasses.replace(made, run=diverged), place) is None
+
+
+def test_a_rare_class_is_told_by_the_order_of_its_examples():
+    """Three in a hundred: no probe names the class, and all of them rank it higher."""
+    rng = np.random.default_rng(3)
+    labels = (rng.random(1600) < 0.03).astype(np.int32)
+    inputs = (rng.normal(size=(1600, 2)) + 1.2 * labels[:, None]).astype(np.float32)
+
+    def chance(labels):
+        loss = lambda params, batch, key: jnp.mean(  # noqa: E731
+            optax.softmax_cross_entropy_with_integer_labels(batch[0] @ params["w"] + params["b"], batch[1])
+        )
+        problem = lab.from_loss(loss, START, (inputs, labels))
+        return probe_labels(search_outputs(problem, START).place, problem)[0]
+
+    assert chance(labels) < 1e-4
+    assert chance(rng.permutation(labels)) > 0.01
+
+
+@pytest.mark.parametrize(("across", "least"), [(1e-4, 0.3), (1e-7, 1e-7)])
+def test_clusters_that_are_named_by_chance_tell_no_labels(monkeypatch, across, least):
+    """Agreement with validation labels counts beside none among the training examples where it is next to impossible."""
+    chances = iter([0.3, across])
+    monkeypatch.setattr(label_probes, "_probe", lambda *given: next(chances))
+    problem = classifier(HALVES)
+    assert probe_labels(search_outputs(problem, START).place, problem) == (least, across)

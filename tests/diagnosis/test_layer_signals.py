@@ -57,6 +57,13 @@ def test_a_layer_of_dead_units_explains_that_hardly_anything_gets_a_gradient(dea
     assert ("dead-units" in told.follows_from) == follows
 
 
+@pytest.mark.parametrize(("copies", "follows"), [(0.6, True), (0.4, False)])
+def test_units_that_are_copies_explain_that_what_goes_back_through_them_cancels(copies, follows):
+    program = dataclasses.replace(search(), gradients=GradientFlow(("0/weight",), (), 1.0, ()))
+    told = no_gradient.examine(evidence(end=1.1, layers=layered(copies=copies), program=program))
+    assert ("bad-initialization" in told.follows_from) == follows
+
+
 def test_outputs_that_all_lie_beyond_a_clip_pass_no_gradient():
     inputs = np.linspace(1e4, 2e4, 64, dtype=np.float32)[:, None]
 

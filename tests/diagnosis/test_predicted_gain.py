@@ -15,6 +15,8 @@ from jaxopt_lab.diagnosis.quadratic_model import Curvature, Method, QuadraticMod
 from jaxopt_lab.diagnosis.trials import Trial
 from jaxopt_lab.rules.identification import IdentifiedRule, identify
 
+CURE = Prescription("Do it.", lambda problem, rule: (problem, rule))
+
 VALUES, START = np.geomspace(1e-3, 1.0, 12), np.ones(12)
 PROBLEM = lab.from_loss(lambda w, batch, key: jnp.sum(w**2), jnp.zeros(12))
 RATE = 0.02
@@ -116,6 +118,25 @@ def test_of_two_causes_that_each_explain_the_other_what_was_seen_to_help_comes_f
     trial = Trial("plateau", Prescription(""), 100, 1.0, after, None, 2.0, 1.0, True)
     flat = dataclasses.replace(flat, trial=dataclasses.replace(trial, speed=4.0 if after > 0.75 else 1.0))
     assert rank([rate, flat])[0].cause == first
+
+
+@pytest.mark.parametrize(("gain", "first"), [(1.8, "learning-rate-too-high"), (1.5, "ill-conditioned")])
+def test_heavy_ball_has_a_rate_of_its_own_and_a_lower_one_that_gives_as_much_comes_first(gain, first):
+    curved = make_finding("ill-conditioned", "", [], CURE, 900.0, follows_from=("learning-rate-too-high",))
+    rate = make_finding("learning-rate-too-high", "", [], dataclasses.replace(CURE, text="Lower it."), 9.0)
+    tried = lambda each, gain: Trial(each.cause, each.prescription, 100, gain, 1.0, None, 1.0, 1.0, True)  # noqa: E731
+    found = [dataclasses.replace(each, trial=tried(each, times)) for each, times in ((curved, 1.6), (rate, gain))]
+    assert rank(found)[0].cause == first
+
+
+@pytest.mark.parametrize(("baseline", "first"), [(1.1, "gradient-noise"), (np.nan, "underfitting")])
+def test_where_much_more_is_learned_the_model_does_not_underfit(baseline, first):
+    """The loss falls from 1.0 to 0.9, where a constant output has 1.1."""
+    small = make_finding("underfitting", "", [], Prescription(""), 9.0, follows_from=("gradient-noise",))
+    trial = Trial("gradient-noise", CURE, 100, 1.0, 0.9, None, 1.1, 1.0, True, baseline=baseline, predicted=1.1)
+    noisy = dataclasses.replace(make_finding("gradient-noise", "", [], CURE, 2.0), trial=trial)
+    assert trial.helps
+    assert rank([small, noisy])[0].cause == first
 
 
 @pytest.mark.parametrize(("other", "first"), [("raise it", "plateau"), ("lower it", "learning-rate-too-low")])

@@ -30,6 +30,15 @@ def test_scaling_by_the_data_makes_every_hidden_layer_alike():
         np.testing.assert_allclose(layer.centres, 0.0, atol=1e-4)  # float32 sums of 200 examples, through five layers
 
 
+@pytest.mark.parametrize(("bias", "changed"), [(200.0, True), (0.0, False)])
+def test_the_last_layer_is_centred_where_that_costs_less(bias, changed):
+    params = DEEP.init(jax.random.key(0))
+    output = params["output"] | {"bias": params["output"]["bias"].at[0].add(bias)}
+    after = rescaled(DEEP, params | {"output": output}, jax.random.key(1))
+    assert (float(abs(after["output"]["bias"] - output["bias"]).max()) > 100) == changed
+    assert DEEP.full_loss(after) < 4
+
+
 def test_units_that_are_copies_are_drawn_anew():
     alike = jax.tree.map(lambda leaf: jnp.full_like(leaf, 0.1), DEEP.init(jax.random.key(0)))
     after = measure_signals(DEEP, rescaled(DEEP, alike, jax.random.key(1)))

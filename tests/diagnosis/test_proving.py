@@ -11,6 +11,7 @@ import jaxopt_lab as lab
 from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
 from jaxopt_lab.diagnosis.judgements import Judgement, geometric
+from jaxopt_lab.diagnosis.prescriptions import average_iterates
 from jaxopt_lab.diagnosis.proving import Proof, _gain, prove
 
 STEPS, NONE = np.arange(5), np.ones((1, 5))
@@ -70,6 +71,15 @@ def test_a_mean_of_gains_of_which_one_is_not_known_is_not_known():
     assert geometric(np.array([2.0, 8.0])).value == pytest.approx(4.0)
     assert np.isnan(geometric(np.array([2.0, np.nan])).value)
     assert np.isnan(geometric(np.array([])).value)
+
+
+def test_averaged_iterates_are_proven_where_they_are_averaged():
+    """Steps of 1.8 over a curvature of 1 swing around the minimum, their average stands still there."""
+    problem = lab.from_loss(lambda w, batch, key: 0.5 * jnp.mean((w - batch) ** 2), jnp.ones(1), np.zeros((8, 1)))
+    finding = make_finding("gradient-noise", "", [], average_iterates(), 2.0, gain_in="loss")
+    proof = prove(problem, optax.sgd(1.8), finding, params=jnp.ones(1), steps=20, seeds=(0,))
+    np.testing.assert_allclose(proof.before[0, -1], 0.8**40 / 2, rtol=1e-4)
+    np.testing.assert_allclose(proof.after[0, -1], np.mean((-0.8) ** np.arange(1, 21)) ** 2 / 2, rtol=1e-4)
 
 
 def test_losses_in_other_units_are_compared_over_those_of_a_constant_output():

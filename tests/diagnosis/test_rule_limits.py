@@ -10,12 +10,14 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
+from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis.causes import non_finite, rule_limits
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, ProgramChecks
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StillLeaf, find_still_leaf
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes
-from tests.diagnosis.pieces import evidence, search
+from jaxopt_lab.rules.frozen import without_frozen
+from tests.diagnosis.pieces import CLASSES, evidence, search
 
 
 def checks(**changes):
@@ -27,6 +29,22 @@ def checks(**changes):
 )
 def test_half_of_the_entries_lose_their_update(lost, dtype, found):
     assert (rule_limits.examine_lost(evidence(rule=checks(lost=lost, dtype=dtype))) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("frozen", "end", "found"), [(True, 0.96, True), (True, 0.94, False), (False, 0.96, False)]
+)  # fmt: skip
+def test_leaves_that_the_rule_never_moves_are_told_where_the_others_learn_nothing(frozen, end, found):
+    start = {"kept": jnp.zeros(2), "moved": jnp.zeros(3)}
+    problem = dataclasses.replace(CLASSES, init=lambda key: start)
+    if frozen:
+        problem, _, _ = without_frozen(problem, optax.sgd(0.1), start, (True, False))
+    told = rule_limits.examine_lost(evidence(problem, end))
+    assert (told is not None) == found
+    assert not found or "The rule never moves kept, and with what it moves" in told.explanation
+    diverged = evidence(problem, end)
+    diverged = dataclasses.replace(diverged, run=dataclasses.replace(diverged.run, status=Status.NON_FINITE))
+    assert rule_limits.examine_lost(diverged) is None
 
 
 @pytest.mark.parametrize(("drop", "found"), [(0.17, False), (0.19, True)])

@@ -194,3 +194,17 @@ def test_a_schedule_is_read_over_two_hundred_thousand_steps(steps, is_read, monk
 def test_rates_that_are_not_finite_are_no_schedule(monkeypatch):
     monkeypatch.setattr("jaxopt_lab.diagnosis.rule_checks.steps_of_ones", lambda steps, *given: np.full(steps, np.nan))
     assert read_schedule(optax.sgd(0.1), jnp.ones(3), 10) is None
+
+
+@pytest.mark.parametrize(("aside", "steps"), [(0.0, 39), (390.0, 0)])
+def test_other_rates_take_a_quarter_of_what_is_beside_the_budget(aside, steps):
+    """40 records of four rates, each a third, and 39 steps of each, each a twenty-fifth."""
+    budget = Budget(200.0, 60.0, spent=200.0, aside=aside)
+    found = measure.measure_other_rates(evidence(), budget)
+    assert budget.spent == 200.0
+    if steps:
+        assert budget.aside > aside
+        assert found.steps[-1] >= steps
+    else:
+        assert isinstance(found, Skipped)
+        assert budget.aside == aside

@@ -124,6 +124,17 @@ def test_alternatives_are_tried_until_one_helps_and_the_best_is_kept(counted):
     assert found["dead-units"].prescription.text == "Or that."
 
 
+@pytest.mark.parametrize(
+    ("cause", "planned", "steps"), [("dead-units", None, 40), ("gradient-noise", None, 900), ("gradient-noise", 60, 60)]
+)
+def test_what_is_against_noise_is_tried_for_the_steps_that_the_floor_takes(counted, cause, planned, steps):
+    made = evidence(total_steps=planned, batch_size=4)
+    wanted = make_finding(cause, "", [], CURE, 2.0, horizon=40 if cause == "dead-units" else 900)
+    others = [make_finding("vanishing-signal", "", [], dataclasses.replace(CURE, text="In vain."), 2.0, horizon=40)]
+    try_prescriptions(made, [wanted, *others], Budget(200, 60, gradient_seconds=1e-3), lambda text: None)
+    assert counted[0] == (cause, "Do it.", steps)
+
+
 def test_once_the_seconds_are_over_the_changes_that_are_left_are_named(counted):
     budget = Budget(200, 60, gradient_seconds=1e-3)
     causes = ["dead-units", "vanishing-signal"]

@@ -7,8 +7,8 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.core import Stateful
-from jaxopt_lab.rules.frozen import frozen_leaves, without_frozen
+from jaxopt_lab.core import Stateful, vectors
+from jaxopt_lab.rules.frozen import frozen_leaves, frozen_paths, without_frozen
 
 PARAMS = {"backbone": jnp.full(3, 0.1), "head": jnp.array([1.0, -2.0])}
 LABELS = {"backbone": "fixed", "head": "trained"}
@@ -79,3 +79,11 @@ def test_a_frozen_backbones_curvature_says_nothing_of_the_rate():
     found = lab.diagnose(lab.from_loss(loss, PARAMS), rule(optax.sgd(1.0)), steps=30)
     assert found.causes == ("healthy",)
     assert found.evidence.model_at_point.largest == pytest.approx(1.0, rel=1e-4)
+
+
+def test_the_paths_of_what_was_taken_out_are_told():
+    params = PARAMS | {"empty": jnp.zeros((0, 2))}
+    problem = lab.from_loss(loss, params)
+    assert frozen_paths(problem) == ()
+    held = tuple(path != "head" for path in vectors.parameter_paths(params))
+    assert frozen_paths(without_frozen(problem, optax.sgd(0.1), params, held)[0]) == ("backbone",)
