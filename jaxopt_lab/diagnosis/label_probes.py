@@ -190,11 +190,9 @@ def _probes(is_class: bool, seed: int) -> list[Any]:
 def _chance(model: Any, inputs: np.ndarray, truth: np.ndarray, is_class: bool) -> float:
     if is_class and len(model.classes_) == 2:
         lower, upper = (model.predict_proba(inputs)[truth == name, 1] for name in model.classes_)
-        return (
-            float(stats.mannwhitneyu(upper, lower, alternative="greater").pvalue)
-            if min(len(lower), len(upper))
-            else 1.0
-        )
+        if not (len(lower) and len(upper)):
+            return 1.0
+        return float(stats.mannwhitneyu(upper, lower, alternative="greater").pvalue)
     predicted = model.predict(inputs)
     if len(np.unique(predicted)) < 2 or len(np.unique(truth)) < 2:
         return 1.0

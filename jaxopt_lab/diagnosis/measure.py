@@ -196,7 +196,7 @@ def measure_stationary_point(evidence: Evidence, budget: Budget) -> StationaryPo
 def measure_other_rates(evidence: Evidence, budget: Budget) -> OtherRates | Skipped:
     """The run at other learning rates, unless the model already says what they do.
 
-    Where too little is left of the budget they take a quarter of what is beside it.
+    What the budget does not pay of it is taken from what is beside it, at most a quarter of that.
     """
     setting = evidence.setting
     if evidence.run is None:
