@@ -207,11 +207,7 @@ def stop_decay() -> Prescription:
 def lighten_penalty(factor: float) -> Prescription:
     """The loss with its penalty on the parameters divided by `factor`."""
     text = f"Divide the penalty's factor by {factor:,.0f} or more."
-
-    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
-        return _with_losses(problem, LighterPenalty(1 / factor)), rule
-
-    return Prescription(text, change)
+    return Prescription(text, lambda p, r: (_with_losses(p, LighterPenalty(1 / factor)), r))
 
 
 def bypass_activation(name: str, number: int = 1) -> Prescription:
@@ -244,10 +240,12 @@ def without_randomness() -> Prescription:
     return Prescription(text, lambda p, r: (_with_losses(p, _without_key), r))
 
 
-def standardize_targets(leaf: int) -> Prescription:
-    """Targets with mean 0 and standard deviation 1, by the training data."""
-    text = "Standardize the targets: subtract their mean over the training data, divide by their standard deviation."
-    return Prescription(text, lambda p, r: (data_changes.standardized_targets(p, leaf), r), rescales=True)
+def standardize_targets(leaf: int, inputs: bool = False) -> Prescription:
+    """Targets with mean 0 and standard deviation 1, by the training data, and with `inputs` those too."""
+    what = "the targets and the inputs" if inputs else "the targets"
+    text = f"Standardize {what}: subtract their mean over the training data, divide by their standard deviation."
+    before = data_changes.standardized if inputs else lambda p: p
+    return Prescription(text, lambda p, r: (data_changes.standardized_targets(before(p), leaf), r), rescales=True)
 
 
 def keep_precision() -> Prescription:

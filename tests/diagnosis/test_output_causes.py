@@ -2,8 +2,10 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxopt_lab as lab
@@ -185,3 +187,22 @@ def test_a_binary_criterion_of_more_classes_is_told(most, told):
     problem = dataclasses.replace(CLASSES, data=(INPUTS, np.minimum(LABELS, most)))
     made = evidence(problem, program=search(reachable=-60.0, constant=-60.0, place=place))
     assert outputs.examine_unbounded(made).prescription.text.startswith(told)
+
+
+@pytest.mark.parametrize(("offset", "what"), [(0.0, "the targets:"), (3000.0, "the targets and the inputs:")])
+def test_where_inputs_and_targets_are_raw_both_are_standardized(offset, what):
+    rng = np.random.default_rng(0)
+    inputs = rng.normal(size=(200, 3)).astype(np.float32)
+    targets = (3000 + 400 * np.sin(inputs.sum(1))).astype(np.float32)
+
+    def loss(params, batch, key):
+        return jnp.mean((jnp.tanh(batch[0] @ params["in"]) @ params["out"] - batch[1]) ** 2)
+
+    start = lambda key: {"in": 0.5 * jax.random.normal(key, (3, 8)), "out": jnp.zeros(8)}  # noqa: E731
+    problem = lab.from_loss(loss, start, (inputs + np.float32(offset), targets))
+    told = lab.diagnose(problem, optax.adam(1e-2), steps=40, batch_size=50, budget=60)
+    (cure,) = [each.prescription for each in told.findings if each.cause == "unreachable-loss"]
+    assert cure.text.startswith(f"Standardize {what}")
+    changed, _ = cure.apply(problem, optax.adam(1e-2))
+    for leaf, size in zip(changed.data, (1.0 if offset else inputs.std(0), 1.0), strict=True):
+        np.testing.assert_allclose(np.asarray(leaf).std(0), size, rtol=2e-3)  # float32 rows at 3000 deviations

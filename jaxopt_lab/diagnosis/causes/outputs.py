@@ -159,9 +159,11 @@ def _far_targets(evidence: Evidence, search: OutputSearch) -> Finding | None:
         *_numbers(search),
         measured("distance of the targets from the outputs, over the size of the outputs", distance, FAR),
     ]
+    inputs = evidence.part("data.inputs")
+    cure = standardize_targets(number, inputs is not None and inputs.unnormalized)
     text = f"The targets lie {distance:.3g} times farther off than the outputs are large: the steps go into their mean."
     return make_finding(
-        "unreachable-loss", text, measurements, standardize_targets(number), distance, gain_in="loss",
+        "unreachable-loss", text, measurements, cure, distance, gain_in="loss",
         horizon=evidence.num_steps, follows_from=("learning-rate-too-high",),
     )  # fmt: skip
 
