@@ -189,11 +189,11 @@ def test_a_binary_criterion_of_more_classes_is_told(most, told):
     assert outputs.examine_unbounded(made).prescription.text.startswith(told)
 
 
-@pytest.mark.parametrize(("offset", "what"), [(0.0, "the targets:"), (3000.0, "the targets and the inputs:")])
+@pytest.mark.parametrize(("offset", "what"), [(0.0, "the targets:"), (30.0, "the targets and the inputs:")])
 def test_where_inputs_and_targets_are_raw_both_are_standardized(offset, what):
     rng = np.random.default_rng(0)
     inputs = rng.normal(size=(200, 3)).astype(np.float32)
-    targets = (3000 + 400 * np.sin(inputs.sum(1))).astype(np.float32)
+    targets = (3000 + 400 * inputs @ np.array([1.0, -2.0, 0.5])).astype(np.float32)
 
     def loss(params, batch, key):
         return jnp.mean((jnp.tanh(batch[0] @ params["in"]) @ params["out"] - batch[1]) ** 2)
@@ -205,4 +205,4 @@ def test_where_inputs_and_targets_are_raw_both_are_standardized(offset, what):
     assert cure.text.startswith(f"Standardize {what}")
     changed, _ = cure.apply(problem, optax.adam(1e-2))
     for leaf, size in zip(changed.data, (1.0 if offset else inputs.std(0), 1.0), strict=True):
-        np.testing.assert_allclose(np.asarray(leaf).std(0), size, rtol=2e-3)  # float32 rows at 3000 deviations
+        np.testing.assert_allclose(np.asarray(leaf).std(0), size, rtol=1e-4)  # float32 rows at 30 deviations
