@@ -123,10 +123,11 @@ class Trial:
 
     @property
     def gain(self) -> float:
-        """How many times less loss."""
+        """How many times less loss, or fewer steps; the floor of noise is no matter of steps."""
         if not np.isfinite(self.before):
             return float("inf") if np.isfinite(self.after) else 1.0
-        return max(self._less, self.speed) if self.helps and self._less < _LESS else self._less
+        is_sooner = self.helps and self._less < _LESS and self.cause != "gradient-noise"
+        return max(self._less, self.speed) if is_sooner else self._less
 
     @property
     def weight(self) -> float:
@@ -140,7 +141,8 @@ class Trial:
 
     @property
     def _less(self) -> float:
-        return self.before / max(self.after, 1e-3 * self.scale) if self.after > 0 or self.before > 0 else 1.0
+        before, after = self._pair
+        return before / max(after, 1e-3 * self.scale) if after > 0 or before > 0 else 1.0
 
     def __str__(self) -> str:
         what = "loss" if self.training is None else "validation loss"
@@ -201,7 +203,7 @@ def try_prescriptions(
             if trial is not None and (finding.cause not in found or trial.gain > found[finding.cause].gain):
                 found[finding.cause] = trial
             budget.aside += _num_rates(finding) * (steps * a_step + RECORDS * LOSS)
-            if finding.cause in found and found[finding.cause].helps:
+            if finding.cause in found and found[finding.cause].helps and finding.cause != "gradient-noise":
                 break
     return found
 

@@ -135,6 +135,14 @@ def test_what_is_against_noise_is_tried_for_the_steps_that_the_floor_takes(count
     assert counted[0] == (cause, "Do it.", steps)
 
 
+@pytest.mark.parametrize(("cause", "tried"), [("dead-units", ["Or that."]), ("gradient-noise", ["Or that.", "Do it."])])
+def test_all_that_is_against_noise_is_tried(counted, cause, tried):
+    wanted = make_finding(cause, "", [], dataclasses.replace(CURE, text="Or that."), 2.0, alternatives=(CURE,))
+    found = try_prescriptions(evidence(), [wanted], Budget(200, 60, gradient_seconds=1e-3), lambda text: None)
+    assert [text for _, text, _ in counted] == tried
+    assert found[cause].prescription.text == "Or that."
+
+
 def test_once_the_seconds_are_over_the_changes_that_are_left_are_named(counted):
     budget = Budget(200, 60, gradient_seconds=1e-3)
     causes = ["dead-units", "vanishing-signal"]
@@ -181,8 +189,9 @@ def test_of_a_loss_that_mostly_stays_half_as_much_again_must_be_learned(cause, b
 
 @pytest.mark.parametrize(("predicted", "after", "helps"), [(1.0, 0.85, False), (1.25, 0.91, False), (1.25, 0.89, True)])
 def test_against_noise_half_of_the_predicted_fall_of_the_training_loss_is_enough(predicted, after, helps):
-    trial = Trial("gradient-noise", CURE, 100, 1.0, 1.1, (1.0, after), 1.0, 1.0, True, predicted=predicted)
+    trial = Trial("gradient-noise", CURE, 100, 1.0, 1.1, (1.0, after), 1.0, 9.0, True, predicted=predicted)
     assert trial.helps == helps
+    assert trial.gain == pytest.approx(1 / after)
 
 
 @pytest.mark.parametrize(("known", "after", "helps"), [(False, 0.9, False), (True, 1.0, True), (True, 1.01, False)])
