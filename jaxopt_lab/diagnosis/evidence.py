@@ -262,7 +262,8 @@ class Evidence:
         if self.setting.optimizer.kind == "adaptive":
             return self.model_at_end is not None and not self.model_at_end.preconditioned
         predicted, seen = model.decrease(float(run.steps[-1]), method), self.point.loss - run.losses[-1]
-        return self.curvature.is_quadratic or abs(predicted - seen) <= _ALIKE * abs(predicted)
+        is_quadratic = self.curvature is not None and self.curvature.is_quadratic
+        return is_quadratic or bool(abs(predicted - seen) <= _ALIKE * abs(predicted))
 
     @property
     def model_at_point(self) -> QuadraticModel | None:
