@@ -235,13 +235,13 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
             prescription = (standardize_inputs if has_rates else scale_rate)(factors[best], setting.optimizer)
     except InputError:
         return None
-    base_loss, units = evidence.point.baseline, (1.0, 1.0)
+    baseline, units = evidence.point.baseline, (1.0, 1.0)
     if prescription.rescales:
-        units = units_of_loss(base_loss, problem, setting.params, setting.seed)
+        units = units_of_loss(baseline, problem, setting.params, setting.seed)
     if units is None:
         return None
     if prescription.changes_loss:
-        base = dataclasses.replace(_judged_by(problem, base), curves=after.curves)
+        baseline, base = None, dataclasses.replace(_judged_by(problem, base), curves=after.curves)
     pair = None
     if base.training is not None and after.training is not None:
         pair = _finite(base.training[0] / units[0]), _finite(after.training[best] / units[1])
@@ -251,7 +251,7 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
     return Trial(
         finding.cause, prescription, steps, _finite(base.ends[0] / units[0]), _finite(after.ends[best] / units[1]),
         pair, evidence.scale / units[0], speed, steps >= asked,
-        np.nan if base_loss is None else base_loss / units[0], np.nan if minimum is None else minimum / units[0],
+        np.nan if baseline is None else baseline / units[0], np.nan if minimum is None else minimum / units[0],
         finding.predicted_gain.value if finding.predicted_gain.unit == "loss" else 1.0,
     )  # fmt: skip
 

@@ -227,3 +227,14 @@ def test_averaged_iterates_are_judged_where_they_are_averaged():
     iterates = (-0.8) ** np.arange(1, 21)
     np.testing.assert_allclose(plain.curves[0, -1], iterates[-1] ** 2 / 2, rtol=1e-4)
     np.testing.assert_allclose(judged.curves[0, -1], iterates.mean() ** 2 / 2, rtol=1e-4)
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_by_another_loss_nobody_knows_what_a_constant_output_costs(changes):
+    data = (np.ones((8, 1), np.float32),)
+    problem = lab.from_loss(lambda w, batch, key: jnp.mean((batch[0] * w - 2) ** 2), jnp.zeros(1), data)
+    made = evidence(problem)
+    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=jnp.zeros(1)))
+    base = score_runs(problem, made.setting.rule, [1.0], made.setting, 4)
+    trial = _try(made, finding(), dataclasses.replace(CURE, changes_loss=changes), 4, base)
+    assert trial.baseline == (pytest.approx(np.nan, nan_ok=True) if changes else made.point.baseline)
