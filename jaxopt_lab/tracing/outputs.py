@@ -85,15 +85,28 @@ def loss_of_outputs(
       place: where its outputs stand.
       arguments: the leaves of (params, data).
       outputs: of the same shape.
-      bypass: number of an output activation that hands the outputs on as they are; None for the loss as it is.
+      bypass: number of an output activation that hands on what it gets; None for the loss as it is.
     """
+    return evaluate(program, arguments, _bypassing(place, bypass, outputs))[program.outputs[0]]
+
+
+def _bypassing(place: OutputPlace, bypass: int | None, outputs: jax.Array | None = None) -> Any:
+    """(number, value) -> value: others in the place of the outputs, if given, and an activation that changes nothing.
+
+    What that gets is what the activation before it gives, or the outputs.
+    """
+    numbers, given = {number for number, _ in place.activations}, []
 
     def change(number: int, value: Any) -> Any:
-        if number == place.value:
-            return outputs.astype(value.dtype)
-        return jnp.reshape(outputs, value.shape).astype(value.dtype) if number == bypass else value
+        if number == place.value and outputs is not None:
+            value = outputs.astype(value.dtype)
+        if number == bypass:
+            value = jnp.reshape(given[-1], value.shape).astype(value.dtype)
+        if number == place.value or number in numbers:
+            given.append(value)
+        return value
 
-    return evaluate(program, arguments, change)[program.outputs[0]]
+    return change
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,14 +126,7 @@ class BypassActivation:
 
         def changes(place: OutputPlace) -> Any:
             numbers = [number for number, name in place.activations if name == self.name][: self.number]
-            outputs: list[jax.Array] = []
-
-            def change(number: int, value: Any) -> Any:
-                if number == place.value:
-                    outputs.append(value)
-                return jnp.reshape(outputs[0], value.shape).astype(value.dtype) if number == numbers[-1] else value
-
-            return change if numbers else None
+            return _bypassing(place, numbers[-1]) if numbers else None
 
         return _changed(changes, function, params, *rest)
 

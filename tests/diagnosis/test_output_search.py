@@ -249,6 +249,17 @@ def test_an_activation_is_bypassed_in_the_loss_itself():
     )
 
 
+def test_what_an_activation_gets_from_the_one_before_it_is_handed_on():
+    """A rounded probability is a probability without the rounding; it is the rounding that holds the loss up."""
+    kept = lambda z, y: jnp.mean((jax.nn.sigmoid(z)[:, 0] - y) ** 2)  # noqa: E731
+    rounded = lambda z, y: jnp.mean((jnp.round(jax.nn.sigmoid(z))[:, 0] - y) ** 2)  # noqa: E731
+    batch = (jnp.asarray(INPUTS), jnp.asarray(LABELS > 1, jnp.float32))
+    bypassed = BypassActivation("round")(lambda w, batch: rounded(batch[0] @ w, batch[1]), WEIGHTS, batch)
+    assert float(bypassed) == pytest.approx(float(kept(INPUTS @ WEIGHTS, batch[1])), rel=1e-6)
+    found = searched(lambda z, y: jnp.mean((jnp.round(jax.nn.sigmoid(z))[:, 0] - y) ** 2), batch[1])
+    assert (found.activation, found.bypassed.loss < 1e-3) == ("round", True)
+
+
 def test_of_examples_with_many_outputs_fewer_are_searched():
     """131,072 numbers at most: 128 examples of 1,024 outputs."""
     inputs = np.random.default_rng(0).normal(size=(300, 2)).astype(np.float32)
