@@ -179,7 +179,7 @@ def try_prescriptions(
         return {}
     a_step = step_cost(setting.problem, setting.batch_size)
     num_runs = sum(_num_rates(each) for each in wanted)
-    planned = evidence.setting.total_steps or np.inf
+    planned = setting.total_steps or np.inf
     horizon = max(run.num_steps, *(int(min(each.predicted_gain.horizon, _MOST_STEPS)) for each in wanted))
     if budget.total < _LEAST_BUDGET:
         budget.skip(ALL_UNTRIED, f"a budget of {_LEAST_BUDGET:.0f} tries them")

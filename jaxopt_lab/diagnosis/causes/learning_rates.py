@@ -58,7 +58,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
         return None
     climbed = run.end > evidence.point.loss + CLIMBED * evidence.scale and _uphill_beyond_noise(evidence)
     better = _lower_at_less(evidence)
-    goes_nowhere = evidence.progress < 0.05 or _left(evidence) > NOTHING
+    goes_nowhere = evidence.progress < 0.05 or share_left(evidence) > NOTHING
     stuck = share >= 1 and goes_nowhere and not (evidence.is_converged or better < NOTHING_LEARNED)
     held = _validation_over_baseline(evidence)
     measurements += [
@@ -67,7 +67,7 @@ def examine_high(evidence: Evidence) -> Finding | None:
         measured("validation loss over that of the best constant output", held, LOWER),
         measured("median cosine of successive updates", run.cosine),
     ]
-    astray = held >= LOWER * max(_left(evidence), 1.0)  # whether a lower rate helps is tried
+    astray = held >= LOWER * max(share_left(evidence), 1.0)  # whether a lower rate helps is tried
     noisy = not share >= 0.5 and noise.examine(evidence) is not None
     if not (stuck or astray or ((climbed or _lower_is_better(evidence, better)) and not noisy)):
         return None
@@ -100,7 +100,7 @@ def _accumulating(evidence: Evidence) -> Finding:
     )  # fmt: skip
 
 
-def _left(evidence: Evidence) -> float:
+def share_left(evidence: Evidence) -> float:
     """The loss at the end of the run over that of the best constant output; NaN where that is not known."""
     base = evidence.point.baseline
     return float("nan") if base is None else evidence.end / max(base, 1e-300)
@@ -108,7 +108,7 @@ def _left(evidence: Evidence) -> float:
 
 def _lower_is_better(evidence: Evidence, better: float) -> bool:
     """Whether a lower rate ends so many times lower as the little that was learned asks for."""
-    wanted, left = LOWER, _left(evidence)
+    wanted, left = LOWER, share_left(evidence)
     if evidence.is_underperforming and left > 1 - LITTLE:
         wanted = NOTHING_LEARNED if left > NOTHING else LITTLE_LEARNED
     return better >= wanted

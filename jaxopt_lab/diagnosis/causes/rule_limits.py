@@ -25,6 +25,7 @@ import dataclasses
 
 import jax
 
+from jaxopt_lab.diagnosis.causes.learning_rates import share_left
 from jaxopt_lab.diagnosis.evidence import NOTHING, Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import (
@@ -199,7 +200,9 @@ def _frozen(evidence: Evidence, held: tuple[str, ...]) -> Finding:
     """What is wrong with a rule that holds what the others cannot do without."""
     text = f"The rule never moves {listed(held)}, and with what it moves the run learns next to nothing."
     numbers = [
-        measured("loss at the end of the short run over that of the best constant output", _left(evidence), NOTHING),
+        measured(
+            "loss at the end of the short run over that of the best constant output", share_left(evidence), NOTHING
+        ),
         measured("leaves that the rule leaves as they are", len(held), 0.0),
         measured("leaves that it moves", len(jax.tree.leaves(evidence.setting.params))),
     ]
@@ -207,11 +210,6 @@ def _frozen(evidence: Evidence, held: tuple[str, ...]) -> Finding:
     return make_finding(
         "lost-updates", text, numbers, cure, float("inf"), horizon=evidence.num_steps, follows_from=_FROZEN_BY
     )
-
-
-def _left(evidence: Evidence) -> float:
-    base = evidence.point.baseline
-    return evidence.end / base if base else float("nan")
 
 
 def examine_clipped(evidence: Evidence) -> Finding | None:
