@@ -57,6 +57,11 @@ class Schedule:
     peak: int
     is_planned: bool = True
 
+    @property
+    def idle(self) -> float:
+        """Share of the steps until it ends that have no update; 1 where none has one."""
+        return float(np.mean(self.rates[: self.ends] == 0)) if self.ends else 1.0
+
 
 @dataclasses.dataclass(frozen=True)
 class RuleChecks:
@@ -72,10 +77,11 @@ class RuleChecks:
       dtype: of the parameters that lose most.
       schedule: or None where the rule's answers to a constant gradient do not tell it.
       descent: cosine of the update with the negative gradient, in the median; NaN where an update is not finite.
-      idle: share of the steps, of the planned run or of the short one, whose update is zero.
+      idle: share of the steps until the schedule ends, of the planned run or of the short one, whose update is zero.
       is_inert: whether that is all of them, and the rule counts no steps after which it would be another.
       is_finite: whether the update to each finite gradient is.
-      rising: paths of the leaves whose own update points along their gradient, in the median.
+      rising: paths of the leaves whose own update points along their gradient, in the median; all of them where no
+        other is seen to go against it.
       still: of the leaves that the run has not moved, while it moved others, the one with which the loss falls most.
     """
 
@@ -126,7 +132,8 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         return Skipped(f"the rule does not depend on gradients alone ({type(error).__name__})")
     elasticities, shortened, cosines = np.transpose([each[:3] for each in found])
     alone = np.median([each[3] for each in found], 0)  # of each leaf
-    state, idle = rule.init(setting.params), 0.0 if planned is None else float(np.mean(planned.rates == 0))
+    rising = alone < ASCENT if (alone > -ASCENT).any() else np.full(len(alone), (alone < ASCENT).any())
+    state, idle = rule.init(setting.params), 0.0 if planned is None else planned.idle
     return RuleChecks(
         is_adaptive=bool(optax.tree.get_all_with_path(state, "nu")),
         elasticity=float(np.nanmedian(elasticities)) if np.isfinite(elasticities).any() else np.nan,
@@ -138,7 +145,7 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         idle=idle,
         is_inert=idle == 1 and not _counts_steps(state),
         is_finite=bool(np.isfinite(cosines).all()),
-        rising=tuple(np.array(vectors.parameter_paths(setting.params))[alone < ASCENT].tolist()),
+        rising=tuple(np.array(vectors.parameter_paths(setting.params))[rising].tolist()),
         still=None if run is None or run.diverged else find_still_leaf(setting.problem, setting.params, run),
     )
 
@@ -229,7 +236,8 @@ def _gradients(setting: Any, params: Any) -> list[Any]:
 def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[float, float, float, np.ndarray]:
     """Elasticity at the gradient, how much longer the update would be without a limit, and its cosine with descent.
 
-    At last that of each leaf, 0 where it has no update, or so few entries that noise of the rule's own may turn it.
+    At last that of each leaf, 0 where it has no update, and at least 0 where it has so few entries that noise of the
+    rule's own may turn it.
     """
     answer = compiled(_answers, (rule,), params)
     norms, products, lengths = (np.asarray(each, np.float64) for each in answer(params, gradient))
@@ -247,7 +255,7 @@ def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) ->
     alone = products / np.maximum(norms[1] * lengths, 1e-30)
     sizes = np.array([leaf.size for leaf in jax.tree.leaves(gradient)])
     handed_on = np.abs(norms[1] - lengths) <= (1 - _PARALLEL) * lengths
-    return float(elasticity), longer, float(cosine), np.where((sizes >= _MANY) | handed_on, alone, 0.0)
+    return float(elasticity), longer, float(cosine), np.where((sizes >= _MANY) | handed_on, alone, np.maximum(alone, 0.0))
 
 
 def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -9,7 +9,7 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.pipeline import diagnose
-from jaxopt_lab.diagnosis.rule_checks import _response
+from jaxopt_lab.diagnosis.rule_checks import _response, read_schedule
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(80, 4)).astype(np.float32)
@@ -50,6 +50,29 @@ def test_what_a_mask_leaves_out_climbs_its_gradient():
     updates, _ = still.update(ones, still.init(ones), ones)
     assert jnp.all(updates["weight"] == 0)
     assert updates["bias"] < 0
+
+
+def test_where_no_leaf_goes_down_the_whole_update_is_negated():
+    """A bias is too small to tell noise of the rule's own from a sign: what the weights do holds for it."""
+    many = np.random.default_rng(3).standard_normal((80, 70)).astype(np.float32)
+    params = {"weight": jnp.zeros(70), "bias": jnp.zeros(())}
+    loss = lambda p, batch, key: jnp.mean((batch[0] @ p["weight"] + p["bias"] - batch[1]) ** 2)  # noqa: E731
+    wide = lab.from_loss(loss, params, (many, many[:, 0]))
+    climbing = optax.chain(optax.scale_by_adam(), optax.scale(1e-2))
+    told = diagnose(wide, climbing, steps=60, batch_size=20, budget=60)
+    assert told.causes[0] == "gradient-ascent"
+    _, mended = told.findings[0].prescription.apply(wide, climbing)
+    updates, _ = mended.update(jax.tree.map(jnp.ones_like, params), mended.init(params), params)
+    assert all(jnp.all(leaf < 0) for leaf in jax.tree.leaves(updates))
+
+
+@pytest.mark.parametrize("steps", [10, 100])
+def test_steps_behind_the_end_of_a_schedule_are_not_idle(steps):
+    ended = read_schedule(optax.sgd(optax.cosine_decay_schedule(0.1, 10)), jnp.zeros(3), steps)
+    assert ended.idle == 0
+    assert read_schedule(optax.sgd(optax.constant_schedule(0.0)), jnp.zeros(3), steps).idle == 1
+    gathered = optax.MultiSteps(optax.sgd(0.5), every_k_schedule=4).gradient_transformation()
+    assert read_schedule(gathered, jnp.zeros(3), 8).idle == 0.75
 
 
 def test_an_epsilon_that_is_zero_in_half_precision_is_not_finite():
