@@ -227,3 +227,22 @@ def _in_state(function: Any, state: Any, params: Params, batch: Batch, key: Key 
 def as_partial(function: Callable[..., Any]) -> jax.tree_util.Partial:
     """The function as a pytree, so that arrays in it are arguments of compiled programs."""
     return function if isinstance(function, jax.tree_util.Partial) else jax.tree_util.Partial(function)
+
+
+def with_losses(problem: Problem, change: Callable[..., Any], *, evaluated: bool = True) -> Problem:
+    """The problem with `change(loss, params, *rest)` in the place of its losses, arrays in them kept as arguments.
+
+    Args:
+      problem: with or without a state.
+      change: (function, params, *rest) -> what the function gives, changed.
+      evaluated: whether the loss in evaluation mode of a problem with a state is changed too.
+
+    Returns:
+      The problem, without its composite form.
+    """
+    bound = lambda function: jax.tree_util.Partial(change, as_partial(function))  # noqa: E731
+    stateful = problem.stateful
+    if stateful is not None:
+        kept = bound(stateful.evaluate) if evaluated else stateful.evaluate
+        stateful = dataclasses.replace(stateful, loss=bound(stateful.loss), evaluate=kept)
+    return dataclasses.replace(problem, loss=bound(problem.loss), stateful=stateful, composite=None)

@@ -9,13 +9,14 @@ import optax
 
 from jaxopt_lab import rules
 from jaxopt_lab.core import Problem, vectors
-from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.core.problem import as_partial, with_losses
 from jaxopt_lab.diagnosis import data_changes
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule, with_wide_copy, without_decay
 from jaxopt_lab.diagnosis.rule_checks import held_at
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
 from jaxopt_lab.rules.identification import IdentifiedRule
+from jaxopt_lab.tracing.criteria import UsualActivation, UsualCriterion
 from jaxopt_lab.tracing.initializers import LSUVInit, RecurrentInit
 from jaxopt_lab.tracing.non_finite import GUARD, GuardLine
 from jaxopt_lab.tracing.outputs import BypassActivation, LighterPenalty, NormalizeOutputs
@@ -162,7 +163,7 @@ def shape_targets(leaf: int, shape: tuple[int, ...]) -> Prescription:
 def negate_loss() -> Prescription:
     """The loss with the other sign."""
     text = "Look at the sign of the loss: a likelihood is to be maximized, its negative logarithm minimized."
-    return Prescription(text, lambda p, r: (_with_losses(p, _negated), r), rescales=True)
+    return Prescription(text, lambda p, r: (with_losses(p, _negated), r), rescales=True)
 
 
 def initialize_by_data() -> Prescription:
@@ -207,7 +208,7 @@ def stop_decay() -> Prescription:
 def lighten_penalty(factor: float) -> Prescription:
     """The loss with its penalty on the parameters divided by `factor`."""
     text = f"Divide the penalty's factor by {factor:,.0f} or more."
-    return Prescription(text, lambda p, r: (_with_losses(p, LighterPenalty(1 / factor)), r))
+    return Prescription(text, lambda p, r: (with_losses(p, LighterPenalty(1 / factor)), r))
 
 
 def bypass_activation(name: str, number: int = 1) -> Prescription:
@@ -216,8 +217,7 @@ def bypass_activation(name: str, number: int = 1) -> Prescription:
 
     def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
         bypass = BypassActivation(name, number)
-        metrics = {key: jax.tree_util.Partial(bypass, as_partial(each)) for key, each in problem.metrics.items()}
-        return dataclasses.replace(_with_losses(problem, bypass), metrics=metrics), rule
+        return _with_metrics(with_losses(problem, bypass), bypass), rule
 
     return Prescription(text, change)
 
@@ -225,19 +225,26 @@ def bypass_activation(name: str, number: int = 1) -> Prescription:
 def normalize_outputs() -> Prescription:
     """The loss of the outputs' log-softmax."""
     text = "Put a log-softmax on the outputs, which the loss takes for logarithms of probabilities."
-    return Prescription(text, lambda p, r: (_with_losses(p, NormalizeOutputs()), r), rescales=True)
+    return Prescription(text, lambda p, r: (with_losses(p, NormalizeOutputs()), r), rescales=True)
+
+
+def take_criterion(criterion: UsualCriterion, why: str = "") -> Prescription:
+    """The usual criterion of the outputs and the targets as the loss, and its activation in the metrics."""
+    text = f"{why}Take optax.{criterion.name} of the last layer's outputs themselves, without an activation on them."
+    other = UsualActivation(criterion.name)
+    return Prescription(text, lambda p, r: (_with_metrics(with_losses(p, criterion), other), r), changes_loss=True)
 
 
 def guard_line(line: str) -> Prescription:
     """The loss with the arguments of a line's logarithms, roots and divisions kept away from zero."""
     text = f"At {line} keep what is taken the logarithm or the root of, or divided by, above {GUARD:g}: jnp.maximum."
-    return Prescription(text, lambda p, r: (_with_losses(p, GuardLine(line)), r))
+    return Prescription(text, lambda p, r: (with_losses(p, GuardLine(line)), r))
 
 
 def without_randomness() -> Prescription:
     """The loss of training mode without its key: no dropout, no noise."""
     text = "Lower the dropout (or other noise) of training mode; without any is what was tried."
-    return Prescription(text, lambda p, r: (_with_losses(p, _without_key), r))
+    return Prescription(text, lambda p, r: (with_losses(p, _without_key, evaluated=False), r))
 
 
 def standardize_targets(leaf: int, inputs: bool = False) -> Prescription:
@@ -277,15 +284,10 @@ def advise(text: str) -> Prescription:
     return Prescription(text)
 
 
-def _with_losses(problem: Problem, change: Any) -> Problem:
-    """The problem with `change(loss, params, ...)` in the place of its losses, arrays in them kept as arguments."""
-    bound = lambda function: jax.tree_util.Partial(change, as_partial(function))  # noqa: E731
-    stateful = problem.stateful
-    if stateful is not None:
-        quiet = change is _without_key  # what is evaluated has no key
-        kept = stateful.evaluate if quiet else bound(stateful.evaluate)
-        stateful = dataclasses.replace(stateful, loss=bound(stateful.loss), evaluate=kept)
-    return dataclasses.replace(problem, loss=bound(problem.loss), stateful=stateful, composite=None)
+def _with_metrics(problem: Problem, change: Any) -> Problem:
+    """The problem with `change(metric, params, *rest)` in the place of its metrics."""
+    metrics = {name: jax.tree_util.Partial(change, as_partial(each)) for name, each in problem.metrics.items()}
+    return dataclasses.replace(problem, metrics=metrics)
 
 
 def _without_key(function: Any, params: Any, *rest: Any) -> Any:

@@ -254,8 +254,8 @@ def _response(rule: optax.GradientTransformation, params: Any, gradient: Any) ->
     longer = float(max(tiny / _TINY / one, 1.0)) if abs(cosine) > _PARALLEL else 1.0
     alone = products / np.maximum(norms[1] * lengths, 1e-30)
     sizes = np.array([leaf.size for leaf in jax.tree.leaves(gradient)])
-    handed_on = np.abs(norms[1] - lengths) <= (1 - _PARALLEL) * lengths
-    return float(elasticity), longer, float(cosine), np.where((sizes >= _MANY) | handed_on, alone, np.maximum(alone, 0.0))
+    told = (sizes >= _MANY) | (np.abs(norms[1] - lengths) <= (1 - _PARALLEL) * lengths)  # or handed on
+    return float(elasticity), longer, float(cosine), np.where(told, alone, np.maximum(alone, 0.0))
 
 
 def _answers(rule: optax.GradientTransformation, params: Any, gradient: Any) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -124,11 +124,11 @@ class BypassActivation:
     def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
         """The function's value; itself where it has no such activation."""
 
-        def changes(place: OutputPlace) -> Any:
+        def changes(program: Program, place: OutputPlace) -> Any:
             numbers = [number for number, name in place.activations if name == self.name][: self.number]
             return _bypassing(place, numbers[-1]) if numbers else None
 
-        return _changed(changes, function, params, *rest)
+        return with_values(changes, function, params, *rest)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,17 +138,27 @@ class NormalizeOutputs:
     def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
         """The function's value; itself where no outputs are found."""
 
-        def changes(place: OutputPlace) -> Any:
+        def changes(program: Program, place: OutputPlace) -> Any:
             return lambda number, value: jax.nn.log_softmax(value) if number == place.value else value
 
-        return _changed(changes, function, params, *rest)
+        return with_values(changes, function, params, *rest)
 
 
-def _changed(changes: Any, function: Any, params: Any, *rest: Any) -> Any:
-    """The function's value with values of its program changed as `changes(place)` says; itself where that is None."""
+def with_values(changes: Any, function: Any, params: Any, *rest: Any) -> Any:
+    """The function's value with values of its program changed.
+
+    Args:
+      changes: (program, place of its outputs) -> change as `evaluate` takes it, or None for none.
+      function: of (params, *rest).
+      params: pytree.
+      rest: other arguments.
+
+    Returns:
+      As the function; its own value where it has no outputs, or no change is made.
+    """
     program = lay_out(function, params, *rest, open_derivatives=False)
     place = find_outputs(program, len(jax.tree.leaves(params)))
-    change = None if place is None else changes(place)
+    change = None if place is None else changes(program, place)
     if change is None:
         return function(params, *rest)
     values = evaluate(program, jax.tree.leaves((params, *rest)), change)

@@ -9,10 +9,7 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis.causes import (
-    mixed_examples,
-    outputs,
-)
+from jaxopt_lab.diagnosis.causes import mixed_examples, no_gradient, outputs
 from jaxopt_lab.diagnosis.example_checks import ExampleChecks
 from jaxopt_lab.diagnosis.predicted_gain import rank
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Penalty, ProgramChecks
@@ -206,3 +203,57 @@ def test_where_inputs_and_targets_are_raw_both_are_standardized(offset, what):
     changed, _ = cure.apply(problem, optax.adam(1e-2))
     for leaf, size in zip(changed.data, (1.0 if offset else inputs.std(0), 1.0), strict=True):
         np.testing.assert_allclose(np.asarray(leaf).std(0), size, rtol=1e-4)  # float32 rows at 30 deviations
+
+
+def made_of(problem=CLASSES, **changes):
+    """Evidence of a loss that none of the outputs brings down, without an activation on them."""
+    place = dataclasses.replace(PLACE, activations=())
+    program = search(**{"reachable": 0.9, "place": place} | changes)
+    return evidence(problem, program=program)
+
+
+@pytest.mark.parametrize(
+    ("examine", "changes"),
+    [
+        (outputs.examine_unreachable, {}),
+        (outputs.examine_unreachable, {"reachable": 0.97}),
+        (mixed_examples.examine, {"coupling": 0.4}),
+    ],
+)
+def test_the_criterion_that_classes_ask_for_is_prescribed(examine, changes):
+    told = examine(made_of(**changes)).prescription
+    assert "Take optax.softmax_cross_entropy_with_integer_labels" in told.text
+    assert told.changes_loss
+    several = dataclasses.replace(CLASSES, data=(*CLASSES.data, LABELS))
+    beside = dataclasses.replace(PLACE, activations=(), targets=(1, 2))
+    told = examine(made_of(several, **changes | {"place": beside})).prescription
+    assert told.change is None
+    assert told.text.startswith(("Look", "Give"))
+
+
+def test_of_several_labels_the_criterion_takes_each_by_itself():
+    labels = np.stack([LABELS < 2, LABELS < 3, LABELS > 1, LABELS > 5], 1).astype(np.float32)
+    several = dataclasses.replace(CLASSES, data=(INPUTS, labels))
+    made = made_of(several, reachable=0.5)
+    shared = dataclasses.replace(made.program.outputs, shift=0.0)
+    told = outputs.examine_unreachable(evidence(several, program=ProgramChecks(shared)))
+    assert "several" in told.explanation
+    assert told.prescription.text.startswith("Take optax.sigmoid_binary_cross_entropy of")
+
+
+@pytest.mark.parametrize(("problem", "num"), [(CLASSES, 1), (REGRESSION, 0)])
+def test_beside_an_activation_that_is_taken_off_stands_the_criterion_of_classes(problem, num):
+    place = dataclasses.replace(PLACE, shape=(40, 4) if num else (40,))
+    told = outputs.examine_unreachable(evidence(problem, program=search(reachable=1.0, bypassed=0.2, place=place)))
+    assert len(told.alternatives) == num
+    below = outputs.examine_unbounded(evidence(problem, program=search(constant=-12.0, place=place)))
+    assert len(below.alternatives) == num
+
+
+@pytest.mark.parametrize(("slope", "applies"), [(0.0, True), (0.1, False)])
+def test_a_criterion_that_feels_no_output_is_replaced(slope, applies):
+    flow = GradientFlow(("w",), (), 1.0, ())
+    found = dataclasses.replace(search(place=dataclasses.replace(PLACE, activations=())).outputs, slope=slope)
+    told = no_gradient.examine(evidence(program=ProgramChecks(found, gradients=flow)))
+    assert (told.prescription.change is not None) == applies
+    assert told.prescription.text.startswith("Look at what lies between")

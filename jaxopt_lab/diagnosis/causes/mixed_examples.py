@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxopt_lab.diagnosis.causes.outputs import usual_criterion_of
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise, shape_targets
@@ -34,10 +35,11 @@ def examine(evidence: Evidence) -> Finding | None:
         f"The loss's derivative by an example's output (outputs of shape {list(search.place.shape)}) depends on the"
         " other examples of its batch: the loss mixes the examples."
     )
-    cure = advise(
+    look = (
         "Give outputs and targets the same shape before they are compared (outputs[:, 0], or targets[:, None]), and let"
         " no softmax or mean run over the axis of the examples."
     )
+    cure = usual_criterion_of(evidence, look, of_classes=True) or advise(look)
     data, outputs = evidence.setting.problem.data, tuple(search.place.shape[1:])
     leaf = _targets(search.place, data)
     targets = None if leaf is None else jax.tree.leaves(data)[leaf].shape[1:]

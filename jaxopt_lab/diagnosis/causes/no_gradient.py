@@ -6,6 +6,7 @@ updates are all zero. What a rule freezes beside others that it moves is no find
 """
 
 from jaxopt_lab.diagnosis.causes import signals
+from jaxopt_lab.diagnosis.causes.outputs import usual_criterion_of
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise
@@ -36,11 +37,14 @@ def examine(evidence: Evidence) -> Finding | None:
     why = "the loss does not read them" if set(flow.unread) == set(flow.without) else "a stop_gradient, or a constant"
     why = why if flat is None else f"all outputs lie beyond the {flat} behind them"
     text = f"The gradient of {listed(flow.without)} is exactly zero for all data ({why}): they stay as they are."
-    cure = advise(
+    look = (
         "Look at what lies between them and the loss: a stop_gradient, a rounding, an argmax, a constant."
         if flat is None
         else f"Scale inputs and initial weights until the {flat} passes a gradient, or take a criterion of logits."
     )
+    search = evidence.part("program.outputs")
+    is_unfelt = search is not None and search.slope == 0
+    cure = (usual_criterion_of(evidence, look) if is_unfelt else None) or advise(look)
     whole = flow.share > 1 - LEAST_SHARE
     layers = evidence.part("layers.start")
     has_dead_layer = layers is not None and any(each.dead >= ALL_DEAD for each in layers.activations)

@@ -27,7 +27,9 @@ from jaxopt_lab.diagnosis.prescriptions import (
     negate_loss,
     normalize_outputs,
     standardize_targets,
+    take_criterion,
 )
+from jaxopt_lab.tracing.criteria import usual_criterion
 from jaxopt_lab.tracing.targets import classes_of, has_signed_weights, several_labels, target_leaf
 
 GAP = 0.1
@@ -62,6 +64,18 @@ def examine_unreachable(evidence: Evidence) -> Finding | None:
     return found
 
 
+def usual_criterion_of(evidence: Evidence, why: str = "", *, of_classes: bool = False) -> Prescription | None:
+    """The criterion that the targets ask for in the place of the loss, behind what else a person may look at.
+
+    With `of_classes` only where they are classes: the squared error of other numbers may be the loss in use.
+    """
+    search = _search(evidence)
+    found = None if search is None else usual_criterion(search.place, evidence.setting.problem.data)
+    if found is None or (of_classes and not found.of_classes):
+        return None
+    return take_criterion(found, f"{why} " if why else "")
+
+
 def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:
     """A finding where outputs fitted to every target are hardly better than the best constant output."""
     paid = evidence.penalty.start  # by the parameters, whatever the outputs are
@@ -73,7 +87,8 @@ def _same_for_all(evidence: Evidence, search: OutputSearch) -> Finding | None:
         f"The criterion hardly tells the targets apart: outputs fitted to each of them reach {best:.4g}, one output for"
         f" all {same:.4g}."
     )
-    cure = advise("Look at what the loss makes of its targets: smoothing, weights, a tolerance, a mask, a temperature.")
+    look = "Look at what the loss makes of its targets: smoothing, weights, a tolerance, a mask, a temperature."
+    cure = usual_criterion_of(evidence, look) or advise(look)
     measurements = [*_numbers(search), measured("what is to be learned over that loss", 1 - best / same, ALIKE)]
     return make_finding(
         "unreachable-loss", text, measurements, cure, same / (same - best), gain_in="loss", horizon=evidence.num_steps,
@@ -95,7 +110,8 @@ def _shared_unit(evidence: Evidence, search: OutputSearch) -> Finding | None:
         measured("least loss over that of the best constant output", left, GAP),
     ]
     text = f"A softmax shares one unit among the labels of an example, of which {100 * several:.3g} % have several."
-    cure = advise("Take a criterion of each label by itself: optax.sigmoid_binary_cross_entropy.")
+    alone = advise("Take a criterion of each label by itself: optax.sigmoid_binary_cross_entropy.")
+    cure = usual_criterion_of(evidence) or alone
     return make_finding(
         "unreachable-loss", text, measurements, cure, 1 / max(1 - left, GAP), gain_in="loss", horizon=evidence.num_steps
     )
@@ -114,10 +130,11 @@ def _held_up(evidence: Evidence, search: OutputSearch) -> Finding | None:
         f"Outputs that know each class bring the loss to {search.reachable.loss:.3g}, the best constant output to"
         f" {search.constant.loss:.3g}: the criterion lets them come no lower."
     )
-    cure = advise(
+    look = (
         "Look over which axis the softmax runs (the classes', the last one for optax's criteria), and what the loss"
         " makes of its targets."
     )
+    cure = usual_criterion_of(evidence, look) or advise(look)
     measurements = [*_numbers(search), measured("least loss over that of the best constant output", left, HELD)]
     return make_finding(
         "unreachable-loss", text, measurements, cure, 1 / max(1 - left, GAP), gain_in="loss", horizon=evidence.num_steps
@@ -138,10 +155,11 @@ def _unreachable(evidence: Evidence, search: OutputSearch, gap: float) -> Findin
     least = max(search.bypassed.loss, 1e-2 * search.scale)
     same = sum(name == search.activation for _, name in search.place.activations)
     silent, seen = search.silent
-    never_felt = 0 < len(silent) == len(seen)
+    never_felt, other = 0 < len(silent) == len(seen), usual_criterion_of(evidence, of_classes=True)
     return make_finding(
         "unreachable-loss", text, measurements, bypass_activation(search.activation, same),
         search.reachable.loss / least, gain_in="loss", horizon=evidence.num_steps,
+        alternatives=() if other is None else (other,),
         follows_from=("no-gradient",) if never_felt or search.slope == 0 else (),  # from elsewhere it might come lower
     )  # fmt: skip
 
@@ -186,9 +204,11 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
         f"The loss is no bounded criterion of these targets: outputs bring it from {search.loss:.3g} to"
         f" {search.reachable.loss:.3g} and further. Its minimum is no good model."
     )
+    other = usual_criterion_of(evidence, of_classes=True)
     return make_finding(
         "unbounded-loss", text, [*_numbers(search), measured("targets are class numbers", float(numbers))],
         _bounded(evidence, search), float("inf"), horizon=evidence.num_steps,
+        alternatives=() if other is None else (other,),
     )  # fmt: skip
 
 
@@ -235,7 +255,8 @@ def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
     data = evidence.setting.problem.data
     found = classes_of(search.place, data)
     if (ends := _no_probabilities(search, data)) is not None:
-        return advise(f"Scale the targets: they run from {ends[0]:g} to {ends[1]:g}, a cross-entropy takes 0 to 1.")
+        scale = f"Scale the targets: they run from {ends[0]:g} to {ends[1]:g}, a cross-entropy takes 0 to 1."
+        return usual_criterion_of(evidence, f"{scale[:-1]}; or take another criterion.") or advise(scale)
     single = len(search.place.shape) < 2 or search.place.shape[-1] == 1
     if found is not None and found[0].size and found[0].max() > 1 and single:
         return advise(
