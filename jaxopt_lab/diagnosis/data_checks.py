@@ -15,7 +15,14 @@ from jaxopt_lab.core.batches import Batches
 from jaxopt_lab.core.leaves import describe_tree
 from jaxopt_lab.diagnosis.budget import Budget, Skipped
 from jaxopt_lab.diagnosis.inputs import InputStatistics, find_inputs
-from jaxopt_lab.diagnosis.label_probes import FEWEST, MOST_CLASSES, Skill, measure_skill, probe_labels
+from jaxopt_lab.diagnosis.label_probes import (
+    FEWEST,
+    MOST_CLASSES,
+    Skill,
+    measure_skill,
+    numbers_for_classes,
+    probe_labels,
+)
 from jaxopt_lab.diagnosis.output_search import find_place
 from jaxopt_lab.tracing.outputs import OutputPlace
 from jaxopt_lab.tracing.targets import class_leaf, classes_of
@@ -130,6 +137,7 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
             evidence.is_underperforming
             or (evidence.is_whole and not evidence.is_converged)
             or (validation is not None and base is not None and validation.loss.value > 0.7 * base)
+            or numbers_for_classes(search.place, problem.data)
         )
         if poor and (labels is None or len(labels.counts) > 1):
             probe, across = probe_labels(search.place, problem)

@@ -128,6 +128,8 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     columns = outputs.reshape(len(held), -1)
     if is_class and columns.shape[1] > 1:
         own = score(columns.argmax(1), truth)
+    elif numbers_for_classes(place, problem.data):  # their order tells, whatever units the output has
+        own = score(np.sort(truth)[np.argsort(np.argsort(columns[:, 0]))], truth)
     elif is_class:
         upper = truth == truth.max()  # of 0 and 1, or of -1 and 1
         own = np.max([score(columns[:, 0] > threshold, upper) for threshold in (0.0, 0.5)], 0)
@@ -136,6 +138,13 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     own, best = min(zip(own.tolist(), best.tolist(), strict=True), key=lambda pair: pair[1] - pair[0])
     spread = 1.0 if is_class else min(2 * np.sqrt(own) * (1 - own), 1.0)  # of a squared correlation
     return Skill(own, best, float(spread / np.sqrt(len(held))), is_class)
+
+
+def numbers_for_classes(place: OutputPlace, data: Any) -> bool:
+    """Whether an example has one output and one of several classes, three or more."""
+    found = classes_of(place, data)
+    several = found is not None and 2 < len(np.unique(found[0])) <= MOST_CLASSES
+    return several and math.prod(place.shape) == place.shape[0] and found[0].size == len(found[0])
 
 
 def _halves(problem: Problem, seed: int) -> tuple[Any, Any]:

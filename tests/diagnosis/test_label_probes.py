@@ -10,6 +10,7 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis import label_probes
+from jaxopt_lab.diagnosis.causes import underfitting
 from jaxopt_lab.diagnosis.data_checks import DataChecks
 from jaxopt_lab.diagnosis.label_probes import Skill, _correlations, _pairs, measure_skill, probe_labels
 from jaxopt_lab.diagnosis.output_search import search_outputs
@@ -78,6 +79,48 @@ def test_two_numbers_are_classes_as_a_hinge_has_them():
     assert found.evidence.data.skill.is_class
     assert found.evidence.data.skill.model > 0.9
     assert "underfitting" not in found.causes
+
+
+NAMES = np.array([2, 0, 3, 1])[np.clip(np.floor(1.5 * INPUTS[:, 0]) + 2, 0, 3).astype(int)]
+GRADES = np.clip(np.floor(1.5 * INPUTS[:, 0]) + 2, 0, 3).astype(np.int32)
+
+
+def counts(targets):
+    def loss(params, batch, key):
+        rates = batch[0] @ params["w"][:, 0] + params["b"][0]
+        return jnp.mean(jnp.exp(rates) - batch[1] * rates)
+
+    return lab.from_loss(loss, START, (INPUTS[:240], targets[:240]), validation=(INPUTS[240:], targets[240:]))
+
+
+@pytest.mark.parametrize(
+    ("problem", "found"), [(regression(NAMES), True), (regression(GRADES), False), (counts(GRADES), False)]
+)
+def test_numbers_of_classes_without_an_order_are_no_targets_of_a_regression(problem, found):
+    made = diagnose(problem, optax.adam(3e-2), steps=240, batch_size=40, budget=100).evidence
+    assert made.data.skill.is_class
+    assert made.data.skill.is_outdone == found
+    told = underfitting.examine(made)
+    assert (told is not None) == found
+    assert not found or "One output stands for several classes" in told.explanation
+
+
+@pytest.mark.parametrize(
+    ("shape", "classes", "found"),
+    [
+        ((40,), 3, True),
+        ((40, 1), 3, True),
+        ((40,), 2, False),
+        ((40, 3), 3, False),
+        ((40,), 50, True),
+        ((40,), 51, False),
+    ],
+)
+def test_one_output_and_three_classes_are_a_number_for_a_class(shape, classes, found):
+    place = dataclasses.replace(PLACE, shape=shape)
+    data = np.zeros((102, 3), np.float32), np.arange(102) % classes
+    assert label_probes.numbers_for_classes(place, data) == found
+    assert not label_probes.numbers_for_classes(place, (data[0], data[0]))
 
 
 def test_without_validation_data_the_probes_predict_half_of_the_examples():

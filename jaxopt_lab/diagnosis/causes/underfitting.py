@@ -13,7 +13,7 @@ from jaxopt_lab.core import vectors
 from jaxopt_lab.diagnosis.causes import generalization, stationarity
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import CAUSES, Finding, make_finding, measured
-from jaxopt_lab.diagnosis.label_probes import Skill
+from jaxopt_lab.diagnosis.label_probes import Skill, numbers_for_classes
 from jaxopt_lab.diagnosis.prescriptions import advise, lighten_penalty, stop_decay
 
 HELD = 0.5
@@ -75,6 +75,13 @@ def _outdone(evidence: Evidence, skill: Skill) -> Finding:
         measured("the same by the best probe", skill.probe),
     ]
     cure = advise("Look at what the model makes of its inputs; use a larger model, better features, or train longer.")
+    search = evidence.part("program.outputs")
+    if search is not None and numbers_for_classes(search.place, evidence.setting.problem.data):
+        text = "One output stands for several classes: neighbours, a linear or a boosted model name them far better."
+        cure = advise(
+            "Give the model an output for each class and use optax.softmax_cross_entropy_with_integer_labels: numbers"
+            " of classes are names, and what lies between two of them is no third."
+        )
     gain = (1 - skill.model) / max(1 - skill.probe, 0.01)
     blamed, few = set(CAUSES), evidence.part("program.memorization")
     if few is not None and few.least > FITTED * (evidence.point.baseline or np.inf):
