@@ -33,7 +33,7 @@ from jaxopt_lab.diagnosis.program_checks import ProgramChecks, measure_memorizat
 from jaxopt_lab.diagnosis.quadratic_model import Curvature, diagonal_of, measure_curvature, model_around
 from jaxopt_lab.diagnosis.rule_checks import measure_edge, measure_rule
 from jaxopt_lab.diagnosis.stationary_point import NUM_LOSSES, StationaryPoint, look_around, scan_line
-from jaxopt_lab.diagnosis.validation import measure_validation
+from jaxopt_lab.diagnosis.validation import measure_decay, measure_validation
 from jaxopt_lab.tracing import find_non_finite, measure_signals
 
 _RUN_SHARE = 0.3
@@ -248,6 +248,7 @@ MEASUREMENTS: tuple[tuple[str, str, Callable[[Evidence, Budget], Any]], ...] = (
     ("program", "", measure_program),
     ("data", "", measure_data),
     ("update.rule", "", measure_rule),
+    ("update.decay", "", measure_decay),
     ("curvature", "Curvature", measure_curvature),
     ("program.memorization", "Sixteen examples", measure_memorization),
     ("update.noise", "Noise", measure_gradient_noise),

@@ -106,12 +106,14 @@ class Update:
     Attributes:
       noise: of one step's gradient, at the end of the run, or None.
       rule: what the rule makes of the gradients, or None.
+      decay: what weight decay changes of the step where the run ended, over that without it; None without any.
       edge: the multiple of the rate in use at which the step at the end of the run is no longer stable, or None.
     """
 
     noise: GradientNoise | None = None
     rule: RuleChecks | None = None
     edge: Estimate | None = None
+    decay: float | None = None
 
 
 def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:

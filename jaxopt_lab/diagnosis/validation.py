@@ -1,4 +1,4 @@
-"""Where the run ended: on validation data, with smaller weights, in evaluation mode, and in the metrics."""
+"""Where the run ended: on validation data, with smaller weights, without decay, in evaluation mode, in the metrics."""
 
 import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -10,8 +10,9 @@ from jaxopt_lab import curvature
 from jaxopt_lab.core import Estimate, Problem, mean_of_samples, vectors
 from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
-from jaxopt_lab.diagnosis.budget import LOSS, PRODUCT, Budget, Skipped, some_examples, step_cost
-from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value
+from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, PRODUCT, Budget, Skipped, some_examples, step_cost
+from jaxopt_lab.diagnosis.gradient_noise import draw_batch, value, value_and_gradient
+from jaxopt_lab.diagnosis.probe_runs import without_decay
 from jaxopt_lab.storage.fingerprints import program_of
 from jaxopt_lab.tracing.jaxprs import lay_out
 from jaxopt_lab.tracing.randomness import asks_for_noise, learns_noise, moves_data
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _MOST_EXAMPLES = 2048
 _BATCHES = 4
+_AT_REST = 40  # steps: a momentum of .9 has forgotten all but a hundredth
 _BETTER = {
     "accuracy", "score", "auc", "f1", "iou", "dice", "r2", "precision", "recall", "correlation", "similarity", "reward",
 }  # fmt: skip
@@ -148,6 +150,36 @@ def _weight_curvature(frozen: Problem, params: Any) -> float:
     weights = jax.tree.map(vectors.widened, params)
     square = float(vectors.sum_of_squares(weights))
     return float(vectors.dot(weights, curvature.hessian(frozen, params)(weights))) / square if square else 0.0
+
+
+def measure_decay(evidence: "Evidence", budget: Budget) -> float | Skipped:
+    """What weight decay changes of the step where the run ended, over the step without it.
+
+    Of the full gradient, held there until a momentum has forgotten the steps before: it knows the decay of these.
+    """
+    setting, run = evidence.setting, evidence.run
+    if not setting.optimizer.weight_decay > 0:
+        return Skipped("the rule decays no weights", applies=False)
+    if run is None or run.diverged:
+        return Skipped("there is no end of a run")
+    if not budget.allows_aside("weight decay", GRADIENT):
+        return budget.skipped["weight decay"]
+    frozen = setting.problem.freeze(run.model_state)
+    _, gradient = value_and_gradient(as_partial(frozen.loss), run.params, frozen.data)
+    lengths = compiled(_lengths, (setting.rule,), (run.state, run.params))
+    difference, without = map(float, lengths(run.state, run.params, gradient))
+    return difference / max(without, 1e-300)
+
+
+def _lengths(rule: Any, state: Any, params: Any, gradient: Any) -> tuple[jax.Array, jax.Array]:
+    """Norms of what the parameters change of a step, and of the step at zero parameters, once momentum knows both."""
+
+    def last_of(rule: Any) -> Any:
+        step = lambda _, carry: rule.update(gradient, carry[1], params)  # noqa: E731
+        return jax.lax.fori_loop(0, _AT_REST, step, rule.update(gradient, state, params))[0]
+
+    used, without = last_of(rule), last_of(without_decay(rule))
+    return vectors.norm(vectors.subtract(used, without)), vectors.norm(without)
 
 
 def measure_modes(evidence: "Evidence", budget: Budget) -> Modes | None:

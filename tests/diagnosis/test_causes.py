@@ -5,8 +5,10 @@ import types
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
+import jaxopt_lab as lab
 from jaxopt_lab.core import Estimate, Stateful
 from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.causes import (
@@ -22,8 +24,8 @@ from jaxopt_lab.diagnosis.data_checks import BatchChecks, DataChecks
 from jaxopt_lab.diagnosis.label_probes import Skill
 from jaxopt_lab.diagnosis.pipeline import _stops_in_time, conclude
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, Penalty, ProgramChecks
-from jaxopt_lab.diagnosis.validation import Modes, Validation
-from jaxopt_lab.rules.identification import IdentifiedRule
+from jaxopt_lab.diagnosis.validation import Modes, Validation, measure_decay
+from jaxopt_lab.rules.identification import identify
 from tests.diagnosis.pieces import CLASSES, SGD, bowl, evidence, search
 
 
@@ -180,27 +182,34 @@ def test_less_is_enough_where_the_training_examples_are_known_by_heart(end, gap,
     assert (generalization.examine(made) is not None) == found
 
 
-@pytest.mark.parametrize(("held", "found"), [(0.45, False), (0.55, True)])
-def test_weight_decay_pulls_half_as_hard_as_the_gradient(held, found):
+@pytest.mark.parametrize(("decay", "found"), [(0.45, False), (0.55, True), (None, False)])
+def test_weight_decay_pulls_half_as_hard_as_the_gradient(decay, found):
     made = evidence(curvature=bowl(1.0))
-    decay = held * 0.1 / np.sqrt(3)
-    rule = dataclasses.replace(SGD, weight_decay=decay)
-    setting = dataclasses.replace(made.setting, optimizer=rule)
-    made = dataclasses.replace(made, setting=setting, run=dataclasses.replace(made.run, params=jnp.ones(3)))
+    made = dataclasses.replace(made, update=dataclasses.replace(made.update, decay=decay))
     assert (underfitting.examine(made) is not None) == found
 
 
-def test_where_a_rule_steps_by_signs_weight_decay_is_held_against_those():
-    made = evidence(end=0.6, curvature=bowl(1e-6))  # noise keeps the loss up, not the decay
-    params = jnp.ones(100)
-    for rule, found in (
-        (IdentifiedRule("adaptive", 0.1, effective_rate=0.1, weight_decay=1e-2), False),
-        (IdentifiedRule("adaptive", 0.1, effective_rate=0.1, weight_decay=0.06), True),
-        (IdentifiedRule("gradient descent", 0.1, effective_rate=0.1, weight_decay=1e-2), True),
-    ):
-        setting = dataclasses.replace(made.setting, optimizer=rule)
-        seen = dataclasses.replace(made, setting=setting, run=dataclasses.replace(made.run, params=params))
-        assert (underfitting.examine(seen) is not None) == found
+@pytest.mark.parametrize(
+    "rule",
+    [
+        optax.chain(optax.add_decayed_weights(0.4), optax.sgd(0.1)),
+        optax.chain(optax.add_decayed_weights(0.4), optax.sgd(0.1, momentum=0.9)),
+        optax.chain(optax.sgd(0.1), optax.add_decayed_weights(-0.04)),
+        optax.chain(optax.add_decayed_weights(0.4), optax.scale_by_adam(), optax.scale(-0.1)),
+    ],
+)
+def test_what_decay_changes_of_a_step_is_held_against_the_step_without(rule):
+    """The slope is 1 everywhere and the parameters are 2: decay by .4 changes four fifths of it."""
+    problem = lab.from_loss(lambda w, batch, key: jnp.sum(w), jnp.full(3, 2.0), (np.zeros((8, 1), np.float32),))
+    made = evidence(problem)
+    run = dataclasses.replace(made.run, params=jnp.full(3, 2.0), state=rule.init(jnp.full(3, 2.0)))
+    setting = dataclasses.replace(made.setting, rule=rule, optimizer=identify(rule, jnp.ones(3)))
+    made, budget = dataclasses.replace(made, setting=setting, run=run), Budget(200.0, 60.0)
+    adaptive = any(isinstance(each, optax.ScaleByAdamState) for each in run.state)
+    assert setting.optimizer.weight_decay > 0
+    assert measure_decay(made, budget) == pytest.approx(0.0 if adaptive else 0.8, abs=1e-5)  # Adam's first: signs
+    freed = dataclasses.replace(made, setting=dataclasses.replace(setting, optimizer=SGD))
+    assert measure_decay(freed, budget).applies is False
 
 
 @pytest.mark.parametrize(

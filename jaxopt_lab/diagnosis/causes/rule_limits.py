@@ -74,14 +74,15 @@ def examine_ascent(evidence: Evidence) -> Finding | None:
     """A finding where the rule's updates raise the loss."""
     checks, rule = evidence.update.rule, evidence.setting.optimizer
     growth = -min([rule.weight_decay, *(each.weight_decay for _, each in rule.groups)])
-    if growth > GROWTH:
+    climbs = checks is not None and checks.descent < ASCENT
+    if growth > GROWTH and not climbs:  # with the other sign of all the decay has its own
         return _growing(evidence, growth)
     if checks is not None and 0 < len(checks.rising) < len(jax.tree.leaves(evidence.setting.params)):
         return _rising(evidence, checks.rising)
     flow = evidence.part("program.gradients")
     if flow is not None and flow.opposed and evidence.is_underperforming:
         return _opposed(evidence, flow.opposed)
-    if checks is None or not checks.descent < ASCENT:
+    if checks is None or not climbs:
         return _against_metric(evidence)
     text = "The updates point along the gradient, not against it: each step raises the loss."
     numbers = [measured("cosine of the update with the negative gradient, in the median", checks.descent, ASCENT)]

@@ -2,14 +2,13 @@
 
 a probe predicts unseen examples with less than half of the model's errors once the planned steps are done, or 200 of
     which the last quarter gains less than a tenth of that, but where the training examples are memorized; or
-weight decay takes at least half as much from the weights as the gradient gives; or
+weight decay changes the step where the run ended by at least half of what it is without it; or
 the run goes badly and the loss's own penalty on the weights is at least half of what the best constant output costs; or
 no way leads down from where the run stands still, no lower loss is known, and half of that loss is left
 """
 
 import numpy as np
 
-from jaxopt_lab.core import vectors
 from jaxopt_lab.diagnosis.causes import generalization, stationarity
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import CAUSES, Finding, make_finding, measured
@@ -25,7 +24,7 @@ _STANDING = ("local-minimum", "saddle", "plateau", "gradient-noise")
 
 def examine(evidence: Evidence) -> Finding | None:
     """A finding where the model, or weight decay, leaves half of a constant output's loss."""
-    base, held = evidence.point.baseline, _held_by_decay(evidence)
+    base, held = evidence.point.baseline, evidence.update.decay or 0.0
     if base is None or base <= 0 or not np.isfinite(evidence.end):
         return None
     left = evidence.end / base
@@ -43,7 +42,7 @@ def examine(evidence: Evidence) -> Finding | None:
         return None
     measurements = [
         measured("training loss over that of the best constant output", left, stationarity.LEFT),
-        measured("weight decay over gradient in the rule's step", held, HELD),
+        measured("what weight decay changes of a step, over the step without it", held, HELD),
         measured("gradient norm", evidence.point.gradient_norm),
         measured("weight decay of the rule in use, a step", evidence.setting.optimizer.weight_decay),
     ]
@@ -103,23 +102,6 @@ def _penalized(evidence: Evidence, pulled: float) -> Finding:
     return make_finding(
         "underfitting", text, numbers, lighten_penalty(10 * pulled), gain, gain_in="loss", horizon=evidence.num_steps
     )
-
-
-def _held_by_decay(evidence: Evidence) -> float:
-    """What weight decay takes from the parameters in a step, over what the gradient gives; at the end of the run."""
-    model, rate = evidence.model_at_end or evidence.model_at_point, evidence.setting.optimizer.effective_rate
-    if (
-        evidence.setting.optimizer.weight_decay <= 0
-        or evidence.run is None
-        or evidence.run.diverged
-        or model is None
-        or not rate > 0
-    ):
-        return 0.0
-    pulled = evidence.setting.optimizer.weight_decay * float(vectors.norm(evidence.run.params))
-    is_signs = evidence.setting.optimizer.kind == "adaptive" and not model.preconditioned
-    square = vectors.size(evidence.run.params) if is_signs else model.gradient_square
-    return pulled / max(rate * np.sqrt(square), 1e-300)
 
 
 def _freed(evidence: Evidence, steps: int) -> float:
