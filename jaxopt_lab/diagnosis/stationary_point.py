@@ -27,6 +27,7 @@ _PRODUCTS = 14
 _BEGINNINGS = 4
 _MOST_STEPS = 300
 _FEWEST_STEPS = 20
+_SPREAD = 0.1  # of what is drawn in the place of zeros
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,6 +187,8 @@ def find_still_leaf(problem: Problem, start: Any, run: Any) -> StillLeaf | None:
 class ElsewhereInit:
     """Other initial parameters than a problem's own: another draw, or its only ones with noise of their own size.
 
+    Zeros get some of a tenth.
+
     Attributes:
       problem: whose initialization it is.
     """
@@ -199,7 +202,7 @@ class ElsewhereInit:
         one, other = (self.problem.init(jax.random.fold_in(key, 1000 + k)) for k in range(2))
         if not vectors.equal(one, other):
             return other
-        spread = float(vectors.norm(one)) / np.sqrt(vectors.size(one)) or 1.0
+        spread = float(vectors.norm(one)) / np.sqrt(vectors.size(one)) or _SPREAD
         leaves, structure = jax.tree.flatten(one)
         keys = jax.random.split(key, len(leaves))
         drawn = zip(leaves, keys, strict=True)

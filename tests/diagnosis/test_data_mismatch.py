@@ -31,7 +31,7 @@ def test_validation_data_are_of_another_kind(changes, found):
 
 @pytest.mark.parametrize(
     ("offset", "labels", "cures"),
-    [(0.6, 0.0, ["Transform both"]), (0.0, 0.4, ["Shuffle the examples"]), (0.6, 0.4, ["Shuffle the examples", "Transform both"])],
+    [(0.6, 0.0, ["Transform both", "Shuffle the examples"]), (0.0, 0.4, ["Shuffle the examples"]), (0.6, 0.4, ["Shuffle the examples", "Transform both"])],
 )  # fmt: skip
 def test_a_split_that_is_sorted_is_drawn_again_before_its_inputs_are_matched(offset, labels, cures):
     told = data_mismatch.examine(evidence(data=DataChecks(split=Split(offset, 1.0, 0.0, labels))))

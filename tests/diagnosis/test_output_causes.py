@@ -257,3 +257,14 @@ def test_a_criterion_that_feels_no_output_is_replaced(slope, applies):
     told = no_gradient.examine(evidence(program=ProgramChecks(found, gradients=flow)))
     assert (told.prescription.change is not None) == applies
     assert told.prescription.text.startswith("Look at what lies between")
+
+
+@pytest.mark.parametrize(("start", "paths", "drawn"), [(0.0, 2, True), (0.0, 1, False), (0.1, 2, False)])
+def test_factors_that_are_all_zero_begin_elsewhere(start, paths, drawn):
+    params = {"u": jnp.zeros(3), "v": jnp.full(3, start), "offset": jnp.ones(())}
+    flow = GradientFlow(("u", "v")[:paths], (), 0.9, ())
+    made = evidence(program=ProgramChecks(gradients=flow))
+    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=params))
+    told = no_gradient.examine(made)
+    assert told.prescription.restarts == drawn
+    assert ("they are zero" in told.explanation) == drawn

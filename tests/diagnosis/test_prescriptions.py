@@ -128,6 +128,9 @@ def test_another_beginning_of_a_fixed_one_is_noise_of_its_size_around_it():
     other, _ = prescriptions.begin_elsewhere().apply(fixed, optax.sgd(0.1))
     assert other.init(jax.random.key(0)).std() == pytest.approx(3.0, rel=0.15)  # of 400 numbers
     assert jax.eval_shape(other.init, jax.random.key(0)).shape == (400,)
+    nowhere = lab.from_loss(lambda w, batch, key: jnp.sum(w**2), jnp.zeros(400))
+    other, _ = prescriptions.begin_elsewhere().apply(nowhere, optax.sgd(0.1))
+    assert other.init(jax.random.key(0)).std() == pytest.approx(0.1, rel=0.15)
 
 
 def test_the_step_out_of_a_saddle_is_as_long_as_the_way_to_it():

@@ -104,7 +104,7 @@ def examine(evidence: Evidence) -> Finding | None:
             "Training and validation inputs differ in location or scale: what is learned on one does not carry over to"
             " the other."
         )
-        cure = match_validation()
+        cure, alternatives = match_validation(), (split_again(),)
     elif split is not None and split.distinct < DISTINCT and _is_poor(evidence):
         text = f"Of the training examples {split.distinct:.1%} are distinct: the others are copies."
         cure = advise("Look at what makes the data: a generator or iterator may give its first batch again and again.")

@@ -17,6 +17,7 @@ from jaxopt_lab.diagnosis.validation import Validation
 GAP = 0.25
 BY_HEART, LESS = 0.1, 0.6
 ERRORS = 3.0
+STRONGER, MOST = (10.0, 100.0), 0.3  # decays: the quadratic is that of the end, where the gradient is small
 
 
 def examine(evidence: Evidence) -> Finding | None:
@@ -49,6 +50,7 @@ def examine(evidence: Evidence) -> Finding | None:
         "overfitting", text, measurements, decay_weights(rate), max(gain, 1.0),
         gain_in="validation loss", horizon=max(evidence.num_steps, min(2000, int(3 / rate))),
         follows_from=("non-finite", "learning-rate-too-high", "bad-initialization", "exploding-signal"),
+        alternatives=tuple(decay_weights(min(factor * rate, MOST)) for factor in STRONGER if rate < MOST),
     )  # fmt: skip
 
 
@@ -61,4 +63,4 @@ def _decay(evidence: Evidence, validation: Validation) -> float:
     kept, curvature = validation.shrink_factor, validation.weight_curvature
     if kept >= 1 or curvature <= 0 or not rate > 0:
         return 1e-3
-    return float(np.clip(rate * curvature * (1 - kept) / kept, 1e-4, 0.3))
+    return float(np.clip(rate * curvature * (1 - kept) / kept, 1e-4, MOST))

@@ -5,11 +5,15 @@ weight that is drawn anew in each call and so is no parameter; or outputs that t
 updates are all zero. What a rule freezes beside others that it moves is no finding.
 """
 
+import jax
+import jax.numpy as jnp
+
+from jaxopt_lab.core import vectors
 from jaxopt_lab.diagnosis.causes import signals
 from jaxopt_lab.diagnosis.causes.outputs import usual_criterion_of
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise
+from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere
 from jaxopt_lab.diagnosis.program_checks import LEAST_SHARE
 
 ALL_DEAD = 0.99  # of a layer's units: nothing before them gets a gradient, nor what reads their zeros
@@ -36,7 +40,6 @@ def examine(evidence: Evidence) -> Finding | None:
         return None
     why = "the loss does not read them" if set(flow.unread) == set(flow.without) else "a stop_gradient, or a constant"
     why = why if flat is None else f"all outputs lie beyond the {flat} behind them"
-    text = f"The gradient of {listed(flow.without)} is exactly zero for all data ({why}): they stay as they are."
     look = (
         "Look at what lies between them and the loss: a stop_gradient, a rounding, an argmax, a constant."
         if flat is None
@@ -45,6 +48,12 @@ def examine(evidence: Evidence) -> Finding | None:
     search = evidence.part("program.outputs")
     is_unfelt = search is not None and search.slope == 0
     cure = (usual_criterion_of(evidence, look) if is_unfelt else None) or advise(look)
+    leaves = zip(
+        vectors.parameter_paths(evidence.setting.params), jax.tree.leaves(evidence.setting.params), strict=True
+    )
+    if len(flow.without) > 1 and not any(jnp.any(leaf) for path, leaf in leaves if path in flow.without):
+        why, cure = "they are zero, and so is what each is multiplied with", begin_elsewhere()
+    text = f"The gradient of {listed(flow.without)} is exactly zero for all data ({why}): they stay as they are."
     whole = flow.share > 1 - LEAST_SHARE
     layers = evidence.part("layers.start")
     has_dead_layer = layers is not None and any(each.dead >= ALL_DEAD for each in layers.activations)
