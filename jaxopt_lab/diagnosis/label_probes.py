@@ -107,7 +107,7 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     On validation data, or without them on half of the examples: the model has learned these, the probes have not.
     """
     problem, run = evidence.setting.problem, evidence.run
-    if run is None or run.diverged:
+    if run is None or run.diverged or place.is_pairwise:  # what compares examples predicts no targets
         return None
     known, unknown = problem.data, problem.validation
     if unknown is None:

@@ -123,6 +123,13 @@ def test_one_output_and_three_classes_are_a_number_for_a_class(shape, classes, f
     assert not label_probes.numbers_for_classes(place, (data[0], data[0]))
 
 
+def test_outputs_that_are_compared_with_each_other_predict_no_targets():
+    made = told(regression(INPUTS[:, 0])).evidence
+    place = dataclasses.replace(made.program.outputs.place, is_pairwise=False)
+    assert measure_skill(made, place) is not None
+    assert measure_skill(made, dataclasses.replace(place, is_pairwise=True)) is None
+
+
 def test_without_validation_data_the_probes_predict_half_of_the_examples():
     skill = told(classifier(QUARTERS, held=False)).evidence.data.skill
     assert skill.model < 0.3
