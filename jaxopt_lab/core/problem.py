@@ -246,3 +246,9 @@ def with_losses(problem: Problem, change: Callable[..., Any], *, evaluated: bool
         kept = bound(stateful.evaluate) if evaluated else stateful.evaluate
         stateful = dataclasses.replace(stateful, loss=bound(stateful.loss), evaluate=kept)
     return dataclasses.replace(problem, loss=bound(problem.loss), stateful=stateful, composite=None)
+
+
+def with_metrics(problem: Problem, change: Callable[..., Any]) -> Problem:
+    """The problem with `change(metric, params, *rest)` in the place of its metrics."""
+    metrics = {name: jax.tree_util.Partial(change, as_partial(each)) for name, each in problem.metrics.items()}
+    return dataclasses.replace(problem, metrics=metrics)

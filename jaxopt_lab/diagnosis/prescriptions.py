@@ -9,12 +9,13 @@ import optax
 
 from jaxopt_lab import rules
 from jaxopt_lab.core import Problem, vectors
-from jaxopt_lab.core.problem import as_partial, with_losses
+from jaxopt_lab.core.problem import with_losses, with_metrics
 from jaxopt_lab.diagnosis import data_changes
 from jaxopt_lab.diagnosis.findings import Prescription, Rule
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule, with_wide_copy, without_decay
 from jaxopt_lab.diagnosis.rule_checks import held_at
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
+from jaxopt_lab.rules.frozen import with_frozen
 from jaxopt_lab.rules.identification import IdentifiedRule
 from jaxopt_lab.tracing.criteria import UsualActivation, UsualCriterion
 from jaxopt_lab.tracing.initializers import LSUVInit, RecurrentInit
@@ -36,6 +37,13 @@ def _scaled(factor: float, optimizer: IdentifiedRule) -> str:
     value = f", to {factor * optimizer.learning_rate:.3g}" if known else ""
     times = f"{size:,.0f}" if size >= 100 else f"{size:.3g}"
     return f"{verb} the learning rate {times}x{value}"
+
+
+def train_all(optimizer: IdentifiedRule) -> Prescription | None:
+    """All leaves, from their initial values, by the rule that moves some of them; None where that is not known."""
+    text = "Train them too: give them the rule of the others in the place of optax.set_to_zero."
+    rule = optimizer.as_optax()
+    return rule and Prescription(text, lambda p, r: (with_frozen(p), rule), restarts=True)
 
 
 def negate_updates() -> Prescription:
@@ -95,9 +103,7 @@ def leave_saddle(gradient_threshold: float, curvature_threshold: float, distance
 
 def standardize_inputs(factor: float, optimizer: IdentifiedRule) -> Prescription:
     """Inputs with mean 0 and standard deviation 1, by the training data, and the learning rate times `factor`."""
-    text = (
-        "Standardize the inputs: subtract each feature's mean over the training data, divide by its standard deviation."
-    )
+    text = "Standardize the inputs: subtract the mean of each feature over the training data, divide by its deviation."
     if abs(factor - 1) < _SAME_RATE:
         return Prescription(text, lambda p, r: (data_changes.standardized(p), r), rates=(1.0,))
     return Prescription(
@@ -168,11 +174,8 @@ def negate_loss() -> Prescription:
 
 def initialize_by_data() -> Prescription:
     """Initial weights scaled, layer by layer, so that every layer's outputs have mean 0 and deviation 1 on the data."""
-    return Prescription(
-        "Scale the initial weights layer by layer: mean 0, standard deviation 1 of each layer's outputs on a batch.",
-        lambda p, r: (dataclasses.replace(p, init=LSUVInit(p)), r),
-        restarts=True,
-    )
+    text = "Scale the initial weights layer by layer: mean 0, standard deviation 1 of each layer's outputs on a batch."
+    return Prescription(text, lambda p, r: (dataclasses.replace(p, init=LSUVInit(p)), r), restarts=True)
 
 
 def hand_state_on(paths: tuple[str, ...], gates: tuple[str, ...], turns: int) -> Prescription:
@@ -217,7 +220,7 @@ def bypass_activation(name: str, number: int = 1) -> Prescription:
 
     def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
         bypass = BypassActivation(name, number)
-        return _with_metrics(with_losses(problem, bypass), bypass), rule
+        return with_metrics(with_losses(problem, bypass), bypass), rule
 
     return Prescription(text, change)
 
@@ -232,7 +235,7 @@ def take_criterion(criterion: UsualCriterion, why: str = "") -> Prescription:
     """The usual criterion of the outputs and the targets as the loss, and its activation in the metrics."""
     text = f"{why}Take optax.{criterion.name} of the last layer's outputs themselves, without an activation on them."
     other = UsualActivation(criterion.name)
-    return Prescription(text, lambda p, r: (_with_metrics(with_losses(p, criterion), other), r), changes_loss=True)
+    return Prescription(text, lambda p, r: (with_metrics(with_losses(p, criterion), other), r), changes_loss=True)
 
 
 def guard_line(line: str) -> Prescription:
@@ -282,12 +285,6 @@ def hold_rate(step: int) -> Prescription:
 def advise(text: str) -> Prescription:
     """What only a person can change."""
     return Prescription(text)
-
-
-def _with_metrics(problem: Problem, change: Any) -> Problem:
-    """The problem with `change(metric, params, *rest)` in the place of its metrics."""
-    metrics = {name: jax.tree_util.Partial(change, as_partial(each)) for name, each in problem.metrics.items()}
-    return dataclasses.replace(problem, metrics=metrics)
 
 
 def _without_key(function: Any, params: Any, *rest: Any) -> Any:

@@ -4,7 +4,6 @@ A leaf is frozen where the rule answers three gradients of different sizes with 
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -57,7 +56,7 @@ def without_frozen(
         chunked = composite.in_chunks and (_bound(composite.in_chunks[0], fixed), composite.in_chunks[1])
         composite = dataclasses.replace(composite, outputs=_bound(composite.outputs, fixed), in_chunks=chunked)
     restricted = dataclasses.replace(
-        problem, loss=_bound(problem.loss, fixed), init=_Init(problem.init, frozen), stateful=stateful,
+        problem, loss=_bound(problem.loss, fixed), init=_Init(problem, frozen), stateful=stateful,
         composite=composite, separable=None, metrics={name: _bound(m, fixed) for name, m in problem.metrics.items()},
     )  # fmt: skip
     shapes = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), fixed)
@@ -68,18 +67,23 @@ def frozen_paths(problem: Problem) -> tuple[str, ...]:
     """Paths of the leaves, of at least one number, that `without_frozen` has taken out of a problem's parameters."""
     if not isinstance(problem.init, _Init):
         return ()
-    shapes = jax.eval_shape(problem.init.init, jax.random.key(0))
+    shapes = jax.eval_shape(problem.init.whole.init, jax.random.key(0))
     leaves = zip(vectors.parameter_paths(shapes), jax.tree.leaves(shapes), problem.init.frozen, strict=True)
     return tuple(path for path, leaf, is_frozen in leaves if is_frozen and leaf.size)
 
 
+def with_frozen(problem: Problem) -> Problem:
+    """The problem from which `without_frozen` has taken leaves; itself where it has taken none."""
+    return problem.init.whole if isinstance(problem.init, _Init) else problem
+
+
 @dataclasses.dataclass(frozen=True)
 class _Init:
-    init: Callable[[jax.Array], Params]
+    whole: Problem
     frozen: tuple[bool, ...]
 
     def __call__(self, key: jax.Array) -> Params:
-        return _apart(self.init(key), self.frozen)[0]
+        return _apart(self.whole.init(key), self.frozen)[0]
 
 
 def _bound(function: Any, fixed: Any) -> jax.tree_util.Partial:

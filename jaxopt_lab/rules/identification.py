@@ -55,8 +55,8 @@ class IdentifiedRule:
       kind: "gradient descent", "heavy ball" or "Nesterov"; "adaptive" for a rule of Adam's family; "accumulating" for
         one that adds up all gradients, none of which it forgets; "linear" for another linear filter of the gradients;
         "unknown", also where groups of leaves are moved in different ways.
-      learning_rate: of the first step, or the largest of the first 2,000 where it rises; NaN if not known. Of a rule
-        that does not correct the bias of its second moment, as RMSProp, what its steps settle at, not its longer first.
+      learning_rate: of the first step, or the largest of the first 2,000 where it rises; NaN if not known. Of RMSProp,
+        whose first steps are longer, what its steps settle at.
       rho: the momentum, 0 without.
       lookahead: as in `theory.stability.two_step_edge`: 0, or rho for Nesterov's momentum.
       effective_rate: the sum of the impulse response: lr / (1 - rho) where the velocity is a sum of steps, as in heavy
@@ -89,12 +89,18 @@ class IdentifiedRule:
 
     @property
     def two_step_rate(self) -> float:
-        """Learning rate as a two-step method whose velocity is a sum: lr (1 - rho) where the velocity is an average."""
+        """Learning rate as a two-step method whose velocity is a sum: lr (1 - rho) where it is an average."""
         return self.effective_rate * (1 - self.rho)
 
     def per_step(self, answers: np.ndarray) -> np.ndarray:
         """Learning rates behind the rule's steps [..., steps] that answer a gradient that stays."""
         return answers if self.form is None else self.form.rates(answers)
+
+    def as_optax(self) -> optax.GradientTransformation | None:
+        """A rule of optax that is of this kind, without weight decay; None where kind or rate are not known."""
+        if self.kind == "adaptive":
+            return None if np.isnan(self.b2) else optax.adam(self.learning_rate, self.rho, self.b2)
+        return None if np.isnan(self.edge) else optax.sgd(self.learning_rate, self.rho or None, self.lookahead > 0)
 
     def relative_sharpness(self, curvature: float) -> float:
         """Learning rate times a (preconditioned) curvature over the edge; NaN where the edge is not known."""

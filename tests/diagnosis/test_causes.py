@@ -163,9 +163,7 @@ def test_above_a_constant_output_nothing_is_memorized(end, found):
     assert (generalization.examine(made) is not None) == found
 
 
-@pytest.mark.parametrize(
-    ("kept", "shares"), [(1.0, [0.001, 0.01, 0.1]), (0.9, [0.0111, 0.111, 0.3]), (0.2, [0.3])]
-)
+@pytest.mark.parametrize(("kept", "shares"), [(1.0, [0.001, 0.01, 0.1]), (0.9, [0.0111, 0.111, 0.3]), (0.2, [0.3])])
 def test_stronger_decays_are_tried_too(kept, shares):
     made = evidence(end=0.01, validation=Validation(Estimate(0.9, 1e-3), kept, 1.2, 1.0))
     told = generalization.examine(made)

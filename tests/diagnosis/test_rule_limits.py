@@ -17,6 +17,7 @@ from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StillLeaf, find_still_leaf
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes
 from jaxopt_lab.rules.frozen import without_frozen
+from jaxopt_lab.rules.identification import UNKNOWN
 from tests.diagnosis.pieces import CLASSES, evidence, search
 
 
@@ -40,11 +41,32 @@ def test_leaves_that_the_rule_never_moves_are_told_where_the_others_learn_nothin
     if frozen:
         problem, _, _ = without_frozen(problem, optax.sgd(0.1), start, (True, False))
     told = rule_limits.examine_lost(evidence(problem, end))
-    assert (told is not None) == found
-    assert not found or "The rule never moves kept, and with what it moves" in told.explanation
+    assert (told is not None and not told.is_tentative) == found
+    assert not found or "The rule never moves kept, and with what it moves the run learns next to" in told.explanation
     diverged = evidence(problem, end)
     diverged = dataclasses.replace(diverged, run=dataclasses.replace(diverged.run, status=Status.NON_FINITE))
     assert rule_limits.examine_lost(diverged) is None
+
+
+@pytest.mark.parametrize(
+    ("end", "from_init", "known", "tentative"),
+    [(0.96, True, True, False), (0.9, True, True, True), (0.9, False, True, None), (0.9, True, False, None), (0.1, True, True, None)],
+)  # fmt: skip
+def test_whether_all_leaves_are_to_be_trained_is_tried_where_the_run_goes_badly(end, from_init, known, tentative):
+    start = {"kept": jnp.zeros(2), "moved": jnp.zeros(3)}
+    problem = dataclasses.replace(CLASSES, init=lambda key: start)
+    part, _, _ = without_frozen(problem, optax.sgd(0.1), start, (True, False))
+    made = evidence(part, end)
+    optimizer = made.setting.optimizer if known else UNKNOWN
+    made = dataclasses.replace(
+        made, setting=dataclasses.replace(made.setting, from_init=from_init, optimizer=optimizer)
+    )
+    told = rule_limits.examine_lost(made)
+    assert (told and told.is_tentative) == tentative
+    if told is not None:
+        whole, _ = told.prescription.apply(part, optax.sgd(0.1))
+        assert whole is problem
+        assert told.prescription.restarts
 
 
 @pytest.mark.parametrize(("drop", "found"), [(0.17, False), (0.19, True)])

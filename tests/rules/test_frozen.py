@@ -8,7 +8,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import Stateful, vectors
-from jaxopt_lab.rules.frozen import frozen_leaves, frozen_paths, without_frozen
+from jaxopt_lab.rules.frozen import frozen_leaves, frozen_paths, with_frozen, without_frozen
 
 PARAMS = {"backbone": jnp.full(3, 0.1), "head": jnp.array([1.0, -2.0])}
 LABELS = {"backbone": "fixed", "head": "trained"}
@@ -86,4 +86,7 @@ def test_the_paths_of_what_was_taken_out_are_told():
     problem = lab.from_loss(loss, params)
     assert frozen_paths(problem) == ()
     held = tuple(path != "head" for path in vectors.parameter_paths(params))
-    assert frozen_paths(without_frozen(problem, optax.sgd(0.1), params, held)[0]) == ("backbone",)
+    part = without_frozen(problem, optax.sgd(0.1), params, held)[0]
+    assert frozen_paths(part) == ("backbone",)
+    assert with_frozen(part) is problem
+    assert with_frozen(problem) is problem

@@ -203,3 +203,29 @@ def test_no_velocity_is_seen_behind_steps_that_are_not_taken():
     for start in range(STARTS):
         late[start, start:] = 0.9 ** np.arange(8 - start)
     assert velocity_behind(late, np.nan) == pytest.approx((0.9, 0.0))
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        optax.sgd(0.1),
+        optax.sgd(0.1, 0.8),
+        optax.sgd(0.1, 0.8, nesterov=True),
+        optax.adam(0.01, 0.8, 0.95),
+        optax.adamw(0.01, weight_decay=0.1),
+    ],
+)
+def test_of_what_is_known_a_rule_can_be_made_again(rule):
+    found = rules.identify(rule, jnp.ones(3))
+    again = rules.identify(found.as_optax(), jnp.ones(3))
+    assert (again.kind, again.weight_decay) == (found.kind, 0)
+    np.testing.assert_allclose(
+        [again.learning_rate, again.rho, again.lookahead, again.b2],
+        [found.learning_rate, found.rho, found.lookahead, found.b2],
+        rtol=1e-3,
+    )
+
+
+@pytest.mark.parametrize("rule", [optax.sign_sgd(0.1), optax.lion(0.1), optax.contrib.muon(0.1), optax.trace(1.0)])
+def test_of_other_rules_none_is_made(rule):
+    assert rules.identify(rule, jnp.ones((3, 3))).as_optax() is None

@@ -9,7 +9,7 @@
     lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its
                     precision is too low for steps of this size; or no step moves a leaf with which the loss would fall
                     by a fifth, and a fiftieth of its scale; or the rule moves some leaves alone, and with these the
-                    run learns next to nothing
+                    run learns next to nothing, or goes badly where with all of them it does not
     clipped-steps   the update is four times shorter than without the limit on the gradient, at the gradients that it
                     meets in the median; or an adaptive rule answers in proportion to the gradient, as it does where its
                     epsilon exceeds it
@@ -37,6 +37,7 @@ from jaxopt_lab.diagnosis.prescriptions import (
     negate_updates,
     raise_clip,
     scale_gradients,
+    train_all,
 )
 from jaxopt_lab.diagnosis.rule_checks import ASCENT
 from jaxopt_lab.diagnosis.stationary_point import StillLeaf
@@ -167,8 +168,10 @@ def examine_lost(evidence: Evidence) -> Finding | None:
     if still is not None and still.downhill.drop > max(MISSED * abs(still.loss), MISSED_SCALE * evidence.scale):
         return _still(evidence, still)
     held = frozen_paths(evidence.setting.problem)
-    if held and evidence.learned_nothing and evidence.run is not None and not evidence.run.diverged:
-        return _frozen(evidence, held)
+    if held and evidence.run is not None and not evidence.run.diverged:
+        found = _frozen(evidence, held)
+        if evidence.learned_nothing or (evidence.is_underperforming and found.is_tentative):
+            return found
     if checks is None or not checks.lost >= LOST or not evidence.is_underperforming or checks.dtype not in _NARROW:
         return None
     text = f"{checks.lost:.0%} of the entries of a leaf ({checks.dtype}) are the same after an update that is not zero."
@@ -199,7 +202,8 @@ def _still(evidence: Evidence, still: StillLeaf) -> Finding:
 
 def _frozen(evidence: Evidence, held: tuple[str, ...]) -> Finding:
     """What is wrong with a rule that holds what the others cannot do without."""
-    text = f"The rule never moves {listed(held)}, and with what it moves the run learns next to nothing."
+    rest = "next to nothing" if evidence.learned_nothing else "little"
+    text = f"The rule never moves {listed(held)}, and with what it moves the run learns {rest}."
     numbers = [
         measured(
             "loss at the end of the short run over that of the best constant output", share_left(evidence), NOTHING
@@ -207,9 +211,17 @@ def _frozen(evidence: Evidence, held: tuple[str, ...]) -> Finding:
         measured("leaves that the rule leaves as they are", len(held), 0.0),
         measured("leaves that it moves", len(jax.tree.leaves(evidence.setting.params))),
     ]
-    cure = advise("Train them too: give them a rule other than optax.set_to_zero, or begin from weights that fit.")
+    look = "Train them too: give them a rule other than optax.set_to_zero, or begin from weights that fit."
+    cure = (train_all(evidence.setting.optimizer) if evidence.setting.from_init else None) or advise(look)
     return make_finding(
-        "lost-updates", text, numbers, cure, float("inf"), horizon=evidence.num_steps, follows_from=_FROZEN_BY
+        "lost-updates",
+        text,
+        numbers,
+        cure,
+        float("inf"),
+        horizon=evidence.num_steps,
+        follows_from=_FROZEN_BY,
+        is_tentative=cure.change is not None and not evidence.learned_nothing,
     )
 
 
