@@ -43,7 +43,7 @@ def train_all(optimizer: IdentifiedRule) -> Prescription | None:
     """All leaves, from their initial values, by the rule that moves some of them; None where that is not known."""
     text = "Train them too: give them the rule of the others in the place of optax.set_to_zero."
     rule = optimizer.as_optax()
-    return rule and Prescription(text, lambda p, r: (with_frozen(p), rule), restarts=True)
+    return None if rule is None else Prescription(text, lambda p, r: (with_frozen(p), rule), restarts=True)
 
 
 def negate_updates() -> Prescription:
