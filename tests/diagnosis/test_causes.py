@@ -3,6 +3,7 @@
 import dataclasses
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
@@ -216,6 +217,10 @@ def test_what_decay_changes_of_a_step_is_held_against_the_step_without(rule):
     adaptive = any(isinstance(each, optax.ScaleByAdamState) for each in run.state)
     assert setting.optimizer.weight_decay > 0
     assert measure_decay(made, budget) == pytest.approx(0.0 if adaptive else 0.8, abs=1e-5)  # Adam's first: signs
+    if not adaptive:  # and a momentum forgets what it knew before
+        before = jax.tree.map(lambda leaf: leaf + 5, run.state)
+        moving = dataclasses.replace(made, run=dataclasses.replace(run, state=before))
+        assert measure_decay(moving, budget) == pytest.approx(0.8, rel=0.02)
     freed = dataclasses.replace(made, setting=dataclasses.replace(setting, optimizer=SGD))
     assert measure_decay(freed, budget).applies is False
 

@@ -9,10 +9,12 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import InputError, Stateful
+from jaxopt_lab.core.problem import Composite, with_losses
 from jaxopt_lab.diagnosis import prescriptions
 from jaxopt_lab.diagnosis.budget import Budget, subsampled
 from jaxopt_lab.diagnosis.gradient_noise import measure_noise
 from jaxopt_lab.rules.identification import identify, weight_decay
+from jaxopt_lab.tracing.criteria import UsualCriterion
 from jaxopt_lab.tracing.initializers import RecurrentInit, rescaled
 from jaxopt_lab.tracing.layer_statistics import measure_signals
 
@@ -178,3 +180,31 @@ def test_a_rule_is_replaced_by_adam_or_heavy_ball():
         known = identify(cure.apply(DEEP, optax.sgd(0.1))[1], ONES)
         assert (known.learning_rate, known.rho) == pytest.approx((rate, rho), rel=1e-4)
         assert f"{rate}" in cure.text
+
+
+def test_another_criterion_comes_with_its_activation_in_the_metrics():
+    def outputs(weights, batch):
+        return jax.nn.softmax(batch[0] @ weights)
+
+    batch = (np.eye(3, dtype=np.float32), np.eye(3, dtype=np.float32))
+    loss = lambda weights, batch, key: -jnp.mean(batch[1] * jnp.log(outputs(weights, batch)))  # noqa: E731
+    metric = lambda weights, batch: jnp.mean(outputs(weights, batch))  # noqa: E731
+    problem = lab.from_loss(loss, jnp.eye(3), batch, metrics={"mean": metric})
+    criterion = UsualCriterion("sigmoid_binary_cross_entropy", 1, jax.tree.structure(batch))
+    changed, _ = prescriptions.take_criterion(criterion, "So. ").apply(problem, optax.sgd(0.1))
+    wanted = jnp.mean(optax.sigmoid_binary_cross_entropy(jnp.eye(3), batch[1]))
+    assert float(changed.loss(jnp.eye(3), batch, None)) == pytest.approx(float(wanted), rel=1e-6)
+    assert float(changed.metrics["mean"](jnp.eye(3), batch)) == pytest.approx(
+        float(jnp.mean(jax.nn.sigmoid(jnp.eye(3)))), rel=1e-6
+    )
+    assert prescriptions.take_criterion(criterion, "So. ").text.startswith("So. Take optax.sigmoid_binary")
+
+
+def test_a_changed_loss_has_no_form_of_outputs_and_criterion():
+    composite = Composite(lambda w, batch: batch[0] @ w, lambda z, batch: jnp.mean((z - batch[1]) ** 2))
+    loss = lambda w, batch, key: jnp.mean((batch[0] @ w - batch[1]) ** 2)  # noqa: E731
+    problem = lab.from_loss(loss, jnp.ones(2), (np.ones((4, 2), np.float32), np.ones(4, np.float32)))
+    problem = dataclasses.replace(problem, composite=composite)
+    changed = with_losses(problem, lambda function, *rest: 2 * function(*rest))
+    assert changed.composite is None
+    assert float(changed.full_loss(jnp.ones(2))) == 2

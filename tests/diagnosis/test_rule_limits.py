@@ -149,6 +149,16 @@ def test_updates_point_along_the_gradient(descent, found):
     assert (rule_limits.examine_ascent(evidence(rule=checks(descent=descent))) is not None) == found
 
 
+@pytest.mark.parametrize(("descent", "cure"), [(1.0, "Give the weight decay its sign"), (-1.0, "Negate the updates")])
+def test_where_all_goes_uphill_the_decay_has_the_sign_of_the_rest(descent, cure):
+    made = evidence(rule=checks(descent=descent))
+    rule = dataclasses.replace(made.setting.optimizer, weight_decay=-1e-3)
+    told = rule_limits.examine_ascent(
+        dataclasses.replace(made, setting=dataclasses.replace(made.setting, optimizer=rule))
+    )
+    assert told.prescription.text.startswith(cure)
+
+
 @pytest.mark.parametrize(("opposed", "end", "found"), [(("w",), 0.9, True), ((), 0.9, False), (("w",), 0.1, False)])
 def test_a_gradient_along_which_the_loss_falls_is_told_where_training_suffers(opposed, end, found):
     flow = GradientFlow((), (), 0.0, (), opposed=opposed)

@@ -37,6 +37,7 @@ def place(*outputs, inputs=(0,), targets=(1,), is_pairwise=False):
         ((3,), SEVERAL, BINARY),
         ((1,), CLASSES % 2, BINARY),
         ((), CLASSES % 2, BINARY),
+        ((1,), np.ones((12, 1), np.float32), BINARY),
         ((1,), CLASSES, None),
         ((1,), CLASSES + 0.5, SQUARED),
         ((3,), ONE_HOT - 0.5, SQUARED),
@@ -95,6 +96,15 @@ def test_a_metric_sees_the_activation_of_the_criterion(name, activation, used):
     outputs = INPUTS @ WEIGHTS
     wanted = jnp.mean(((activation(outputs) if activation else outputs) - SEVERAL) ** 2)
     assert float(UsualActivation(name)(metric, WEIGHTS, (INPUTS, SEVERAL))) == pytest.approx(float(wanted), rel=1e-5)
+
+
+@pytest.mark.parametrize("above", [0.5, 0.9])
+def test_a_metric_of_probabilities_above_a_limit_sees_others(above):
+    """A comparison is no activation, and of two activations the last one is what the metric sees."""
+    wanted = jnp.mean((jax.nn.sigmoid(INPUTS @ WEIGHTS) > above) == SEVERAL)
+    for first in (lambda z: z, jax.nn.relu):
+        metric = lambda w, batch: jnp.mean((jax.nn.softmax(first(batch[0] @ w)) > above) == batch[1])  # noqa: B023, E731
+        assert float(UsualActivation(BINARY)(metric, WEIGHTS, (INPUTS, SEVERAL))) == pytest.approx(float(wanted))
 
 
 def test_a_metric_without_an_activation_stays():
