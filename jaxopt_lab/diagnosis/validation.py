@@ -4,6 +4,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import curvature
@@ -155,7 +156,8 @@ def _weight_curvature(frozen: Problem, params: Any) -> float:
 def measure_decay(evidence: "Evidence", budget: Budget) -> float | Skipped:
     """What weight decay changes of the step where the run ended, over the step without it.
 
-    Of the full gradient, held there until a momentum has forgotten the steps before: it knows the decay of these.
+    The larger of two: of the next step, and of one whose momentum has forgotten, in steps along the same gradient, what
+    it knew of those before: their decay too, where that is added to the gradient.
     """
     setting, run = evidence.setting, evidence.run
     if not setting.optimizer.weight_decay > 0:
@@ -166,20 +168,20 @@ def measure_decay(evidence: "Evidence", budget: Budget) -> float | Skipped:
         return budget.skipped["weight decay"]
     frozen = setting.problem.freeze(run.model_state)
     _, gradient = value_and_gradient(as_partial(frozen.loss), run.params, frozen.data)
-    lengths = compiled(_lengths, (setting.rule,), (run.state, run.params))
-    difference, without = map(float, lengths(run.state, run.params, gradient))
-    return difference / max(without, 1e-300)
+    shares = compiled(_shares, (setting.rule,), (run.state, run.params))
+    return float(max(shares(run.state, run.params, gradient)))
 
 
-def _lengths(rule: Any, state: Any, params: Any, gradient: Any) -> tuple[jax.Array, jax.Array]:
-    """Norms of what the parameters change of a step, and of the step at zero parameters, once momentum knows both."""
+def _shares(rule: Any, state: Any, params: Any, gradient: Any) -> list[jax.Array]:
+    """What the parameters change of a step, over the step at zero parameters: at once, and once momentum forgot."""
 
-    def last_of(rule: Any) -> Any:
+    def steps(rule: Any) -> tuple[Any, Any]:
+        first = rule.update(gradient, state, params)
         step = lambda _, carry: rule.update(gradient, carry[1], params)  # noqa: E731
-        return jax.lax.fori_loop(0, _AT_REST, step, rule.update(gradient, state, params))[0]
+        return first[0], jax.lax.fori_loop(0, _AT_REST, step, first)[0]
 
-    used, without = last_of(rule), last_of(without_decay(rule))
-    return vectors.norm(vectors.subtract(used, without)), vectors.norm(without)
+    share = lambda one, other: vectors.norm(vectors.subtract(one, other)) / jnp.maximum(vectors.norm(other), 1e-30)  # noqa: E731
+    return [share(one, other) for one, other in zip(steps(rule), steps(without_decay(rule)), strict=True)]
 
 
 def measure_modes(evidence: "Evidence", budget: Budget) -> Modes | None:
