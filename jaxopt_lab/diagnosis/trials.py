@@ -76,16 +76,17 @@ class Trial:
         does both or halves the score; a factor of two or three is a matter of tuning. Where a lower rate halves the
         score, a hundredth of what training is about suffices. Of a loss most of which stays, as of text, half as much
         again above a constant output must be learned, by a twentieth of what training is about. Against noise half of
-        the fall that was predicted is enough.
+        the fall that was predicted is enough, and so is a fifth of the validation loss.
         Where there are validation data, their loss decides: what only fits more of the noise does not help.
         """
         if not np.isfinite(self.before):
             return bool(np.isfinite(self.after))
+        fall = self.before - self.after
         if self.cause == "gradient-noise":
             before, after = (score - np.nan_to_num(self.minimum) for score in self._pair)
             share = min(_HELPS, _HALF * (1 - 1 / self.predicted)) if self.predicted > 1 else _HELPS
-            return bool(before - after > max(share * abs(before), _VISIBLE * self.scale)) or self.learned > 1 + _HALF
-        fall = self.before - self.after
+            less = before - after > share * abs(before) or fall > _HELPS * abs(self.before)
+            return bool(less and before - after > _VISIBLE * self.scale) or self.learned > 1 + _HALF
         if self.cause == "learning-rate-too-low":
             if np.isfinite(self.minimum) and self.speed >= _FASTER:
                 return bool(self.after <= self.before + _ALIKE * self.scale)

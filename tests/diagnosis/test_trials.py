@@ -238,3 +238,9 @@ def test_by_another_loss_nobody_knows_what_a_constant_output_costs(changes):
     base = score_runs(problem, made.setting.rule, [1.0], made.setting, 4)
     trial = _try(made, finding(), dataclasses.replace(CURE, changes_loss=changes), 4, base)
     assert trial.baseline == (pytest.approx(np.nan, nan_ok=True) if changes else made.point.baseline)
+
+
+@pytest.mark.parametrize(("after", "training", "helps"), [(0.79, 0.97, True), (0.81, 0.97, False), (0.79, 0.99, False)])
+def test_against_noise_a_fifth_of_the_validation_loss_is_enough_where_the_training_loss_falls(after, training, helps):
+    trial = Trial("gradient-noise", CURE, 100, 1.0, after, (1.0, training), 1.0, 1.0, True)
+    assert trial.helps == helps
