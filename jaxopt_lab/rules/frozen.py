@@ -73,8 +73,10 @@ def frozen_paths(problem: Problem) -> tuple[str, ...]:
 
 
 def with_frozen(problem: Problem) -> Problem:
-    """The problem from which `without_frozen` has taken leaves; itself where it has taken none."""
-    return problem.init.whole if isinstance(problem.init, _Init) else problem
+    """The problem from which `without_frozen` has taken leaves, on this one's data; itself where it has taken none."""
+    if not isinstance(problem.init, _Init):
+        return problem
+    return dataclasses.replace(problem.init.whole, data=problem.data, validation=problem.validation)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -88,5 +88,7 @@ def test_the_paths_of_what_was_taken_out_are_told():
     held = tuple(path != "head" for path in vectors.parameter_paths(params))
     part = without_frozen(problem, optax.sgd(0.1), params, held)[0]
     assert frozen_paths(part) == ("backbone",)
-    assert with_frozen(part) is problem
+    assert with_frozen(part) == problem
+    fewer = (jnp.ones(2),)
+    assert with_frozen(dataclasses.replace(part, data=fewer)).data is fewer
     assert with_frozen(problem) is problem

@@ -1,8 +1,8 @@
 """no-gradient: parameters that the loss, or the rule, never moves, for no data, before and after a run.
 
 Exactly zero, for all examples: a stop_gradient, a loss that is constant, a weight that the loss never reads; or a
-weight that is drawn anew in each call and so is no parameter; or outputs that the inputs do not reach; or a rule whose
-updates are all zero. What a rule freezes beside others that it moves is no finding.
+weight that is drawn anew in each call and so is no parameter; or factors that are all zero; or outputs that the inputs
+do not reach; or a rule whose updates are all zero. What a rule freezes beside others that it moves is no finding.
 """
 
 import jax

@@ -214,15 +214,9 @@ def _frozen(evidence: Evidence, held: tuple[str, ...]) -> Finding:
     look = "Train them too: give them a rule other than optax.set_to_zero, or begin from weights that fit."
     cure = (train_all(evidence.setting.optimizer) if evidence.setting.from_init else None) or advise(look)
     return make_finding(
-        "lost-updates",
-        text,
-        numbers,
-        cure,
-        float("inf"),
-        horizon=evidence.num_steps,
-        follows_from=_FROZEN_BY,
+        "lost-updates", text, numbers, cure, float("inf"), horizon=evidence.num_steps, follows_from=_FROZEN_BY,
         is_tentative=cure.change is not None and not evidence.learned_nothing,
-    )
+    )  # fmt: skip
 
 
 def examine_clipped(evidence: Evidence) -> Finding | None:
