@@ -144,6 +144,8 @@ def conclude(evidence: Evidence, account: Budget, log: Callable[[str], None] = l
             missing[cause] = examination.not_of_sample
         elif finding is not None:
             found.append(dataclasses.replace(finding, evidence=finding.evidence + _monitored(evidence)))
+    if any(finding.cause == "unbounded-loss" for finding in found):  # what lets it fall faster is no cure
+        found = [finding for finding in found if finding.cause in ("non-finite", *PROGRAM_CAUSES)]
     tried = _tried(evidence, found, account, log)
     missing = {what: skipped.reason for what, skipped in account.skipped.items() if skipped.applies} | missing
     for finding in found:

@@ -144,6 +144,13 @@ def test_of_a_part_of_the_examples_no_overfitting_is_told(has_sampled, found):
     assert ("overfitting" in told.not_examined) != found
 
 
+@pytest.mark.parametrize(("constant", "found"), [(-12.0, ["unbounded-loss"]), (1.0, ["overfitting"])])
+def test_what_lets_a_loss_without_a_minimum_fall_faster_is_not_told(constant, found):
+    held = Validation(Estimate(0.9, 1e-3), 0.8, 1.2, 0.0)
+    told = conclude(evidence(end=0.1, validation=held, program=search(constant=constant)), Budget(50.0))
+    assert list(told.causes) == found
+
+
 def test_what_was_not_tried_and_nothing_else_shows_is_not_examined():
     made = evidence(program=dataclasses.replace(search(), modes=Modes(0.9, 0.9, 0.1)))
     made = dataclasses.replace(made, point=dataclasses.replace(made.point, is_random=True))
