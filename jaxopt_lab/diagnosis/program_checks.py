@@ -25,6 +25,7 @@ from jaxopt_lab.diagnosis.prescriptions import without_randomness
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes, measure_metrics, measure_modes, metric_at
 from jaxopt_lab.tracing.derivative_rules import MOST_CHECKED, brings_rules, holds_back, opposed_leaves, rise
 from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
+from jaxopt_lab.tracing.lookups import clamped_share
 from jaxopt_lab.tracing.randomness import redrawn_weights
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ NUM_EXAMPLES = 16
 LEAST_SHARE, SURROGATE = 0.01, 0.5
 _EQUAL = 1e-5
 _STEPS, _FEWEST_STEPS, _SHARE = 400, 100, 0.1
+_MOST_LOOKED_UP = 2048
 _RATES = (1e-3, 1e-2, 1e-1)
 _NEAR_LEAST = 0.1  # of the way down
 
@@ -105,6 +107,7 @@ class ProgramChecks:
       memorization: runs on sixteen examples, or None.
       examples: what the outputs make of the examples, or None.
       metrics: those of which more is better, at both ends of the run.
+      clamped: share of the whole numbers of the data that name no row of the table of parameters they are looked up in.
     """
 
     outputs: OutputSearch | None = None
@@ -114,6 +117,7 @@ class ProgramChecks:
     memorization: Memorization | None = None
     examples: ExampleChecks | None = None
     metrics: tuple[MetricChange, ...] = ()
+    clamped: float = 0.0
 
     @property
     def is_surrogate(self) -> bool:
@@ -129,11 +133,22 @@ def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Ski
         penalty=_penalty(evidence, known.outputs, budget),
         examples=check_examples(evidence),
         metrics=measure_metrics(evidence),
+        clamped=_clamped(evidence, known.outputs),
     )
     flow = measure_gradient_flow(evidence, budget)
     if isinstance(flow, Skipped):
         return flow if evidence.program is None else known
     return dataclasses.replace(known, gradients=flow, modes=measure_modes(evidence, budget))
+
+
+def _clamped(evidence: "Evidence", search: OutputSearch | None) -> float:
+    """The share of up to 2048 examples' whole numbers that are looked up beyond the end of a table."""
+    problem = evidence.setting.problem.freeze()
+    kinds = [leaf.dtype.kind for leaf in jax.tree.leaves(problem.data)]
+    if search is None or not {"i", "u"} & {kinds[place] for place in search.place.inputs}:
+        return 0.0
+    batch = some_examples(problem.data, _MOST_LOOKED_UP, evidence.setting.seed)
+    return clamped_share(as_partial(problem.loss), evidence.setting.params, batch)
 
 
 def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow | Skipped:

@@ -125,11 +125,12 @@ def measure_rule(evidence: "Evidence", budget: Budget) -> RuleChecks | Skipped:
         return budget.skipped["rule"]
     rule, found = setting.rule, []
     try:
-        for params in points:
-            found += [_response(rule, params, gradient) for gradient in _gradients(setting, params)]
-        lost, dtype = (0.0, "") if run is None or run.diverged else _lost(setting, run)
         steps = setting.total_steps or (run.num_steps if run else 1)
         planned = read_schedule(rule, setting.params, steps, setting.optimizer)
+        moving = rule if planned is None or planned.rates[0] else held_at(rule, planned.peak)  # a warm-up begins at 0
+        for params in points:
+            found += [_response(moving, params, gradient) for gradient in _gradients(setting, params)]
+        lost, dtype = (0.0, "") if run is None or run.diverged else _lost(setting, run)
     except (TypeError, ValueError) as error:
         return Skipped(f"the rule does not depend on gradients alone ({type(error).__name__})")
     elasticities, shortened, cosines = np.transpose([each[:3] for each in found])

@@ -59,7 +59,7 @@ def run(
       seeds: seed, or seeds [N]; equal seeds give equal initialization and data order.
       probes: what to record; the loss if nothing is given.
       every: steps between records; the start and the end are always recorded.
-      batch_size: examples a step, drawn without replacement within an epoch; None for all.
+      batch_size: examples a step, drawn without replacement within an epoch; None for all. Of data in batches theirs.
       params: start here instead of at `problem.init`; a pytree without the axis N.
       feasibility: when a configuration counts as diverged.
       execution: loop, width K, segments, devices, checkpoints' times, progress bar; what it leaves open is chosen.
@@ -83,7 +83,7 @@ def run(
     problem, batches, drawn = feeding_of("run", problem, batch_size)
     plan = plan_run(
         problem, rule, hyperparameters or {}, steps=steps, seeds=seeds, probes=probes, every=every, params=params,
-        batch_size=batch_size, execution=execution, batches=batches,
+        batch_size=None if batches else batch_size, execution=execution, batches=batches,
     )  # fmt: skip
     limits = feasibility or Feasibility()
     inputs = groups.on_every_device(plan.program, storage.inputs_of(problem, plan.program))

@@ -32,13 +32,14 @@ def feeding_of(where: str, problem: Problem, batch_size: int | None) -> tuple[Pr
       The problem itself, None and "" where its data are arrays.
 
     Raises:
-      InputError: the data come in batches, and a batch size was given too.
+      InputError: the data come in batches, and another batch size was given.
     """
     if not isinstance(problem.data, Batches):
         return problem, None, ""
-    if batch_size is not None:
+    own = problem.data.batch_size
+    if batch_size not in (None, own):
         raise fail(
-            where, f"batch_size {batch_size} was given, and the data of {problem.name} come in batches",
+            where, f"batch_size {batch_size} was given, and the data of {problem.name} come in batches of {own}",
             "Leave it out, or let the data give batches of that size.",
         )  # fmt: skip
     arrays, text = sampled(problem.name, problem.data)

@@ -30,6 +30,7 @@ def line(dtype=jnp.float32, criterion=optax.sigmoid_binary_cross_entropy, labels
     [
         (optax.sgd(-0.1), "gradient-ascent"),
         (optax.chain(optax.scale_by_adam(), optax.scale(1e-2)), "gradient-ascent"),
+        (optax.sgd(optax.linear_schedule(0.0, -0.1, 20)), "gradient-ascent"),
         (optax.MultiSteps(optax.sgd(0.5), every_k_schedule=30).gradient_transformation(), "schedule"),
         (optax.MultiSteps(optax.sgd(0.5), every_k_schedule=100).gradient_transformation(), "schedule"),
         (optax.sgd(optax.constant_schedule(0.0)), "schedule"),

@@ -108,13 +108,21 @@ def test_batches_keep_the_precision_of_the_run():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch_size": 4}, "run: batch_size 4 was given, and the data of line come in batches. Leave it out"),
+        (
+            {"batch_size": 4},
+            f"run: batch_size 4 was given, and the data of line come in batches of {SIZE}. Leave it out",
+        ),
         ({"execution": training.Execution("vmap")}, "data that come in batches need the loop 'step', got 'vmap'"),
     ],
 )
 def test_what_does_not_go_with_batches_is_refused(options, message):
     with pytest.raises(InputError, match=message):
         training.run(line(parts()), rules.sgd, RULE, steps=1, **options)
+
+
+def test_the_batch_size_of_the_batches_may_be_said():
+    runs = [training.run(line(parts()), rules.sgd, RULE, steps=2, batch_size=size) for size in (None, SIZE)]
+    np.testing.assert_array_equal(runs[0].params, runs[1].params)
 
 
 def test_a_sweep_takes_all_batches_into_memory():

@@ -128,7 +128,7 @@ def examine_low(evidence: Evidence) -> Finding | None:
         _is_at_rest(evidence)
         or share > MOST_SHARE
         or evidence.is_converged
-        or (evidence.progress > 0.9 and not evidence.follows_model)
+        or (_progress(evidence) > 0.9 and not evidence.follows_model)
     ):
         return None
     measurements = [measured("learning rate times sharpness over the edge", share, MOST_SHARE, EDGE)]
@@ -152,6 +152,14 @@ def examine_low(evidence: Evidence) -> Finding | None:
         "learning-rate-too-low", text, measurements, cure, factor, horizon=horizon_for(evidence, factor),
         forecast=_forecast(evidence, factor), follows_from=causes,
     )  # fmt: skip
+
+
+def _progress(evidence: Evidence) -> float:
+    """The share of the loss that the run removed, without what of it lay above that of the best constant output."""
+    end, base, least = evidence.end, evidence.point.baseline, evidence.lower_bound
+    if base is None or not np.isfinite(least) or not least < base < evidence.point.loss:
+        return evidence.progress
+    return (base - end) / (base - least)
 
 
 def _is_at_rest(evidence: Evidence) -> bool:

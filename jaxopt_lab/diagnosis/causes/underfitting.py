@@ -4,6 +4,7 @@ a probe predicts unseen examples with less than half of the model's errors once 
     which the last quarter gains less than a tenth of that, but where the training examples are memorized; or
 weight decay changes the step where the run ended by at least half of what it is without it; or
 the run goes badly and the loss's own penalty on the weights is at least half of what the best constant output costs; or
+numbers of the data name no row of the table of parameters that they are looked up in: JAX clamps them to its end; or
 no way leads down from where the run stands still, no lower loss is known, and half of that loss is left
 """
 
@@ -19,6 +20,7 @@ HELD = 0.5
 PULLED = 0.5
 CRAWLS, MANY_STEPS = 0.1, 200
 FITTED = 0.1
+CLAMPED = 0.01
 _STANDING = ("local-minimum", "saddle", "plateau", "gradient-noise")
 
 
@@ -27,7 +29,9 @@ def examine(evidence: Evidence) -> Finding | None:
     base, held = evidence.point.baseline, evidence.update.decay or 0.0
     if base is None or base <= 0 or not np.isfinite(evidence.end):
         return None
-    left = evidence.end / base
+    left, clamped = evidence.end / base, evidence.part("program.clamped") or 0.0
+    if clamped > CLAMPED and not evidence.is_converged:
+        return _beyond_its_end(evidence, clamped)
     pulled = max(evidence.penalty) / max(base - evidence.penalty.start, 1e-300)
     if pulled >= PULLED and evidence.is_underperforming:
         return _penalized(evidence, pulled)
@@ -89,6 +93,18 @@ def _outdone(evidence: Evidence, skill: Skill) -> Finding:
         "underfitting", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps,
         follows_from=tuple(each for each in CAUSES if each in blamed),
     )  # fmt: skip
+
+
+def _beyond_its_end(evidence: Evidence, clamped: float) -> Finding:
+    text = (
+        f"{clamped:.1%} of the numbers that are looked up in a table of parameters name no row of it: JAX clamps them"
+        " to its end, and the model takes them for one."
+    )
+    cure = advise("Give the table as many rows as there are different numbers, or number these from 0.")
+    numbers = [measured("share of the numbers that name no row", clamped, CLAMPED)]
+    return make_finding(
+        "underfitting", text, numbers, cure, 1 / max(1 - clamped, 1e-2), gain_in="loss", horizon=evidence.num_steps
+    )
 
 
 def _penalized(evidence: Evidence, pulled: float) -> Finding:
