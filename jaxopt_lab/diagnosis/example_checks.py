@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = 31  # no other axis of the outputs is likely to have as many
 _MOST_PAIRED, _DEALS, _UNPAIRED = 512, 4, 0.02
-_GAINS = (1.0, 4.0, 16.0)  # sigmoids shrink what they see four times a layer: small weights would hide it
+_GAINS = (1e-3, 1.0, 4.0, 16.0)  # sigmoids shrink what they see four times a layer; of raw inputs they are saturated
 _SAME = 1e-5  # of the outputs' size: the rounding of sums in another order
 
 
@@ -119,7 +119,7 @@ def _distance(outputs: np.ndarray, others: np.ndarray) -> float:
 
 
 def _drawn_anew(params: Any, gain: float, key: jax.Array) -> Any:
-    """Parameters of the same shapes: normal, with the deviation gain / sqrt(inputs), that of vectors 1 / gain.
+    """Parameters of the same shapes: normal, with the deviation gain / sqrt(inputs), that of vectors gain or 1 / gain.
 
     Biases as large as that hide what the inputs do, where a normalization follows them.
     """
@@ -127,7 +127,7 @@ def _drawn_anew(params: Any, gain: float, key: jax.Array) -> Any:
     keys = jax.random.split(key, len(leaves))
 
     def draw(key: jax.Array, leaf: jax.Array) -> jax.Array:
-        deviation = gain / np.sqrt(np.prod(leaf.shape[:-1])) if leaf.ndim > 1 else 1 / gain
+        deviation = gain / np.sqrt(np.prod(leaf.shape[:-1])) if leaf.ndim > 1 else min(gain, 1 / gain)
         return (deviation * jax.random.normal(key, leaf.shape)).astype(leaf.dtype)
 
     return jax.tree.unflatten(structure, [draw(each, leaf) for each, leaf in zip(keys, leaves, strict=True)])

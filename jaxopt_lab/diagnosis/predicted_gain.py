@@ -154,6 +154,8 @@ def rank(findings: Sequence[Finding]) -> tuple[Finding, ...]:
 
 def _explains(cause: Finding, other: Finding, most: _Most) -> bool:
     """Whether the other finding follows from the cause, as far as trials do not say otherwise."""
+    if other.cause == "underfitting" and other.trial is None and cause.cause in _STARTS and _mends(cause):
+        return True
     if cause.cause not in other.follows_from or cause.cause == other.cause:
         return False
     if cause.trial is not None and not cause.trial.helps and cause.cause not in _STARTS:

@@ -30,10 +30,9 @@ _SHARE = 0.2  # of the seconds
 _LEAST_BUDGET, _LEAST_STEPS = 100.0, 20
 _HELPS, _VISIBLE, _HALVED, _FASTER = 0.2, 0.02, 0.01, 4.0
 _AT_ALL = 1e6  # times the scale of the loss: a run that met no finite number
-_DRAWS = 3
 _HALF, _GAINED, _ALIKE = 0.5, 0.05, 1e-3
 _LARGER, _SMALL = 8, 2**22  # times the largest value of the loss in use; numbers that cost nothing
-_LESS = 1.25  # below it, of what helps, the steps count
+_DRAWS, _LESS = 3, 1.25  # below it, of what helps, the steps count
 
 
 @dataclasses.dataclass(frozen=True)
@@ -232,7 +231,7 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
             if has_rates:
                 problem, _ = standardize_inputs(1.0, setting.optimizer).apply(problem, setting.rule)
             after = score_runs(problem, setting.rule, list(factors), setting, steps)
-            best = _best_rate(evidence, base, after)
+            best = _best_rate(evidence, base, after, gently=has_rates)
             prescription = (standardize_inputs if has_rates else scale_rate)(factors[best], setting.optimizer)
     except InputError:
         return None
@@ -270,11 +269,12 @@ def _changed(evidence: Evidence, cause: str, prescription: Prescription, steps: 
     return problem, min(several, key=lambda each: _finite(each.ends[0]))
 
 
-def _best_rate(evidence: Evidence, base: Scores, after: Scores) -> int:
-    """Which of the rates ends lowest; of those that end as low, which comes there first."""
-    ends = np.array([_finite(end) for end in after.ends])
-    alike = np.flatnonzero(ends <= ends.min() + _ALIKE * evidence.scale)
-    return int(max(alike, key=lambda place: _speed(evidence, base, after.curves[place])))
+def _best_rate(evidence: Evidence, base: Scores, after: Scores, gently: bool) -> int:
+    """Which rate ends lowest, climbs from its least loss added; of those alike the fastest, or `gently` the lowest."""
+    climbs = [np.max(curve[np.argmin(curve) :]) - np.min(curve) for curve in after.curves]
+    ends = np.array([_finite(end + climb) for end, climb in zip(after.ends, climbs, strict=True)])
+    alike = np.flatnonzero(ends <= ends.min() + (_VISIBLE if gently else _ALIKE) * evidence.scale)
+    return int(alike[0] if gently else max(alike, key=lambda place: _speed(evidence, base, after.curves[place])))
 
 
 def _speed(evidence: Evidence, base: Scores, curve: np.ndarray) -> float:

@@ -282,3 +282,11 @@ def test_a_model_that_fits_sixteen_examples_may_only_have_begun_badly(least, fol
     told = underfitting.examine(evidence(total_steps=39, data=data, program=program))
     assert ("bad-initialization" in told.follows_from) == follows
     assert "unnormalized-inputs" in told.follows_from
+
+
+@pytest.mark.parametrize(("clamped", "end", "found"), [(0.009, 0.9, False), (0.011, 0.9, True), (0.5, 1e-5, False)])
+def test_numbers_that_name_no_row_of_a_table_are_told(clamped, end, found):
+    made = evidence(end=end, program=dataclasses.replace(search(), clamped=clamped))
+    told = underfitting.examine(made)
+    assert (told is not None) == found
+    assert not found or "1.1% of the numbers that are looked up" in told.explanation

@@ -9,8 +9,8 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis.example_checks import _paired
-from jaxopt_lab.diagnosis.output_search import find_place
+from jaxopt_lab.diagnosis.example_checks import _ignored, _paired
+from jaxopt_lab.diagnosis.output_search import find_place, outputs_of
 
 RNG = np.random.default_rng(0)
 SERIES = RNG.normal(size=(96, 5, 3)).astype(np.float32)  # examples, time, features
@@ -150,6 +150,20 @@ def test_biases_that_outweigh_the_inputs_before_a_normalization_do_not_hide_them
 
     found = told(outputs, start)
     assert not found.evidence.program.examples.ignored
+
+
+@pytest.mark.parametrize(("keep", "ignored"), [(1.0, False), (0.0, True)])
+def test_raw_inputs_that_saturate_any_usual_weights_are_not_lost(keep, ignored):
+    raw = (1000 * (1 + 0.3 * RNG.normal(size=(96, 4)))).astype(np.float32)
+    params = {"in": jnp.ones((4, 8)), "bias": jnp.zeros(8), "out": jnp.ones((8, 1))}
+
+    def loss(params, batch, key):
+        return jnp.mean((jnp.tanh(keep * batch[0] @ params["in"] + params["bias"]) @ params["out"] - batch[1]) ** 2)
+
+    problem = lab.from_loss(loss, params, (raw, np.ones((96, 1), np.float32)))
+    few = tuple(leaf[:31] for leaf in problem.data)
+    place, outputs = find_place(problem, params), outputs_of(problem, params, few)
+    assert _ignored(problem, params, place, few, outputs, 0, seed=0) == ignored
 
 
 def test_ten_layers_of_sigmoids_hide_their_inputs_without_losing_them():

@@ -83,6 +83,7 @@ FOLLOWS, RATE = ("unnormalized-inputs",), ("learning-rate-too-high",)
             )
         ),
         # What was tried in vain explains nothing, but for a start, of which only one other was tried.
+        ([found("underfitting", 15.0), found("bad-initialization", 4.0, 4.0)], ["bad-initialization", "underfitting"]),
         (
             [found("unnormalized-inputs", 15.0, 1.0, False), found("underfitting", 2.0, follows=FOLLOWS)],
             ["underfitting", "unnormalized-inputs"],

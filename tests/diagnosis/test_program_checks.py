@@ -1,5 +1,7 @@
 """What the loss asks of the parameters, and of the outputs, beside what it teaches."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,10 +9,13 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
+from jaxopt_lab.diagnosis import program_checks
 from jaxopt_lab.diagnosis.budget import step_cost
+from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.pipeline import diagnose
 from jaxopt_lab.diagnosis.rule_checks import read_schedule
 from jaxopt_lab.rules.identification import identify
+from tests.diagnosis.pieces import evidence
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(80, 4)).astype(np.float32)
@@ -108,3 +113,14 @@ def test_a_full_batch_of_a_small_model_costs_as_its_examples_times_its_parameter
     assert step_cost(full(2000, 200), None) == 0.4
     assert step_cost(full(2000, 1000), None) == 1.0
     assert step_cost(full(2000, 200), 100) == 0.05
+
+
+@pytest.mark.parametrize(("rows", "clamped"), [(30, 0.0), (20, 1 / 3)])
+def test_tokens_are_looked_up_in_a_table_with_a_row_for_each(rows, clamped):
+    ids = np.arange(240, dtype=np.int32).reshape(60, 4) % 30
+    params = {"table": jnp.ones((rows, 3)), "out": jnp.ones((3, 1))}
+    loss = lambda p, batch, key: jnp.mean((p["table"][batch[0]].mean(1) @ p["out"] - batch[1]) ** 2)  # noqa: E731
+    problem = lab.from_loss(loss, params, (ids, np.ones((60, 1), np.float32)))
+    made = dataclasses.replace(evidence(problem), setting=dataclasses.replace(evidence(problem).setting, params=params))
+    assert program_checks._clamped(made, search_outputs(problem, params)) == pytest.approx(clamped)
+    assert program_checks._clamped(made, None) == 0

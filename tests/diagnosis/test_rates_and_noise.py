@@ -59,6 +59,18 @@ def test_a_rate_is_too_low_where_ten_times_of_it_leaves_less_than_half(there, fo
     assert (found_here is not None) == found
 
 
+@pytest.mark.parametrize(("start", "end", "found"), [(30.0, 0.9, True), (30.0, 0.09, False), (1.1, 0.09, False)])
+def test_what_a_bad_start_unlearns_is_no_progress(start, end, found):
+    """Of 30 down to 0.9 most lay above a constant output's loss of 1."""
+    made = evidence(end=end, curvature=bowl(0.4, 0.1))
+    curve = np.interp(np.arange(40), [0, 2, 20, 39], [start, 1.1, end, end - 0.02])
+    point = dataclasses.replace(made.point, loss=start)
+    ends = {factor: np.full(10, 0.01) for factor in (0.1, 10.0, 100.0)}
+    made = dataclasses.replace(made, point=point, run=dataclasses.replace(made.run, losses=curve))
+    told = learning_rates.examine_low(dataclasses.replace(made, rates=OtherRates(np.arange(0, 40, 4), ends)))
+    assert (told is not None) == found
+
+
 @pytest.mark.parametrize(("late", "there", "found"), [(5e-4, 0.8995, False), (2e-3, 0.8995, True), (5e-4, 0.89, True)])
 def test_a_run_at_rest_has_no_rate_that_is_too_low(late, there, found):
     """It falls by 0.2; ten times the rate gets as far in a few steps, and no farther, or a little."""

@@ -10,12 +10,12 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.core import Status
+from jaxopt_lab.core import Estimate, Status
 from jaxopt_lab.diagnosis.causes import non_finite, rule_limits
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, ProgramChecks
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StillLeaf, find_still_leaf
-from jaxopt_lab.diagnosis.validation import MetricChange, Modes
+from jaxopt_lab.diagnosis.validation import MetricChange, Modes, Validation
 from jaxopt_lab.rules.frozen import without_frozen
 from jaxopt_lab.rules.identification import UNKNOWN
 from tests.diagnosis.pieces import CLASSES, evidence, search
@@ -148,6 +148,14 @@ def test_nine_of_ten_steps_have_no_update(idle, found):
 @pytest.mark.parametrize(("descent", "found"), [(-0.45, False), (-0.55, True)])
 def test_updates_point_along_the_gradient(descent, found):
     assert (rule_limits.examine_ascent(evidence(rule=checks(descent=descent))) is not None) == found
+
+
+@pytest.mark.parametrize(("held", "found"), [(0.45, True), (0.55, False)])
+def test_a_metric_that_falls_where_little_carries_over_may_be_of_other_data(held, found):
+    program = ProgramChecks(metrics=(MetricChange("score", 0.5, 0.1),))
+    held = Validation(Estimate(held, 1e-3), 0.8, 1.2, 0.0)
+    made = evidence(end=0.3, rule=checks(), program=program, validation=held)
+    assert (rule_limits.examine_ascent(made) is not None) == found
 
 
 @pytest.mark.parametrize(("descent", "cure"), [(1.0, "Give the weight decay its sign"), (-1.0, "Negate the updates")])

@@ -212,7 +212,23 @@ def test_of_rates_that_end_alike_the_fastest_is_taken(ends, best):
     curves = np.array([np.linspace(1.0, 0.3, 11), np.full(11, 0.3), np.linspace(1.0, 0.3, 11)])
     before = Scores(np.array([0.5]), None, np.arange(11), np.linspace(1.0, 0.5, 11)[None], None, None)
     after = dataclasses.replace(before, ends=np.array(ends), curves=curves)
-    assert trials._best_rate(evidence(), before, after) == best
+    assert trials._best_rate(evidence(), before, after, gently=False) == best
+
+
+@pytest.mark.parametrize(("ends", "best"), [((0.32, 0.3, 0.31), 0), ((0.33, 0.3, 0.31), 1)])
+def test_of_rates_that_come_with_another_change_the_lowest_is_taken_that_ends_alike(ends, best):
+    """What they are a fiftieth of is the scale, 1.1."""
+    before = Scores(np.array([0.5]), None, np.arange(11), np.linspace(1.0, 0.5, 11)[None], None, None)
+    after = dataclasses.replace(before, ends=np.array(ends), curves=np.full((3, 11), 0.3))
+    assert trials._best_rate(evidence(), before, after, gently=True) == best
+
+
+@pytest.mark.parametrize(("late", "best"), [(0.45, 1), (0.55, 0)])
+def test_a_rate_whose_run_climbs_again_ends_as_much_higher(late, best):
+    before = Scores(np.array([0.5]), None, np.arange(12), np.linspace(1.0, 0.5, 12)[None], None, None)
+    climbing = np.r_[np.full(9, 0.2), 0.2, 0.2, late]
+    after = dataclasses.replace(before, ends=np.array([0.5, 0.2]), curves=np.stack([np.full(12, 0.5), climbing]))
+    assert trials._best_rate(evidence(), before, after, gently=False) == best
 
 
 def test_averaged_iterates_are_judged_where_they_are_averaged():

@@ -110,6 +110,8 @@ def _against_metric(evidence: Evidence) -> Finding | None:
     """A finding where the loss comes down and takes a metric with it of which more is better."""
     changes = () if evidence.program is None else evidence.program.metrics
     modes = None if evidence.program is None else evidence.program.modes
+    if evidence.generalizes_badly:
+        return None  # metrics may be of other data than they are given
     if modes is not None and not modes.evaluation < evidence.point.loss:
         return None  # metrics are taken in evaluation mode: where the loss rises in it, they may fall
     alone = None if evidence.program is None else evidence.program.memorization
