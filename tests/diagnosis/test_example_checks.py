@@ -154,7 +154,7 @@ def test_biases_that_outweigh_the_inputs_before_a_normalization_do_not_hide_them
 
 @pytest.mark.parametrize(("keep", "ignored"), [(1.0, False), (0.0, True)])
 def test_raw_inputs_that_saturate_any_usual_weights_are_not_lost(keep, ignored):
-    raw = (1000 * (1 + 0.3 * RNG.normal(size=(96, 4)))).astype(np.float32)
+    raw = (1000 * (1 + 0.01 * RNG.normal(size=(96, 4)))).astype(np.float32)
     params = {"in": jnp.ones((4, 8)), "bias": jnp.zeros(8), "out": jnp.ones((8, 1))}
 
     def loss(params, batch, key):

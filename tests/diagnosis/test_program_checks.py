@@ -124,3 +124,5 @@ def test_tokens_are_looked_up_in_a_table_with_a_row_for_each(rows, clamped):
     made = dataclasses.replace(evidence(problem), setting=dataclasses.replace(evidence(problem).setting, params=params))
     assert program_checks._clamped(made, search_outputs(problem, params)) == pytest.approx(clamped)
     assert program_checks._clamped(made, None) == 0
+    found = diagnose(problem, optax.adam(1e-3), steps=20, batch_size=20, budget=30)
+    assert found.evidence.program.clamped == pytest.approx(clamped)

@@ -41,6 +41,14 @@ def test_what_the_rule_does_wrong_is_told_first(rule, cause):
     assert diagnose(line(), rule, steps=60, batch_size=20, budget=60).causes[0] == cause
 
 
+def test_a_decay_before_adam_that_holds_the_loss_up_is_told():
+    rule = optax.chain(optax.add_decayed_weights(0.5), optax.scale_by_adam(), optax.scale(-0.03))
+    told = diagnose(line(), rule, steps=60, batch_size=20, budget=60)
+    assert told.evidence.update.decay > 0.5
+    assert told.causes[0] == "underfitting"
+    assert told.findings[0].prescription.text == "Take the weight decay away."
+
+
 def test_what_a_mask_leaves_out_climbs_its_gradient():
     masked = optax.masked(optax.adam(0.03), {"weight": False, "bias": True})
     told = diagnose(line(), masked, steps=60, batch_size=20, budget=60)

@@ -260,3 +260,14 @@ def test_by_another_loss_nobody_knows_what_a_constant_output_costs(changes):
 def test_against_noise_a_fifth_of_the_validation_loss_is_enough_where_the_training_loss_falls(after, training, helps):
     trial = Trial("gradient-noise", CURE, 100, 1.0, after, (1.0, training), 1.0, 1.0, True)
     assert trial.helps == helps
+
+
+@pytest.mark.parametrize(("rates", "gently"), [((1.0, 2.0), True), ((), False)])
+def test_rates_beside_another_change_are_chosen_gently(monkeypatch, rates, gently):
+    asked = []
+    monkeypatch.setattr(trials, "_best_rate", lambda *given, gently: asked.append(gently) or 0)
+    monkeypatch.setattr(trials, "score_runs", lambda *given: SCORES)
+    prescription = dataclasses.replace(CURE, rates=rates)
+    finding = make_finding("learning-rate-too-low", "", [], prescription, 2.0)
+    assert trials._try(evidence(), finding, prescription, 4, SCORES) is not None
+    assert asked == [gently]

@@ -41,3 +41,4 @@ def test_of_several_lookups_the_worst_is_told():
 def test_a_table_of_the_data_and_numbers_made_of_parameters_are_no_lookups():
     assert share(lambda table, ids: (table[0, 0] * jnp.ones((4, 2)) * ids)[ids]) == 0
     assert share(lambda table, ids: ids[jnp.argmax(table) + 20]) == 0
+    assert share(lambda table, ids: table[ids + jnp.argmax(table) + 20]) == 0
