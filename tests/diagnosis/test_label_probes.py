@@ -9,14 +9,12 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import Status
-from jaxopt_lab.diagnosis import data_checks, label_probes
-from jaxopt_lab.diagnosis.budget import Budget
-from jaxopt_lab.diagnosis.causes import underfitting
+from jaxopt_lab.diagnosis import label_probes
 from jaxopt_lab.diagnosis.data_checks import DataChecks
 from jaxopt_lab.diagnosis.label_probes import Skill, _correlations, _pairs, measure_skill, probe_labels
 from jaxopt_lab.diagnosis.output_search import search_outputs
 from jaxopt_lab.diagnosis.pipeline import diagnose
-from tests.diagnosis.pieces import PLACE, evidence, search
+from tests.diagnosis.pieces import PLACE, evidence
 
 RNG = np.random.default_rng(0)
 INPUTS = RNG.normal(size=(360, 2)).astype(np.float32)
@@ -80,58 +78,6 @@ def test_two_numbers_are_classes_as_a_hinge_has_them():
     assert found.evidence.data.skill.is_class
     assert found.evidence.data.skill.model > 0.9
     assert "underfitting" not in found.causes
-
-
-NAMES = np.array([2, 0, 3, 1])[np.clip(np.floor(1.5 * INPUTS[:, 0]) + 2, 0, 3).astype(int)]
-GRADES = np.clip(np.floor(1.5 * INPUTS[:, 0]) + 2, 0, 3).astype(np.int32)
-
-
-def counts(targets):
-    def loss(params, batch, key):
-        rates = batch[0] @ params["w"][:, 0] + params["b"][0]
-        return jnp.mean(jnp.exp(rates) - batch[1] * rates)
-
-    return lab.from_loss(loss, START, (INPUTS[:240], targets[:240]), validation=(INPUTS[240:], targets[240:]))
-
-
-@pytest.mark.parametrize(
-    ("problem", "found"), [(regression(NAMES), True), (regression(GRADES), False), (counts(GRADES), False)]
-)
-def test_numbers_of_classes_without_an_order_are_no_targets_of_a_regression(problem, found):
-    made = diagnose(problem, optax.adam(3e-2), steps=240, batch_size=40, budget=100).evidence
-    assert made.data.skill.is_class
-    assert made.data.skill.is_outdone == found
-    told = underfitting.examine(made)
-    assert (told is not None) == found
-    assert not found or "One output stands for several classes" in told.explanation
-
-
-@pytest.mark.parametrize(
-    ("shape", "classes", "found"),
-    [
-        ((40,), 3, True),
-        ((40, 1), 3, True),
-        ((40,), 2, False),
-        ((40, 3), 3, False),
-        ((40,), 50, True),
-        ((40,), 51, False),
-    ],
-)
-def test_one_output_and_three_classes_are_a_number_for_a_class(shape, classes, found):
-    place = dataclasses.replace(PLACE, shape=shape)
-    data = np.zeros((102, 3), np.float32), np.arange(102) % classes
-    assert label_probes.numbers_for_classes(place, data) == found
-    assert not label_probes.numbers_for_classes(place, (data[0], data[0]))
-
-
-@pytest.mark.parametrize(("shape", "probed"), [((40, 1), True), ((40, 4), False)])
-def test_a_number_for_a_class_is_probed_although_its_loss_comes_down(monkeypatch, shape, probed):
-    monkeypatch.setattr(data_checks, "probe_labels", lambda *given: (None, None))
-    monkeypatch.setattr(data_checks, "measure_skill", lambda *given: Skill(0.3, 0.9, 0.01))
-    made = evidence(end=0.01, program=search(place=dataclasses.replace(PLACE, shape=shape)))
-    assert not made.is_underperforming
-    found = data_checks.measure_data(made, Budget(200.0, 60.0))
-    assert (found.skill is not None) == probed
 
 
 def test_outputs_that_are_compared_with_each_other_predict_no_targets():
