@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Problem, meshes
-from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.core.problem import with_metrics
 from jaxopt_lab.diagnosis.inputs import QUARTILES, find_inputs
 
 _CLIP = 5.0
@@ -101,10 +101,8 @@ def balanced(problem: Problem, leaf: int, seed: int = 0) -> Problem:
 def shaped(problem: Problem, leaf: int, shape: tuple[int, ...]) -> Problem:
     """A leaf of shape [n, *shape] for the loss; metrics, which may compare it as it is, see the shape that it had."""
     before = np.shape(jax.tree.leaves(problem.data)[leaf])[1:]
-    seen = functools.partial(_reshaped, leaf, before)
-    metrics = {name: jax.tree_util.Partial(seen, as_partial(metric)) for name, metric in problem.metrics.items()}
     changed = _with_leaf(problem, leaf, lambda values: values.reshape(len(values), *shape))
-    return dataclasses.replace(changed, metrics=metrics)
+    return with_metrics(changed, functools.partial(_reshaped, leaf, before))
 
 
 def finite_examples(problem: Problem) -> Problem:

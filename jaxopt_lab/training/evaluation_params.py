@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxopt_lab.core import Problem, Stateful, Truth
-from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.core.problem import as_partial, with_metrics
 
 Factory = Callable[..., optax.GradientTransformation]
 Evaluated = Callable[[Any, Any], Any]
@@ -67,10 +67,9 @@ def with_evaluation_params(problem: Problem) -> Problem:
     stateful = problem.stateful
     expected = None if stateful is None else stateful.expected
     return dataclasses.replace(
-        problem,
+        with_metrics(problem, _judged),
         loss=jax.tree_util.Partial(_paired_loss, as_partial(problem.loss)),
         init=_Doubled(problem.init),
-        metrics={name: jax.tree_util.Partial(_judged, as_partial(each)) for name, each in problem.metrics.items()},
         truth=Truth(),
         separable=None,
         composite=None,
