@@ -5,7 +5,8 @@ By the data: every layer's outputs with mean 0 and deviation 1, first layer firs
     W <- W / s,   b <- (b - m) / s
 
 m and s are the mean of each unit and the deviation over examples and units, measured with all layers before it done.
-Units that are copies of each other are drawn anew first.
+Units that are copies of each other are drawn anew first. What a layer of a loop gives is carried into the loop's next
+turn: its s is the root of the deviation over the turns, again and again until the deviation is near 1.
 
 Reference: Mishkin and Matas 2016, All you need is a good init; Salimans and Kingma 2016, section 3; Saxe, McClelland,
 Ganguli 2014, arXiv 1312.6120 (orthogonal); Tallec and Ollivier 2018, arXiv 1804.11188 (gates).
@@ -25,6 +26,7 @@ from jaxopt_lab.tracing.layer_statistics import measure_signals
 from jaxopt_lab.tracing.signals import LayerSignal
 
 _COPIES = 0.5
+_NEAR, _MOST_ROUNDS = 1.5, 20
 _SHUT = -1.0
 
 
@@ -77,7 +79,9 @@ def rescaled(problem: Problem, params: Any, key: jax.Array) -> Any:
         if layer.copies > _COPIES and layer.num_units > 1:
             params = _drawn(params, layer, jax.random.fold_in(key, place))
             layer = measure_signals(problem, params).layers[place]
-        if place < num_layers - 1:
+        if layer.is_recurrent:
+            params = _scaled_through_turns(problem, params, place)
+        elif place < num_layers - 1:
             params = _scaled(params, layer)
         elif loss(calm := _scaled(params, layer, least=1.0)) < loss(params):
             params = calm
@@ -98,6 +102,16 @@ def _scaled(params: Any, layer: LayerSignal, least: float = 0.0) -> Any:
     if bias is not None:
         changes[bias] = lambda leaf: ((leaf - jnp.asarray(layer.centres, leaf.dtype)) / size).astype(leaf.dtype)
     return _changed(params, changes)
+
+
+def _scaled_through_turns(problem: Problem, params: Any, place: int) -> Any:
+    for _ in range(_MOST_ROUNDS):
+        layer = measure_signals(problem, params).layers[place]
+        size = layer.deviation ** (1 / layer.turns)
+        if not np.isfinite(size) or size == 0 or 1 / _NEAR < layer.deviation < _NEAR:
+            break
+        params = _changed(params, {layer.name: lambda leaf, size=size: (leaf / size).astype(leaf.dtype)})
+    return params
 
 
 def _orthogonal(key: jax.Array, leaf: jax.Array) -> jax.Array:

@@ -47,6 +47,24 @@ def test_units_that_are_copies_are_drawn_anew():
     assert max(layer.copies for layer in after.layers) == 0
 
 
+def test_blocks_that_are_added_up_in_a_loop_keep_the_size_of_what_they_are_given():
+    def loss(params, batch, key):
+        last, _ = jax.lax.scan(lambda x, w: (x + jax.nn.relu(x @ w), None), batch[0], params["blocks"])
+        return jnp.mean((last @ params["out"] - batch[1]) ** 2)
+
+    draw = lambda place, shape: jax.random.normal(jax.random.key(place), shape)  # noqa: E731
+    problem = lab.from_loss(
+        loss,
+        {"blocks": draw(0, (24, 8, 8)) / 2, "out": draw(1, (8, 1))},
+        (draw(2, (100, 8)), draw(3, (100, 1))),
+    )
+    params = problem.init(jax.random.key(0))
+    before = measure_signals(problem, params).layers[0].deviation
+    after = measure_signals(problem, rescaled(problem, params, jax.random.key(1))).layers[0].deviation
+    assert before > 1e3
+    assert 0.5 < after < 2
+
+
 def test_a_rate_is_scaled_and_a_decay_taken_away():
     _, faster = prescriptions.scale_rate(10.0, identify(optax.sgd(0.1), DEEP.init(jax.random.key(0)))).apply(
         DEEP, optax.sgd(0.1)
