@@ -1,4 +1,4 @@
-"""Problems with other data: other units, class numbers, shares of the classes, or another split.
+"""Problems with other data: other units, class numbers, shares of the classes, another split, other running statistics.
 
 Each is a function of a problem that gives another one; training and validation data keep their structure.
 """
@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Problem, meshes
-from jaxopt_lab.core.problem import with_metrics
+from jaxopt_lab.core.problem import with_losses, with_metrics
 from jaxopt_lab.diagnosis.inputs import QUARTILES, find_inputs
 
 _CLIP = 5.0
@@ -134,6 +134,14 @@ def _statistics(data: Any, place: int) -> tuple[np.ndarray, np.ndarray]:
     return inputs.mean(0), np.where(deviation > _VARIES * max(float(np.abs(inputs).max()), 1e-300), deviation, 1.0)
 
 
+def with_moved_statistics(problem: Problem, share: float, wanted: float) -> Problem:
+    """Running statistics that move `wanted` of the way to the batch's in a step, where they move `share` by themselves.
+
+    The batch's are what a step makes of zeros, over the share: what a large number moves by is lost in its rounding.
+    """
+    return with_losses(problem, _MoveStatistics(share, wanted), evaluated=False)
+
+
 def _with_leaf(
     problem: Problem, place: int, change: Callable[[np.ndarray], np.ndarray], *, signed: bool = False
 ) -> Problem:
@@ -158,3 +166,25 @@ def _changed(data: Any, place: int, change: Callable[[np.ndarray], np.ndarray], 
 def _as_bytes(data: Any) -> list[bytes]:
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(data)]
     return [b"".join(leaf[k].tobytes() for leaf in leaves) for k in range(len(leaves[0]))]
+
+
+@dataclasses.dataclass(frozen=True)
+class _MoveStatistics:
+    share: float
+    wanted: float
+
+    def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
+        found = function(params, *rest)
+        if not isinstance(found, tuple):
+            return found  # the loss without a state
+        zeros = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if _is_floating(leaf) else leaf, rest[0])
+        shares = function(params, zeros, *rest[1:])[1]
+
+        def move(old: jax.Array, new: jax.Array, share: jax.Array) -> jax.Array:
+            return old + self.wanted * (share / self.share - old).astype(old.dtype) if _is_floating(old) else new
+
+        return found[0], jax.tree.map(move, rest[0], found[1], shares)
+
+
+def _is_floating(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating)

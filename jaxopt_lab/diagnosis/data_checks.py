@@ -20,6 +20,7 @@ from jaxopt_lab.diagnosis.label_probes import (
     MOST_CLASSES,
     Skill,
     measure_skill,
+    names_none,
     numbers_for_classes,
     probe_labels,
 )
@@ -30,6 +31,7 @@ from jaxopt_lab.tracing.targets import class_leaf, classes_of
 if TYPE_CHECKING:
     from jaxopt_lab.diagnosis.evidence import Evidence
 
+FEW, UNEVEN = 20, 0.1
 _MOST_BATCHES = 64
 
 
@@ -43,6 +45,8 @@ class Labels:
       rarest: share of the rarest class that occurs.
       silent: classes for none of whose examples the loss depends on the outputs.
       leaf: of the data, that holds them.
+      is_unnamed: whether the model at the end of the run names none of the rarest class, one of few that has far less
+        than its share.
     """
 
     counts: dict[int, int]
@@ -50,6 +54,12 @@ class Labels:
     rarest: float
     silent: tuple[int, ...] = ()
     leaf: int | None = None
+    is_unnamed: bool = False
+
+    @property
+    def is_uneven(self) -> bool:
+        """Whether there are few classes and the rarest has less than a tenth of an even share."""
+        return 1 < len(self.counts) <= FEW and self.rarest < UNEVEN / len(self.counts)
 
     @property
     def outside(self) -> int:
@@ -131,6 +141,9 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
     labels = probe = across = skill = None
     if search is not None:
         labels = _labels(search.place, problem.data, *search.silent)
+        if labels is not None and labels.leaf is not None and labels.is_uneven:
+            rare = min(labels.counts, key=labels.counts.__getitem__)
+            labels = dataclasses.replace(labels, is_unnamed=names_none(evidence, labels.leaf, rare))
         validation = evidence.validation
         base = evidence.point.baseline
         poor = (

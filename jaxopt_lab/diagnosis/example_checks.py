@@ -38,11 +38,13 @@ class ExampleChecks(NamedTuple):
       paired: how much lower the loss is for examples with their own targets than with each other's, over its scale; at
         the end of the run, on validation data where there are some. NaN where no targets are told from inputs, or
         where the loss compares examples.
+      beside: by how much they change when the other examples are exchanged, whatever the order does; NaN likewise.
     """
 
     reordered: float
     ignored: bool
     paired: float = float("nan")
+    beside: float = float("nan")
 
     @property
     def is_unpaired(self) -> bool:
@@ -66,7 +68,7 @@ def check_examples(evidence: "Evidence") -> ExampleChecks | None:
     axes = [] if outputs is None else [axis for axis, size in enumerate(outputs.shape) if size == _EXAMPLES]
     if outputs is None or len(axes) != 1:
         return None
-    reordered = float("nan")
+    reordered = by_others = float("nan")
     if setting.batch_size is not None:
         moved = outputs_of(problem, params, meshes.take(problem.data, rows[order]))
         others = np.where(np.arange(_EXAMPLES) % 2, drawn[-_EXAMPLES:], rows)
@@ -74,10 +76,12 @@ def check_examples(evidence: "Evidence") -> ExampleChecks | None:
         if moved is not None and beside is not None:
             by_order = _distance(moved, np.take(outputs, order, axes[0]))
             kept = np.arange(0, _EXAMPLES, 2)
-            reordered = min(by_order, _distance(np.take(beside, kept, axes[0]), np.take(outputs, kept, axes[0])))
+            by_others = _distance(np.take(beside, kept, axes[0]), np.take(outputs, kept, axes[0]))
+            reordered = min(by_order, by_others)
     place = find_place(problem, params)
     ignored = _ignored(problem, params, place, batch, outputs, axes[0], setting.seed)
-    return ExampleChecks(reordered, ignored, _paired(problem, params, place, setting.seed) / evidence.scale)
+    paired = _paired(problem, params, place, setting.seed) / evidence.scale
+    return ExampleChecks(reordered, ignored, paired, by_others)
 
 
 def _paired(problem: Problem, params: Any, place: OutputPlace | None, seed: int) -> float:

@@ -114,6 +114,8 @@ class Prescription:
       changes_loss: whether it is another function of the outputs afterwards, by which the run in use is judged too.
       rates: factors of the learning rate that come with the change; a trial chooses among them.
       evaluated: (state of the rule, params) -> the parameters that are judged; None: the parameters.
+      needs_validation: whether validation data alone show what it gives: without any it is not tried.
+      longer: how many times the steps a trial takes, where batches are so small that more of them cost next to nothing.
     """
 
     text: str
@@ -123,6 +125,8 @@ class Prescription:
     changes_loss: bool = False
     rates: tuple[float, ...] = ()
     evaluated: Evaluated | None = None
+    needs_validation: bool = False
+    longer: int = 1
 
     def apply(self, problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
         """The problem and the rule with the change made.

@@ -116,6 +116,8 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     outputs = outputs_of(problem.freeze(run.model_state), run.params, unknown)
     if inputs is None or targets is None or held is None or truth is None or outputs is None:
         return None
+    if not is_class and math.prod(place.shape[1:]) > 1 and (inputs == targets[:, None]).all(0).any():
+        return None  # an autoencoder's: to copy one number is no measure of what is kept of all
     rows = np.random.default_rng(evidence.setting.seed).permutation(len(inputs))[:_MOST_EXAMPLES]
     if min(len(inputs), len(held)) < FEWEST or len(outputs) != len(held):
         return None
@@ -138,6 +140,21 @@ def measure_skill(evidence: "Evidence", place: OutputPlace) -> Skill | None:
     own, best = min(zip(own.tolist(), best.tolist(), strict=True), key=lambda pair: pair[1] - pair[0])
     spread = 1.0 if is_class else min(2 * np.sqrt(own) * (1 - own), 1.0)  # of a squared correlation
     return Skill(own, best, float(spread / np.sqrt(len(held))), is_class)
+
+
+def names_none(evidence: "Evidence", leaf: int, label: int) -> bool:
+    """Whether the model at the end of the run names none of the examples of a class of the data's `leaf`."""
+    problem, run = evidence.setting.problem, evidence.run
+    if run is None or run.diverged:
+        return False
+    rows = np.flatnonzero(np.asarray(jax.tree.leaves(problem.data)[leaf]) == label)[:_MOST_EXAMPLES]
+    outputs = outputs_of(problem.freeze(run.model_state), run.params, meshes.take(problem.data, rows))
+    if outputs is None or len(outputs) != len(rows):
+        return False
+    columns = outputs.reshape(len(rows), -1)
+    if columns.shape[1] > 1:
+        return not (columns.argmax(1) == label).any()
+    return not any(((columns > threshold) == (label > 0)).any() for threshold in (0.0, 0.5))
 
 
 def numbers_for_classes(place: OutputPlace, data: Any) -> bool:

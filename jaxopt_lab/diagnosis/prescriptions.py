@@ -22,7 +22,7 @@ from jaxopt_lab.tracing.initializers import LSUVInit, RecurrentInit
 from jaxopt_lab.tracing.non_finite import GUARD, GuardLine
 from jaxopt_lab.tracing.outputs import BypassActivation, LighterPenalty, NormalizeOutputs
 
-_SAME_RATE = 0.05
+_SAME_RATE, MOVED = 0.05, 0.1
 
 
 def scale_rate(factor: float, optimizer: IdentifiedRule) -> Prescription:
@@ -62,10 +62,10 @@ def hold_still(paths: tuple[str, ...]) -> Prescription:
     return Prescription(text, lambda p, r: (p, optax.chain(r, optax.masked(optax.set_to_zero(), still))))
 
 
-def enlarge_batch(factor: int) -> Prescription:
-    """`factor` batches for each step, by accumulating their gradients."""
+def enlarge_batch(factor: int, longer: int = 1) -> Prescription:
+    """`factor` batches for each step, by accumulating their gradients; `longer` as of a prescription."""
     text = f"Take batches {factor} times as large (optax.MultiSteps accumulates them)."
-    return Prescription(text, lambda p, r: (p, optax.MultiSteps(r, every_k_schedule=factor).gradient_transformation()))
+    return Prescription(text, lambda p, r: (p, optax.MultiSteps(r, factor).gradient_transformation()), longer=longer)
 
 
 def average_iterates() -> Prescription:
@@ -190,11 +190,8 @@ def hand_state_on(paths: tuple[str, ...], gates: tuple[str, ...], turns: int) ->
 
 def begin_elsewhere() -> Prescription:
     """Another draw of the initial parameters; where there is but one, noise of their own size on it."""
-
-    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
-        return dataclasses.replace(problem, init=ElsewhereInit(problem)), rule
-
-    return Prescription("Begin from other initial parameters, or widen the model.", change, restarts=True)
+    text = "Begin from other initial parameters, or widen the model."
+    return Prescription(text, lambda p, r: (dataclasses.replace(p, init=ElsewhereInit(p)), r), restarts=True)
 
 
 def decay_weights(rate: float) -> Prescription:
@@ -248,6 +245,13 @@ def without_randomness() -> Prescription:
     """The loss of training mode without its key: no dropout, no noise."""
     text = "Lower the dropout (or other noise) of training mode; without any is what was tried."
     return Prescription(text, lambda p, r: (with_losses(p, _without_key, evaluated=False), r))
+
+
+def move_statistics(share: float) -> Prescription:
+    """Running statistics that move a tenth of the way to the batch's in a step, in the place of `share`."""
+    text = f"Let the running statistics move {MOVED:g} of the way to the batch's in a step, not {share:.3g} (momentum)."
+    moved = lambda p, r: (data_changes.with_moved_statistics(p, share, MOVED), r)  # noqa: E731
+    return Prescription(text, moved, needs_validation=True)
 
 
 def standardize_targets(leaf: int, inputs: bool = False) -> Prescription:

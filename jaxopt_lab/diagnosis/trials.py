@@ -25,9 +25,8 @@ RAISED = (3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
 LOWERED = (1 / 3, 1e-1, 1 / 30, 1e-2, 1e-3)
 RATE_CAUSES = {"learning-rate-too-low": RAISED, "plateau": RAISED, "learning-rate-too-high": LOWERED}
 ALL_UNTRIED, UNTRIED = "what the changes give", "the change against "
-_MOST_STEPS = 400
 _SHARE = 0.2  # of the seconds
-_LEAST_BUDGET, _LEAST_STEPS = 100.0, 20
+_LEAST_BUDGET, _LEAST_STEPS, _MOST_STEPS = 100.0, 20, 400
 _HELPS, _VISIBLE, _HALVED, _FASTER = 0.2, 0.02, 0.01, 4.0
 _AT_ALL = 1e6  # times the scale of the loss: a run that met no finite number
 _HALF, _GAINED, _ALIKE = 0.5, 0.05, 1e-3
@@ -146,8 +145,7 @@ class Trial:
 
     def __str__(self) -> str:
         what = "loss" if self.training is None else "validation loss"
-        before = f"{self.before:.3g}" if np.isfinite(self.before) else "no finite number"
-        after = f"{self.after:.3g}" if np.isfinite(self.after) else "no finite number"
+        before, after = (f"{x:.3g}" if np.isfinite(x) else "no finite number" for x in (self.before, self.after))
         return f"tried for {self.steps} steps: {what} {after} instead of {before}"
 
     def to_json(self) -> dict[str, Any]:
@@ -174,7 +172,8 @@ def try_prescriptions(
       cause -> trial; without those that nothing could be run for.
     """
     setting, run = evidence.setting, evidence.run
-    wanted = [each for each in findings if each.prescription.change is not None]
+    can = lambda cure: cure.change and (setting.problem.validation is not None or not cure.needs_validation)  # noqa: E731
+    wanted = [each for each in findings if can(each.prescription)]
     if setting.problem.data is None or run is None or not wanted:
         return {}
     a_step = step_cost(setting.problem, setting.batch_size)
@@ -199,12 +198,13 @@ def try_prescriptions(
         if steps not in bases:
             bases[steps] = score_runs(setting.problem, setting.rule, [1.0], setting, steps)
         for prescription in (finding.prescription, *finding.alternatives):
+            is_found = finding.cause in found and found[finding.cause].helps
+            if is_found and (finding.cause != "gradient-noise" or prescription.longer > 1):
+                break
             trial = None if prescription.change is None else _try(evidence, finding, prescription, steps, bases[steps])
             if trial is not None and (finding.cause not in found or trial.gain > found[finding.cause].gain):
                 found[finding.cause] = trial
-            budget.aside += _num_rates(finding) * (steps * a_step + RECORDS * LOSS)
-            if finding.cause in found and found[finding.cause].helps and finding.cause != "gradient-noise":
-                break
+            budget.aside += _num_rates(finding) * (prescription.longer * steps * a_step + RECORDS * LOSS)
     return found
 
 
@@ -263,7 +263,7 @@ def _changed(evidence: Evidence, cause: str, prescription: Prescription, steps: 
     known, size = (loss_size(each, setting.params) for each in (setting.problem, problem))
     if size > max(_LARGER * known, _SMALL):
         return None
-    restarts, evaluated = prescription.restarts, prescription.evaluated
+    restarts, evaluated, steps = prescription.restarts, prescription.evaluated, steps * prescription.longer
     draws = range(_DRAWS if cause == "local-minimum" else 1)
     several = [score_runs(problem, rule, [1.0], setting, steps, restarts, draw, evaluated) for draw in draws]
     return problem, min(several, key=lambda each: _finite(each.ends[0]))

@@ -40,12 +40,15 @@ class Modes(NamedTuple):
         axes.
       is_meant: whether the noise is no addition: the parameters give it its size, as where a model samples what it
         encodes, or the loss asks for it, as of a denoiser.
+      moved: of the way to those of the batch, what a step moves the running statistics; measured where evaluation mode
+        has the higher loss, else NaN.
     """
 
     training: float
     evaluation: float
     key_share: float
     is_meant: bool = False
+    moved: float = float("nan")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -212,9 +215,12 @@ def measure_modes(evidence: "Evidence", budget: Budget) -> Modes | None:
     train, leaves = forms[0], len(jax.tree.leaves(run.params))
     arguments = (run.params, *([state] if problem.stateful is not None else []), batches[0], keys[0])
     program = lay_out(train, *arguments, open_derivatives=False)
+    alone, evaluated = pairs.mean(0).tolist()
+    lags = problem.stateful is not None and evaluated > alone
     return Modes(
-        float(pairs[:, 0].mean()), float(pairs[:, 1].mean()), float(np.median(shares)) if shares else 0.0,
+        alone, evaluated, float(np.median(shares)) if shares else 0.0,
         any(is_meant(program, leaves) for is_meant in (learns_noise, asks_for_noise, moves_data)),
+        float(compiled(_moved, (), (train, state))(train, run.params, state, batches[0], keys[0])) if lags else np.nan,
     )  # fmt: skip
 
 
@@ -238,6 +244,19 @@ def _both_modes(stateful: bool, forms: Any, params: Any, state: Any, batch: Any,
     if stateful:
         return train(params, state, batch, key)[0], evaluate(params, state, batch)
     return train(params, batch, key), evaluate(params, batch, None)
+
+
+def _moved(train: Any, params: Any, state: Any, batch: Any, key: Any) -> jax.Array:
+    """From two states apart: each moves the same share of its own way to what the batch says."""
+    other = jax.tree.map(lambda leaf: leaf + (1 + jnp.abs(leaf)) if _is_floating(leaf) else leaf, state)
+    means = lambda tree: [leaf for leaf in jax.tree.leaves(tree) if _is_floating(leaf)]  # noqa: E731
+    steps = [vectors.subtract(means(train(params, each, batch, key)[1]), means(each)) for each in (state, other)]
+    apart = vectors.subtract(means(other), means(state))
+    return vectors.dot(vectors.subtract(*steps), apart) / vectors.dot(apart, apart)
+
+
+def _is_floating(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def _slope(stateful: bool, forms: Any, params: Any, state: Any, batch: Any, key: Any) -> list[jax.Array]:

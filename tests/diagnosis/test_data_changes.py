@@ -1,5 +1,7 @@
 """Changes of the data, and the causes that prescribe them."""
 
+import dataclasses
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -8,9 +10,12 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
+from jaxopt_lab.core import Stateful
 from jaxopt_lab.diagnosis import data_changes
-from jaxopt_lab.diagnosis.causes import data_mismatch
+from jaxopt_lab.diagnosis.causes import data_mismatch, train_eval
 from jaxopt_lab.diagnosis.data_checks import DataChecks, Split
+from jaxopt_lab.diagnosis.program_checks import ProgramChecks
+from jaxopt_lab.diagnosis.validation import Modes
 from tests.diagnosis.pieces import evidence
 
 RNG = np.random.default_rng(0)
@@ -182,3 +187,59 @@ def test_tokens_are_no_inputs_to_be_scaled(change):
 def test_validation_data_without_targets_keep_their_structure():
     problem = problem_of(targets=RNG.normal(size=60).astype(np.float32), held=(INPUTS,))
     assert data_changes.standardized_targets(problem, 1).validation is problem.validation
+
+
+def centred(share):
+    """A linear model of inputs less their mean: the batch's in training, a running one in evaluation."""
+
+    def train(w, state, batch, key):
+        mean = batch[0].mean(0)
+        told = state["mean"] + share * (mean - state["mean"])
+        return jnp.mean(((batch[0] - mean) @ w - batch[1]) ** 2), {"mean": told, "count": state["count"] + 1}
+
+    def evaluate(w, state, batch):
+        return jnp.mean(((batch[0] - state["mean"]) @ w - batch[1]) ** 2)
+
+    start = {"mean": jnp.zeros(4), "count": jnp.int32(0)}
+    loss = lambda w, batch, key: train(w, start, batch, key)[0]  # noqa: E731
+    targets = ((INPUTS - INPUTS.mean(0)) @ RNG.normal(size=4)).astype(np.float32)
+    return dataclasses.replace(
+        lab.from_loss(loss, jnp.zeros(4), (INPUTS, targets)), stateful=Stateful(start, train, evaluate)
+    )
+
+
+@pytest.mark.parametrize("share", [1e-5, 0.3])
+def test_running_statistics_move_another_share_of_the_way(share):
+    problem, state = centred(share), {"mean": jnp.full(4, 40.0), "count": jnp.int32(7)}
+    before, _ = problem.stateful.loss(WEIGHTS[:, 0], state, problem.data, None)
+    moved = data_changes.with_moved_statistics(problem, share, 0.1)
+    after, found = moved.stateful.loss(WEIGHTS[:, 0], state, problem.data, None)
+    np.testing.assert_allclose(found["mean"], 40 + 0.1 * (INPUTS.mean(0) - 40), rtol=1e-5)
+    assert found["count"] == 8
+    assert before == after == moved.loss(WEIGHTS[:, 0], problem.data, None)
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_running_statistics_that_lag_are_told_and_moved(held):
+    problem = centred(1e-4)
+    if held:
+        inputs, targets = problem.data
+        parts = [(inputs[rows], targets[rows]) for rows in (slice(40), slice(40, None))]
+        problem = dataclasses.replace(problem, data=parts[0], validation=parts[1])
+    found = lab.diagnose(problem, optax.adam(0.05), steps=200, batch_size=20, budget=120)
+    assert found.causes[0] == "train-eval-mismatch"
+    assert found.evidence.program.modes.moved == pytest.approx(1e-4, rel=0.02)
+    cure = found.findings[0].prescription
+    assert "move 0.1 of the way to the batch's in a step, not 0.0001" in cure.text
+    assert cure.change is not None
+    assert (found.findings[0].trial is not None) == held  # what they change is seen in evaluation mode
+    assert not held or found.findings[0].trial.helps
+
+
+@pytest.mark.parametrize(
+    ("moved", "known"), [(0.049, True), (0.051, False), (0.39, False), (0.41, True), (-0.1, False), (np.nan, False)]
+)
+def test_running_statistics_move_a_tenth_of_the_way(moved, known):
+    modes, stateful = Modes(0.5, 0.8, 0.0, moved=moved), Stateful({"mean": jnp.zeros(3)}, None, None)
+    made = evidence(dataclasses.replace(problem_of(), stateful=stateful), program=ProgramChecks(modes=modes))
+    assert (train_eval.examine(made).prescription.change is not None) == known

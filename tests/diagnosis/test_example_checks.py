@@ -192,3 +192,14 @@ def test_noise_that_is_fixed_to_a_place_in_the_batch_is_no_mixing():
     found = told(outputs)
     assert found.evidence.program.examples.reordered < 1e-5
     assert "mixed-examples" not in found.causes
+
+
+def test_attention_over_the_examples_is_told_as_the_models():
+    def outputs(params, x):
+        hidden = x[:, -1] @ params["in"] + params["bias"]
+        return (hidden + jax.nn.softmax(hidden @ hidden.T) @ hidden) @ params["out"]
+
+    found = told(outputs)
+    assert found.causes[0] == "mixed-examples"
+    assert found.evidence.program.examples.reordered < 1e-4 < 0.03 < found.evidence.program.examples.beside
+    assert "Look over which axis an attention" in found.findings[0].prescription.text

@@ -5,14 +5,18 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.core import Stateful
+from jaxopt_lab.core import Stateful, Status
 from jaxopt_lab.diagnosis import program_checks
 from jaxopt_lab.diagnosis.budget import Budget
+from jaxopt_lab.diagnosis.causes import no_gradient
 from jaxopt_lab.diagnosis.program_checks import measure_gradient_flow
-from tests.diagnosis.pieces import evidence
+from jaxopt_lab.rules.frozen import without_frozen
+from jaxopt_lab.rules.identification import UNKNOWN
+from tests.diagnosis.pieces import CLASSES, evidence
 
 RNG = np.random.default_rng(0)
 DATA = (RNG.standard_normal((64, 3)).astype(np.float32), RNG.standard_normal((64, 2)).astype(np.float32))
@@ -126,3 +130,41 @@ def test_averages_that_are_evaluated_are_moved_by_what_is_trained():
         run = dataclasses.replace(made.run, params=PARAMS, model_state=PARAMS)
         found = measure_gradient_flow(dataclasses.replace(made, setting=setting, run=run), Budget(1000.0))
         assert found.without == without
+
+
+@pytest.mark.parametrize(
+    ("frozen", "end", "found"), [(True, 0.96, True), (True, 0.94, False), (False, 0.96, False)]
+)  # fmt: skip
+def test_leaves_that_the_rule_never_moves_are_told_where_the_others_learn_nothing(frozen, end, found):
+    start = {"kept": jnp.zeros(2), "moved": jnp.zeros(3)}
+    problem = dataclasses.replace(CLASSES, init=lambda key: start)
+    if frozen:
+        problem, _, _ = without_frozen(problem, optax.sgd(0.1), start, (True, False))
+    told = no_gradient.examine(evidence(problem, end))
+    assert (told is not None and not told.is_tentative) == found
+    assert not found or "The rule never moves kept, and with what it moves the run learns next to" in told.explanation
+    diverged = evidence(problem, end)
+    diverged = dataclasses.replace(diverged, run=dataclasses.replace(diverged.run, status=Status.NON_FINITE))
+    assert no_gradient.examine(diverged) is None
+
+
+@pytest.mark.parametrize(
+    ("end", "from_init", "known", "tentative"),
+    [(0.96, True, True, False), (0.9, True, True, True), (0.9, False, True, None), (0.9, True, False, None), (0.1, True, True, None)],
+)  # fmt: skip
+def test_whether_all_leaves_are_to_be_trained_is_tried_where_the_run_goes_badly(end, from_init, known, tentative):
+    start = {"kept": jnp.zeros(2), "moved": jnp.zeros(3)}
+    problem = dataclasses.replace(CLASSES, init=lambda key: start)
+    part, _, _ = without_frozen(problem, optax.sgd(0.1), start, (True, False))
+    made = evidence(part, end)
+    optimizer = made.setting.optimizer if known else UNKNOWN
+    made = dataclasses.replace(
+        made, setting=dataclasses.replace(made.setting, from_init=from_init, optimizer=optimizer)
+    )
+    told = no_gradient.examine(made)
+    assert (told and told.is_tentative) == tentative
+    if told is not None:
+        whole, _ = told.prescription.apply(part, optax.sgd(0.1))
+        assert whole.init is problem.init
+        assert whole.loss is problem.loss
+        assert told.prescription.restarts

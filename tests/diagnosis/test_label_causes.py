@@ -2,17 +2,20 @@
 
 import dataclasses
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxopt_lab.core import Estimate
+import jaxopt_lab as lab
+from jaxopt_lab.core import Estimate, Status
 from jaxopt_lab.diagnosis.causes import labels
 from jaxopt_lab.diagnosis.data_checks import DataChecks, Labels
 from jaxopt_lab.diagnosis.example_checks import ExampleChecks
-from jaxopt_lab.diagnosis.label_probes import Skill
+from jaxopt_lab.diagnosis.label_probes import Skill, names_none
 from jaxopt_lab.diagnosis.program_checks import ProgramChecks
 from jaxopt_lab.diagnosis.validation import Validation
-from tests.diagnosis.pieces import PLACE, REGRESSION, evidence, search
+from tests.diagnosis.pieces import INPUTS, LABELS, PLACE, REGRESSION, evidence, search
 
 
 @pytest.mark.parametrize(
@@ -110,3 +113,42 @@ def test_a_rare_class_of_two_behind_one_output_is_not_predicted(skill, found):
     seen = None if skill is None else Skill(skill, 0.2, 0.01)
     checks = DataChecks(Labels({0: 992, 1: 8}, 1, 0.008), None, None, skill=seen)
     assert (labels.examine_range(evidence(data=checks)) is not None) == found
+
+
+@pytest.mark.parametrize(
+    ("rarest", "end", "unnamed", "found"),
+    [(0.02, 0.9, True, True), (0.02, 0.9, False, False), (0.051, 0.9, True, False), (0.02, 0.05, True, False)],
+)
+def test_a_class_of_few_examples_that_the_model_never_names_is_rare(rarest, end, unnamed, found):
+    counts = {0: round(1000 * (1 - rarest)), 1: round(1000 * rarest)}
+    for num_outputs in (1, 2):
+        checks = DataChecks(Labels(counts, num_outputs, rarest, is_unnamed=unnamed), None, None)
+        told = labels.examine_range(evidence(end=end, data=checks))
+        assert (told is not None) == found
+        assert not found or "names none of them" in told.explanation
+
+
+def ended_at(loss, bias):
+    """A run on two classes that ends with weights of zero and this bias."""
+    start = {"w": jnp.zeros((3, 2)), "b": jnp.zeros(2)}
+    made = evidence(lab.from_loss(loss, start, (INPUTS, LABELS % 2)))
+    return dataclasses.replace(made, run=dataclasses.replace(made.run, params=start | {"b": bias}))
+
+
+@pytest.mark.parametrize(("bias", "named"), [([1.0, 0.0], 0), ([0.0, 1.0], 1)])
+def test_a_class_is_named_where_its_output_is_the_largest(bias, named):
+    logs = lambda params, x: jax.nn.log_softmax(x @ params["w"] + params["b"])  # noqa: E731
+    loss = lambda p, batch, key: -jnp.mean(jnp.take_along_axis(logs(p, batch[0]), batch[1][:, None], 1))  # noqa: E731
+    made = ended_at(loss, jnp.array(bias))
+    assert [names_none(made, 1, label) for label in (0, 1)] == [named == 1, named == 0]
+    diverged = dataclasses.replace(made, run=dataclasses.replace(made.run, status=Status.NON_FINITE))
+    assert not names_none(diverged, 1, 1 - named)
+
+
+@pytest.mark.parametrize(("bias", "none"), [(0.6, [True, False]), (0.1, [False, False]), (-0.1, [False, True])])
+def test_one_output_may_name_the_upper_class_above_a_half_or_zero(bias, none):
+    def loss(params, batch, key):
+        return jnp.mean(((batch[0] @ params["w"][:, :1] + params["b"][:1])[:, 0] - batch[1]) ** 2)
+
+    made = ended_at(loss, jnp.full(2, bias))
+    assert [names_none(made, 1, label) for label in (0, 1)] == none

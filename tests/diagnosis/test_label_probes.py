@@ -273,3 +273,13 @@ def test_clusters_that_are_named_by_chance_tell_no_labels(monkeypatch, across, l
     monkeypatch.setattr(label_probes, "_probe", lambda *given: next(chances))
     problem = classifier(HALVES)
     assert probe_labels(search_outputs(problem, START).place, problem) == (least, across)
+
+
+@pytest.mark.parametrize(("factor", "known"), [(1.0, False), (2.0, True)])
+def test_a_model_that_gives_back_what_it_is_given_is_held_against_no_probe(factor, known):
+    loss = lambda params, batch, key: jnp.mean((batch[0] @ params - batch[1]) ** 2)  # noqa: E731
+    problem = lab.from_loss(loss, jnp.zeros((2, 2)), (INPUTS, factor * INPUTS))
+    made = evidence(problem)
+    made = dataclasses.replace(made, run=dataclasses.replace(made.run, params=jnp.ones((2, 2))))
+    place = search_outputs(problem.freeze(), jnp.zeros((2, 2))).place
+    assert (measure_skill(made, place) is not None) == known

@@ -131,6 +131,16 @@ def test_a_run_that_comes_thirty_times_below_zero_and_still_falls_has_no_end(thi
     assert (outputs.examine_unbounded(falling) is not None) == found
 
 
+@pytest.mark.parametrize(("shift", "classes", "negated"), [(0.0, True, True), (1.0, True, False), (0.0, False, False)])
+def test_a_likelihood_of_classes_that_falls_without_end_has_the_wrong_sign(shift, classes, negated):
+    program = search()
+    program = dataclasses.replace(program, outputs=dataclasses.replace(program.outputs, shift=shift))
+    made = evidence(CLASSES if classes else REGRESSION, program=program)
+    curve = np.concatenate([np.linspace(1.1, -30, 20), np.full(10, -30), np.full(10, -40)])
+    falling = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve))
+    assert (outputs.examine_unbounded(falling).prescription.change is not None) == negated
+
+
 @pytest.mark.parametrize(("last", "found"), [(-890.0, False), (-910.0, True)])
 def test_a_run_from_below_zero_has_no_end_where_it_falls_nine_hundred_times_as_far(last, found):
     made = evidence(REGRESSION)
@@ -151,6 +161,12 @@ def test_outputs_with_all_targets_are_mixed_before_their_loss_is_out_of_reach():
 def test_examples_are_mixed_where_outputs_change_with_the_order_of_the_batch(change, found):
     made = evidence(program=ProgramChecks(examples=ExampleChecks(change, False)))
     assert (mixed_examples.examine(made) is not None) == found
+
+
+@pytest.mark.parametrize(("change", "told"), [(0.029, "the loss mixes"), (0.031, "the model mixes")])
+def test_a_model_mixes_examples_where_outputs_change_with_their_neighbours(change, told):
+    program = dataclasses.replace(search(coupling=0.4), examples=ExampleChecks(0.0, False, beside=change))
+    assert told in mixed_examples.examine(evidence(program=program)).explanation
 
 
 @pytest.mark.parametrize(("coupling", "found"), [(0.0005, False), (0.002, True)])

@@ -29,6 +29,12 @@ def test_the_noise_floor_is_half_of_what_is_left(share, found):
     assert (noise.examine(made) is not None) == found
 
 
+@pytest.mark.parametrize(("size", "longest"), [(4, 10), (5, 1)])
+def test_more_of_tiny_batches_are_tried_for_as_many_updates(size, longest):
+    made = evidence(batch_size=size, curvature=bowl(0.8), noise=GradientNoise(Estimate(16.0, 0.0), 0.8, 100))
+    assert max(each.longer for each in noise.examine(made).alternatives) == longest
+
+
 @pytest.mark.parametrize(
     ("climb", "there", "records", "found"),
     [(1.1, 0.72, 5, True), (1.4, 0.72, 5, False), (1.4, 0.72, 3, True), (1.4, 2.0, 5, True), (0.0, 0.5, 5, False)],

@@ -10,15 +10,13 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.core import Estimate, Status
+from jaxopt_lab.core import Estimate
 from jaxopt_lab.diagnosis.causes import non_finite, rule_limits
 from jaxopt_lab.diagnosis.program_checks import GradientFlow, Memorization, ProgramChecks
 from jaxopt_lab.diagnosis.rule_checks import RuleChecks, Schedule
 from jaxopt_lab.diagnosis.stationary_point import LineScan, StillLeaf, find_still_leaf
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes, Validation
-from jaxopt_lab.rules.frozen import without_frozen
-from jaxopt_lab.rules.identification import UNKNOWN
-from tests.diagnosis.pieces import CLASSES, evidence, search
+from tests.diagnosis.pieces import evidence, search
 
 
 def checks(**changes):
@@ -30,44 +28,6 @@ def checks(**changes):
 )
 def test_half_of_the_entries_lose_their_update(lost, dtype, found):
     assert (rule_limits.examine_lost(evidence(rule=checks(lost=lost, dtype=dtype))) is not None) == found
-
-
-@pytest.mark.parametrize(
-    ("frozen", "end", "found"), [(True, 0.96, True), (True, 0.94, False), (False, 0.96, False)]
-)  # fmt: skip
-def test_leaves_that_the_rule_never_moves_are_told_where_the_others_learn_nothing(frozen, end, found):
-    start = {"kept": jnp.zeros(2), "moved": jnp.zeros(3)}
-    problem = dataclasses.replace(CLASSES, init=lambda key: start)
-    if frozen:
-        problem, _, _ = without_frozen(problem, optax.sgd(0.1), start, (True, False))
-    told = rule_limits.examine_lost(evidence(problem, end))
-    assert (told is not None and not told.is_tentative) == found
-    assert not found or "The rule never moves kept, and with what it moves the run learns next to" in told.explanation
-    diverged = evidence(problem, end)
-    diverged = dataclasses.replace(diverged, run=dataclasses.replace(diverged.run, status=Status.NON_FINITE))
-    assert rule_limits.examine_lost(diverged) is None
-
-
-@pytest.mark.parametrize(
-    ("end", "from_init", "known", "tentative"),
-    [(0.96, True, True, False), (0.9, True, True, True), (0.9, False, True, None), (0.9, True, False, None), (0.1, True, True, None)],
-)  # fmt: skip
-def test_whether_all_leaves_are_to_be_trained_is_tried_where_the_run_goes_badly(end, from_init, known, tentative):
-    start = {"kept": jnp.zeros(2), "moved": jnp.zeros(3)}
-    problem = dataclasses.replace(CLASSES, init=lambda key: start)
-    part, _, _ = without_frozen(problem, optax.sgd(0.1), start, (True, False))
-    made = evidence(part, end)
-    optimizer = made.setting.optimizer if known else UNKNOWN
-    made = dataclasses.replace(
-        made, setting=dataclasses.replace(made.setting, from_init=from_init, optimizer=optimizer)
-    )
-    told = rule_limits.examine_lost(made)
-    assert (told and told.is_tentative) == tentative
-    if told is not None:
-        whole, _ = told.prescription.apply(part, optax.sgd(0.1))
-        assert whole.init is problem.init
-        assert whole.loss is problem.loss
-        assert told.prescription.restarts
 
 
 @pytest.mark.parametrize(("drop", "found"), [(0.17, False), (0.19, True)])

@@ -11,12 +11,12 @@ import pytest
 import jaxopt_lab as lab
 from jaxopt_lab.core import fail
 from jaxopt_lab.diagnosis import trials
-from jaxopt_lab.diagnosis.budget import Budget, loss_size
+from jaxopt_lab.diagnosis.budget import LOSS, Budget, loss_size, step_cost
 from jaxopt_lab.diagnosis.findings import Prescription, make_finding
 from jaxopt_lab.diagnosis.gradient_noise import units_of_loss
 from jaxopt_lab.diagnosis.output_search import search_outputs
-from jaxopt_lab.diagnosis.prescriptions import average_iterates
-from jaxopt_lab.diagnosis.probe_runs import Scores, score_runs
+from jaxopt_lab.diagnosis.prescriptions import average_iterates, enlarge_batch
+from jaxopt_lab.diagnosis.probe_runs import RECORDS, Scores, score_runs
 from jaxopt_lab.diagnosis.trials import Trial, _try, try_prescriptions
 from tests.diagnosis.pieces import CLASSES, evidence
 
@@ -271,3 +271,25 @@ def test_rates_beside_another_change_are_chosen_gently(monkeypatch, rates, gentl
     finding = make_finding("learning-rate-too-low", "", [], prescription, 2.0)
     assert trials._try(evidence(), finding, prescription, 4, SCORES) is not None
     assert asked == [gently]
+
+
+@pytest.mark.parametrize(("first", "tried"), [("Or that.", 1), ("In vain.", 2)])
+def test_what_takes_longer_is_tried_where_nothing_else_helps(counted, first, tried):
+    wanted = make_finding(
+        "gradient-noise", "", [], dataclasses.replace(CURE, text=first), 2.0,
+        alternatives=(dataclasses.replace(CURE, longer=10),),
+    )  # fmt: skip
+    made, budget = evidence(), Budget(200, 60, gradient_seconds=1e-3)
+    try_prescriptions(made, [wanted], budget, lambda text: None)
+    assert len(counted) == tried
+    of_a_run = counted[0][2] * step_cost(made.setting.problem, None)
+    assert budget.aside == pytest.approx(of_a_run * (1 if tried == 1 else 11) + tried * RECORDS * LOSS)
+
+
+def test_a_change_that_takes_longer_runs_as_many_times_the_steps():
+    problem = lab.from_loss(lambda w, batch, key: jnp.mean((w - batch) ** 2), jnp.ones(1), np.zeros((8, 1), np.float32))
+    made = evidence(problem)
+    made = dataclasses.replace(made, setting=dataclasses.replace(made.setting, params=jnp.ones(1)))
+    once, longer = (trials._changed(made, "dead-units", enlarge_batch(2, longer=each), 10)[1] for each in (1, 2))
+    assert once.steps[-1] == 10
+    assert longer.steps[-1] == 20

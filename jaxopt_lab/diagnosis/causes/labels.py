@@ -1,11 +1,11 @@
 """label-range and uninformative-labels: class numbers that name no output, and labels that the inputs do not tell.
 
 JAX clamps or drops an index outside of an array without a word. A class on whose examples' outputs the loss does not
-depend has a label that the criterion takes for nothing. A class of at most twenty, below one in a hundred and ten times
-below an even share, that does no better than chance is not learned. Labels are uninformative where no probe predicts
-them on examples that it has not seen with a chance below one in a hundred, or less than a twentieth of what there is to
-tell with one above one in a million; and the model's validation loss, where there is one, is no better than a
-constant's by two of its standard errors.
+depend has a label that the criterion takes for nothing. One of at most twenty classes, ten times below an even share,
+is not learned where training goes badly and it is below one in a hundred, or the model names none of it. Labels are
+uninformative where no probe predicts them on examples that it has not seen with a chance below one in a hundred, or
+less than a twentieth of what there is to tell with one above one in a million; and the model's validation loss, where
+there is one, is no better than a constant's by two of its standard errors.
 """
 
 import jax
@@ -20,7 +20,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise, draw_classes_alike, renum
 CHANCE = 0.01 / 3  # three probes
 SLIGHT = 0.05
 FITTED = 0.05
-RARE, UNEVEN, FEW = 0.01, 0.1, 20  # UNEVEN of an even share, of few classes
+RARE = 0.01
 POOR, TOLD = 0.2, 0.1
 NO_BETTER = 0.95
 
@@ -52,6 +52,8 @@ def examine_range(evidence: Evidence) -> Finding | None:
     elif _is_rare(evidence, labels):
         rare = min(labels.counts, key=labels.counts.__getitem__)
         text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean loss hardly depends on it."
+        if labels.is_unnamed:
+            text += " At the end of the run the model names none of them."
         numbers.append(measured("share of the rarest class", labels.rarest, RARE))
         weigh = advise("Weigh the examples by one over their class's share.")
         cure = weigh if labels.leaf is None else draw_classes_alike(labels.leaf)
@@ -82,9 +84,11 @@ def _is_rare(evidence: Evidence, labels: Labels) -> bool:
     num, leaf, skill = len(labels.counts), None, None if evidence.data is None else evidence.data.skill
     if labels.leaf is not None:
         leaf = jax.tree.leaves(evidence.setting.problem.data)[labels.leaf]
-    is_told = num <= labels.num_outputs or (num == 2 and skill is not None and skill.model < TOLD)
+    is_poor = labels.is_unnamed or (skill is not None and skill.model < TOLD)
+    is_told = num <= labels.num_outputs or (num == 2 and is_poor)
     is_one_each = is_told and (leaf is None or np.size(leaf) == len(leaf))
-    return num <= FEW and labels.rarest < min(RARE, UNEVEN / num) and is_one_each and _is_poor(evidence)
+    is_rare = labels.is_uneven and (labels.rarest < RARE or labels.is_unnamed)
+    return is_rare and is_one_each and _is_poor(evidence)
 
 
 def _renumbered(labels: Labels, numbers: tuple[int, ...]) -> Prescription | None:

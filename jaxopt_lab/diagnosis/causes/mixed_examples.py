@@ -35,6 +35,8 @@ def examine(evidence: Evidence) -> Finding | None:
         f"The loss's derivative by an example's output (outputs of shape {list(search.place.shape)}) depends on the"
         " other examples of its batch: the loss mixes the examples."
     )
+    if examples is not None and examples.beside > REORDERED:
+        return _attended(examples.beside)
     look = (
         "Give outputs and targets the same shape before they are compared (outputs[:, 0], or targets[:, None]), and let"
         " no softmax or mean run over the axis of the examples."
@@ -64,6 +66,19 @@ def _reordered(change: float) -> Finding:
         " linen.RNN take [examples, time, features] unless time_major is set)."
     )
     numbers = [measured("change of the outputs with the order of the batch, of their size", change, REORDERED)]
+    return make_finding("mixed-examples", text, numbers, cure, float("inf"), gain_in="loss")
+
+
+def _attended(change: float) -> Finding:
+    text = (
+        f"What the model gives for an example changes by {100 * change:.3g} % with the other examples of its batch, in"
+        " evaluation mode too: the model mixes the examples."
+    )
+    cure = advise(
+        "Look over which axis an attention, softmax, mean or normalization of the model runs: the first is that of the"
+        " examples, time is the second ([examples, time, features])."
+    )
+    numbers = [measured("change of the outputs with the others of the batch, of their size", change, REORDERED)]
     return make_finding("mixed-examples", text, numbers, cure, float("inf"), gain_in="loss")
 
 

@@ -2,7 +2,8 @@
 
 Exactly zero, for all examples: a stop_gradient, a loss that is constant, a weight that the loss never reads; or a
 weight that is drawn anew in each call and so is no parameter; or factors that are all zero; or outputs that the inputs
-do not reach; or a rule whose updates are all zero. What a rule freezes beside others that it moves is no finding.
+do not reach; or a rule whose updates are all zero; or one that moves some leaves alone, with which the run learns next
+to nothing, or goes badly where with all of them it does not. Else what a rule freezes on purpose is no finding.
 """
 
 import jax
@@ -10,13 +11,17 @@ import jax.numpy as jnp
 
 from jaxopt_lab.core import vectors
 from jaxopt_lab.diagnosis.causes import signals
+from jaxopt_lab.diagnosis.causes.learning_rates import share_left
 from jaxopt_lab.diagnosis.causes.outputs import usual_criterion_of
-from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.causes.rule_limits import MENDED_FASTER
+from jaxopt_lab.diagnosis.evidence import NOTHING, Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere
+from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere, train_all
 from jaxopt_lab.diagnosis.program_checks import LEAST_SHARE
+from jaxopt_lab.rules.frozen import frozen_paths
 
 ALL_DEAD = 0.99  # of a layer's units: nothing before them gets a gradient, nor what reads their zeros
+_FROZEN_BY = tuple(cause for cause in MENDED_FASTER if cause not in ("underfitting", "cannot-memorize"))
 
 
 def examine(evidence: Evidence) -> Finding | None:
@@ -24,6 +29,11 @@ def examine(evidence: Evidence) -> Finding | None:
     rule = evidence.update.rule
     if rule is not None and rule.is_inert:
         return _inert(evidence)
+    held = frozen_paths(evidence.setting.problem)
+    if held and evidence.run is not None and not evidence.run.diverged:
+        found = _frozen(evidence, held)
+        if evidence.learned_nothing or (evidence.is_underperforming and found.is_tentative):
+            return found
     flow = None if evidence.program is None else evidence.program.gradients
     if flow is None:
         return None
@@ -73,6 +83,25 @@ def _inert(evidence: Evidence) -> Finding:
     cure = advise("Check that no gradient is cleared before the step, and that no factor of the rule is zero.")
     numbers = [measured("share of the steps without an update", 1.0, 1.0)]
     return make_finding("no-gradient", text, numbers, cure, float("inf"), horizon=evidence.num_steps)
+
+
+def _frozen(evidence: Evidence, held: tuple[str, ...]) -> Finding:
+    """What is wrong with a rule that holds what the others cannot do without."""
+    rest = "next to nothing" if evidence.learned_nothing else "little"
+    text = f"The rule never moves {listed(held)}, and with what it moves the run learns {rest}."
+    numbers = [
+        measured(
+            "loss at the end of the short run over that of the best constant output", share_left(evidence), NOTHING
+        ),
+        measured("leaves that the rule leaves as they are", len(held), 0.0),
+        measured("leaves that it moves", len(jax.tree.leaves(evidence.setting.params))),
+    ]
+    look = "Train them too: give them a rule other than optax.set_to_zero, or begin from weights that fit."
+    cure = (train_all(evidence.setting.optimizer) if evidence.setting.from_init else None) or advise(look)
+    return make_finding(
+        "no-gradient", text, numbers, cure, float("inf"), horizon=evidence.num_steps, follows_from=_FROZEN_BY,
+        is_tentative=cure.change is not None and not evidence.learned_nothing,
+    )  # fmt: skip
 
 
 def _ignored(evidence: Evidence) -> Finding:

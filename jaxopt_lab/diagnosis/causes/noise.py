@@ -28,7 +28,7 @@ SOURCE = "theory.noise_floors.loss_floor; McCandlish et al. 2018, equation 2.6"
 FLOOR_SHARE = 0.5
 NOISE_OVER_SIGNAL = 1.0
 LEFT, STANDING = 0.1, 0.05
-VISIBLE = 0.01
+VISIBLE, TINY = 0.01, 4  # examples a batch, ten times which take next to no longer
 AS_FAR, WASTED_SHARE = 2 / 3, 0.25
 _FACTOR, _MORE_THAN_NOISE, _OFTEN = 0.1, 2.5, 0.9
 
@@ -70,9 +70,13 @@ def examine(evidence: Evidence) -> Finding | None:
     gain = excess / max(excess - (1 - _FACTOR) * min(left, excess), _FACTOR * excess)
     if is_known:  # all that is above the minimum is the floor
         gain = excess / _lower_floor(evidence, floor)
+    size, factor = evidence.setting.batch_size, round(1 / _FACTOR)
+    others = (enlarge_batch(factor), average_iterates())
+    if size is not None and size <= TINY:
+        others = (*others, enlarge_batch(factor, longer=factor))
     return make_finding(
         "gradient-noise", text, measurements, scale_rate(_FACTOR, evidence.setting.optimizer), gain, gain_in="loss",
-        horizon=max(evidence.num_steps, 1000), alternatives=(enlarge_batch(round(1 / _FACTOR)), average_iterates()),
+        horizon=max(evidence.num_steps, 1000), alternatives=others,
         follows_from=("learning-rate-too-high", "unnormalized-inputs", "non-finite"),
     )  # fmt: skip
 

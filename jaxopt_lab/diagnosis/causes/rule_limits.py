@@ -8,8 +8,7 @@
                     output a loss may leave a chance hit
     lost-updates    at least half of the entries of a leaf stay as they are, though the update is not zero: its
                     precision is too low for steps of this size; or no step moves a leaf with which the loss would fall
-                    by a fifth, and a fiftieth of its scale; or the rule moves some leaves alone, and with these the
-                    run learns next to nothing, or goes badly where with all of them it does not
+                    by a fifth, and a fiftieth of its scale
     clipped-steps   the update is four times shorter than without the limit on the gradient, at the gradients that it
                     meets in the median; or an adaptive rule answers in proportion to the gradient, as it does where its
                     epsilon exceeds it
@@ -25,8 +24,7 @@ import dataclasses
 
 import jax
 
-from jaxopt_lab.diagnosis.causes.learning_rates import share_left
-from jaxopt_lab.diagnosis.evidence import NOTHING, Evidence
+from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import (
     advise,
@@ -37,11 +35,9 @@ from jaxopt_lab.diagnosis.prescriptions import (
     negate_updates,
     raise_clip,
     scale_gradients,
-    train_all,
 )
 from jaxopt_lab.diagnosis.rule_checks import ASCENT
 from jaxopt_lab.diagnosis.stationary_point import StillLeaf
-from jaxopt_lab.rules.frozen import frozen_paths
 
 LOST = 0.5
 MISSED, MISSED_SCALE = 0.2, 0.02
@@ -52,7 +48,7 @@ ENDS, RISES, HALFWAY, EARLY = 0.6, 0.9, 0.75, 0.1
 FALLING = 0.2
 FALLEN, FALLEN_SHARE = 0.05, 0.2
 GROWTH = 1e-8  # in a step: the rounding of what is at rest is less
-_FASTER = (
+MENDED_FASTER = (
     "learning-rate-too-low",
     "learning-rate-too-high",
     "bad-initialization",
@@ -67,7 +63,6 @@ _FASTER = (
     "dead-units",
     "cannot-memorize",
 )  # with them mended the planned steps may do
-_FROZEN_BY = tuple(cause for cause in _FASTER if cause not in ("underfitting", "cannot-memorize"))
 _NARROW = ("bfloat16", "float16")  # in float32 it is what a run at rest does
 
 
@@ -169,11 +164,6 @@ def examine_lost(evidence: Evidence) -> Finding | None:
     still = None if checks is None else checks.still
     if still is not None and still.downhill.drop > max(MISSED * abs(still.loss), MISSED_SCALE * evidence.scale):
         return _still(evidence, still)
-    held = frozen_paths(evidence.setting.problem)
-    if held and evidence.run is not None and not evidence.run.diverged:
-        found = _frozen(evidence, held)
-        if evidence.learned_nothing or (evidence.is_underperforming and found.is_tentative):
-            return found
     if checks is None or not checks.lost >= LOST or not evidence.is_underperforming or checks.dtype not in _NARROW:
         return None
     text = f"{checks.lost:.0%} of the entries of a leaf ({checks.dtype}) are the same after an update that is not zero."
@@ -200,25 +190,6 @@ def _still(evidence: Evidence, still: StillLeaf) -> Finding:
     ]
     gain = abs(still.loss) / max(after, 1e-2 * evidence.scale)
     return make_finding("lost-updates", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps)
-
-
-def _frozen(evidence: Evidence, held: tuple[str, ...]) -> Finding:
-    """What is wrong with a rule that holds what the others cannot do without."""
-    rest = "next to nothing" if evidence.learned_nothing else "little"
-    text = f"The rule never moves {listed(held)}, and with what it moves the run learns {rest}."
-    numbers = [
-        measured(
-            "loss at the end of the short run over that of the best constant output", share_left(evidence), NOTHING
-        ),
-        measured("leaves that the rule leaves as they are", len(held), 0.0),
-        measured("leaves that it moves", len(jax.tree.leaves(evidence.setting.params))),
-    ]
-    look = "Train them too: give them a rule other than optax.set_to_zero, or begin from weights that fit."
-    cure = (train_all(evidence.setting.optimizer) if evidence.setting.from_init else None) or advise(look)
-    return make_finding(
-        "lost-updates", text, numbers, cure, float("inf"), horizon=evidence.num_steps, follows_from=_FROZEN_BY,
-        is_tentative=cure.change is not None and not evidence.learned_nothing,
-    )  # fmt: skip
 
 
 def examine_clipped(evidence: Evidence) -> Finding | None:
@@ -281,4 +252,4 @@ def examine_schedule(evidence: Evidence) -> Finding | None:
         return None
     text = f"The run ends after {schedule.steps} steps while its loss still falls."
     cure = advise("Plan more steps.")
-    return make_finding("schedule", text, numbers, cure, 2.0, horizon=schedule.steps, follows_from=_FASTER)
+    return make_finding("schedule", text, numbers, cure, 2.0, horizon=schedule.steps, follows_from=MENDED_FASTER)

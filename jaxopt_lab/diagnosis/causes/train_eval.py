@@ -14,9 +14,10 @@ import numpy as np
 
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise, without_randomness
+from jaxopt_lab.diagnosis.prescriptions import MOVED, advise, move_statistics, without_randomness
 
 WORSE, RATIO, SHARE, SMALL = 1.5, 2.0, 0.5, 4
+LAGS, NOISY = 2.0, 4.0  # times less and more than the usual share of the way in a step
 _VISIBLE = 0.1
 
 
@@ -53,6 +54,8 @@ def examine(evidence: Evidence) -> Finding | None:
     elif worse:
         text = "In evaluation mode the model is another one than was trained: its running statistics lag, or differ."
         cure = advise("Let the running statistics move faster (momentum .9), and train until they have caught up.")
+        if 0 < modes.moved < MOVED / LAGS or modes.moved > MOVED * NOISY:
+            cure = move_statistics(float(f"{modes.moved:.1e}"))  # as people write it: rounding would be multiplied
         if problem.stateful is None or not problem.model_state:
             text = "In evaluation mode the model is another one than was trained: a part of it acts in training alone."
             cure = advise(
