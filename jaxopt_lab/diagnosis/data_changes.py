@@ -1,4 +1,4 @@
-"""Problems with other data: other units, class numbers, shares of the classes, another split, other running statistics.
+"""Problems with other data, units, class numbers, shares of the classes or split, running statistics, or signs.
 
 Each is a function of a problem that gives another one; training and validation data keep their structure.
 """
@@ -134,6 +134,16 @@ def _statistics(data: Any, place: int) -> tuple[np.ndarray, np.ndarray]:
     return inputs.mean(0), np.where(deviation > _VARIES * max(float(np.abs(inputs).max()), 1e-300), deviation, 1.0)
 
 
+def with_negated_loss(problem: Problem) -> Problem:
+    """The loss with the other sign."""
+    return with_losses(problem, _negated)
+
+
+def without_key(problem: Problem) -> Problem:
+    """The loss of training mode without its key."""
+    return with_losses(problem, _without_key, evaluated=False)
+
+
 def with_moved_statistics(problem: Problem, share: float, wanted: float) -> Problem:
     """Running statistics that move `wanted` of the way to the batch's in a step, where they move `share` by themselves.
 
@@ -166,6 +176,15 @@ def _changed(data: Any, place: int, change: Callable[[np.ndarray], np.ndarray], 
 def _as_bytes(data: Any) -> list[bytes]:
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(data)]
     return [b"".join(leaf[k].tobytes() for leaf in leaves) for k in range(len(leaves[0]))]
+
+
+def _without_key(function: Any, params: Any, *rest: Any) -> Any:
+    return function(params, *rest[:-1], None)
+
+
+def _negated(function: Any, params: Any, *rest: Any) -> Any:
+    found = function(params, *rest)
+    return (-found[0], *found[1:]) if isinstance(found, tuple) else -found
 
 
 @dataclasses.dataclass(frozen=True)

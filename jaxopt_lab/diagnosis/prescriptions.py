@@ -11,13 +11,14 @@ from jaxopt_lab import rules
 from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.problem import with_losses, with_metrics
 from jaxopt_lab.diagnosis import data_changes
-from jaxopt_lab.diagnosis.findings import Prescription, Rule
+from jaxopt_lab.diagnosis.findings import Prescription, Rule, listed
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule, with_wide_copy, without_decay
 from jaxopt_lab.diagnosis.rule_checks import held_at
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
 from jaxopt_lab.rules.frozen import with_frozen
 from jaxopt_lab.rules.identification import IdentifiedRule
 from jaxopt_lab.tracing.criteria import UsualActivation, UsualCriterion
+from jaxopt_lab.tracing.derivative_rules import PassGradient
 from jaxopt_lab.tracing.initializers import LSUVInit, RecurrentInit
 from jaxopt_lab.tracing.non_finite import GUARD, GuardLine
 from jaxopt_lab.tracing.outputs import BypassActivation, LighterPenalty, NormalizeOutputs
@@ -50,6 +51,14 @@ def negate_updates() -> Prescription:
     """The rule with the other sign."""
     text = "Negate the updates: optax.scale(-1) behind the rule, or the learning rate with its minus sign."
     return Prescription(text, lambda p, r: (p, optax.chain(r, optax.scale(-1.0))))
+
+
+def pass_gradient(lines: tuple[str, ...]) -> Prescription:
+    """The loss whose gradient passes what holds it back."""
+    text = (
+        f"Let the gradient pass {listed(lines)}: no stop_gradient, or straight through it (x + stop_gradient(y - x))."
+    )
+    return Prescription(text, lambda p, r: (with_losses(p, PassGradient()), r))
 
 
 def hold_still(paths: tuple[str, ...]) -> Prescription:
@@ -169,7 +178,7 @@ def shape_targets(leaf: int, shape: tuple[int, ...]) -> Prescription:
 def negate_loss() -> Prescription:
     """The loss with the other sign."""
     text = "Look at the sign of the loss: a likelihood is to be maximized, its negative logarithm minimized."
-    return Prescription(text, lambda p, r: (with_losses(p, _negated), r), rescales=True)
+    return Prescription(text, lambda p, r: (data_changes.with_negated_loss(p), r), rescales=True)
 
 
 def initialize_by_data() -> Prescription:
@@ -244,7 +253,7 @@ def guard_line(line: str) -> Prescription:
 def without_randomness() -> Prescription:
     """The loss of training mode without its key: no dropout, no noise."""
     text = "Lower the dropout (or other noise) of training mode; without any is what was tried."
-    return Prescription(text, lambda p, r: (with_losses(p, _without_key, evaluated=False), r))
+    return Prescription(text, lambda p, r: (data_changes.without_key(p), r))
 
 
 def move_statistics(share: float) -> Prescription:
@@ -289,12 +298,3 @@ def hold_rate(step: int) -> Prescription:
 def advise(text: str) -> Prescription:
     """What only a person can change."""
     return Prescription(text)
-
-
-def _without_key(function: Any, params: Any, *rest: Any) -> Any:
-    return function(params, *rest[:-1], None)
-
-
-def _negated(function: Any, params: Any, *rest: Any) -> Any:
-    found = function(params, *rest)
-    return (-found[0], *found[1:]) if isinstance(found, tuple) else -found

@@ -15,7 +15,7 @@ import optax
 
 from jaxopt_lab import training
 from jaxopt_lab.core import Problem, vectors
-from jaxopt_lab.core.problem import as_partial
+from jaxopt_lab.core.problem import as_partial, with_losses
 from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, some_examples, step_cost
 from jaxopt_lab.diagnosis.data_changes import standardized
 from jaxopt_lab.diagnosis.example_checks import ExampleChecks, check_examples
@@ -23,8 +23,16 @@ from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes, measure_metrics, measure_modes, metric_at
-from jaxopt_lab.tracing.derivative_rules import MOST_CHECKED, brings_rules, holds_back, opposed_leaves, rise
-from jaxopt_lab.tracing.jaxprs import ancestors, lay_out
+from jaxopt_lab.tracing.derivative_rules import (
+    MOST_CHECKED,
+    PassGradient,
+    brings_rules,
+    holding_lines,
+    holds_back,
+    opposed_leaves,
+    rise,
+)
+from jaxopt_lab.tracing.jaxprs import Program, ancestors, lay_out
 from jaxopt_lab.tracing.lookups import clamped_share
 from jaxopt_lab.tracing.randomness import redrawn_weights
 
@@ -56,6 +64,7 @@ class GradientFlow:
       opposed: paths of the leaves along whose gradient the loss falls, where the program brings a rule for derivatives.
       rise: of the loss along its gradient, over what the gradient tells; below 1 where a part of the loss is held back
         from the gradient (stop_gradient), as in the objective of a policy.
+      held_at: `file:line` of what holds the gradient back from leaves without one that would have it else.
     """
 
     without: tuple[str, ...]
@@ -65,6 +74,7 @@ class GradientFlow:
     symmetric: tuple[str, ...] = ()
     opposed: tuple[str, ...] = ()
     rise: float = 1.0
+    held_at: tuple[str, ...] = ()
 
 
 class Memorization(NamedTuple):
@@ -190,7 +200,16 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
         tuple(paths[k] for k in np.flatnonzero(same)),
         tuple(paths[k] for k in opposed_leaves(loss, setting.params, gradients[0], data)) if brings else (),
         rise(loss, setting.params, gradients[0], data) if holds else 1.0,
+        _held_at(frozen, setting.params, program, without, read),
     )
+
+
+def _held_at(problem: Problem, params: Any, program: Program, without: list[int], read: set[int]) -> tuple[str, ...]:
+    lines = holding_lines(program, read, {program.inputs[k] for k in without})
+    if not lines:
+        return ()
+    passed = ~_zero_leaves(_gradient(with_losses(problem, PassGradient()), params))
+    return lines if passed[without].any() else ()
 
 
 def _penalty(evidence: "Evidence", search: OutputSearch | None, budget: Budget) -> Penalty | None:

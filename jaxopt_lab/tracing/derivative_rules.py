@@ -1,5 +1,14 @@
-"""Whether the gradient of a program is that of its loss: rules that it brings along, and parts that it holds back."""
+"""Whether the gradient of a program is that of its loss: rules that it brings along, and parts that it holds back.
 
+What holds a gradient back: stop_gradient, roundings, and comparisons whose outcome is used as a number. It is handed
+straight on in their place, through comparisons as that of a sigmoid.
+
+Reference: Bengio, Leonard, Courville 2013, arXiv 1308.3432 (the straight-through estimator).
+"""
+
+import dataclasses
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -7,13 +16,76 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import vectors
-from jaxopt_lab.tracing.jaxprs import Operation, Program, ancestors, is_number
+from jaxopt_lab.tracing.jaxprs import (
+    Operation,
+    Program,
+    ancestors,
+    bind,
+    evaluate,
+    is_number,
+    lay_out,
+    line_of,
+    results_of,
+)
 
 _REACH = 1e-2  # of a leaf's size
 _ROUNDINGS = 100.0
 _OPPOSED = 0.1
 MOST_CHECKED = 8
+_ROUNDINGS_OF = ("round", "floor", "ceil", "sign")
+_COMPARISONS = {"gt": 1, "ge": 1, "lt": -1, "le": -1}
+_STEEPNESS = 4.0
 _MOVES = {"select_n", "broadcast_in_dim", "reshape", "squeeze", "expand_dims", "max", "convert_element_type"}
+
+
+@dataclasses.dataclass(frozen=True)
+class PassGradient:
+    """(function, params, *rest) -> function(params, *rest) whose gradient passes what holds it back."""
+
+    def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
+        """The function's value."""
+        program = lay_out(function, params, *rest, open_derivatives=False)
+        values = evaluate(program, jax.tree.leaves((params, *rest)), instead=_passing(program))
+        return results_of(program, values, jax.eval_shape(function, params, *rest))
+
+
+def holding_lines(program: Program, read: set[int], leaves: set[int]) -> tuple[str, ...]:
+    """`file:line` of what holds the gradient of some of the program's inputs back from a value with these ancestors."""
+    places = [program.operations[place] for place in sorted(_passing(program))]
+    made = {number: each for each in program.operations for number in each.outputs}
+    held = [each for each in places if read & set(each.outputs) and not _is_largest(made, each.inputs[0])]
+    lines = [line_of(each) for each in held if any(leaves & ancestors(program, number) for number in each.inputs)]
+    return tuple(dict.fromkeys(lines))
+
+
+def _passing(program: Program) -> dict[int, Callable[[list[Any]], list[Any]]]:
+    """What stands in the place of the operations that hold a gradient back, by their places."""
+    users: dict[Any, set[str]] = {}
+    for operation in program.operations:
+        for number in filter(is_number, operation.inputs):
+            users.setdefault(number, set()).add(operation.name)
+    found: dict[int, Callable[[list[Any]], list[Any]]] = {}
+    for place, operation in enumerate(program.operations):
+        name = operation.name
+        floating = all(jnp.issubdtype(each.aval.dtype, jnp.floating) for each in operation.equation.invars)
+        if name == "stop_gradient":
+            found[place] = lambda inputs: inputs
+        elif name in _ROUNDINGS_OF and floating:
+            found[place] = functools.partial(_rounded, operation)
+        elif name in _COMPARISONS and floating and users.get(operation.outputs[0]) == {"convert_element_type"}:
+            found[place] = functools.partial(_compared, operation)
+    return found
+
+
+def _rounded(operation: Operation, inputs: list[Any]) -> list[Any]:
+    (x,) = inputs
+    return [bind(operation.equation, inputs)[0] + x - jax.lax.stop_gradient(x)]
+
+
+def _compared(operation: Operation, inputs: list[Any]) -> list[Any]:
+    """The outcome as a number, with the derivative of a sigmoid."""
+    soft = jax.nn.sigmoid(_STEEPNESS * _COMPARISONS[operation.name] * (inputs[0] - inputs[1]))
+    return [bind(operation.equation, inputs)[0].astype(soft.dtype) + soft - jax.lax.stop_gradient(soft)]
 
 
 def brings_rules(program: Program) -> bool:

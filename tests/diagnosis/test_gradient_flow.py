@@ -13,7 +13,7 @@ from jaxopt_lab.core import Stateful, Status
 from jaxopt_lab.diagnosis import program_checks
 from jaxopt_lab.diagnosis.budget import Budget
 from jaxopt_lab.diagnosis.causes import no_gradient
-from jaxopt_lab.diagnosis.program_checks import measure_gradient_flow
+from jaxopt_lab.diagnosis.program_checks import ProgramChecks, measure_gradient_flow
 from jaxopt_lab.rules.frozen import without_frozen
 from jaxopt_lab.rules.identification import UNKNOWN
 from tests.diagnosis.pieces import CLASSES, evidence
@@ -93,6 +93,25 @@ def test_what_drowns_in_the_rounding_of_narrow_parameters_is_no_surrogate():
 
     assert flow_of(outputs).rise < 0
     assert flow_of(outputs, narrow).rise == 1.0
+
+
+@pytest.mark.parametrize(
+    ("outputs", "without", "held"),
+    [
+        (lambda params, x: jnp.round(x @ params["in"]) @ params["out"], ("in",), True),
+        (lambda params, x: jax.lax.stop_gradient(x @ params["in"]) @ params["out"], ("in",), True),
+        (lambda params, x: jnp.round(x) @ params["in"] @ params["out"], (), False),
+        (lambda params, x: x[:, :2] @ params["out"][:2], ("in",), False),  # is not read
+    ],
+)
+def test_a_gradient_that_would_pass_is_held_at_a_line(outputs, without, held):
+    found = flow_of(outputs)
+    assert found.without == without
+    assert len(found.held_at) == held
+    if without:
+        told = no_gradient.examine(evidence(program=ProgramChecks(gradients=found)))
+        assert (told.prescription.change is not None) == held
+        assert not held or found.held_at[0] in told.prescription.text
 
 
 ALIKE = {"in": np.full((3, 4), 0.1, np.float32), "out": np.zeros((4, 2), np.float32)}

@@ -16,7 +16,7 @@ from jaxopt_lab.diagnosis.causes.outputs import usual_criterion_of
 from jaxopt_lab.diagnosis.causes.rule_limits import MENDED_FASTER
 from jaxopt_lab.diagnosis.evidence import NOTHING, Evidence
 from jaxopt_lab.diagnosis.findings import Finding, listed, make_finding, measured
-from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere, train_all
+from jaxopt_lab.diagnosis.prescriptions import advise, begin_elsewhere, pass_gradient, train_all
 from jaxopt_lab.diagnosis.program_checks import LEAST_SHARE
 from jaxopt_lab.rules.frozen import frozen_paths
 
@@ -58,6 +58,8 @@ def examine(evidence: Evidence) -> Finding | None:
     search = evidence.part("program.outputs")
     is_unfelt = search is not None and search.slope == 0
     cure = (usual_criterion_of(evidence, look) if is_unfelt else None) or advise(look)
+    if flow.held_at:
+        cure = pass_gradient(flow.held_at)
     leaves = zip(
         vectors.parameter_paths(evidence.setting.params), jax.tree.leaves(evidence.setting.params), strict=True
     )
