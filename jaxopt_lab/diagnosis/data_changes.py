@@ -5,7 +5,7 @@ Each is a function of a problem that gives another one; training and validation 
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Problem, meshes
+from jaxopt_lab.core.batches import Batches
 from jaxopt_lab.core.problem import with_losses, with_metrics
 from jaxopt_lab.diagnosis.inputs import QUARTILES, find_inputs
 
@@ -134,6 +135,13 @@ def _statistics(data: Any, place: int) -> tuple[np.ndarray, np.ndarray]:
     return inputs.mean(0), np.where(deviation > _VARIES * max(float(np.abs(inputs).max()), 1e-300), deviation, 1.0)
 
 
+def with_shuffled_batches(problem: Problem) -> Problem:
+    """Batches of the same sizes of all examples in random order; data in arrays are drawn at random as they are."""
+    if not isinstance(problem.data, Batches):
+        return problem
+    return dataclasses.replace(problem, data=Batches(_Shuffled(problem.data), problem.data.name))
+
+
 def with_negated_loss(problem: Problem) -> Problem:
     """The loss with the other sign."""
     return with_losses(problem, _negated)
@@ -144,7 +152,7 @@ def without_key(problem: Problem) -> Problem:
     return with_losses(problem, _without_key, evaluated=False)
 
 
-def with_moved_statistics(problem: Problem, share: float, wanted: float) -> Problem:
+def with_statistics(problem: Problem, share: float, wanted: float) -> Problem:
     """Running statistics that move `wanted` of the way to the batch's in a step, where they move `share` by themselves.
 
     The batch's are what a step makes of zeros, over the share: what a large number moves by is lost in its rounding.
@@ -176,6 +184,19 @@ def _changed(data: Any, place: int, change: Callable[[np.ndarray], np.ndarray], 
 def _as_bytes(data: Any) -> list[bytes]:
     leaves = [np.asarray(leaf) for leaf in jax.tree.leaves(data)]
     return [b"".join(leaf[k].tobytes() for leaf in leaves) for k in range(len(leaves[0]))]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Shuffled:
+    batches: Batches
+
+    def __call__(self) -> Iterator[Any]:
+        given = list(self.batches())
+        whole = jax.tree.map(lambda *leaves: np.concatenate([np.asarray(leaf) for leaf in leaves]), *given)
+        sizes = [len(jax.tree.leaves(batch)[0]) for batch in given]
+        order = np.random.default_rng(0).permutation(sum(sizes))
+        for rows in np.split(order, np.cumsum(sizes)[:-1]):
+            yield meshes.take(whole, rows)
 
 
 def _without_key(function: Any, params: Any, *rest: Any) -> Any:

@@ -101,13 +101,8 @@ def leave_saddle(gradient_threshold: float, curvature_threshold: float, distance
         f"Step {distance:.3g} along the negative curvature where the gradient is below {gradient_threshold:.3g}"
         " (rules.negative_curvature_step around the rule in use); momentum or a kick serve too, more slowly."
     )
-
-    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
-        return problem, rules.negative_curvature_step(
-            rule, gradient_threshold, curvature_threshold, distance, wait=10, num_products=10
-        )
-
-    return Prescription(text, change)
+    when = gradient_threshold, curvature_threshold, distance
+    return Prescription(text, lambda p, r: (p, rules.negative_curvature_step(r, *when, wait=10, num_products=10)))
 
 
 def standardize_inputs(factor: float, optimizer: IdentifiedRule) -> Prescription:
@@ -149,6 +144,12 @@ def draw_classes_alike(leaf: int) -> Prescription:
     """Training data that hold as many examples of one class as of another."""
     text = "Draw each class as often as any other, or weigh the examples by one over their class's share."
     return Prescription(text, lambda p, r: (data_changes.balanced(p, leaf), r), rescales=True)
+
+
+def shuffle_batches() -> Prescription:
+    """Batches of the same sizes of all examples in random order."""
+    text = "Shuffle the examples before they are cut into batches, in each epoch anew."
+    return Prescription(text, lambda p, r: (data_changes.with_shuffled_batches(p), r))
 
 
 def split_again() -> Prescription:
@@ -259,8 +260,7 @@ def without_randomness() -> Prescription:
 def move_statistics(share: float) -> Prescription:
     """Running statistics that move a tenth of the way to the batch's in a step, in the place of `share`."""
     text = f"Let the running statistics move {MOVED:g} of the way to the batch's in a step, not {share:.3g} (momentum)."
-    moved = lambda p, r: (data_changes.with_moved_statistics(p, share, MOVED), r)  # noqa: E731
-    return Prescription(text, moved, needs_validation=True)
+    return Prescription(text, lambda p, r: (data_changes.with_statistics(p, share, MOVED), r), needs_validation=True)
 
 
 def standardize_targets(leaf: int, inputs: bool = False) -> Prescription:

@@ -257,11 +257,11 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
 
 
 def _changed(evidence: Evidence, cause: str, prescription: Prescription, steps: int) -> tuple[Problem, Scores] | None:
-    """The changed problem and its runs; None where targets of another shape may make pairs of all examples."""
+    """The changed problem and its runs; None where neither is another, or other targets may make pairs of examples."""
     setting = evidence.setting
     problem, rule = prescription.apply(setting.problem, setting.rule)
     known, size = (loss_size(each, setting.params) for each in (setting.problem, problem))
-    if size > max(_LARGER * known, _SMALL):
+    if (problem is setting.problem and rule is setting.rule) or size > max(_LARGER * known, _SMALL):
         return None
     restarts, evaluated, steps = prescription.restarts, prescription.evaluated, steps * prescription.longer
     draws = range(_DRAWS if cause == "local-minimum" else 1)

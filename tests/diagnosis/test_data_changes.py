@@ -11,9 +11,10 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import Stateful
-from jaxopt_lab.diagnosis import data_changes
+from jaxopt_lab.diagnosis import data_changes, trials
 from jaxopt_lab.diagnosis.causes import data_mismatch, train_eval
 from jaxopt_lab.diagnosis.data_checks import DataChecks, Split
+from jaxopt_lab.diagnosis.prescriptions import shuffle_batches
 from jaxopt_lab.diagnosis.program_checks import ProgramChecks
 from jaxopt_lab.diagnosis.validation import Modes
 from tests.diagnosis.pieces import evidence
@@ -212,7 +213,7 @@ def centred(share):
 def test_running_statistics_move_another_share_of_the_way(share):
     problem, state = centred(share), {"mean": jnp.full(4, 40.0), "count": jnp.int32(7)}
     before, _ = problem.stateful.loss(WEIGHTS[:, 0], state, problem.data, None)
-    moved = data_changes.with_moved_statistics(problem, share, 0.1)
+    moved = data_changes.with_statistics(problem, share, 0.1)
     after, found = moved.stateful.loss(WEIGHTS[:, 0], state, problem.data, None)
     np.testing.assert_allclose(found["mean"], 40 + 0.1 * (INPUTS.mean(0) - 40), rtol=1e-5)
     assert found["count"] == 8
@@ -243,3 +244,25 @@ def test_running_statistics_move_a_tenth_of_the_way(moved, known):
     modes, stateful = Modes(0.5, 0.8, 0.0, moved=moved), Stateful({"mean": jnp.zeros(3)}, None, None)
     made = evidence(dataclasses.replace(problem_of(), stateful=stateful), program=ProgramChecks(modes=modes))
     assert (train_eval.examine(made).prescription.change is not None) == known
+
+
+def test_sorted_batches_are_shuffled_and_keep_their_sizes():
+    rows = [slice(0, 20), slice(20, 40), slice(40, 55)]
+    sorted_ = dataclasses.replace(problem_of(), data=[(INPUTS[each], np.arange(60)[each]) for each in rows])
+    rule = optax.sgd(0.1)
+    shuffled, same = shuffle_batches().apply(sorted_, rule)
+    batches = list(shuffled.data())
+    assert same is rule
+    assert [len(targets) for _, targets in batches] == [20, 20, 15]
+    places = np.concatenate([targets for _, targets in batches])
+    assert sorted(places) == list(range(55))
+    assert (np.diff(places) < 0).sum() > 15
+    np.testing.assert_array_equal(np.concatenate([inputs for inputs, _ in batches]), INPUTS[places])
+    chex.assert_trees_all_equal(batches, list(shuffled.data()))  # each pass the same
+    whole = problem_of()
+    assert data_changes.with_shuffled_batches(whole) is whole
+
+
+def test_what_changes_the_batches_alone_is_not_tried_on_data_in_arrays():
+    made = evidence(problem_of())
+    assert trials._changed(made, "data-mismatch", shuffle_batches(), 10) is None

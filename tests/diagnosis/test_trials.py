@@ -20,7 +20,7 @@ from jaxopt_lab.diagnosis.probe_runs import RECORDS, Scores, score_runs
 from jaxopt_lab.diagnosis.trials import Trial, _try, try_prescriptions
 from tests.diagnosis.pieces import CLASSES, evidence
 
-CURE = Prescription("Do it.", lambda problem, rule: (problem, rule))
+CURE = Prescription("Do it.", lambda problem, rule: (dataclasses.replace(problem), rule))
 SCORES = Scores(np.ones(1), None, np.arange(5), np.ones((1, 5)), jnp.zeros(3), None)
 
 

@@ -14,7 +14,13 @@ import numpy as np
 from jaxopt_lab.diagnosis.evidence import LITTLE, Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
 from jaxopt_lab.diagnosis.label_probes import SURE
-from jaxopt_lab.diagnosis.prescriptions import advise, leave_out_duplicates, match_validation, split_again
+from jaxopt_lab.diagnosis.prescriptions import (
+    advise,
+    leave_out_duplicates,
+    match_validation,
+    shuffle_batches,
+    split_again,
+)
 
 CHANCE = 0.01
 OFFSET, SCALE, LABELS, DUPLICATES, DISTINCT = 0.5, 2.0, 0.3, 0.1, 0.2
@@ -35,7 +41,7 @@ def _examine_batches(evidence: Evidence) -> Finding | None:
     ]
     if fed.grouping > GROUPED and fed.chance < SURE:
         text = "The batches are sorted: each holds few of the classes."
-        cure = advise("Shuffle the examples before they are cut into batches, in each epoch anew.")
+        cure = shuffle_batches()
     elif fed.offset > OFFSET or max(fed.scale, 1 / max(fed.scale, 1e-300)) > SCALE:
         text = "The batches' inputs differ from the data's in location or scale."
         cure = advise("Compare the loop's batches with the data: both need the same preprocessing.")
