@@ -70,7 +70,7 @@ def _passing(program: Program) -> dict[int, Callable[[list[Any]], list[Any]]]:
         floating = all(jnp.issubdtype(each.aval.dtype, jnp.floating) for each in operation.equation.invars)
         if name == "stop_gradient":
             found[place] = lambda inputs: inputs
-        elif name in _ROUNDINGS_OF and floating:
+        elif name in _ROUNDINGS_OF:
             found[place] = functools.partial(_rounded, operation)
         elif name in _COMPARISONS and floating and users.get(operation.outputs[0]) == {"convert_element_type"}:
             found[place] = functools.partial(_compared, operation)

@@ -238,12 +238,15 @@ def test_running_statistics_that_lag_are_told_and_moved(held):
 
 
 @pytest.mark.parametrize(
-    ("moved", "known"), [(0.049, True), (0.051, False), (0.39, False), (0.41, True), (-0.1, False), (np.nan, False)]
+    ("moved", "known"),
+    [(0.049, True), (1.01e-3, True), (0.051, False), (0.39, False), (0.41, True), (-0.1, False), (np.nan, False)],
 )
 def test_running_statistics_move_a_tenth_of_the_way(moved, known):
     modes, stateful = Modes(0.5, 0.8, 0.0, moved=moved), Stateful({"mean": jnp.zeros(3)}, None, None)
     made = evidence(dataclasses.replace(problem_of(), stateful=stateful), program=ProgramChecks(modes=modes))
-    assert (train_eval.examine(made).prescription.change is not None) == known
+    cure = train_eval.examine(made).prescription
+    assert (cure.change is not None) == known
+    assert not known or f"not {moved:.2g} (momentum)" in cure.text
 
 
 def test_sorted_batches_are_shuffled_and_keep_their_sizes():

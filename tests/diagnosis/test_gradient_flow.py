@@ -102,6 +102,7 @@ def test_what_drowns_in_the_rounding_of_narrow_parameters_is_no_surrogate():
         (lambda params, x: jax.lax.stop_gradient(x @ params["in"]) @ params["out"], ("in",), True),
         (lambda params, x: jnp.round(x) @ params["in"] @ params["out"], (), False),
         (lambda params, x: x[:, :2] @ params["out"][:2], ("in",), False),  # is not read
+        (lambda params, x: 0 * jnp.round(x @ params["in"]) @ params["out"], ("in", "out"), False),  # nor past it
     ],
 )
 def test_a_gradient_that_would_pass_is_held_at_a_line(outputs, without, held):
