@@ -58,13 +58,13 @@ def examine(evidence: Evidence) -> Finding | None:
     search = evidence.part("program.outputs")
     is_unfelt = search is not None and search.slope == 0
     cure = (usual_criterion_of(evidence, look) if is_unfelt else None) or advise(look)
-    if flow.held_at:
-        cure = pass_gradient(flow.held_at)
     leaves = zip(
         vectors.parameter_paths(evidence.setting.params), jax.tree.leaves(evidence.setting.params), strict=True
     )
     if len(flow.without) > 1 and not any(jnp.any(leaf) for path, leaf in leaves if path in flow.without):
         why, cure = "they are zero, and so is what each is multiplied with", begin_elsewhere()
+    if flow.held_at:
+        cure = pass_gradient(flow.held_at)
     text = f"The gradient of {listed(flow.without)} is exactly zero for all data ({why}): they stay as they are."
     whole = flow.share > 1 - LEAST_SHARE
     layers = evidence.part("layers.start")
