@@ -269,3 +269,13 @@ def test_sorted_batches_are_shuffled_and_keep_their_sizes():
 def test_what_changes_the_batches_alone_is_not_tried_on_data_in_arrays():
     made = evidence(problem_of())
     assert trials._changed(made, "data-mismatch", shuffle_batches(), 10) is None
+
+
+@pytest.mark.parametrize(
+    ("moved", "evaluation", "found"),
+    [(0.07, 0.035, True), (0.08, 0.035, False), (0.07, 0.025, False), (0.08, 0.12, True), (0.2, 0.035, False)],
+)
+def test_statistics_that_have_not_caught_up_need_to_cost_less(moved, evaluation, found):
+    """In 39 steps 0.077 of the way leave a twentieth."""
+    modes = Modes(0.01, evaluation, 0.0, moved=moved)
+    assert (train_eval.examine(evidence(program=ProgramChecks(modes=modes))) is not None) == found

@@ -169,6 +169,13 @@ def test_a_model_mixes_examples_where_outputs_change_with_their_neighbours(chang
     assert told in mixed_examples.examine(evidence(program=program)).explanation
 
 
+@pytest.mark.parametrize(("end", "pairwise", "found"), [(0.21, False, True), (0.19, False, False), (0.21, True, False)])
+def test_a_model_that_mixes_examples_without_harm_is_sound(end, pairwise, found):
+    program = search(place=dataclasses.replace(PLACE, is_pairwise=pairwise))
+    program = dataclasses.replace(program, examples=ExampleChecks(0.0, False, beside=0.3))
+    assert (mixed_examples.examine(evidence(end=end, program=program)) is not None) == found
+
+
 @pytest.mark.parametrize(("coupling", "found"), [(0.0005, False), (0.002, True)])
 def test_examples_are_mixed_where_derivatives_turn(coupling, found):
     assert (mixed_examples.examine(evidence(program=search(coupling=coupling))) is not None) == found

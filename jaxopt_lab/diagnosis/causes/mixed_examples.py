@@ -4,7 +4,8 @@ The derivative of the loss with respect to an example's outputs is taken with tw
 changes its size and not its direction; outputs [n, 1] minus targets [n], or a softmax over the examples, turn it. A
 loss that multiplies outputs with outputs compares examples on purpose. Outputs that change when the batch is put in
 another order come from a model that goes from example to example, as a recurrence over the wrong axis does: no loss
-over independent examples means that.
+over independent examples means that. So do outputs that change with the other examples, where the loss of all of them
+at once is high: a softmax over the batch may be learned for the size of its batches.
 """
 
 from typing import Any
@@ -13,7 +14,7 @@ import jax
 import numpy as np
 
 from jaxopt_lab.diagnosis.causes.outputs import usual_criterion_of
-from jaxopt_lab.diagnosis.evidence import Evidence
+from jaxopt_lab.diagnosis.evidence import LITTLE, Evidence
 from jaxopt_lab.diagnosis.findings import Finding, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import advise, shape_targets
 from jaxopt_lab.tracing.outputs import OutputPlace
@@ -29,6 +30,9 @@ def examine(evidence: Evidence) -> Finding | None:
     if examples is not None and examples.reordered > REORDERED:
         return _reordered(examples.reordered)
     search = None if evidence.program is None else evidence.program.outputs
+    is_pairwise = search is not None and search.place.is_pairwise
+    if examples is not None and examples.beside > REORDERED and not is_pairwise and _is_high(evidence):
+        return _attended(examples.beside)
     if search is None or search.place.is_pairwise or not search.coupling > COUPLING:
         return None
     text = (
@@ -67,6 +71,11 @@ def _reordered(change: float) -> Finding:
     )
     numbers = [measured("change of the outputs with the order of the batch, of their size", change, REORDERED)]
     return make_finding("mixed-examples", text, numbers, cure, float("inf"), gain_in="loss")
+
+
+def _is_high(evidence: Evidence) -> bool:
+    """Whether the loss of all examples at once is: a normalization by the batch hardly changes that."""
+    return evidence.end - evidence.lower_bound > LITTLE * evidence.scale
 
 
 def _attended(change: float) -> Finding:

@@ -1,6 +1,7 @@
 """train-eval-mismatch: the model that is trained is not the one that is evaluated.
 
-Thresholds: evaluation mode has one and a half times the loss of training mode on the same examples, or training mode
+Thresholds: evaluation mode has one and a half times the loss of training mode on the same examples, by a tenth of what
+training is about, or a fiftieth where running statistics have not caught up by the run's end; or training mode
 twice that of evaluation mode while the key alone makes more than half of the gradient's variance; or batch statistics
 are taken over at most four examples. Half of the units dropped, the usual most, leaves both below. Where a random loss
 is not learned, the run without its key tells. Noise whose size the parameters give, as a variational autoencoder's, is
@@ -18,7 +19,7 @@ from jaxopt_lab.diagnosis.prescriptions import MOVED, advise, move_statistics, w
 
 WORSE, RATIO, SHARE, SMALL = 1.5, 2.0, 0.5, 4
 LAGS, NOISY = 2.0, 4.0  # times less and more than the usual share of the way in a step
-_VISIBLE = 0.1
+_VISIBLE, _LAGGING, _CAUGHT_UP = 0.1, 0.02, 3.0  # a twentieth of the start is left in a running mean, exp(-3)
 
 
 def examine(evidence: Evidence) -> Finding | None:
@@ -26,7 +27,8 @@ def examine(evidence: Evidence) -> Finding | None:
     modes = None if evidence.program is None else evidence.program.modes
     if modes is None:
         return None
-    least = max(_VISIBLE * evidence.scale, 1e-30)
+    lags = 0 < modes.moved < MOVED and modes.moved * evidence.num_steps < _CAUGHT_UP
+    least = max((_LAGGING if lags else _VISIBLE) * evidence.scale, 1e-30)
     worse = modes.evaluation - modes.training > least and modes.evaluation > WORSE * modes.training
     noisier = (
         modes.training - modes.evaluation > least
