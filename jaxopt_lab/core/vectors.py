@@ -116,6 +116,16 @@ def copy(tree: Any) -> Any:
     return jax.tree.map(lambda leaf: jnp.array(leaf, copy=True), tree)
 
 
+def is_floating(leaf: Any) -> bool:
+    """Whether a leaf, an array or a number, holds floating-point numbers.
+
+    Example:
+      >>> [is_floating(leaf) for leaf in (jnp.zeros(3, jnp.bfloat16), 1.0, jnp.arange(3), jax.random.key(0))]
+      [True, True, False, False]
+    """
+    return jnp.issubdtype(jnp.result_type(leaf), jnp.floating)
+
+
 def size(tree: Any) -> int:
     """Number of scalars in a pytree (d).
 

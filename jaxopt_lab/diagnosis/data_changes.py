@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxopt_lab.core import Problem, meshes
+from jaxopt_lab.core import Problem, meshes, vectors
 from jaxopt_lab.core.batches import Batches
 from jaxopt_lab.core.problem import with_losses, with_metrics
 from jaxopt_lab.diagnosis.inputs import QUARTILES, find_inputs
@@ -217,14 +217,10 @@ class _MoveStatistics:
         found = function(params, *rest)
         if not isinstance(found, tuple):
             return found  # the loss without a state
-        zeros = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if _is_floating(leaf) else leaf, rest[0])
+        zeros = jax.tree.map(lambda leaf: jnp.zeros_like(leaf) if vectors.is_floating(leaf) else leaf, rest[0])
         shares = function(params, zeros, *rest[1:])[1]
 
         def move(old: jax.Array, new: jax.Array, share: jax.Array) -> jax.Array:
-            return old + self.wanted * (share / self.share - old).astype(old.dtype) if _is_floating(old) else new
+            return old + self.wanted * (share / self.share - old).astype(old.dtype) if vectors.is_floating(old) else new
 
         return found[0], jax.tree.map(move, rest[0], found[1], shares)
-
-
-def _is_floating(leaf: jax.Array) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.floating)

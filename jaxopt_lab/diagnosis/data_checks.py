@@ -57,6 +57,11 @@ class Labels:
     is_unnamed: bool = False
 
     @property
+    def rare(self) -> int:
+        """The class with the fewest examples."""
+        return min(self.counts, key=self.counts.__getitem__)
+
+    @property
     def is_uneven(self) -> bool:
         """Whether there are few classes and the rarest has less than a tenth of an even share."""
         return 1 < len(self.counts) <= FEW and self.rarest < UNEVEN / len(self.counts)
@@ -142,8 +147,7 @@ def measure_data(evidence: "Evidence", budget: Budget) -> DataChecks | Skipped:
     if search is not None:
         labels = _labels(search.place, problem.data, *search.silent)
         if labels is not None and labels.leaf is not None and labels.is_uneven:
-            rare = min(labels.counts, key=labels.counts.__getitem__)
-            labels = dataclasses.replace(labels, is_unnamed=names_none(evidence, labels.leaf, rare))
+            labels = dataclasses.replace(labels, is_unnamed=names_none(evidence, labels.leaf, labels.rare))
         validation = evidence.validation
         base = evidence.point.baseline
         poor = (

@@ -248,15 +248,11 @@ def _both_modes(stateful: bool, forms: Any, params: Any, state: Any, batch: Any,
 
 def _moved(train: Any, params: Any, state: Any, batch: Any, key: Any) -> jax.Array:
     """From two states apart: each moves the same share of its own way to what the batch says."""
-    other = jax.tree.map(lambda leaf: leaf + (1 + jnp.abs(leaf)) if _is_floating(leaf) else leaf, state)
-    means = lambda tree: [leaf for leaf in jax.tree.leaves(tree) if _is_floating(leaf)]  # noqa: E731
+    other = jax.tree.map(lambda leaf: leaf + (1 + jnp.abs(leaf)) if vectors.is_floating(leaf) else leaf, state)
+    means = lambda tree: [leaf for leaf in jax.tree.leaves(tree) if vectors.is_floating(leaf)]  # noqa: E731
     steps = [vectors.subtract(means(train(params, each, batch, key)[1]), means(each)) for each in (state, other)]
     apart = vectors.subtract(means(other), means(state))
     return vectors.dot(vectors.subtract(*steps), apart) / vectors.dot(apart, apart)
-
-
-def _is_floating(leaf: jax.Array) -> bool:
-    return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def _slope(stateful: bool, forms: Any, params: Any, state: Any, batch: Any, key: Any) -> list[jax.Array]:

@@ -248,15 +248,13 @@ def _in_size_of(drawn: Any, grads: Any) -> Any:
 
 def _floating(state: Any) -> list[Any]:
     """The leaves of a state that have tangents."""
-    return [leaf for leaf in jax.tree.leaves(state) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating)]
+    return [leaf for leaf in jax.tree.leaves(state) if vectors.is_floating(leaf)]
 
 
 def _with_floating(state: Any, floats: list[Any]) -> Any:
     leaves, structure = jax.tree.flatten(state)
     new = iter(floats)
-    return structure.unflatten(
-        [next(new) if jnp.issubdtype(jnp.result_type(leaf), jnp.floating) else leaf for leaf in leaves]
-    )
+    return structure.unflatten([next(new) if vectors.is_floating(leaf) else leaf for leaf in leaves])
 
 
 def _step(factory: Factory, place: Place, factor: Any) -> tuple[Any, Any]:

@@ -50,8 +50,8 @@ def examine_range(evidence: Evidence) -> Finding | None:
         if classes == [0, 1]:
             cure = _renumbered(labels, (-1, 1)) or cure
     elif _is_rare(evidence, labels):
-        rare = min(labels.counts, key=labels.counts.__getitem__)
-        text = f"Class {rare} has {labels.counts[rare]} of {total} examples: the mean loss hardly depends on it."
+        few = labels.counts[labels.rare]
+        text = f"Class {labels.rare} has {few} of {total} examples: the mean loss hardly depends on it."
         if labels.is_unnamed:
             text += " At the end of the run the model names none of them."
         numbers.append(measured("share of the rarest class", labels.rarest, RARE))

@@ -61,34 +61,34 @@ def examine(evidence: Evidence) -> Finding | None:
 
 
 def _reordered(change: float) -> Finding:
-    text = (
-        f"What the model gives for an example changes by {100 * change:.3g} % when the batch is permuted: state"
-        " passes from example to example."
+    text = "when the batch is permuted: state passes from example to example"
+    look = (
+        "the recurrence, scan or convolution runs: over time, not over the examples (nnx.RNN and linen.RNN take"
+        " [examples, time, features] unless time_major is set)"
     )
-    cure = advise(
-        "Look over which axis the recurrence, scan or convolution runs: over time, not over the examples (nnx.RNN and"
-        " linen.RNN take [examples, time, features] unless time_major is set)."
+    return _of_the_model(change, "order of the batch", text, look)
+
+
+def _attended(change: float) -> Finding:
+    text = "with the other examples of its batch, in evaluation mode too: the model mixes the examples"
+    look = (
+        "an attention, softmax, mean or normalization of the model runs: the first is that of the examples, time is the"
+        " second ([examples, time, features])"
     )
-    numbers = [measured("change of the outputs with the order of the batch, of their size", change, REORDERED)]
-    return make_finding("mixed-examples", text, numbers, cure, float("inf"), gain_in="loss")
+    return _of_the_model(change, "others of the batch", text, look)
+
+
+def _of_the_model(change: float, what: str, text: str, look: str) -> Finding:
+    numbers = [measured(f"change of the outputs with the {what}, of their size", change, REORDERED)]
+    return make_finding(
+        "mixed-examples", f"What the model gives for an example changes by {100 * change:.3g} % {text}.", numbers,
+        advise(f"Look over which axis {look}."), float("inf"), gain_in="loss",
+    )  # fmt: skip
 
 
 def _is_high(evidence: Evidence) -> bool:
     """Whether the loss of all examples at once is: a normalization by the batch hardly changes that."""
     return evidence.end - evidence.lower_bound > LITTLE * evidence.scale
-
-
-def _attended(change: float) -> Finding:
-    text = (
-        f"What the model gives for an example changes by {100 * change:.3g} % with the other examples of its batch, in"
-        " evaluation mode too: the model mixes the examples."
-    )
-    cure = advise(
-        "Look over which axis an attention, softmax, mean or normalization of the model runs: the first is that of the"
-        " examples, time is the second ([examples, time, features])."
-    )
-    numbers = [measured("change of the outputs with the others of the batch, of their size", change, REORDERED)]
-    return make_finding("mixed-examples", text, numbers, cure, float("inf"), gain_in="loss")
 
 
 def _targets(place: OutputPlace, data: Any) -> int | None:
