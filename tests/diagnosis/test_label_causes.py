@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import jaxopt_lab as lab
@@ -152,3 +153,19 @@ def test_one_output_may_name_the_upper_class_above_a_half_or_zero(bias, none):
 
     made = ended_at(loss, jnp.full(2, bias))
     assert [names_none(made, 1, label) for label in (0, 1)] == none
+
+
+@pytest.mark.parametrize(("rows", "unnamed"), [(10, True), (250, False)])
+def test_whether_the_rarest_class_is_named_is_measured_where_it_is_far_below_its_share(rows, unnamed):
+    inputs = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
+    inputs[:rows, 0] += 1.0
+
+    def loss(params, batch, key):
+        logs = jax.nn.log_softmax(batch[0] @ params["w"] + params["b"])
+        return -jnp.mean(jnp.take_along_axis(logs, batch[1][:, None], 1))
+
+    start = {"w": jnp.zeros((2, 2)), "b": jnp.array([1.0, 0.0])}
+    problem = lab.from_loss(loss, start, (inputs, (np.arange(500) < rows).astype(np.int32)))
+    found = lab.diagnose(problem, optax.adam(0.01), steps=40, batch_size=50, budget=60)
+    assert found.evidence.data.labels.is_unnamed == unnamed
+    assert ("label-range" in found.causes) == unnamed
