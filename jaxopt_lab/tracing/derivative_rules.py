@@ -16,17 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import vectors
-from jaxopt_lab.tracing.jaxprs import (
-    Operation,
-    Program,
-    ancestors,
-    bind,
-    evaluate,
-    is_number,
-    lay_out,
-    line_of,
-    results_of,
-)
+from jaxopt_lab.tracing.jaxprs import Operation, Program, ancestors, bind, is_number, line_of, with_operations
 
 _REACH = 1e-2  # of a leaf's size
 _ROUNDINGS = 100.0
@@ -44,9 +34,7 @@ class PassGradient:
 
     def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
         """The function's value."""
-        program = lay_out(function, params, *rest, open_derivatives=False)
-        values = evaluate(program, jax.tree.leaves((params, *rest)), instead=_passing(program))
-        return results_of(program, values, jax.eval_shape(function, params, *rest))
+        return with_operations(_passing, function, params, *rest)
 
 
 def holding_lines(program: Program, read: set[int], leaves: set[int]) -> tuple[str, ...]:

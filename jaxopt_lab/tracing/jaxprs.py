@@ -141,6 +141,13 @@ def results_of(program: Program, values: Mapping[int, Any], like: Any) -> Any:
     return jax.tree.unflatten(jax.tree.structure(like), found)
 
 
+def with_operations(instead: Callable[[Program], Mapping[int, Any]], function: Any, *arguments: Any) -> Any:
+    """What a function gives with operations of its program exchanged; what has a derivative of its own stays whole."""
+    program = lay_out(function, *arguments, open_derivatives=False)
+    values = evaluate(program, jax.tree.leaves(arguments), instead=instead(program))
+    return results_of(program, values, jax.eval_shape(function, *arguments))
+
+
 def value_of(atom: Any, values: Mapping[int, Any]) -> Any:
     """The value that an input or output of an operation stands for."""
     return atom.val if isinstance(atom, Literal) else values[atom]

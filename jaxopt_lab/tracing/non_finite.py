@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.problem import Batch, Key, Params, as_partial
-from jaxopt_lab.tracing.jaxprs import Operation, Program, bind, evaluate, is_number, lay_out, line_of, results_of
+from jaxopt_lab.tracing.jaxprs import Operation, Program, bind, evaluate, is_number, lay_out, line_of, with_operations
 
 _REASONS = {
     "log": "the logarithm of a number that is not positive", "log1p": "the logarithm of a number that is not positive",
@@ -98,14 +98,14 @@ class GuardLine:
 
     def __call__(self, function: Any, params: Any, *rest: Any) -> Any:
         """The function's value."""
-        program = lay_out(function, params, *rest, open_derivatives=False)
-        guarded = {
+        return with_operations(self._guards, function, params, *rest)
+
+    def _guards(self, program: Program) -> dict[int, Any]:
+        return {
             place: functools.partial(_guarded, operation)
             for place, operation in enumerate(program.operations)
             if operation.name in GUARDED and line_of(operation) == self.line
         }
-        values = evaluate(program, jax.tree.leaves((params, *rest)), instead=guarded)
-        return results_of(program, values, jax.eval_shape(function, params, *rest))
 
 
 def _guarded(operation: Operation, inputs: list[Any]) -> list[Any]:

@@ -30,17 +30,17 @@ def examine(evidence: Evidence) -> Finding | None:
     if examples is not None and examples.reordered > REORDERED:
         return _reordered(examples.reordered)
     search = None if evidence.program is None else evidence.program.outputs
-    is_pairwise = search is not None and search.place.is_pairwise
-    if examples is not None and examples.beside > REORDERED and not is_pairwise and _is_high(evidence):
+    if search is not None and search.place.is_pairwise:
+        return None
+    couples = search is not None and search.coupling > COUPLING
+    if examples is not None and examples.beside > REORDERED and (couples or _is_high(evidence)):
         return _attended(examples.beside)
-    if search is None or search.place.is_pairwise or not search.coupling > COUPLING:
+    if search is None or not couples:
         return None
     text = (
         f"The loss's derivative by an example's output (outputs of shape {list(search.place.shape)}) depends on the"
         " other examples of its batch: the loss mixes the examples."
     )
-    if examples is not None and examples.beside > REORDERED:
-        return _attended(examples.beside)
     look = (
         "Give outputs and targets the same shape before they are compared (outputs[:, 0], or targets[:, None]), and let"
         " no softmax or mean run over the axis of the examples."
