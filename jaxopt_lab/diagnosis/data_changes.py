@@ -147,6 +147,11 @@ def with_negated_loss(problem: Problem) -> Problem:
     return with_losses(problem, _negated)
 
 
+def with_separate_examples(problem: Problem) -> Problem:
+    """The mean of the examples' losses, each in a batch of its own; as it is, where the model has a state."""
+    return problem if problem.stateful else with_losses(problem, _separated)
+
+
 def without_key(problem: Problem) -> Problem:
     """The loss of training mode without its key."""
     return with_losses(problem, _without_key, evaluated=False)
@@ -201,6 +206,11 @@ class _Shuffled:
 
 def _without_key(function: Any, params: Any, *rest: Any) -> Any:
     return function(params, *rest[:-1], None)
+
+
+def _separated(function: Any, params: Any, batch: Any, key: Any) -> jax.Array:
+    alone = jax.tree.map(lambda leaf: leaf[:, None], batch)
+    return jnp.mean(jax.vmap(lambda example: function(params, example, key))(alone))
 
 
 def _negated(function: Any, params: Any, *rest: Any) -> Any:

@@ -1,20 +1,27 @@
-"""What a model's outputs make of the examples: whether they depend on their order, whether they look at them at all.
+"""What outputs and loss make of the examples: whether their order counts, their neighbours, whether they count at all.
 
 Over independent examples a model gives the same for each, wherever it stands in the batch. One that gives the same for
-all of them, whatever its parameters are, has lost them on the way: behind a mask, an index or an axis.
+all of them, whatever its parameters are, has lost them on the way: behind a mask, an index or an axis. A loss is
+coupled where the derivative with respect to one example's outputs turns when other examples take the places beside it.
+A common factor alone, as of a mean over a mask, is no coupling, unless it is the mean of the examples' own: then the
+weight of each of them has gone to all.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab.core import Problem, meshes
+from jaxopt_lab.core.compilation import compiled
 from jaxopt_lab.core.problem import as_partial
 from jaxopt_lab.diagnosis.budget import some_examples
 from jaxopt_lab.diagnosis.gradient_noise import value
-from jaxopt_lab.diagnosis.output_search import find_place, outputs_of
-from jaxopt_lab.tracing.outputs import OutputPlace
+from jaxopt_lab.diagnosis.output_search import find_layout, find_place, outputs_of
+from jaxopt_lab.tracing.jaxprs import evaluate
+from jaxopt_lab.tracing.outputs import OutputPlace, loss_of_outputs
 from jaxopt_lab.tracing.targets import own_targets
 
 if TYPE_CHECKING:
@@ -24,6 +31,8 @@ _EXAMPLES = 31  # no other axis of the outputs is likely to have as many
 _MOST_PAIRED, _DEALS, _UNPAIRED = 512, 4, 0.02
 _GAINS = (1e-3, 1.0, 4.0, 16.0)  # sigmoids shrink what they see four times a layer; of raw inputs they are saturated
 _SAME = 1e-5  # of the outputs' size: the rounding of sums in another order
+_GROUP, _GROUPS = 16, 8
+_HARMONIC = 1e-3  # of 2: how closely pulls must follow the mean of two weights
 
 
 class ExampleChecks(NamedTuple):
@@ -50,6 +59,19 @@ class ExampleChecks(NamedTuple):
     def is_unpaired(self) -> bool:
         """Whether the examples' own targets cost the model as much as each other's do."""
         return self.paired < _UNPAIRED
+
+
+class Coupling(NamedTuple):
+    """What the derivative with respect to an example's outputs owes to its neighbours.
+
+    Attributes:
+      turned: by how much it turns with the examples beside it, of its size.
+      averaged: by how much its size, beside that among copies of itself, is set by the mean of both examples' weights,
+        of two examples' together; 0 where it is not: where weights are divided by their sum, the two add to 2.
+    """
+
+    turned: float
+    averaged: float = 0.0
 
 
 def check_examples(evidence: "Evidence") -> ExampleChecks | None:
@@ -82,6 +104,52 @@ def check_examples(evidence: "Evidence") -> ExampleChecks | None:
     ignored = _ignored(problem, params, place, batch, outputs, axes[0], setting.seed)
     paired = _paired(problem, params, place, setting.seed) / evidence.scale
     return ExampleChecks(reordered, ignored, paired, by_others)
+
+
+def check_coupling(problem: Problem, params: Any, seed: int = 0) -> Coupling | None:
+    """Looks at a few groups of examples; None for fewer than 48 of them, or where no outputs are seen."""
+    loss, data, num = as_partial(problem.loss), problem.data, problem.num_examples or 0
+    if num < 3 * _GROUP or find_layout(loss, params, meshes.take(data, np.arange(2 * _GROUP)))[1] is None:
+        return None
+    groups = min(_GROUPS, num // _GROUP)
+    one, *others = np.random.default_rng((seed, 1)).permutation(num)[: groups * _GROUP].reshape(groups, -1)
+    run = compiled(_slopes, (), (loss, params))
+
+    def slopes(*rows: np.ndarray) -> np.ndarray:
+        return np.asarray(run(loss, params, meshes.take(data, np.concatenate(rows))), np.float64).ravel()
+
+    before, *after = (slopes(one, group) for group in others)
+    rests = [each - before @ each / max(before @ before, 1e-300) * before for each in after]
+    turned = max(np.linalg.norm(rests, axis=1) / np.maximum(np.linalg.norm(after, axis=1), 1e-300))
+    copies = np.repeat(np.r_[one, others[0]][:, None], _GROUP, 1)
+    return Coupling(float(turned), _averaged(slopes, copies[:_GROUP], copies[_GROUP:]))
+
+
+def _averaged(slopes: Callable[..., np.ndarray], ones: np.ndarray, others: np.ndarray) -> float:
+    """How much of the pull on two sorts of examples the mean of their weights sets; see `Coupling`.
+
+    The pull on the first beside the second, over that among copies of itself, is (1 + u) / 2 with u the second's weight
+    over the first's: the inverses of the two add to 2. Of weights over their sum it is the two that add to 2.
+    """
+    size = lambda *rows: float(np.linalg.norm(slopes(*rows)))  # noqa: E731
+    found = []
+    for one, other in zip(ones, others, strict=True):
+        alone, beside = (size(one, one), size(other, other)), (size(one, other), size(other, one))
+        if min(*alone, *beside) > 0:
+            found.append((beside[0] / alone[0], beside[1] / alone[1]))
+    first, second = np.array(found or [(1.0, 1.0)]).T
+    is_mean = np.all(np.abs(1 / first + 1 / second - 2) < 2 * _HARMONIC)
+    return float(np.max(np.abs(first + second - 2))) if is_mean else 0.0
+
+
+def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:
+    """The derivatives with respect to the outputs of the first group, some way off those of the model."""
+    program, place = find_layout(loss, params, batch)
+    assert place is not None
+    outputs = evaluate(program, leaves := jax.tree.leaves((params, batch)))[place.value]
+    apart = jnp.sin(jnp.arange(outputs.size, dtype=outputs.dtype)).reshape(outputs.shape)  # equal ones are pulled alike
+    slopes = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))(outputs + apart)
+    return slopes.reshape(2 * _GROUP, -1)[:_GROUP] if slopes.size % (2 * _GROUP) == 0 else slopes
 
 
 def _paired(problem: Problem, params: Any, place: OutputPlace | None, seed: int) -> float:

@@ -5,9 +5,7 @@
     bypassed    the same with an output activation handing its argument on
     constant    the same with the best constant output: what is reached knowing nothing of the inputs
 
-No model is trained here: what the outputs cannot reach, no weights and no learning rate will. A loss is coupled where
-the derivative with respect to one example's outputs turns when other examples take the places beside it; a common
-factor, as of a mean over a mask, is no coupling.
+No model is trained here: what the outputs cannot reach, no weights and no learning rate will.
 """
 
 import dataclasses
@@ -33,7 +31,7 @@ _STEPS = 300
 _RATES = (0.03, 0.3, 3.0)
 _B1, _B2, _EPS = 0.9, 0.99, 1e-12
 _RUNAWAY, _GAP = 10.0, 0.05
-_GROUP, _GROUPS, _MOST_CLASSES = 16, 8, 1000
+_MOST_CLASSES = 1000
 _DRAWS = 4  # of unit size, and of that of the outputs
 
 
@@ -62,8 +60,6 @@ class OutputSearch:
       bypassed: with the activation that costs most handing its argument on; None where the reachable loss is low.
       activation: that activation's name, "" without one.
       constant: of the best constant output of up to 2048 examples.
-      coupling: by how much an example's derivative turns with the examples beside it, of its size; NaN for fewer than
-        48 examples.
       silent: rows of the data, at whose examples the loss has no derivative with respect to the outputs, the model's
         and random ones; and the rows that were looked at, up to 256. Both are empty where outputs are not one row an
         example.
@@ -78,7 +74,6 @@ class OutputSearch:
     bypassed: Search | None
     activation: str
     constant: Search
-    coupling: float
     silent: tuple[np.ndarray, np.ndarray] = (np.empty(0, int), np.empty(0, int))
     shift: float = 1.0
 
@@ -111,12 +106,12 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
     """
     loss = as_partial(problem.loss)
     batch = some_examples(problem.data, _EXAMPLES, seed)
-    if (place := _layout(loss, params, batch)[1]) is None:
+    if (place := find_layout(loss, params, batch)[1]) is None:
         return None
     kept = int(np.clip(_NUMBERS // max(np.prod(place.shape, dtype=int) // _length(batch), 1), 2, _EXAMPLES))
     if kept < _length(batch):
         batch = some_examples(batch, kept, seed)
-        place = _layout(loss, params, batch)[1] or place
+        place = find_layout(loss, params, batch)[1] or place
     outputs, value, slope, shift = jax.device_get(compiled(_actual, (), (loss, params))(loss, params, batch))
     scale = jnp.asarray(target_size(place, batch))
     reachable = _run(loss, params, batch, scale, None, "actual" if slope > 0 else "both")
@@ -127,8 +122,7 @@ def search_outputs(problem: Problem, params: Any, seed: int = 0) -> OutputSearch
         bypassed, name = _bypassed(loss, params, batch, scale, place, reachable.loss)
     return OutputSearch(
         place, float(value), outputs, float(slope), reachable, bypassed, name, constant,
-        _coupling(loss, params, problem.data, seed), _silent(loss, params, problem.data, kept, place, seed),
-        float(shift),
+        _silent(loss, params, problem.data, kept, place, seed), float(shift),
     )  # fmt: skip
 
 
@@ -143,12 +137,12 @@ def constant_output_loss(problem: Problem, params: Any, search: OutputSearch) ->
 
 def find_place(problem: Problem, params: Any) -> OutputPlace | None:
     """Where the outputs stand in the loss of a problem with data; None where it holds no layer."""
-    return _layout(as_partial(problem.loss), params, problem.data)[1]
+    return find_layout(as_partial(problem.loss), params, problem.data)[1]
 
 
 def outputs_of(problem: Problem, params: Any, data: Any) -> np.ndarray | None:
     """The model's outputs for the data; None where the loss holds no layer."""
-    if _layout(loss := as_partial(problem.loss), params, data)[1] is None:
+    if find_layout(loss := as_partial(problem.loss), params, data)[1] is None:
         return None
     return np.asarray(compiled(_actual, (), (loss, params))(loss, params, data)[0])
 
@@ -162,7 +156,7 @@ def loss_at_constant(problem: Problem, params: Any, search: OutputSearch, data: 
 def _affordable(loss: Any, params: Any, data: Any) -> int:
     """How many examples the constant output is searched on: fewer where the criterion makes large values of them."""
     num = min(_MOST_EXAMPLES, _length(data))
-    while num > _EXAMPLES and _largest(*_layout(loss, params, some_examples(data, num, 0))) > _LARGEST:
+    while num > _EXAMPLES and _largest(*find_layout(loss, params, some_examples(data, num, 0))) > _LARGEST:
         num //= 2
     return num
 
@@ -171,14 +165,15 @@ def _largest(program: Program, place: OutputPlace | None) -> int:
     return 0 if place is None else largest_value(program, place.value)
 
 
-def _layout(loss: Any, params: Any, batch: Any) -> tuple[Program, OutputPlace | None]:
+def find_layout(loss: Any, params: Any, batch: Any) -> tuple[Program, OutputPlace | None]:
+    """The loss laid out, and where the outputs stand in it; None where it holds no layer."""
     program = lay_out(lambda params, batch: loss(params, batch, None), params, batch, open_derivatives=False)
     return program, find_outputs(program, len(jax.tree.leaves(params)))
 
 
 def _actual(loss: Any, params: Any, batch: Any) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
     """The model's outputs, the loss, and of its derivative with respect to them the size and the shift."""
-    program, place = _layout(loss, params, batch)
+    program, place = find_layout(loss, params, batch)
     assert place is not None
     leaves = jax.tree.leaves((params, batch))
     outputs = evaluate(program, leaves)[place.value]
@@ -196,7 +191,7 @@ def _run(loss: Any, params: Any, batch: Any, scale: jax.Array, bypass: int | Non
 
 
 def _at_constant(loss: Any, params: Any, data: Any, outputs: jax.Array) -> jax.Array:
-    program, place = _layout(loss, params, data)
+    program, place = find_layout(loss, params, data)
     assert place is not None
     return loss_of_outputs(program, place, jax.tree.leaves((params, data)), jnp.broadcast_to(outputs, place.shape))
 
@@ -217,7 +212,7 @@ def _search(
     bypass: int | None, start: str, loss: Any, params: Any, batch: Any, scale: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
     """Adam on the outputs at some rates: the least losses and where they were, a row a rate and start."""
-    program, place = _layout(loss, params, batch)
+    program, place = find_layout(loss, params, batch)
     assert place is not None
     leaves = jax.tree.leaves((params, batch))
     actual = evaluate(program, leaves)[place.value].astype(jnp.float32)
@@ -250,29 +245,6 @@ def _search(
     return jax.vmap(climb)(jnp.repeat(starts, len(_RATES), 0), jnp.tile(rates, len(starts)))
 
 
-def _coupling(loss: Any, params: Any, data: Any, seed: int) -> float:
-    """How far an example's derivative turns when others stand beside it, at most: some may have one mean."""
-    if _length(data) < 3 * _GROUP:
-        return float("nan")
-    groups = min(_GROUPS, _length(data) // _GROUP)
-    one, *others = np.random.default_rng((seed, 1)).permutation(_length(data))[: groups * _GROUP].reshape(groups, -1)
-    slopes = compiled(_slopes, (), (loss, params))
-    batches = [meshes.take(data, np.r_[one, group]) for group in others]
-    before, *after = (np.asarray(slopes(loss, params, batch), np.float64).ravel() for batch in batches)
-    rests = [each - before @ each / max(before @ before, 1e-300) * before for each in after]
-    return float(max(np.linalg.norm(rests, axis=1) / np.maximum(np.linalg.norm(after, axis=1), 1e-300)))
-
-
-def _slopes(loss: Any, params: Any, batch: Any) -> jax.Array:
-    """The derivatives with respect to the outputs of the first group, some way off those of the model."""
-    program, place = _layout(loss, params, batch)
-    assert place is not None
-    outputs = evaluate(program, leaves := jax.tree.leaves((params, batch)))[place.value]
-    apart = jnp.sin(jnp.arange(outputs.size, dtype=outputs.dtype)).reshape(outputs.shape)  # equal ones are pulled alike
-    slopes = jax.grad(lambda z: loss_of_outputs(program, place, leaves, z))(outputs + apart)
-    return slopes.reshape(2 * _GROUP, -1)[:_GROUP] if slopes.size % (2 * _GROUP) == 0 else slopes
-
-
 def _silent(loss: Any, params: Any, data: Any, kept: int, place: OutputPlace, seed: int) -> tuple[Any, Any]:
     """Rows of the data whose outputs the loss does not feel, and the rows that were looked at."""
     rows = some_examples(np.arange(_length(data)), kept, seed)
@@ -284,7 +256,7 @@ def _silent(loss: Any, params: Any, data: Any, kept: int, place: OutputPlace, se
 
 def _felt(loss: Any, params: Any, batch: Any, drawn: jax.Array) -> jax.Array:
     """Whether each example's outputs change the loss, at some draw of them."""
-    program, place = _layout(loss, params, batch)
+    program, place = find_layout(loss, params, batch)
     assert place is not None
     leaves = jax.tree.leaves((params, batch))
     outputs = evaluate(program, leaves)[place.value]

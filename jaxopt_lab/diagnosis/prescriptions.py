@@ -8,10 +8,10 @@ import numpy as np
 import optax
 
 from jaxopt_lab import rules
-from jaxopt_lab.core import Problem, vectors
+from jaxopt_lab.core import vectors
 from jaxopt_lab.core.problem import with_losses, with_metrics
 from jaxopt_lab.diagnosis import data_changes
-from jaxopt_lab.diagnosis.findings import Prescription, Rule, listed
+from jaxopt_lab.diagnosis.findings import Prescription, listed
 from jaxopt_lab.diagnosis.probe_runs import ScaledRule, with_wide_copy, without_decay
 from jaxopt_lab.diagnosis.rule_checks import held_at
 from jaxopt_lab.diagnosis.stationary_point import ElsewhereInit
@@ -55,9 +55,7 @@ def negate_updates() -> Prescription:
 
 def pass_gradient(lines: tuple[str, ...]) -> Prescription:
     """The loss whose gradient passes what holds it back."""
-    text = (
-        f"Let the gradient pass {listed(lines)}: no stop_gradient, or straight through it (x + stop_gradient(y - x))."
-    )
+    text = f"Let the gradient pass {listed(lines)}: no stop_gradient, or x + stop_gradient(y - x) straight through."
     return Prescription(text, lambda p, r: (with_losses(p, PassGradient()), r))
 
 
@@ -176,6 +174,11 @@ def shape_targets(leaf: int, shape: tuple[int, ...]) -> Prescription:
     return Prescription(text, lambda p, r: (data_changes.shaped(p, leaf, shape), r), changes_loss=True)
 
 
+def separate_examples(text: str) -> Prescription:
+    """The mean of the losses of the examples, each in a batch of its own."""
+    return Prescription(text, lambda p, r: (data_changes.with_separate_examples(p), r), changes_loss=True)
+
+
 def negate_loss() -> Prescription:
     """The loss with the other sign."""
     text = "Look at the sign of the loss: a likelihood is to be maximized, its negative logarithm minimized."
@@ -224,12 +227,8 @@ def lighten_penalty(factor: float) -> Prescription:
 def bypass_activation(name: str, number: int = 1) -> Prescription:
     """Loss and metrics of the outputs as they are, without the activation on them, the `number`-th of that name."""
     text = f"Take the {name} off the outputs, or a criterion that takes what it gives."
-
-    def change(problem: Problem, rule: Rule) -> tuple[Problem, Rule]:
-        bypass = BypassActivation(name, number)
-        return with_metrics(with_losses(problem, bypass), bypass), rule
-
-    return Prescription(text, change)
+    bypass = BypassActivation(name, number)
+    return Prescription(text, lambda p, r: (with_metrics(with_losses(p, bypass), bypass), r))
 
 
 def normalize_outputs() -> Prescription:

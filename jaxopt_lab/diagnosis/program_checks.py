@@ -17,10 +17,10 @@ from jaxopt_lab import training
 from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.problem import as_partial, with_losses
 from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, some_examples, step_cost
-from jaxopt_lab.diagnosis.data_changes import standardized
-from jaxopt_lab.diagnosis.example_checks import ExampleChecks, check_examples
+from jaxopt_lab.diagnosis.data_changes import standardized, with_negated_loss
+from jaxopt_lab.diagnosis.example_checks import Coupling, ExampleChecks, check_coupling, check_examples
 from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
-from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant
+from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant, search_outputs
 from jaxopt_lab.diagnosis.prescriptions import without_randomness
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes, measure_metrics, measure_modes, metric_at
 from jaxopt_lab.tracing.derivative_rules import (
@@ -116,6 +116,8 @@ class ProgramChecks:
       penalty: on the parameters; None where no layer is seen, or where it is not positive.
       memorization: runs on sixteen examples, or None.
       examples: what the outputs make of the examples, or None.
+      coupling: what the loss makes of an example's neighbours, or None.
+      is_negated: whether the loss of free outputs falls without end, and with the other sign does not.
       metrics: those of which more is better, at both ends of the run.
       clamped: share of the whole numbers of the data that name no row of the table of parameters they are looked up in.
     """
@@ -126,6 +128,8 @@ class ProgramChecks:
     penalty: Penalty | None = None
     memorization: Memorization | None = None
     examples: ExampleChecks | None = None
+    coupling: Coupling | None = None
+    is_negated: bool = False
     metrics: tuple[MetricChange, ...] = ()
     clamped: float = 0.0
 
@@ -137,11 +141,13 @@ class ProgramChecks:
 
 def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Skipped:
     """Where the gradient arrives and what the two modes do; what the outputs reach is known by then."""
-    known = evidence.program or ProgramChecks()
+    known, setting = evidence.program or ProgramChecks(), evidence.setting
     known = dataclasses.replace(
         known,
         penalty=_penalty(evidence, known.outputs, budget),
         examples=check_examples(evidence),
+        coupling=check_coupling(setting.problem.freeze(), setting.params, setting.seed),
+        is_negated=is_negated(setting.problem, setting.params, known.outputs, setting.seed),
         metrics=measure_metrics(evidence),
         clamped=_clamped(evidence, known.outputs),
     )
@@ -149,6 +155,14 @@ def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Ski
     if isinstance(flow, Skipped):
         return flow if evidence.program is None else known
     return dataclasses.replace(known, gradients=flow, modes=measure_modes(evidence, budget))
+
+
+def is_negated(problem: Problem, params: Any, search: OutputSearch | None, seed: int = 0) -> bool:
+    """Whether the loss of free outputs, as it was searched, falls without end, and with the other sign does not."""
+    if search is None or not (search.runs_away or search.constant_runs_away):
+        return False
+    other = search_outputs(with_negated_loss(problem).freeze(), params, seed)
+    return other is not None and not (other.runs_away or other.constant_runs_away)
 
 
 def _clamped(evidence: "Evidence", search: OutputSearch | None) -> float:
@@ -167,9 +181,8 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     if setting.problem.data is None:
         return Skipped("the problem has no data", applies=False)
     frozen = setting.problem.freeze()
-    points = [(frozen, setting.params)]
-    if run is not None and not run.diverged:
-        points.append((setting.problem.freeze(run.model_state), run.params))
+    ended = [] if run is None or run.diverged else [(setting.problem.freeze(run.model_state), run.params)]
+    points = [(frozen, setting.params), *ended]
     if not budget.allows_aside("gradient_flow", len(points) * GRADIENT):
         return budget.skipped["gradient_flow"]
     gradients = [_gradient(problem, params) for problem, params in points]
@@ -260,15 +273,13 @@ def _symmetric_leaves(params: Any) -> np.ndarray:
 def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization | Skipped:
     """The least loss of sixteen examples, or all of fewer, by Adam at three rates; only where training goes badly."""
     setting = evidence.setting
-    num = setting.problem.num_examples
-    if num is None or num < 2:
+    if (setting.problem.num_examples or 0) < 2:
         return Skipped("the problem has fewer than two examples", applies=False)
     if evidence.run is not None and not evidence.is_underperforming:
         return Skipped("the run learns its examples", applies=False)
     a_step = len(_RATES) * step_cost(setting.problem, NUM_EXAMPLES)
     steps = int(np.clip(_SHARE * budget.total / a_step, _FEWEST_STEPS, _STEPS))
-    cost = steps * a_step
-    if not budget.allows_aside("memorization", cost):
+    if not budget.allows_aside("memorization", steps * a_step):
         return budget.skipped["memorization"]
     params = setting.params if setting.from_init else setting.problem.init(jax.random.key(setting.seed))
     data = some_examples(setting.problem.data, NUM_EXAMPLES, setting.seed)
@@ -280,8 +291,8 @@ def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization |
     )  # fmt: skip
     losses = np.where(np.isfinite(trace["loss"]), trace["loss"], np.inf)
     least = losses.min(1)
-    best = int(least.argmin())
-    start, names = float(losses[0, 0]), [each.name for each in evidence.program.metrics] if evidence.program else []
+    best, start = int(least.argmin()), float(losses[0, 0])
+    names = [each.name for each in evidence.program.metrics] if evidence.program else []
     ends = jax.tree.map(lambda leaf: leaf[best], trace.params)
     if not losses[best, -1] - least[best] < _NEAR_LEAST * (start - least[best]):
         names = []

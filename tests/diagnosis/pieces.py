@@ -7,6 +7,7 @@ import optax
 import jaxopt_lab as lab
 from jaxopt_lab.core import Status
 from jaxopt_lab.diagnosis.evidence import Evidence, PointState, Setting
+from jaxopt_lab.diagnosis.example_checks import Coupling
 from jaxopt_lab.diagnosis.output_search import OutputSearch, Search
 from jaxopt_lab.diagnosis.probe_runs import ProbeRun
 from jaxopt_lab.diagnosis.program_checks import ProgramChecks
@@ -44,7 +45,7 @@ def search(reachable=0.0, bypassed=None, constant=1.0, coupling=0.0, shift=0.0, 
     found = None if bypassed is None else Search(bypassed, free)
     return ProgramChecks(
         OutputSearch(
-            place, loss, np.zeros((40, 4)), 1.0, Search(reachable, free), found, "softmax", Search(constant, free[0]),
-            coupling,
-        )
+            place, loss, np.zeros((40, 4)), 1.0, Search(reachable, free), found, "softmax", Search(constant, free[0])
+        ),
+        coupling=Coupling(coupling),
     )  # fmt: skip

@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis.example_checks import _ignored, _paired
+from jaxopt_lab.diagnosis.example_checks import _ignored, _paired, check_coupling
 from jaxopt_lab.diagnosis.output_search import find_place, outputs_of
 
 RNG = np.random.default_rng(0)
@@ -203,3 +203,57 @@ def test_attention_over_the_examples_is_told_as_the_models():
     assert found.causes[0] == "mixed-examples"
     assert found.evidence.program.examples.reordered < 1e-4 < 0.03 < found.evidence.program.examples.beside
     assert "Look over which axis an attention" in found.findings[0].prescription.text
+
+
+INPUTS = RNG.standard_normal((64, 3)).astype(np.float32)
+NUMBERS, LABELS = (2 * INPUTS[:, 0] + 1).astype(np.float32), RNG.integers(0, 4, 64).astype(np.int32)
+WEIGHTS = jnp.asarray(RNG.standard_normal((3, 4)), jnp.float32)
+each = optax.softmax_cross_entropy_with_integer_labels
+
+
+def coupling_of(loss, targets=LABELS, weights=WEIGHTS):
+    problem = lab.from_loss(lambda w, batch, key: loss(batch[0] @ w, batch[1]), weights, (INPUTS, targets))
+    return check_coupling(problem, weights)
+
+
+def test_examples_that_pull_at_each_other_are_coupled_and_a_mask_is_not():
+    weights = WEIGHTS[:, :1]
+    assert coupling_of(lambda z, y: jnp.mean((z - y) ** 2), NUMBERS, weights).turned > 1e-2
+    assert coupling_of(lambda z, y: jnp.mean((z[:, 0] - y) ** 2), NUMBERS, weights).turned < 1e-6
+    assert coupling_of(lambda z, y: -jnp.mean(jax.nn.log_softmax(z, 0)[jnp.arange(len(y)), y])).turned > 1e-2
+    assert coupling_of(lambda z, y: jnp.sum((y > 0) * each(z, y)) / jnp.sum(y > 0)).turned < 1e-5
+
+
+def test_neighbours_that_happen_to_have_one_mean_do_not_hide_a_coupling():
+    targets = np.random.default_rng(0).random(1024, np.float32)
+    inputs = np.random.default_rng(1).standard_normal((1024, 3)).astype(np.float32)
+    problem = lab.from_loss(lambda w, b, key: jnp.mean((b[0] @ w - b[1]) ** 2), WEIGHTS[:, :1], (inputs, targets))
+    assert min(check_coupling(problem, WEIGHTS[:, :1], seed).turned for seed in range(100)) > 3e-3
+
+
+def test_a_product_of_means_is_told_from_weights_of_each_example_and_from_weights_over_their_sum():
+    weight = jnp.asarray([0.1, 1.0, 1.0, 3.0])
+    product = coupling_of(lambda z, y: jnp.mean(weight[y][:, None] * each(z, y)))
+    assert product.turned < 1e-5
+    assert product.averaged == pytest.approx((30 + 1 / 30) / 2 - 1, rel=1e-3)  # the least weight beside the largest
+    for sound in (
+        lambda z, y: jnp.mean(weight[y] * each(z, y)),
+        lambda z, y: jnp.sum(weight[y] * each(z, y)) / jnp.sum(weight[y]),
+        lambda z, y: jnp.sqrt(jnp.mean(each(z, y) ** 2)),
+    ):
+        assert coupling_of(sound).averaged == 0
+
+
+def test_weights_that_meet_all_losses_are_told_and_each_example_gets_its_own():
+    labels = (INPUTS[:, 0] > 1.2).astype(np.int32)
+
+    def loss(params, batch, key):
+        weight = jnp.where(batch[1] == 1, 8.0, 0.5)[:, None]
+        return jnp.mean(weight * each(batch[0] @ params, batch[1]))
+
+    problem = lab.from_loss(loss, jnp.zeros((3, 2)), (INPUTS, labels))
+    found = lab.diagnose(problem, optax.sgd(0.1), steps=60, batch_size=16, budget=60)
+    assert found.causes[0] == "mixed-examples"
+    mended, _ = found.findings[0].prescription.apply(problem, optax.sgd(0.1))
+    own = jnp.where(labels == 1, 8.0, 0.5) @ each(INPUTS @ jnp.ones((3, 2)), labels) / 64
+    assert mended.loss(jnp.ones((3, 2)), (INPUTS, labels), None) == pytest.approx(float(own), rel=1e-5)

@@ -105,7 +105,7 @@ def _are_classes(evidence: Evidence, labels: Labels) -> bool:
     """Whether the labels are to name outputs.
 
     Those of a single output are where it is a probability, or where the loss takes other labels for none: it falls
-    without end, or does not feel the output. Ratings and counts are numbers.
+    without end, with the other sign too, or does not feel the output. Ratings and counts are numbers.
     """
     search = None if evidence.program is None else evidence.program.outputs
     if labels.num_outputs > 1 or search is None:
@@ -113,7 +113,8 @@ def _are_classes(evidence: Evidence, labels: Labels) -> bool:
     if search.bypassed is not None and search.bypassed.loss < FITTED * search.scale:
         return False
     is_binary = any(name in ("sigmoid", "logistic") for _, name in search.place.activations)
-    return is_binary or search.runs_away or search.constant_runs_away or not search.slope > 0
+    falls = (search.runs_away or search.constant_runs_away) and not evidence.part("program.is_negated")
+    return is_binary or falls or not search.slope > 0
 
 
 def examine_uninformative(evidence: Evidence) -> Finding | None:

@@ -190,7 +190,7 @@ def examine_unbounded(evidence: Evidence) -> Finding | None:
     """A finding where the loss falls without end, or below what its criterion can be."""
     search = _search(evidence)
     if _falls_without_end(evidence):
-        return _fallen(evidence, search)
+        return _fallen(evidence)
     if search is None:
         return None
     data = evidence.setting.problem.data
@@ -238,14 +238,14 @@ def _falls_without_end(evidence: Evidence) -> bool:
     return last < -(FALLEN if start > 0 else FALLEN**2) * size and last < third - STILL * abs(third)
 
 
-def _fallen(evidence: Evidence, search: OutputSearch | None) -> Finding:
+def _fallen(evidence: Evidence) -> Finding:
     text = f"The loss falls without end: from {evidence.point.loss:.3g} to {evidence.end:.3g}, and further."
     cure = advise(
         "Look which term of the loss has no lowest value: a sign, a logarithm of a variance, targets that the criterion"
         " does not take (a cross-entropy takes numbers from 0 to 1)."
     )
-    if search is not None and search.shift <= _UNMOVED and classes_of(search.place, evidence.setting.problem.data):
-        cure = negate_loss()  # outputs that only differences count of are a softmax's, the loss its logarithm
+    if evidence.part("program.is_negated"):
+        cure = negate_loss()
     numbers = [
         measured("loss before the first step", evidence.point.loss),
         measured("loss at the end of the short run", evidence.end, -FALLEN * evidence.point.loss),
@@ -256,6 +256,8 @@ def _fallen(evidence: Evidence, search: OutputSearch | None) -> Finding:
 def _bounded(evidence: Evidence, search: OutputSearch) -> Prescription:
     data = evidence.setting.problem.data
     found = classes_of(search.place, data)
+    if evidence.part("program.is_negated"):
+        return negate_loss()
     if (ends := _no_probabilities(search, data)) is not None:
         scale = f"Scale the targets: they run from {ends[0]:g} to {ends[1]:g}, a cross-entropy takes 0 to 1."
         return usual_criterion_of(evidence, f"{scale[:-1]}; or take another criterion.") or advise(scale)
