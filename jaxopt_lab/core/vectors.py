@@ -136,6 +136,11 @@ def size(tree: Any) -> int:
     return sum(math.prod(jnp.shape(leaf)) for leaf in jax.tree.leaves(tree))
 
 
+def leaves_by_path(tree: Any) -> dict[str, Any]:
+    """The leaves of a tree by their paths."""
+    return dict(zip(parameter_paths(tree), jax.tree.leaves(tree), strict=True))
+
+
 def parameter_paths(tree: Any) -> list[str]:
     """The path of each leaf, its parts joined by "/"; "" for a tree that is one leaf.
 

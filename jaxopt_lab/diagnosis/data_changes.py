@@ -5,7 +5,7 @@ Each is a function of a problem that gives another one; training and validation 
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ from jaxopt_lab.core.batches import Batches
 from jaxopt_lab.core.problem import with_losses, with_metrics
 from jaxopt_lab.diagnosis.inputs import QUARTILES, find_inputs
 
-_CLIP = 5.0
+_CLIP, _PADDED = 5.0, 0.25
 _VARIES = 1e-9  # of the largest input: a feature whose deviation is smaller is constant
 
 
@@ -119,6 +119,33 @@ def zeroed(problem: Problem) -> Problem:
     if place is None:
         return problem
     return _with_leaf(problem, place, lambda values: np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0))
+
+
+def padded_leaf(data: Any, among: Collection[int]) -> int | None:
+    """Which leaf, [examples, steps, ...], has zeros behind its sequences, in a quarter of all steps; None for none."""
+    leaves = jax.tree.leaves(data)
+    found = (
+        place for place in among if np.ndim(leaves[place]) > 1 and _padding_behind(leaves[place]).mean() >= _PADDED
+    )
+    return next(found, None)
+
+
+def with_padding_in_front(problem: Problem, leaf: int) -> Problem:
+    """A leaf's sequences with the zeros behind their ends before them, in both."""
+
+    def roll(values: np.ndarray) -> np.ndarray:
+        steps = values.shape[1]
+        places = (np.arange(steps) - np.round(steps * _padding_behind(values)).astype(int)[:, None]) % steps
+        return values[np.arange(len(values))[:, None], places]
+
+    return _with_leaf(problem, leaf, roll)
+
+
+def _padding_behind(leaf: Any) -> np.ndarray:
+    """The share of each sequence's steps that are zeros behind its end."""
+    values = np.asarray(leaf)
+    holds = (values != 0).reshape(*values.shape[:2], -1).any(2)
+    return np.where(holds.any(1), np.argmax(holds[:, ::-1], 1), holds.shape[1]) / holds.shape[1]
 
 
 def _reshaped(leaf: int, shape: tuple[int, ...], metric: Any, *arguments: Any) -> Any:

@@ -108,16 +108,20 @@ def standardize_inputs(factor: float, optimizer: IdentifiedRule) -> Prescription
     text = "Standardize the inputs: subtract the mean of each feature over the training data, divide by its deviation."
     if abs(factor - 1) < _SAME_RATE:
         return Prescription(text, lambda p, r: (data_changes.standardized(p), r), rates=(1.0,))
-    return Prescription(
-        f"{text} {_scaled(factor, optimizer)}, as the new curvature allows.",
-        lambda p, r: (data_changes.standardized(p), ScaledRule(r)(factor)), rates=(1.0, factor**0.5, factor),
-    )  # fmt: skip
+    text, rates = f"{text} {_scaled(factor, optimizer)}, as the new curvature allows.", (1.0, factor**0.5, factor)
+    return Prescription(text, lambda p, r: (data_changes.standardized(p), ScaledRule(r)(factor)), rates=rates)
 
 
 def clip_inputs() -> Prescription:
     """Inputs by their quartiles, without their tails."""
     text = "Scale each input by its quartiles and clip it at five standard deviations, or take its logarithm or rank."
     return Prescription(text, lambda p, r: (data_changes.clipped(p), r))
+
+
+def pad_in_front(leaf: int) -> Prescription:
+    """Sequences whose padding stands before them, so that the last step is their own."""
+    text = "Pad sequences in front, or read the recurrence at each sequence's last step: behind it stands padding."
+    return Prescription(text, lambda p, r: (data_changes.with_padding_in_front(p, leaf), r))
 
 
 def drop_examples(num: int) -> Prescription:
@@ -193,10 +197,7 @@ def initialize_by_data() -> Prescription:
 
 def hand_state_on(paths: tuple[str, ...], gates: tuple[str, ...], turns: int) -> Prescription:
     """Orthogonal initial weights in the leaves at `paths`, and open gates where those of `gates` begin shut."""
-    text = (
-        "Begin with orthogonal recurrent weights, and with forget gates that are open (a bias of 1 or more), or let"
-        " attention or a skip over time reach back."
-    )
+    text = "Begin with orthogonal recurrent weights and open forget gates (a bias of 1 or more), or use attention."
     change = lambda p, r: (dataclasses.replace(p, init=RecurrentInit(p, paths, gates, turns)), r)  # noqa: E731
     return Prescription(text, change, restarts=True)
 

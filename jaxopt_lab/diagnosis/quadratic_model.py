@@ -288,7 +288,7 @@ def diagonal_of(state: Any, b2: float, params: Any) -> Any:
       ValueError: the state does not tell it for all of them.
     """
     tree = curvature.preconditioner_of(state, **({"b2": b2} if 0 <= b2 < 1 else {}))
-    known = dict(zip(vectors.parameter_paths(tree), jax.tree.leaves(tree), strict=True))
+    known = vectors.leaves_by_path(tree)
     paths = vectors.parameter_paths(params)
     if not known.keys() >= set(paths):
         raise ValueError("the rule's state holds no second moment for some of the parameters")

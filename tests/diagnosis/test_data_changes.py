@@ -279,3 +279,16 @@ def test_statistics_that_have_not_caught_up_need_to_cost_less(moved, evaluation,
     """In 39 steps 0.077 of the way leave a twentieth."""
     modes = Modes(0.01, evaluation, 0.0, moved=moved)
     assert (train_eval.examine(evidence(program=ProgramChecks(modes=modes))) is not None) == found
+
+
+def test_padding_behind_sequences_is_found_and_stands_before_them():
+    words = np.array([[4, 0, 2, 0], [0, 3, 0, 0], [1, 1, 1, 1]], np.int32)
+    held = (np.array([[5, 0, 0, 0]], np.int32), CLASSES[:1])
+    changed = data_changes.with_padding_in_front(problem_of(words, CLASSES[:3], held), 0)
+    assert np.asarray(changed.data[0]).tolist() == [[0, 4, 0, 2], [0, 0, 0, 3], [1, 1, 1, 1]]
+    assert np.asarray(changed.validation[0]).tolist() == [[0, 0, 0, 5]]
+    assert data_changes.padded_leaf((words,), [0]) == 0  # 3 of 12
+    assert data_changes.padded_leaf((words[:, ::-1], words), [0, 1]) == 1
+    assert data_changes.padded_leaf((words[[0, 0, 2]],), [0]) is None  # 2 of 12
+    assert data_changes.padded_leaf((np.stack([words, words], 2),), [0]) == 0
+    assert data_changes.padded_leaf((np.zeros((2, 3)),), [0]) == 0

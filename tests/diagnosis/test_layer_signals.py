@@ -14,7 +14,7 @@ from jaxopt_lab.diagnosis.causes import no_gradient, signals
 from jaxopt_lab.diagnosis.evidence import Layers
 from jaxopt_lab.diagnosis.program_checks import GradientFlow
 from jaxopt_lab.tracing.signals import ActivationSignal, LayerSignal, Signals
-from tests.diagnosis.pieces import evidence, search
+from tests.diagnosis.pieces import CLASSES, LABELS, PLACE, evidence, search
 
 EXAMINED = (signals.examine_vanishing, signals.examine_exploding)
 
@@ -174,6 +174,21 @@ def test_the_gradient_changes_twentyfold_through_a_recurrence(gain, cause, end):
         made = evidence(end=end, layers=layers)
         found = [each.cause for each in (examine(made) for examine in EXAMINED) if each is not None]
         assert found == ([expected] if expected and end > 0.5 else [])
+
+
+@pytest.mark.parametrize(
+    ("end", "outputs", "padded"), [(20, (40, 4), True), (25, (40, 4), False), (20, (40, 30, 4), False)]
+)
+def test_behind_sequences_that_end_before_their_one_output_padding_moves_first(end, outputs, padded):
+    words = np.where(np.arange(30) < end, 1, 0) * np.ones((40, 1), np.int32)
+    problem = dataclasses.replace(CLASSES, data=(words, LABELS))
+    numbers = (1.0, 1.0, 1.0, 1.0, 0.0, np.zeros(8))
+    inner = LayerSignal("u", 8, 8, *numbers, turns=30, over_turns=1e-9, is_recurrent=True, loop=1)
+    layers = Layers(Signals((inner, LayerSignal("out", 8, 1, *numbers)), (), 40))
+    program = search(place=dataclasses.replace(PLACE, shape=outputs))
+    found = signals.examine_vanishing(evidence(problem, layers=layers, program=program))
+    assert found.prescription.text.startswith("Pad") == padded
+    assert [each.text.split()[0] for each in found.alternatives] == (["Begin"] if padded else []) + ["Scale"]
 
 
 @pytest.mark.parametrize("gains", [(0.5, 1e-9), (1e-9, 0.5), (0.5, np.nan)])

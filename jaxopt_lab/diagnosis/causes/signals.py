@@ -17,21 +17,20 @@ output's; one 10 nats above ln C, which is confidently wrong, is told where that
 
 import itertools
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxopt_lab import theory
-from jaxopt_lab.core.vectors import parameter_paths
+from jaxopt_lab.core import vectors
+from jaxopt_lab.diagnosis.causes import recurrences
 from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, listed, make_finding, measured
 from jaxopt_lab.diagnosis.predicted_gain import horizon_for
-from jaxopt_lab.diagnosis.prescriptions import advise, hand_state_on, initialize_by_data
+from jaxopt_lab.diagnosis.prescriptions import advise, initialize_by_data
 from jaxopt_lab.tracing.signals import Signals
 
 DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field.mean_field_factor"
-RECURRENCE = "Bengio, Simard, Frasconi 1994; Pascanu, Mikolov, Bengio 2013"
-TOO_MUCH = 20.0
+TOO_MUCH = recurrences.TOO_MUCH
 DEAD, SATURATED = 0.5, 0.75
 EXCESS, COPIES = 3.0, 0.5
 CONFIDENT, RECOVERED, LEFT_ELSEWHERE = 10.0, 0.5, 0.5
@@ -46,8 +45,8 @@ def examine_vanishing(evidence: Evidence) -> Finding | None:
         return None
     least = min(signals.forward_gain, signals.backward_gain)
     if signals.num_hidden < 2 or not 0 < least < 1 / TOO_MUCH:  # exactly zero: it is cut off, or its units are dead
-        recurs = _recurs(signals) and signals.recurrent_gain < 1
-        return _recurrence(evidence, signals, "vanishing-signal") if recurs else None
+        recurs = recurrences.changes(signals) and signals.recurrent_gain < 1
+        return recurrences.examine(evidence, signals, "vanishing-signal", _decayed(evidence)) if recurs else None
     text = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: they hardly learn."
     return make_finding(
         "vanishing-signal", text, _measurements(evidence, signals), initialize_by_data(), min(1 / least, 1e9),
@@ -63,33 +62,13 @@ def examine_exploding(evidence: Evidence) -> Finding | None:
         return None
     most = max(signals.forward_gain, signals.backward_gain)
     if signals.num_hidden < 2 or not most > TOO_MUCH:
-        recurs = _recurs(signals) and signals.recurrent_gain > 1
-        return _recurrence(evidence, signals, "exploding-signal") if recurs else None
+        recurs = recurrences.changes(signals) and signals.recurrent_gain > 1
+        return recurrences.examine(evidence, signals, "exploding-signal", _decayed(evidence)) if recurs else None
     text = f"The signal grows {most:.3g} times over {signals.num_hidden} hidden layers."
     return make_finding(
         "exploding-signal", text, _measurements(evidence, signals), initialize_by_data(), min(most, 1e9),
         horizon=horizon_for(evidence, most),
         follows_from=_blamed(evidence, signals),
-    )  # fmt: skip
-
-
-def _recurrence(evidence: Evidence, signals: Signals, cause: str) -> Finding:
-    """What a recurrence does to the gradient on its way back through the turns."""
-    layers = [layer for layer in signals.layers if layer.is_recurrent]
-    change = signals.recurrent_gain
-    size = min(max(change, 1 / max(change, 1e-9)), 1e9)
-    turns = max(layer.turns for layer in layers)
-    verb, limit = ("grows", TOO_MUCH) if change > 1 else ("shrinks", 1 / TOO_MUCH)
-    text = f"On its way back through {turns} steps of a recurrence the gradient {verb} {size:.3g} times."
-    numbers = [
-        measured("gradient at the first step of a recurrence over that at its last", change, limit, RECURRENCE),
-        measured("turns", turns),
-    ]
-    units, names = {layer.num_units for layer in layers}, tuple(dict.fromkeys(layer.name for layer in layers))
-    gates = tuple(path for path, leaf in _weights(evidence).items() if leaf.ndim == 1 and leaf.size in units)
-    return make_finding(
-        cause, text, numbers, hand_state_on(names, gates, turns), size, alternatives=(initialize_by_data(),),
-        horizon=horizon_for(evidence, size), follows_from=("dead-units", "unnormalized-inputs", *_decayed(evidence)),
     )  # fmt: skip
 
 
@@ -156,12 +135,11 @@ def examine_initialization(evidence: Evidence) -> Finding | None:
     sizes = [*gains, *(1 / max(gain, 1e-9) for gain in gains), 1 + max(np.nan_to_num(excess), 0.0)]
     sizes.append(1 / max(1 - max(copies, saturated), 1e-3))  # as many units as differ, or answer
     gain = min(max(sizes), 1e9)
+    is_deep = copies <= COPIES and (not _shallow(signals) or recurrences.changes(signals))
     return make_finding(
         "bad-initialization", *_described(evidence, signals, excess), initialize_by_data(), gain,
         horizon=horizon_for(evidence, gain),
-        follows_from=("unnormalized-inputs",) if copies > COPIES or (_shallow(signals) and not _recurs(signals)) else (
-            "unnormalized-inputs", "exploding-signal", "vanishing-signal"
-        ),
+        follows_from=("unnormalized-inputs", *(("exploding-signal", "vanishing-signal") if is_deep else ())),
     )  # fmt: skip
 
 
@@ -216,7 +194,7 @@ def _symmetric(evidence: Evidence, leaves: tuple[str, ...]) -> Finding:
     text = f"The rows or columns of {listed(leaves)} begin alike and stay alike: symmetry is never broken."
     cure = advise("Draw the initial numbers of each at random, such as from a normal distribution.")
     numbers = [measured("leaves whose rows or columns are the same before and after the short run", len(leaves), 0.0)]
-    weights = _weights(evidence)
+    weights = vectors.leaves_by_path(evidence.setting.params)
     ends = [size for path in leaves for size in (weights[path].shape[0], weights[path].shape[-1])]
     gain = float(max(ends))  # as many as could differ
     return make_finding(
@@ -250,11 +228,6 @@ def _decayed(evidence: Evidence) -> tuple[str, ...]:
     return ("underfitting",) if evidence.setting.optimizer.weight_decay > 0 else ()
 
 
-def _recurs(signals: Signals) -> bool:
-    """Whether the signal changes too much through the steps of a recurrence, which are a depth of their own."""
-    return not 1 / TOO_MUCH <= signals.recurrent_gain <= TOO_MUCH
-
-
 def _shallow(signals: Signals) -> bool:
     """Whether there are so few layers that their scale, and not depth, makes the change."""
     return signals.num_hidden <= _FEW
@@ -266,24 +239,15 @@ def _measurements(evidence: Evidence, signals: Signals) -> list[Measurement]:
         measured("backward signal, first layer over last hidden", signals.backward_gain, TOO_MUCH, DEPTH),
         measured("hidden layers", signals.num_hidden),
     ]
-    expected = _mean_field_gain(evidence, signals)
-    if expected is not None:
-        found.insert(
-            2,
-            measured("the same by mean field, for these weights", expected, source="theory.mean_field.mean_field_step"),
-        )
+    if (expected := _mean_field_gain(evidence, signals)) is not None:
+        source = "theory.mean_field.mean_field_step"
+        found.insert(2, measured("the same by mean field, for these weights", expected, source=source))
     return found
-
-
-def _weights(evidence: Evidence) -> dict[str, jax.Array]:
-    """The parameters at the point by their paths."""
-    params = evidence.setting.params
-    return dict(zip(parameter_paths(params), jax.tree.leaves(params), strict=True))
 
 
 def _mean_field_gain(evidence: Evidence, signals: Signals) -> float | None:
     """What the gradient changes by on its way back, by the weights' variances; None for other activations."""
-    weights = _weights(evidence)
+    weights = vectors.leaves_by_path(evidence.setting.params)
     hidden = signals.layers[:-1]
     if len(hidden) < 2 or any(layer.loop for layer in hidden):
         return None
