@@ -180,7 +180,7 @@ class Finding:
       alternatives: other changes that remove it.
       follows_from: causes that explain this one when they hold too.
       trial: what a short run with the prescription gave, or None where none was made.
-      is_tentative: whether nothing but that run can show it.
+      is_tentative: whether nothing but that run can show it: where its change does not help, it is as it is meant.
     """
 
     cause: str

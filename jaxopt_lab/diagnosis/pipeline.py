@@ -41,7 +41,7 @@ from jaxopt_lab.training.failures import require_rule
 from jaxopt_lab.training.feeding import on_a_sample
 
 _SEEN = ("non-finite", "saddle", "local-minimum", "overfitting", *PROGRAM_CAUSES)
-"""Causes that are there whether or not the change that is tried mends them, but for those of `MEANT`."""
+"""Causes that are there whether or not the change that is tried mends them, but for tentative ones and for `MEANT`."""
 _RISEN = 1.5
 
 
@@ -175,14 +175,14 @@ def _tried(
     others.
     """
     trials = try_prescriptions(evidence, rank(found), account, log)
-    kept, dropped = [], []
+    kept, dropped, is_lost = [], [], evidence.non_finite is not None
     for finding in found:
         trial = trials.get(finding.cause)
         if trial is None:
             kept += [] if finding.is_tentative else [finding]
         elif finding.cause == "overfitting" and not trial.helps and _stops_in_time(evidence, trial):
             continue
-        elif trial.helps or finding.cause in set(_SEEN) - set(MEANT) or evidence.non_finite is not None:
+        elif trial.helps or (not finding.is_tentative and finding.cause in set(_SEEN) - set(MEANT)) or is_lost:
             others = tuple(each for each in finding.alternatives if each.text != trial.prescription.text)
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription, alternatives=others))
         elif trial.is_long:

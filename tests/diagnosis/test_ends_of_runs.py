@@ -67,6 +67,15 @@ def test_what_was_tried_for_too_few_steps_stays(monkeypatch, is_long, end, told)
     assert not kept or kept[0].trial is trial
 
 
+@pytest.mark.parametrize(("after", "tentative", "told"), [(1.0, True, 0), (1.0, False, 1), (0.5, True, 1)])
+def test_what_is_tentative_stays_where_its_change_helps(monkeypatch, after, tentative, told):
+    cure = Prescription("It.", lambda problem, rule: (problem, rule))
+    trial = Trial("no-gradient", cure, 400, 1.0, after, None, 1.0, 1.0, True)
+    monkeypatch.setattr(pipeline, "try_prescriptions", lambda *given: {"no-gradient": trial})
+    found = make_finding("no-gradient", "", [], cure, 2.0, is_tentative=tentative)
+    assert len(pipeline._tried(evidence(), [found], Budget(200.0, 60.0), print)) == told
+
+
 def test_a_diagnosis_without_a_cause_tells_what_a_monitor_saw():
     seen = Monitored(Estimate(0.5), Estimate(1e-3), Estimate(-0.1), Estimate(7.0), Estimate(0.25))
     made = evidence(end=0.1)

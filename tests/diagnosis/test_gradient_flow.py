@@ -113,6 +113,9 @@ def test_a_gradient_that_would_pass_is_held_at_a_line(outputs, without, held):
         cure = no_gradient.examine(evidence(program=ProgramChecks(gradients=found))).prescription
         assert cure.text.startswith("Let the gradient pass") == held
         assert not held or (cure.change is not None and found.held_at[0] in cure.text)
+        for end, tentative in ((0.9, False), (0.1, held)):  # where the run ends well it may be meant
+            made = evidence(end=end, program=ProgramChecks(gradients=found))
+            assert no_gradient.examine(made).is_tentative == tentative
 
 
 ALIKE = {"in": np.full((3, 4), 0.1, np.float32), "out": np.zeros((4, 2), np.float32)}

@@ -117,6 +117,15 @@ def test_a_rare_class_of_two_behind_one_output_is_not_predicted(skill, found):
 
 
 @pytest.mark.parametrize(
+    ("model", "leaf", "tentative"), [(0.39, 1, False), (0.41, 1, True), (0.41, None, False), (0.09, 1, False)]
+)
+def test_of_a_rare_class_in_a_model_that_predicts_what_the_probe_does_a_trial_decides(model, leaf, tentative):
+    seen = Skill(model, 0.42 if model > 0.1 else 0.05, 0.02)
+    checks = DataChecks(Labels({0: 500, 1: 492, 2: 8}, 3, 0.008, (), leaf, True), None, None, skill=seen)
+    assert labels.examine_range(evidence(data=checks)).is_tentative == tentative
+
+
+@pytest.mark.parametrize(
     ("rarest", "end", "unnamed", "found"),
     [(0.02, 0.9, True, True), (0.02, 0.9, False, False), (0.051, 0.9, True, False), (0.02, 0.05, True, False)],
 )

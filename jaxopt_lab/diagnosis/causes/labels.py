@@ -30,7 +30,7 @@ def examine_range(evidence: Evidence) -> Finding | None:
     labels = None if evidence.data is None else evidence.data.labels
     if labels is None:
         return None
-    classes, total, numbers = sorted(labels.counts), sum(labels.counts.values()), _numbers(labels)
+    classes, total, numbers, is_known = sorted(labels.counts), sum(labels.counts.values()), _numbers(labels), False
     if len(classes) == 1 and total > 1:
         text = f"All {total} labels are {classes[0]}: there is nothing to tell apart."
         cure = advise("Look at how the labels are made: an argmax over one column, or a cast, gives one class.")
@@ -57,12 +57,14 @@ def examine_range(evidence: Evidence) -> Finding | None:
         numbers.append(measured("share of the rarest class", labels.rarest, RARE))
         weigh = advise("Weigh the examples by one over their class's share.")
         cure = weigh if labels.leaf is None else draw_classes_alike(labels.leaf)
+        is_known = cure is not weigh and _is_told(evidence)
     else:
         return None
     blamed = ("unbounded-loss",) if labels.silent else ()
     return make_finding(
-        "label-range", text, numbers, cure, float("inf"), horizon=evidence.num_steps, follows_from=blamed
-    )
+        "label-range", text, numbers, cure, float("inf"), horizon=evidence.num_steps, follows_from=blamed,
+        is_tentative=is_known,
+    )  # fmt: skip
 
 
 def _numbers(labels: Labels) -> list[Measurement]:
@@ -74,6 +76,12 @@ def _numbers(labels: Labels) -> list[Measurement]:
         measured("outputs an example", labels.num_outputs),
         measured("labels that name no output", labels.outside, 0.0),
     ]
+
+
+def _is_told(evidence: Evidence) -> bool:
+    """Whether the model predicts as much as the best probe, and more than next to nothing."""
+    skill = None if evidence.data is None else evidence.data.skill
+    return skill is not None and skill.model > max(TOLD, skill.probe - skill.error)
 
 
 def _is_rare(evidence: Evidence, labels: Labels) -> bool:

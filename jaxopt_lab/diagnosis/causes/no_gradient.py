@@ -58,15 +58,13 @@ def examine(evidence: Evidence) -> Finding | None:
     search = evidence.part("program.outputs")
     is_unfelt = search is not None and search.slope == 0
     cure = (usual_criterion_of(evidence, look) if is_unfelt else None) or advise(look)
-    leaves = zip(
-        vectors.parameter_paths(evidence.setting.params), jax.tree.leaves(evidence.setting.params), strict=True
-    )
+    leaves = vectors.leaves_by_path(evidence.setting.params).items()
     if len(flow.without) > 1 and not any(jnp.any(leaf) for path, leaf in leaves if path in flow.without):
         why, cure = "they are zero, and so is what each is multiplied with", begin_elsewhere()
     if flow.held_at:
         cure = pass_gradient(flow.held_at)
     text = f"The gradient of {listed(flow.without)} is exactly zero for all data ({why}): they stay as they are."
-    whole = flow.share > 1 - LEAST_SHARE
+    whole, is_bad = flow.share > 1 - LEAST_SHARE, evidence.is_underperforming or evidence.generalizes_badly
     layers = evidence.part("layers.start")
     has_dead_layer = layers is not None and any(each.dead >= ALL_DEAD for each in layers.activations)
     blamed = ("dead-units", "vanishing-signal") if not whole or has_dead_layer else ()
@@ -76,7 +74,7 @@ def examine(evidence: Evidence) -> Finding | None:
         "no-gradient", text,
         [measured("share of the parameters without a gradient", flow.share, LEAST_SHARE)], cure,
         float("inf") if whole else 1 / max(1 - flow.share, 1e-3), horizon=evidence.num_steps,
-        follows_from=blamed,
+        follows_from=blamed, is_tentative=bool(flow.held_at) and not is_bad,
     )  # fmt: skip
 
 
