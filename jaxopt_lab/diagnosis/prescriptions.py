@@ -251,9 +251,8 @@ def guard_line(line: str) -> Prescription:
     return Prescription(text, lambda p, r: (with_losses(p, GuardLine(line)), r))
 
 
-def without_randomness() -> Prescription:
+def without_randomness(text: str) -> Prescription:
     """The loss of training mode without its key: no dropout, no noise."""
-    text = "Lower the dropout (or other noise) of training mode; without any is what was tried."
     return Prescription(text, lambda p, r: (data_changes.without_key(p), r))
 
 

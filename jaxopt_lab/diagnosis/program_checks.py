@@ -17,11 +17,10 @@ from jaxopt_lab import training
 from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.problem import as_partial, with_losses
 from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, some_examples, step_cost
-from jaxopt_lab.diagnosis.data_changes import standardized, with_negated_loss
+from jaxopt_lab.diagnosis.data_changes import standardized, with_negated_loss, without_key
 from jaxopt_lab.diagnosis.example_checks import Coupling, ExampleChecks, check_coupling, check_examples
 from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant, search_outputs
-from jaxopt_lab.diagnosis.prescriptions import without_randomness
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes, measure_metrics, measure_modes, metric_at
 from jaxopt_lab.tracing.derivative_rules import (
     MOST_CHECKED,
@@ -283,7 +282,7 @@ def measure_memorization(evidence: "Evidence", budget: Budget) -> Memorization |
         return budget.skipped["memorization"]
     params = setting.params if setting.from_init else setting.problem.init(jax.random.key(setting.seed))
     data = some_examples(setting.problem.data, NUM_EXAMPLES, setting.seed)
-    quiet, _ = without_randomness().apply(setting.problem.freeze(), setting.rule)
+    quiet = without_key(setting.problem.freeze())
     problem = dataclasses.replace(quiet, data=data, validation=None, metrics={})
     trace = training.run(
         problem, optax.adam, {"learning_rate": np.array(_RATES)}, steps=steps, every=max(steps // 20, 1),

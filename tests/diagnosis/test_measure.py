@@ -131,3 +131,4 @@ def test_a_part_of_the_model_that_acts_in_training_alone_is_another_model_in_eva
     found = lab.diagnose(from_loss(rescaled, WEIGHTS, wide), optax.adam(0.02), steps=200, batch_size=20, budget=60)
     assert found.causes[0] == "train-eval-mismatch"
     assert "acts in training alone" in found.findings[0].explanation
+    assert found.findings[0].prescription.change is not None

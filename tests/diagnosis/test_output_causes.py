@@ -131,12 +131,18 @@ def test_a_run_that_comes_thirty_times_below_zero_and_still_falls_has_no_end(thi
     assert (outputs.examine_unbounded(falling) is not None) == found
 
 
-@pytest.mark.parametrize("negated", [True, False])
-def test_a_loss_that_falls_without_end_and_not_with_the_other_sign_is_negated(negated):
-    made = evidence(REGRESSION, program=dataclasses.replace(search(), is_negated=negated))
+@pytest.mark.parametrize(
+    ("negated", "targets", "text"),
+    [(True, (1,), "at the sign"), (False, (0, 1), "Take optax.squared_error"), (False, (), "which term")],
+)
+def test_a_loss_that_falls_without_end_is_negated_or_another_taken(negated, targets, text):
+    place = dataclasses.replace(PLACE, shape=(40, 1), inputs=(0,) if targets else (0, 1), targets=targets)
+    made = evidence(REGRESSION, program=dataclasses.replace(search(place=place), is_negated=negated))
     curve = np.concatenate([np.linspace(1.1, -30, 20), np.full(10, -30), np.full(10, -40)])
     falling = dataclasses.replace(made, run=dataclasses.replace(made.run, losses=curve))
-    assert (outputs.examine_unbounded(falling).prescription.change is not None) == negated
+    told = outputs.examine_unbounded(falling).prescription
+    assert text in told.text
+    assert (told.change is None) == (not targets)
 
 
 @pytest.mark.parametrize(("last", "found"), [(-890.0, False), (-910.0, True)])

@@ -173,7 +173,7 @@ def test_without_randomness_training_has_no_key_and_evaluation_is_as_it_was():
     noise = lambda key: 0.0 if key is None else 1.0  # noqa: E731
     stateful = Stateful((), lambda w, state, batch, key: (jnp.sum(w) + noise(key), state), lambda w, state, batch: 7.0)
     problem = dataclasses.replace(lab.from_loss(lambda w, batch, key: jnp.sum(w) + noise(key), ONES), stateful=stateful)
-    quiet, _ = prescriptions.without_randomness().apply(problem, optax.sgd(0.1))
+    quiet, _ = prescriptions.without_randomness("").apply(problem, optax.sgd(0.1))
     assert float(quiet.loss(ONES, None, jax.random.key(0))) == 3.0
     assert float(quiet.stateful.loss(ONES, (), None, jax.random.key(0))[0]) == 3.0
     assert quiet.stateful.evaluate is stateful.evaluate

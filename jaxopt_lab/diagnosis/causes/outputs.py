@@ -240,12 +240,12 @@ def _falls_without_end(evidence: Evidence) -> bool:
 
 def _fallen(evidence: Evidence) -> Finding:
     text = f"The loss falls without end: from {evidence.point.loss:.3g} to {evidence.end:.3g}, and further."
-    cure = advise(
+    look = (
         "Look which term of the loss has no lowest value: a sign, a logarithm of a variance, targets that the criterion"
         " does not take (a cross-entropy takes numbers from 0 to 1)."
     )
-    if evidence.part("program.is_negated"):
-        cure = negate_loss()
+    is_negated = evidence.part("program.is_negated")
+    cure = negate_loss() if is_negated else usual_criterion_of(evidence, look) or advise(look)
     numbers = [
         measured("loss before the first step", evidence.point.loss),
         measured("loss at the end of the short run", evidence.end, -FALLEN * evidence.point.loss),

@@ -60,12 +60,12 @@ def examine(evidence: Evidence) -> Finding | None:
             cure = move_statistics(float(f"{modes.moved:.1e}"))  # as people write it: rounding would be multiplied
         if problem.stateful is None or not problem.model_state:
             text = "In evaluation mode the model is another one than was trained: a part of it acts in training alone."
-            cure = advise(
+            cure = without_randomness(
                 "What the inputs need, such as their scaling, belongs in both modes; augmentation in training."
             )
     else:
         text = "The random part of training mode, such as dropout, makes most of each step's gradient."
-        cure = without_randomness()
+        cure = without_randomness("Lower the dropout (or other noise) of training mode; without any is what was tried.")
     gain = max(modes.training, modes.evaluation) / max(min(modes.training, modes.evaluation), 1e-2 * evidence.scale)
     return make_finding(
         "train-eval-mismatch", text, numbers, cure, gain, gain_in="loss", horizon=evidence.num_steps,
