@@ -200,7 +200,7 @@ def measure_gradient_flow(evidence: "Evidence", budget: Budget) -> GradientFlow 
     sizes = np.array([leaf.size for leaf in leaves], float)
     is_large = sizes >= LEAST_SHARE * sizes.sum()
     without = [k for k, leaf in enumerate(leaves) if zero[k] and (np.ndim(leaf) > 1 or is_large[k] or zero.all())]
-    moved = np.array([bool(np.any(leaf)) for leaf in jax.tree.leaves(points[-1][1])])
+    moved = np.array(_any_nonzero(jax.tree.leaves(points[-1][1])), bool)
     same = ~zero & moved & np.all([_symmetric_leaves(params) for _, params in points], axis=0) & (len(points) > 1)
     brings, holds = brings_rules(program), holds_back(program, len(leaves), read)
     budget.aside += 2 * (MOST_CHECKED * brings + holds) * LOSS

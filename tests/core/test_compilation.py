@@ -1,8 +1,14 @@
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
 
+import jaxopt_lab as lab
 from jaxopt_lab.core import compilation
-from jaxopt_lab.core.compilation import compiled
+from jaxopt_lab.core.compilation import _made_of, compiled, num_compiled
 
 
 def traced(monkeypatch, most_programs, most_maps=10**9):
@@ -61,3 +67,62 @@ def test_a_users_function_inside_of_an_argument_belongs_to_the_program(monkeypat
         run = compiled(lambda function, x: function(x), (), partial)
         assert float(run(partial, jnp.asarray(1.0))) == factor
     assert len(compilation._kept) == 2
+
+
+OWN = lambda step: 0.1 / (1 + step)  # noqa: E731
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: optax.sgd(0.1, momentum=0.9),
+        lambda: optax.chain(
+            optax.clip_by_global_norm(1.0), optax.adamw(optax.warmup_cosine_decay_schedule(0, 1, 5, 50))
+        ),
+        lambda: optax.partition({"a": optax.adam(1e-3), "b": optax.set_to_zero()}, "a"),
+        lambda: optax.inject_hyperparams(optax.sgd)(learning_rate=0.1),
+        lambda: lab.rules.heavy_ball(0.1, 0.9),
+        lambda: optax.sgd(OWN),
+        lambda: functools.partial(lab.rules.heavy_ball, rho=0.5),
+    ],
+)
+def test_rules_that_a_library_made_of_the_same_are_one(make):
+    assert _made_of(make()) == _made_of(make())
+    assert hash(_made_of(make())) == hash(_made_of(make()))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (optax.sgd(0.1), optax.sgd(0.2)),
+        (optax.sgd(0.1), optax.sgd(0.1, momentum=0.0)),
+        (optax.sgd(0.0), optax.sgd(-0.0)),
+        (optax.sgd(1), optax.sgd(1.0)),
+        (optax.sgd(0.1), optax.sgd(np.float32(0.1))),
+        (optax.adam(0.1), optax.adam(0.1, mu_dtype="bfloat16")),
+        (optax.sgd(lambda step: 0.1), optax.sgd(lambda step: 0.1)),
+        (optax.partition({"a": optax.sgd(0.1)}, "a"), optax.partition({"a": optax.sgd(0.2)}, "a")),
+        (optax.add_decayed_weights(jnp.ones(2)), optax.add_decayed_weights(jnp.ones(2))),
+    ],
+)
+def test_rules_of_other_numbers_or_of_functions_of_a_users_own_are_not(one, other):
+    assert _made_of(one) == _made_of(one)
+    assert _made_of(one) != _made_of(other)
+
+
+def test_what_has_changed_since_makes_another_rule():
+    shared = [True]
+    before = _made_of(optax.masked(optax.sgd(0.1), shared))
+    shared.append(False)
+    assert _made_of(optax.masked(optax.sgd(0.1), shared)) != before
+
+
+def test_a_rule_that_is_made_anew_compiles_nothing():
+    problem = lab.objectives.quadratic(jnp.arange(1.0, 4.0), start=1.0)
+    first = lab.run(problem, optax.adam(0.05), steps=7)
+    before = num_compiled()
+    again = lab.run(problem, optax.adam(0.05), steps=7)
+    assert num_compiled() == before
+    assert again["loss"].tolist() == first["loss"].tolist()
+    assert lab.run(problem, optax.adam(0.06), steps=7)["loss"].tolist() != first["loss"].tolist()
+    assert num_compiled() > before
