@@ -103,9 +103,8 @@ def _made_of(value: Any, within: tuple[int, ...] = ()) -> Any:
         return _Itself(value)
     parts = functools.partial(_made_of, within=(*within, id(value)))
     if isinstance(value, types.FunctionType) and _is_of_library(value):
-        held = (cell.cell_contents for cell in value.__closure__ or ())
-        defaults = value.__defaults__, value.__kwdefaults__
-        return _Itself(value.__code__), parts(defaults), tuple(map(parts, held))
+        held = tuple(map(_content, value.__closure__ or ()))
+        return _Itself(value.__code__), parts((value.__defaults__, value.__kwdefaults__, held))
     if isinstance(value, functools.partial):
         return functools.partial, parts((value.func, value.args, value.keywords))
     if isinstance(value, dict):
@@ -119,6 +118,13 @@ def _made_of(value: Any, within: tuple[int, ...] = ()) -> Any:
     except TypeError:
         return _Itself(value)
     return type(value), repr(value) if isinstance(value, float) else value
+
+
+def _content(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # a variable that was never set
+        return types.CellType
 
 
 def _is_of_library(value: Any) -> bool:

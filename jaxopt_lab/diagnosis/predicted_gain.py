@@ -166,7 +166,8 @@ def _explains(cause: Finding, other: Finding, most: _Most) -> bool:
         return _mends(cause)
     if other.trial is None or not other.trial.helps or cause.trial is None:
         return True
-    if cause.prescription.change is not None and cause.prescription.text == other.prescription.text:
+    is_same = cause.prescription.change is not None and cause.prescription.text == other.prescription.text
+    if is_same and other.cause not in cause.follows_from:
         return True  # one change against both: trials do not tell them apart
     if _order(cause, most) < _order(other, most):
         return True

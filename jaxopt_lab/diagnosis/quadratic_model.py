@@ -150,10 +150,12 @@ class QuadraticModel:
         tries = [dataclasses.replace(method, learning_rate=edge * c) for c in (0.98, 0.9, 0.75, 0.5, 0.25, 0.12, 0.06)]
         return min(tries, key=lambda each: self.steps_to(share, each, ceiling))
 
-    def best_heavy_ball(self, share: float = 0.1, ceiling: float = np.inf) -> Method:
-        """Heavy ball at the momentum and the rate that take the fewest steps."""
+    def best_heavy_ball(self, share: float = 0.1, ceiling: float = np.inf, steps: int = 0) -> Method:
+        """Heavy ball at the momentum and the rate that take the fewest steps, or after `steps` leave the least."""
         bound = self.largest + self.error  # at its fastest heavy ball stands at the edge
         tries = [Method(float((1 + np.sqrt(rho)) ** 2) / bound * 0.98, float(rho)) for rho in _MOMENTA]
+        if steps:
+            return min(tries, key=lambda each: self.remaining(steps, each, ceiling))
         return min(tries, key=lambda each: self.steps_to(share, each, ceiling))
 
 

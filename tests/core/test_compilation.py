@@ -81,6 +81,7 @@ OWN = lambda step: 0.1 / (1 + step)  # noqa: E731
         ),
         lambda: optax.partition({"a": optax.adam(1e-3), "b": optax.set_to_zero()}, "a"),
         lambda: optax.inject_hyperparams(optax.sgd)(learning_rate=0.1),
+        lambda: optax.sgd(optax.exponential_decay(0.1, 10, 0.5)),
         lambda: lab.rules.heavy_ball(0.1, 0.9),
         lambda: optax.sgd(OWN),
         lambda: functools.partial(lab.rules.heavy_ball, rho=0.5),
@@ -126,3 +127,23 @@ def test_a_rule_that_is_made_anew_compiles_nothing():
     assert again["loss"].tolist() == first["loss"].tolist()
     assert lab.run(problem, optax.adam(0.06), steps=7)["loss"].tolist() != first["loss"].tolist()
     assert num_compiled() > before
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        optax.exponential_decay(0.1, 10, 0.5, staircase=True),
+        optax.exponential_decay(0.1, jnp.asarray(10), 0.5),
+        optax.polynomial_schedule(0.1, 0.0, 2, 9),
+        optax.join_schedules([optax.linear_schedule(0.0, 0.1, 3), optax.cosine_decay_schedule(0.1, 6)], [3]),
+        optax.piecewise_interpolate_schedule("linear", 0.1, {4: 0.5}),
+    ],
+)
+def test_every_schedule_of_optax_runs(schedule):
+    """Some of their functions hold variables that were never set."""
+    problem = lab.objectives.quadratic(jnp.arange(1.0, 4.0), start=1.0)
+    losses = lab.run(problem, optax.sgd(schedule), steps=9)["loss"]
+    x = jnp.ones(3)
+    for step in range(9):
+        x = x - schedule(step) * jnp.arange(1.0, 4.0) * x
+    assert losses[0, -1] == pytest.approx(float(0.5 * jnp.sum(jnp.arange(1.0, 4.0) * x**2)), rel=1e-5)

@@ -146,3 +146,14 @@ def test_of_two_causes_with_one_change_the_one_that_explains_the_other_comes_fir
     flat = make_finding("plateau", "", [], cures[1], 5.0)
     trial = Trial("plateau", cures[1], 100, 1.0, 0.1, None, 1.0, 1.0, True)
     assert rank([dataclasses.replace(each, trial=trial) for each in (slow, flat)])[0].cause == first
+
+
+def test_two_causes_with_one_change_that_follow_from_each_other_stand_before_what_comes_along():
+    slow = make_finding("learning-rate-too-low", "", [], CURE, 100.0, follows_from=("plateau",))
+    flat = make_finding("plateau", "", [], CURE, 5.0, follows_from=("learning-rate-too-low",))
+    other = dataclasses.replace(CURE, text="Use momentum.")
+    curved = make_finding("ill-conditioned", "", [], other, 900.0, follows_from=("learning-rate-too-low", "plateau"))
+    tried = lambda each, gain: Trial(each.cause, each.prescription, 100, gain, 1.0, None, 1.0, 1.0, True)  # noqa: E731
+    found = [dataclasses.replace(each, trial=tried(each, gain)) for each, gain in ((slow, 4), (flat, 4), (curved, 5))]
+    causes = [each.cause for each in rank(found)]
+    assert causes == ["learning-rate-too-low", "plateau", "ill-conditioned"]

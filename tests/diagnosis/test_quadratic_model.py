@@ -71,6 +71,14 @@ def test_the_best_heavy_ball_of_two_curvatures_beats_descent_by_the_root_of_kapp
     assert plain / heavy > 20
 
 
+def test_in_few_steps_less_momentum_leaves_less():
+    found = model_of([1e-5, 1e-3, 1e-1], [1e-10, 1e-6, 1e-2])  # all three modes start at 1
+    soon, late = (found.best_heavy_ball(steps=count) for count in (30, 1000))
+    assert soon.rho < late.rho
+    for count, best, other in ((30, soon, late), (1000, late, soon)):
+        assert found.remaining(count, best) < found.remaining(count, other)
+
+
 def test_the_interval_of_the_condition_number_is_open_where_nothing_is_certified():
     low, high = model_of([0.5, 10.0], [1.0, 1.0], smallest=0.1, error=0.2).condition_interval
     assert (low, high) == (20.0, np.inf)

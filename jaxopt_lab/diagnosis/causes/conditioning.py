@@ -9,6 +9,8 @@ The best heavy ball of a quadratic stands at its edge; where the gradient is noi
 tried too. A loss over data that has less than 1 % left is as good as done: its sampling error is larger.
 """
 
+import dataclasses
+
 import numpy as np
 
 from jaxopt_lab.core import Estimate
@@ -24,7 +26,7 @@ LEAST_STEPS = 50.0
 LEFT = 0.1
 SAMPLED, EXACT = 0.01, 1e-9
 _SHARE = 0.01
-HORIZON = 2000.0
+HORIZON, SOON = 2000.0, 400
 USUAL = 0.9
 _BLAMED = (
     "learning-rate-too-high", "learning-rate-too-low", "unnormalized-inputs", "dead-units", "vanishing-signal",
@@ -73,12 +75,14 @@ def examine(evidence: Evidence) -> Finding | None:
     def forecast(count: int) -> float:
         return predicted_gain.speed_up(evidence, count, evidence.model_at_point or model, heavy, own=used)
 
+    soon = model.best_heavy_ball(_SHARE, ceiling, min(horizon, SOON))
+    others = (dataclasses.replace(used, rho=USUAL, lookahead=0.0),) if evidence.is_random else (soon,)
     low, _ = model.condition_interval
     text = f"Curvatures along the gradient differ {low:.3g} times: the step for the largest is too short for the rest."
     return make_finding(
         "ill-conditioned", text, _measurements(model, ceiling, steps, fewest, gain),
         use_heavy_ball(heavy.learning_rate, heavy.rho), gain, horizon=horizon, forecast=forecast, follows_from=_BLAMED,
-        alternatives=(use_heavy_ball(used.learning_rate, USUAL),) if evidence.is_random else (),
+        alternatives=tuple(use_heavy_ball(each.learning_rate, each.rho) for each in others),
     )  # fmt: skip
 
 
