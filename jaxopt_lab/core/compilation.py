@@ -102,7 +102,7 @@ def _made_of(value: Any, within: tuple[int, ...] = ()) -> Any:
     if id(value) in within:
         return _Itself(value)
     parts = functools.partial(_made_of, within=(*within, id(value)))
-    if isinstance(value, types.FunctionType) and _is_of_library(value):
+    if isinstance(value, types.FunctionType) and _is_of_library(value.__globals__.get("__name__", "")):
         held = tuple(map(_content, value.__closure__ or ()))
         return _Itself(value.__code__), parts((value.__defaults__, value.__kwdefaults__, held))
     if isinstance(value, functools.partial):
@@ -111,7 +111,7 @@ def _made_of(value: Any, within: tuple[int, ...] = ()) -> Any:
         return dict, tuple((key, parts(each)) for key, each in value.items())
     if isinstance(value, (tuple, list)):
         return type(value), tuple(map(parts, value))
-    if dataclasses.is_dataclass(value) and not isinstance(value, type) and _is_of_library(type(value)):
+    if dataclasses.is_dataclass(value) and not isinstance(value, type) and _is_of_library(type(value).__module__):
         return type(value), tuple(parts(getattr(value, field.name)) for field in dataclasses.fields(value))
     try:
         hash(value)
@@ -127,8 +127,8 @@ def _content(cell: types.CellType) -> Any:
         return types.CellType
 
 
-def _is_of_library(value: Any) -> bool:
-    return value.__module__.partition(".")[0] in _LIBRARIES
+def _is_of_library(module: str) -> bool:
+    return module.partition(".")[0] in _LIBRARIES
 
 
 def make_room(num_programs: int = 0) -> None:

@@ -175,14 +175,14 @@ def _tried(
     others.
     """
     trials = try_prescriptions(evidence, rank(found), account, log)
-    kept, dropped, is_lost = [], [], evidence.non_finite is not None
+    kept, dropped, is_finite = [], [], evidence.non_finite is None
     for finding in found:
         trial = trials.get(finding.cause)
         if trial is None:
             kept += [] if finding.is_tentative else [finding]
         elif finding.cause == "overfitting" and not trial.helps and _stops_in_time(evidence, trial):
             continue
-        elif trial.helps or (not finding.is_tentative and finding.cause in set(_SEEN) - set(MEANT)) or is_lost:
+        elif trial.helps or not is_finite or (finding.cause in set(_SEEN) - set(MEANT) and not finding.is_tentative):
             others = tuple(each for each in finding.alternatives if each.text != trial.prescription.text)
             kept.append(dataclasses.replace(finding, trial=trial, prescription=trial.prescription, alternatives=others))
         elif trial.is_long:

@@ -69,6 +69,10 @@ def test_a_users_function_inside_of_an_argument_belongs_to_the_program(monkeypat
     assert len(compilation._kept) == 2
 
 
+def wrapped():
+    return functools.wraps(optax.sgd)(lambda learning_rate: optax.sgd(learning_rate))
+
+
 OWN = lambda step: 0.1 / (1 + step)  # noqa: E731
 
 
@@ -102,6 +106,7 @@ def test_rules_that_a_library_made_of_the_same_are_one(make):
         (optax.sgd(0.1), optax.sgd(np.float32(0.1))),
         (optax.adam(0.1), optax.adam(0.1, mu_dtype="bfloat16")),
         (optax.sgd(lambda step: 0.1), optax.sgd(lambda step: 0.1)),
+        (wrapped(), wrapped()),
         (optax.partition({"a": optax.sgd(0.1)}, "a"), optax.partition({"a": optax.sgd(0.2)}, "a")),
         (optax.add_decayed_weights(jnp.ones(2)), optax.add_decayed_weights(jnp.ones(2))),
     ],
