@@ -36,6 +36,14 @@ def test_half_of_a_layers_units_are_dead_or_three_quarters_saturated(dead, satur
     assert signals.examine_dead(evidence(end=0.1, layers=layered(dead=dead, saturated=saturated))) is None
 
 
+@pytest.mark.parametrize(
+    ("shrinks", "end", "found"), [(9.0, 1.0, False), (11.0, 1.0, True), (11.0, 0.9, False), (21.0, 0.9, True)]
+)
+def test_a_signal_shrinks_tenfold_where_nothing_is_learned_and_else_twentyfold(shrinks, end, found):
+    made = evidence(end=end, layers=layered(backward=(1 / shrinks, 1 / shrinks, 1.0, 1.0, 1.0)))
+    assert (signals.examine_vanishing(made) is not None) == found
+
+
 @pytest.mark.parametrize(("reachable", "slope", "found"), [(0.54, 0.0, True), (0.56, 0.0, False), (0.54, 1e-9, False)])
 def test_an_output_activation_that_is_flat_at_all_outputs_is_dead(reachable, slope, found):
     program = search(reachable=reachable)

@@ -30,7 +30,7 @@ from jaxopt_lab.diagnosis.prescriptions import advise, initialize_by_data
 from jaxopt_lab.tracing.signals import Signals
 
 DEPTH = "Schoenholz et al. 2017: trainable to about 6 depth scales; theory.mean_field.mean_field_factor"
-TOO_MUCH = recurrences.TOO_MUCH
+TOO_MUCH, ENOUGH = recurrences.TOO_MUCH, 10.0
 DEAD, SATURATED = 0.5, 0.75
 EXCESS, COPIES = 3.0, 0.5
 CONFIDENT, RECOVERED, LEFT_ELSEWHERE = 10.0, 0.5, 0.5
@@ -39,12 +39,12 @@ _NAMES = {"relu": "relu", "tanh": "tanh", "logistic": "sigmoid"}
 
 
 def examine_vanishing(evidence: Evidence) -> Finding | None:
-    """A finding where the signal shrinks twentyfold through the hidden layers."""
+    """A finding where the signal shrinks twentyfold through the hidden layers, tenfold where nothing is learned."""
     signals = _suffering(evidence)
     if signals is None:
         return None
-    least = min(signals.forward_gain, signals.backward_gain)
-    if signals.num_hidden < 2 or not 0 < least < 1 / TOO_MUCH:  # exactly zero: it is cut off, or its units are dead
+    least, most = min(signals.forward_gain, signals.backward_gain), ENOUGH if evidence.learned_nothing else TOO_MUCH
+    if signals.num_hidden < 2 or not 0 < least < 1 / most:  # exactly zero: it is cut off, or its units are dead
         recurs = recurrences.changes(signals) and signals.recurrent_gain < 1
         return recurrences.examine(evidence, signals, "vanishing-signal", _decayed(evidence)) if recurs else None
     text = f"The signal shrinks {1 / least:.3g} times over {signals.num_hidden} hidden layers: they hardly learn."
