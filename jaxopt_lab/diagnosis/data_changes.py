@@ -135,7 +135,7 @@ def with_padding_in_front(problem: Problem, leaf: int) -> Problem:
 
     def roll(values: np.ndarray) -> np.ndarray:
         steps = values.shape[1]
-        places = (np.arange(steps) - np.round(steps * _padding_behind(values)).astype(int)[:, None]) % steps
+        places = np.arange(steps) - np.round(steps * _padding_behind(values)).astype(int)[:, None]  # from the end
         return values[np.arange(len(values))[:, None], places]
 
     return _with_leaf(problem, leaf, roll)

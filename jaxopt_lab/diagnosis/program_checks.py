@@ -157,11 +157,11 @@ def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Ski
 
 
 def is_negated(problem: Problem, params: Any, search: OutputSearch | None, seed: int = 0) -> bool:
-    """Whether the loss of free outputs, as it was searched, falls without end, and with the other sign does not."""
+    """Whether the loss of free outputs falls without end, and that of one for all, with the other sign, does not."""
     if search is None or not (search.runs_away or search.constant_runs_away):
         return False
     other = search_outputs(with_negated_loss(problem).freeze(), params, seed)
-    return other is not None and not (other.runs_away or other.constant_runs_away)
+    return other is not None and not other.constant_runs_away
 
 
 def _clamped(evidence: "Evidence", search: OutputSearch | None) -> float:

@@ -73,6 +73,13 @@ def wrapped():
     return functools.wraps(optax.sgd)(lambda learning_rate: optax.sgd(learning_rate))
 
 
+def of_library(source, number=0):
+    """A function `update` that stands in a module of optax, in a function of a number."""
+    module = {"__name__": "optax.mine"}
+    exec(f"def make(number):\n    {source}\n    return update", module)
+    return module["make"](number)
+
+
 OWN = lambda step: 0.1 / (1 + step)  # noqa: E731
 
 
@@ -107,6 +114,11 @@ def test_rules_that_a_library_made_of_the_same_are_one(make):
         (optax.adam(0.1), optax.adam(0.1, mu_dtype="bfloat16")),
         (optax.sgd(lambda step: 0.1), optax.sgd(lambda step: 0.1)),
         (wrapped(), wrapped()),
+        (
+            of_library("def update(g, x=number): return x * g", 1),
+            of_library("def update(g, x=number): return x * g", 2),
+        ),
+        (functools.partial(lab.rules.heavy_ball, rho=0.5), functools.partial(lab.rules.heavy_ball, rho=0.6)),
         (optax.partition({"a": optax.sgd(0.1)}, "a"), optax.partition({"a": optax.sgd(0.2)}, "a")),
         (optax.add_decayed_weights(jnp.ones(2)), optax.add_decayed_weights(jnp.ones(2))),
     ],
@@ -114,6 +126,11 @@ def test_rules_that_a_library_made_of_the_same_are_one(make):
 def test_rules_of_other_numbers_or_of_functions_of_a_users_own_are_not(one, other):
     assert _made_of(one) == _made_of(one)
     assert _made_of(one) != _made_of(other)
+
+
+def test_a_function_that_calls_itself_has_a_name():
+    update = of_library("def update(g): return g if number else update(g)")
+    assert _made_of(update) == _made_of(update)
 
 
 def test_what_has_changed_since_makes_another_rule():

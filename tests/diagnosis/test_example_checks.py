@@ -9,8 +9,12 @@ import optax
 import pytest
 
 import jaxopt_lab as lab
-from jaxopt_lab.diagnosis.example_checks import _ignored, _paired, check_coupling
+from jaxopt_lab.core import Stateful
+from jaxopt_lab.diagnosis import data_changes
+from jaxopt_lab.diagnosis.causes import mixed_examples
+from jaxopt_lab.diagnosis.example_checks import Coupling, _ignored, _paired, check_coupling
 from jaxopt_lab.diagnosis.output_search import find_place, outputs_of
+from tests.diagnosis.pieces import evidence, search
 
 RNG = np.random.default_rng(0)
 SERIES = RNG.normal(size=(96, 5, 3)).astype(np.float32)  # examples, time, features
@@ -257,3 +261,14 @@ def test_weights_that_meet_all_losses_are_told_and_each_example_gets_its_own():
     mended, _ = found.findings[0].prescription.apply(problem, optax.sgd(0.1))
     own = jnp.where(labels == 1, 8.0, 0.5) @ each(INPUTS @ jnp.ones((3, 2)), labels) / 64
     assert mended.loss(jnp.ones((3, 2)), (INPUTS, labels), None) == pytest.approx(float(own), rel=1e-5)
+    stateful = Stateful(lambda params, state, batch, key: (loss(params, batch, key), state), None, lambda *given: 0.0)
+    averaged = dataclasses.replace(problem, stateful=stateful)  # the statistics of one example are none
+    assert data_changes.with_separate_examples(averaged) is averaged
+
+
+@pytest.mark.parametrize(("averaged", "found"), [(0.019, False), (0.021, True)])
+def test_examples_are_mixed_where_the_mean_of_weights_sets_their_pull(averaged, found):
+    program = dataclasses.replace(search(), coupling=Coupling(0.0, averaged))
+    told = mixed_examples.examine(evidence(program=program))
+    assert (told is not None) == found
+    assert not found or "the product of two means" in told.explanation

@@ -10,7 +10,7 @@ import pytest
 
 import jaxopt_lab as lab
 from jaxopt_lab.core import Estimate, Status
-from jaxopt_lab.diagnosis.causes import labels
+from jaxopt_lab.diagnosis.causes import labels, outputs
 from jaxopt_lab.diagnosis.data_checks import DataChecks, Labels
 from jaxopt_lab.diagnosis.example_checks import ExampleChecks
 from jaxopt_lab.diagnosis.label_probes import Skill, names_none
@@ -178,3 +178,12 @@ def test_whether_the_rarest_class_is_named_is_measured_where_it_is_far_below_its
     found = lab.diagnose(problem, optax.adam(0.01), steps=40, batch_size=50, budget=60)
     assert found.evidence.data.labels.is_unnamed == unnamed
     assert ("label-range" in found.causes) == unnamed
+
+
+@pytest.mark.parametrize(("negated", "text"), [(True, "at the sign"), (False, "a binary criterion takes 0 and 1")])
+def test_numbers_behind_one_output_are_counts_where_the_other_sign_has_a_lower_end(negated, text):
+    place = dataclasses.replace(PLACE, shape=(40, 1))
+    program = dataclasses.replace(search(constant=-12.0, place=place), is_negated=negated)
+    assert text in outputs.examine_unbounded(evidence(program=program)).prescription.text
+    checks = DataChecks(Labels({0: 20, 3: 20}, 1, 0.5), None, None)
+    assert (labels.examine_range(evidence(data=checks, program=program)) is None) == negated

@@ -96,10 +96,12 @@ def test_a_loss_without_a_lower_end_runs_away(loss):
         (lambda z, y: -entropy(z, y), LABELS, True),
         (lambda z, y: -jnp.mean((z[:, 0] - y) ** 2), TARGETS, True),
         (entropy, LABELS, False),
+        (lambda z, y: jnp.mean((jax.nn.sigmoid(z[:, 0]) - y) ** 2), TARGETS, False),
+        (lambda z, y: -jnp.mean(jnp.exp(-10 * z[:, 1]) * (z[:, 0] - y) ** 2 + 10 * z[:, 1]), TARGETS, True),
         (lambda z, y: jnp.mean(optax.sigmoid_binary_cross_entropy(z[:, 0], 1.0 * y)), LABELS, False),
         (lambda z, y: jnp.mean(jnp.exp(-z[:, 1]) * (z[:, 0] - y) ** 2 - z[:, 1]), TARGETS, False),
     ],
-    ids=["entropy", "squares", "sound", "binary-on-classes", "sign-of-a-variance"],
+    ids=["entropy", "squares", "sound", "bounded", "own-width", "binary-on-classes", "sign-of-a-variance"],
 )
 def test_a_loss_has_the_wrong_sign_where_the_other_one_has_a_lower_end(loss, targets, found):
     problem = lab.from_loss(lambda w, batch, key: loss(batch[0] @ w, batch[1]), WEIGHTS, (INPUTS, targets))

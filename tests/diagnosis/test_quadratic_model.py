@@ -75,7 +75,8 @@ def test_in_few_steps_less_momentum_leaves_less():
     found = model_of([1e-5, 1e-3, 1e-1], [1e-10, 1e-6, 1e-2])  # all three modes start at 1
     soon, late = (found.best_heavy_ball(steps=count) for count in (30, 1000))
     assert soon.rho < late.rho
-    for count, best, other in ((30, soon, late), (1000, late, soon)):
+    between = found.best_heavy_ball(steps=90)
+    for count, best, other in ((30, soon, between), (30, soon, late), (1000, late, soon)):
         assert found.remaining(count, best) < found.remaining(count, other)
 
 

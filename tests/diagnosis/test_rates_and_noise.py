@@ -220,3 +220,13 @@ def test_a_bad_condition_number_is_told_where_a_tenth_of_the_loss_is_left_to_gai
     assert (
         conditioning.examine(evidence(end=0.04, curvature=Curvature(model, model))) is None
     )  # 0.04 is all that is left
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_against_bad_conditioning_momentum_is_tried_that_serves_the_trial_too(batch_size):
+    model = QuadraticModel(np.array([1e-6, 1.0]), np.array([1e-6, 1.0]), 1.0, 1e-6, 0.0, 1e-15, 0.9, 0)
+    told = conditioning.examine(evidence(batch_size=batch_size, curvature=Curvature(model, model)))
+    soon, late = (model.best_heavy_ball(0.01, 0.9, steps) for steps in (400, 2000))
+    assert soon.rho < late.rho
+    (other,) = told.alternatives
+    assert other.text.endswith("rho 0.9." if batch_size else f"rho {soon.rho:.4g}.")
