@@ -72,7 +72,8 @@ def test_the_best_heavy_ball_of_two_curvatures_beats_descent_by_the_root_of_kapp
 
 
 def test_in_few_steps_less_momentum_leaves_less():
-    found = model_of([1e-5, 1e-3, 1e-1], [1e-10, 1e-6, 1e-2])  # all three modes start at 1
+    eigenvalues = np.geomspace(1e-5, 1.0, 30)
+    found = model_of(eigenvalues, eigenvalues**2)  # all modes start at 1
     soon, late = (found.best_heavy_ball(steps=count) for count in (30, 1000))
     assert soon.rho < late.rho
     between = found.best_heavy_ball(steps=90)
