@@ -73,11 +73,12 @@ def wrapped():
     return functools.wraps(optax.sgd)(lambda learning_rate: optax.sgd(learning_rate))
 
 
-def of_library(source, number=0):
-    """A function `update` that stands in a module of optax, in a function of a number."""
+@functools.cache
+def of_library(source):
+    """A function of a number that gives a function `update`; both stand in a module of optax."""
     module = {"__name__": "optax.mine"}
     exec(f"def make(number):\n    {source}\n    return update", module)
-    return module["make"](number)
+    return module["make"]
 
 
 OWN = lambda step: 0.1 / (1 + step)  # noqa: E731
@@ -95,6 +96,7 @@ OWN = lambda step: 0.1 / (1 + step)  # noqa: E731
         lambda: optax.sgd(optax.exponential_decay(0.1, 10, 0.5)),
         lambda: lab.rules.heavy_ball(0.1, 0.9),
         lambda: optax.sgd(OWN),
+        lambda: of_library("def update(g, x=number): return x * g")(1),
         lambda: functools.partial(lab.rules.heavy_ball, rho=0.5),
     ],
 )
@@ -115,8 +117,8 @@ def test_rules_that_a_library_made_of_the_same_are_one(make):
         (optax.sgd(lambda step: 0.1), optax.sgd(lambda step: 0.1)),
         (wrapped(), wrapped()),
         (
-            of_library("def update(g, x=number): return x * g", 1),
-            of_library("def update(g, x=number): return x * g", 2),
+            of_library("def update(g, x=number): return x * g")(1),
+            of_library("def update(g, x=number): return x * g")(2),
         ),
         (functools.partial(lab.rules.heavy_ball, rho=0.5), functools.partial(lab.rules.heavy_ball, rho=0.6)),
         (optax.partition({"a": optax.sgd(0.1)}, "a"), optax.partition({"a": optax.sgd(0.2)}, "a")),
@@ -129,7 +131,7 @@ def test_rules_of_other_numbers_or_of_functions_of_a_users_own_are_not(one, othe
 
 
 def test_a_function_that_calls_itself_has_a_name():
-    update = of_library("def update(g): return g if number else update(g)")
+    update = of_library("def update(g): return g if number else update(g)")(1)
     assert _made_of(update) == _made_of(update)
 
 
