@@ -237,7 +237,8 @@ def _without_key(function: Any, params: Any, *rest: Any) -> Any:
 
 def _separated(function: Any, params: Any, batch: Any, key: Any) -> jax.Array:
     alone = jax.tree.map(lambda leaf: leaf[:, None], batch)
-    return jnp.mean(jax.vmap(lambda example: function(params, example, key))(alone))
+    keys = None if key is None else jax.random.split(key, len(jax.tree.leaves(batch)[0]))
+    return jnp.mean(jax.vmap(lambda example, key: function(params, example, key))(alone, keys))
 
 
 def _negated(function: Any, params: Any, *rest: Any) -> Any:

@@ -32,6 +32,7 @@ _MOST_PAIRED, _DEALS, _UNPAIRED = 512, 4, 0.02
 _GAINS = (1e-3, 1.0, 4.0, 16.0)  # sigmoids shrink what they see four times a layer; of raw inputs they are saturated
 _SAME = 1e-5  # of the outputs' size: the rounding of sums in another order
 _GROUP, _GROUPS = 16, 8
+PULLED, PULLS = 2 * _GROUP, 4 * _GROUP + _GROUPS - 1  # examples in a batch whose pulls are taken, and such batches
 _HARMONIC = 1e-3  # of 2: how closely pulls must follow the mean of two weights
 
 

@@ -18,7 +18,7 @@ from jaxopt_lab.core import Problem, vectors
 from jaxopt_lab.core.problem import as_partial, with_losses
 from jaxopt_lab.diagnosis.budget import GRADIENT, LOSS, Budget, Skipped, some_examples, step_cost
 from jaxopt_lab.diagnosis.data_changes import standardized, with_negated_loss, without_key
-from jaxopt_lab.diagnosis.example_checks import Coupling, ExampleChecks, check_coupling, check_examples
+from jaxopt_lab.diagnosis.example_checks import PULLED, PULLS, Coupling, ExampleChecks, check_coupling, check_examples
 from jaxopt_lab.diagnosis.gradient_noise import value_and_gradient
 from jaxopt_lab.diagnosis.output_search import OutputSearch, loss_at_constant, search_outputs
 from jaxopt_lab.diagnosis.validation import MetricChange, Modes, measure_metrics, measure_modes, metric_at
@@ -150,6 +150,7 @@ def measure_program(evidence: "Evidence", budget: Budget) -> ProgramChecks | Ski
         metrics=measure_metrics(evidence),
         clamped=_clamped(evidence, known.outputs),
     )
+    budget.aside += (known.coupling is not None) * PULLS * LOSS * step_cost(setting.problem, PULLED)
     flow = measure_gradient_flow(evidence, budget)
     if isinstance(flow, Skipped):
         return flow if evidence.program is None else known
