@@ -26,7 +26,7 @@ LOWERED = (1 / 3, 1e-1, 1 / 30, 1e-2, 1e-3)
 RATE_CAUSES = {"learning-rate-too-low": RAISED, "plateau": RAISED, "learning-rate-too-high": LOWERED}
 ALL_UNTRIED, UNTRIED = "what the changes give", "the change against "
 _SHARE = 0.2  # of the seconds
-_LEAST_BUDGET, _LEAST_STEPS, _MOST_STEPS = 100.0, 20, 400
+_LEAST_BUDGET, _LEAST_STEPS, MOST_STEPS = 100.0, 20, 400
 _HELPS, _VISIBLE, _HALVED, _FASTER = 0.2, 0.02, 0.01, 4.0
 _AT_ALL = 1e6  # times the scale of the loss: a run that met no finite number
 _HALF, _GAINED, _ALIKE = 0.5, 0.05, 1e-3
@@ -179,13 +179,13 @@ def try_prescriptions(
     a_step = step_cost(setting.problem, setting.batch_size)
     num_runs = sum(_num_rates(each) for each in wanted)
     planned = setting.total_steps or np.inf
-    horizon = max(run.num_steps, *(int(min(each.predicted_gain.horizon, _MOST_STEPS)) for each in wanted))
+    horizon = max(run.num_steps, *(int(min(each.predicted_gain.horizon, MOST_STEPS)) for each in wanted))
     if budget.total < _LEAST_BUDGET:
         budget.skip(ALL_UNTRIED, f"a budget of {_LEAST_BUDGET:.0f} tries them")
         return {}
     affords = min(_SHARE * budget.seconds / max(budget.gradient_seconds, 1e-6), ASIDE * budget.total - budget.aside)
     afford = int((affords / num_runs - RECORDS * LOSS) / a_step)
-    usual = int(max(min(horizon, _MOST_STEPS, planned, afford), min(_LEAST_STEPS, run.num_steps)))
+    usual = int(max(min(horizon, MOST_STEPS, planned, afford), min(_LEAST_STEPS, run.num_steps)))
     bases, found = {}, {}
     for finding in wanted:
         if budget.elapsed > budget.seconds:
@@ -247,7 +247,7 @@ def _try(evidence: Evidence, finding: Finding, prescription: Prescription, steps
         pair = _finite(base.training[0] / units[0]), _finite(after.training[best] / units[1])
     minimum = setting.problem.truth.minimum
     speed = _speed(evidence, base, after.curves[best] * units[0] / units[1])
-    asked = min(finding.predicted_gain.horizon, _MOST_STEPS, setting.total_steps or _MOST_STEPS)
+    asked = min(finding.predicted_gain.horizon, MOST_STEPS, setting.total_steps or MOST_STEPS)
     return Trial(
         finding.cause, prescription, steps, _finite(base.ends[0] / units[0]), _finite(after.ends[best] / units[1]),
         pair, evidence.scale / units[0], speed, steps >= asked,

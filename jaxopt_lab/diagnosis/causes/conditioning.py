@@ -19,6 +19,7 @@ from jaxopt_lab.diagnosis.evidence import Evidence
 from jaxopt_lab.diagnosis.findings import Finding, Measurement, make_finding, measured
 from jaxopt_lab.diagnosis.prescriptions import use_heavy_ball
 from jaxopt_lab.diagnosis.quadratic_model import Method, QuadraticModel
+from jaxopt_lab.diagnosis.trials import MOST_STEPS
 
 SOURCE = "Polyak 1964; theory.rates.optimal_heavy_ball"
 LEAST_GAIN = 4.0
@@ -26,7 +27,7 @@ LEAST_STEPS = 50.0
 LEFT = 0.1
 SAMPLED, EXACT = 0.01, 1e-9
 _SHARE = 0.01
-HORIZON, SOON = 2000.0, 400
+HORIZON = 2000.0
 USUAL = 0.9
 _BLAMED = (
     "learning-rate-too-high", "learning-rate-too-low", "unnormalized-inputs", "dead-units", "vanishing-signal",
@@ -75,7 +76,7 @@ def examine(evidence: Evidence) -> Finding | None:
     def forecast(count: int) -> float:
         return predicted_gain.speed_up(evidence, count, evidence.model_at_point or model, heavy, own=used)
 
-    soon = model.best_heavy_ball(_SHARE, ceiling, min(horizon, SOON))
+    soon = model.best_heavy_ball(_SHARE, ceiling, min(horizon, MOST_STEPS))
     others = (dataclasses.replace(used, rho=USUAL, lookahead=0.0),) if evidence.is_random else (soon,)
     low, _ = model.condition_interval
     text = f"Curvatures along the gradient differ {low:.3g} times: the step for the largest is too short for the rest."
